@@ -1,0 +1,1 @@
+"""Statisticians' door: build and check cohorts, validate a locked ensemble."""

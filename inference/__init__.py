@@ -1,0 +1,1 @@
+"""Laboratories' door: score slides in batches and write results."""
