@@ -1,0 +1,84 @@
+# One target a job; any of them sets up .venv first, and again only when the pinned requirements change.
+# A Python other than the first fitting one found: make PYTHON=/path/to/python3.12
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
+COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
+
+.PHONY: help setup demo control test test-long test-gpu lint format requirements clean
+
+help: $(READY)
+	@echo "make demo          the whole way on made-up slides: simulate, train ten, lock, score, validate, report"
+	@echo "make control       the same with a hazard that ignores the images: must find nothing"
+	@echo "make test          lint, types and the quick tests"
+	@echo "make test-long     every test, slow ones too"
+	@echo "make test-gpu      the GPU tests, with the system's python (docs/gpu.md)"
+	@echo "make lint          ruff and mypy;  make format: let ruff rewrite"
+	@echo "make requirements  compile the hashed requirements again (UPGRADE=--upgrade: newer versions)"
+	@echo "make clean         remove caches and builds; runs/ and $(VENV) stay"
+
+setup: $(READY)
+
+$(READY): requirements.txt requirements-uv.txt pyproject.toml
+	@set -e; \
+	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  found=; without_venv=; \
+	  for python in $(CANDIDATES); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    "$$python" -c 'import venv, ensurepip' 2>/dev/null || { without_venv=$$python; continue; }; \
+	    found=$$python; break; \
+	  done; \
+	  if [ -z "$$found" ] && [ -n "$$without_venv" ]; then \
+	    echo "$$without_venv has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; \
+	  elif [ -z "$$found" ]; then \
+	    echo "no Python 3.11 or newer among: $(strip $(CANDIDATES)). Install one, or: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "setting up $(VENV) with $$("$$found" --version); this happens once"; \
+	  "$$found" -m venv --clear $(VENV); \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes --build-constraints requirements.txt \
+	  -r requirements.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/pathoprog demo
+
+control: $(READY)
+	@$(BIN)/pathoprog control
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-long: lint
+	$(BIN)/python -m pytest
+
+# No set-up: a GPU machine brings its own torch, and the GPU tests need no package that it may lack.
+GPU_PYTHON ?= python3
+GPU_TESTS = $(shell grep -rlE 'mark\.gpu' --include='test_*.py' tests)
+test-gpu:
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu $(GPU_TESTS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# requirements-image.txt: what Dockerfile.cuda installs, the same versions without the developers' tools.
+requirements: $(READY)
+	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
+	$(COMPILE) pyproject.toml --extra dev --universal --python-version 3.11 -o requirements.txt
+	$(COMPILE) pyproject.toml --constraint requirements.txt --python-version 3.12 \
+	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -exec rm -rf {} +
