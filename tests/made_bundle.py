@@ -1,0 +1,58 @@
+"""A small locked bundle with random weights, for tests of scoring."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from pathoprog.bundle import lock
+from pathoprog.networks import MilNetwork
+from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
+from pathoprog.settings import as_dict
+
+
+def made_bundle(folder: Path, size_px: int = 96, aggregation: str = "bag", tumour_policy: str = "tissue", **changes: Any) -> Path:
+    """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder."""
+    thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
+    settings = NetworkSettings(width=0.35, instance_dim=8, **changes.pop("network", {}))
+    members, files = [], {}
+    source = folder.parent / f"{folder.name}.weights"
+    source.mkdir(parents=True, exist_ok=True)
+    for resolution in ("10x", "40x"):
+        for index in range(5):
+            torch.manual_seed(len(members))
+            network = MilNetwork(settings)
+            with torch.no_grad():  # spread the scores: a fresh classifier says 0.5 for everything
+                network.classifier.weight.mul_(20)
+            name = f"{resolution}-{index}"
+            path = source / f"{name}.safetensors"
+            path.write_bytes(save(network.state_dict()))
+            files[f"members/{name}.safetensors"] = path
+            members.append(
+                {
+                    "name": name,
+                    "resolution": resolution,
+                    "file": f"members/{name}.safetensors",
+                    "network": as_dict(settings),
+                    "score_map": [0.0, 1.0],
+                    "seed": index,
+                    "tuning_c": 0.6,
+                }
+            )
+    manifest = {
+        "name": "made for tests",
+        "members": members,
+        "thresholds": {resolution: {"value": value} for resolution, value in thresholds.items()},
+        "tile_specs": {
+            resolution: {"resolution": resolution, "mpp": mpp, "size_px": size_px, "min_coverage": 0.5, "max_per_slide": 0}
+            for resolution, mpp in (("10x", 1.0), ("40x", 0.25))
+        },
+        "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
+        "aggregation": aggregation,
+        "tumour_policy": tumour_policy,
+        "cohorts": {},
+        **changes,
+    }
+    lock(folder, manifest, files)
+    return folder
