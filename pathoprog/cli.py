@@ -6,13 +6,15 @@ characters that file and column names have.
 """
 
 import dataclasses
+import difflib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.errors import ConfigError, PathoprogError
@@ -161,15 +163,18 @@ def command_help(name: str) -> str:
     rows = list(_rows(settings))
     width = min(max((len(key) for key, _, _ in rows), default=0), 44)
     lines += [f"  {key:<{width}}  {text}\n  {'':<{width}}  = {value}" for key, value, text in rows]
-    groups = sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml")) if _takes_experiment(name) else []
+    groups = _experiments(name)
     if groups:
         lines += ["", f"experiment=… one of: {', '.join(groups)}"]
     lines += ["", RESEARCH_USE_ONLY]
     return "\n".join(lines)
 
 
-def _takes_experiment(name: str) -> bool:
-    return "experiment" in (CONFIG_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+def _experiments(name: str) -> list[str]:
+    """Named runs that a command takes: those of configs/experiment, if its YAML mentions the group."""
+    if "experiment" not in (CONFIG_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"):
+        return []
+    return sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
 
 
 def _rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -212,13 +217,14 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
     from hydra import initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     schema = settings_class(name)
     kinds = dict(_kinds(schema))
     overrides, literal = _split(name, arguments, kinds)
+    _check_keys(name, overrides, kinds)
     ConfigStore.instance().store(name=f"{name}_schema", node=schema)
     GlobalHydra.instance().clear()
     try:
@@ -229,10 +235,11 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
         settings = OmegaConf.to_object(config)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
-        detail = " ".join(str(cause).split())
+        detail = " ".join(str(cause).partition("\n    full_key:")[0].partition("\nSee http")[0].split())
         key = getattr(cause, "full_key", "") or ""
-        hint = f"see `pathoprog {name} --help`"
-        raise ConfigError(f"{key + ': ' if key and key not in detail else ''}{detail} ({hint})") from error
+        if isinstance(error, OverrideParseException):
+            key, detail = error.override, f"{detail}; a value with special characters goes in quotes: key=\"'value'\""
+        raise ConfigError(f"{key + ': ' if key else ''}{detail} (see `pathoprog {name} --help`)") from error
     finally:
         GlobalHydra.instance().clear()
     if checked:
@@ -243,11 +250,14 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
 
 
 def _kinds(schema: type, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Each setting's full key and how the command line takes it: a literal kind, ``flag`` (true or false) or ``""``."""
+    types = get_type_hints(schema)
     for field in dataclasses.fields(schema):
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _kinds(field.type, f"{prefix}{field.name}.")
+        kind = types[field.name]
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            yield from _kinds(kind, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", field.metadata.get("kind", "")
+            yield f"{prefix}{field.name}", "flag" if kind is bool else field.metadata.get("kind", "")
 
 
 def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
@@ -257,23 +267,22 @@ def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list
     positional = COMMANDS[name].positional
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if argument == "--json" and "json" in kinds:
-            overrides.append("json=true")
-            continue
-        if argument.startswith("--") and argument[2:].replace("-", "_") in kinds:
-            overrides.append(f"{argument[2:].replace('-', '_')}=true")
+        flag = argument.removeprefix("--").replace("-", "_")
+        if argument.startswith("--") and kinds.get(flag) == "flag":
+            overrides.append(f"{flag}=true")
             continue
         kind = kinds.get(key, "") if equals else ""
-        if not kind and positional and (not equals or key.lstrip("+~") not in kinds and Path(argument).exists()):
-            key, value, kind = positional, argument, kinds[positional]
-            kind = "path" if kind == "path" else "bare"
+        if not equals or (key.lstrip("+~") not in kinds and positional and _exists(argument)):
+            wrong = argument in kinds or argument.startswith("--") or not positional
+            if wrong and not (positional and _exists(argument)):
+                raise ConfigError(f"{argument}: settings are given as key=value (see `pathoprog {name} --help`)")
+            key, value, kind = positional, argument, "path" if kinds[positional] == "path" else "bare"
         if kind in ("path", "name"):
             if key in literal:
                 raise ConfigError(f"{key} is given twice: {literal[key]!r} and {value!r}")
             literal[key] = _literal(value)
         elif kind in ("paths", "names"):
-            items = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-            literal.setdefault(key, []).extend(_literal(item.strip()) for item in items.split(",") if item.strip())
+            literal.setdefault(key, []).extend(map(_literal, _items(value, kind)))
         elif kind == "bare":
             literal.setdefault(key, []).append(_literal(value))
         else:
@@ -281,9 +290,40 @@ def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list
     return overrides, literal
 
 
+def _items(value: str, kind: str) -> list[str]:
+    """Split a plural value at its commas; a path that exists, and a part in double quotes, keep theirs."""
+    if kind == "paths" and _exists(value):
+        return [value]
+    if value.startswith("[") and value.endswith("]"):
+        value = value[1:-1]
+    parts = re.findall(r'\s*"([^"]*)"\s*(?:,|$)|([^,]+)(?:,|$)', value)
+    return [item for item in (quoted or plain.strip() for quoted, plain in parts) if item]
+
+
+def _exists(text: str) -> bool:
+    try:
+        return bool(text) and Path(text).exists()
+    except (OSError, ValueError):  # too long, or with a null byte: no file is called so
+        return False
+
+
 def _literal(value: str) -> str:
     """Keep OmegaConf from reading an interpolation into a file name."""
-    return value.replace("${", "\\${")
+    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+
+
+def _check_keys(name: str, overrides: list[str], kinds: dict[str, str]) -> None:
+    """Refuse keys that no setting has; Hydra itself would take ``+key=…`` and nothing would ever read it."""
+    groups = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir()}
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if re.split("[/@]", key)[0] in groups:
+            continue
+        if not any(f"{key}.".startswith(f"{known}.") or known.startswith(f"{key}.") for known in kinds):
+            near = difflib.get_close_matches(key, kinds, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            what = "setting or file" if COMMANDS[name].positional else "setting"
+            raise ConfigError(f"{key}: no such {what}{hint} (see `pathoprog {name} --help`)")
 
 
 if __name__ == "__main__":
