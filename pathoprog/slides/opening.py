@@ -1,0 +1,93 @@
+"""Opening a slide with the library that can read it."""
+
+from pathlib import Path
+
+from pathoprog.errors import InputError, SlideError
+from pathoprog.slides.slide import Slide
+from pathoprog.slides.tiff_facts import TiffFacts, tiff_facts
+
+
+def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Slide:
+    """Open a slide.
+
+    Args:
+        path: the file; for DICOM the folder of instances, or one of them; for MIRAX the ``.mrxs`` file.
+        backend: ``openslide``, ``tiffslide``, or ``auto``: OpenSlide where it knows the format, else TiffSlide.
+        mpp: um per level-0 pixel in place of the file's; 0 for the file's.
+
+    Returns:
+        The open slide. Its um/px is checked when it is asked for, not here, so that `inspect` can tell the rest.
+
+    Raises:
+        SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour) or
+            ``unreadable``.
+        InputError: an unknown backend.
+    """
+    if backend not in ("auto", "openslide", "tiffslide"):
+        raise InputError(f"slides.backend={backend}: must be auto, openslide or tiffslide")
+    path = Path(path)
+    if not path.exists():
+        raise SlideError(f"{path}: no such file", "missing")
+    file = _dicom_instance(path) if path.is_dir() else path
+    if not file.is_file():
+        raise SlideError(f"{path}: not a regular file", "format")
+    facts = _facts(file)
+    if facts is not None and facts.kind:
+        raise SlideError(f"{path}: {facts.kind}", "pixel_type")
+    warnings = facts.warnings if facts is not None else ()
+    if backend == "openslide":
+        return _openslide(file, mpp, warnings)
+    if backend == "tiffslide":
+        return _tiffslide(file, mpp, warnings, facts)
+    try:
+        return _openslide(file, mpp, warnings)
+    except SlideError as error:
+        if facts is None or not facts.tiffslide_reads:
+            raise
+        first = error
+    try:
+        return _tiffslide(file, mpp, warnings, facts)
+    except SlideError as error:
+        if first.code == "format":
+            raise
+        raise first from error
+
+
+def _facts(file: Path) -> TiffFacts | None:
+    try:
+        return tiff_facts(file)
+    except OSError as error:
+        raise SlideError(f"{file}: {error.strerror or error}", "unreadable") from error
+
+
+def _openslide(path: Path, mpp: float, warnings: tuple[str, ...]) -> Slide:
+    from pathoprog.slides.openslide_adapter import OpenSlideSlide
+
+    return OpenSlideSlide(path, mpp, warnings)
+
+
+def _tiffslide(path: Path, mpp: float, warnings: tuple[str, ...], facts: TiffFacts | None) -> Slide:
+    from pathoprog.slides.tiffslide_adapter import TiffSlideSlide
+
+    if facts is not None and not facts.tiffslide_reads:
+        raise SlideError(
+            f"{path}: TiffSlide does not convert this file's colours; use slides.backend=openslide", "format"
+        )
+    return TiffSlideSlide(path, mpp, warnings)
+
+
+def _dicom_instance(folder: Path) -> Path:
+    """One instance of a folder of DICOM files; OpenSlide finds the others of its series."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and is_dicom(file):
+            return file
+    raise SlideError(f"{folder}: a folder, and no DICOM file in it", "format")
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

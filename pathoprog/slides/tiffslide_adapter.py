@@ -1,0 +1,74 @@
+"""Slides read by TiffSlide (tifffile): OME-TIFF and what OpenSlide leaves out."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiffslide
+
+from pathoprog.errors import SlideError
+from pathoprog.slides.slide import Pixels, Slide
+
+
+class TiffSlideSlide(Slide):
+    """A slide read by TiffSlide."""
+
+    backend = "tiffslide"
+
+    def __init__(self, path: Path, override_mpp: float = 0.0, warnings: tuple[str, ...] = ()):
+        """Open the file.
+
+        Raises:
+            SlideError: code ``format`` if it is no TIFF, ``unreadable`` if it is damaged.
+        """
+        try:
+            self._handle = tiffslide.TiffSlide(path)
+            properties = self._handle.properties
+            sizes = list(self._handle.level_dimensions)
+            self._axes = str(properties["tiffslide.series-axes"])
+        except tiffslide.TiffFileError as error:
+            raise SlideError(f"{path}: not a slide that TiffSlide reads", "format") from error
+        except Exception as error:  # a damaged file provokes nearly any error in the parser
+            raise SlideError(f"{path}: {_said(error)}", "unreadable") from error
+        super().__init__(
+            str(path),
+            properties.get("tiffslide.vendor") or "generic-tiff",
+            sizes,
+            (_number(properties.get("tiffslide.mpp-x")), _number(properties.get("tiffslide.mpp-y"))),
+            _number(properties.get("tiffslide.objective-power")),
+            override_mpp=override_mpp,
+            warnings=warnings,
+        )
+
+    def _read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        scale = self._handle.level_downsamples[level]
+        # TiffSlide takes level-0 coordinates, divides by its own downsample and rounds down.
+        location = (math.ceil(x * scale), math.ceil(y * scale))
+        try:
+            array = np.asarray(self._handle.read_region(location, level, (width, height), as_array=True))
+        except Exception as error:  # a damaged tile provokes nearly any error in the decoders
+            raise SlideError(f"{self.path}: {_said(error)} (level {level}, x {x}, y {y})", "unreadable") from error
+        if self._axes == "CYX":
+            array = np.moveaxis(array, 0, -1)
+        if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8:
+            raise SlideError(f"{self.path}: {array.dtype} {self._axes} pixels are not 8-bit RGB", "pixel_type")
+        if array.shape[2] == 4:
+            share = array[..., 3:].astype(np.float32) / 255
+            return np.rint(array[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
+        return np.ascontiguousarray(array)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handle.close()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
