@@ -1,0 +1,44 @@
+"""Numbers as journals print them: p-values, hazard ratios, shares, with their limits."""
+
+import math
+
+
+def format_p(p: float) -> str:
+    """A p-value: ``p<0.0001``, ``p=0.0023``, ``p=0.18``; ``p not estimable`` if it is nan."""
+    if math.isnan(p):
+        return "p not estimable"
+    if p < 0.0001:
+        return "p<0.0001"
+    if p < 0.001:
+        return f"p={p:.4f}"
+    return f"p={p:.3f}" if p < 0.1 else f"p={p:.2f}"
+
+
+def format_ratio(value: float, lower: float, upper: float) -> str:
+    """A hazard ratio with its 95% limits: ``3.84 (95% CI 2.72–5.43)``."""
+    if not all(map(math.isfinite, (value, lower, upper))):
+        return "not estimable"
+    return f"{_digits(value)} (95% CI {_digits(lower)}–{_digits(upper)})"
+
+
+def format_interval(value: float, lower: float, upper: float, digits: int = 3) -> str:
+    """A figure with its 95% limits: ``0.667 (0.634–0.700)``."""
+    if not math.isfinite(value):
+        return "not estimable"
+    if not (math.isfinite(lower) and math.isfinite(upper)):
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ({lower:.{digits}f}–{upper:.{digits}f})"
+
+
+def format_percent(value: float, lower: float = math.nan, upper: float = math.nan, digits: int = 1) -> str:
+    """A share in percent, with limits where they are known: ``52.4% (43.1–61.5)``."""
+    if not math.isfinite(value):
+        return "not estimable"
+    text = f"{100 * value:.{digits}f}%"
+    if math.isfinite(lower) and math.isfinite(upper):
+        text += f" ({100 * lower:.{digits}f}–{100 * upper:.{digits}f})"
+    return text
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
