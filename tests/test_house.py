@@ -1,0 +1,115 @@
+"""The house is in order: imports run one way, modules stay small, nothing names the machine it was written on."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from house import DOORS, ROOT, imports, modules, sources, tracked
+
+MOST_LINES = 400
+# A longer module, and why it is one.
+LONGER: dict[str, str] = {}
+
+# These import no torch, however they are reached.
+WITHOUT_TORCH = (
+    "slides", "annotations", "tissue", "tiles", "stream", "cohort", "endpoints", "survival", "report", "classes",
+    "simulate", "settings", "errors", "files", "console", "cli", "inspect", "cohorts",
+)  # fmt: skip
+# Settings modules import nothing that takes long.
+HEAVY = (
+    "torch", "torchvision", "numpy", "pandas", "scipy", "matplotlib", "mlflow", "lifelines", "shapely", "skimage",
+    "openslide", "tifffile", "pyarrow",
+)  # fmt: skip
+
+
+def reaches(name: str, target: str) -> bool:
+    """Whether importing `name` reaches package `target`."""
+    return name == target or name.startswith(f"{target}.")
+
+
+@pytest.mark.parametrize("folder", ["pathoprog", *DOORS, "notebooks", "benchmarks", "tests"])
+def test_imports_run_one_way(folder: str) -> None:
+    doors = [f"pathoprog.{door}" for door in (*DOORS, "configs")]
+    breaches = []
+    files = [path for path in tracked() if path.parts[0] == folder and path.suffix in (".py", ".ipynb")]
+    for path in files:
+        forbidden = [*DOORS, "configs"]  # bare names would give each class a second identity
+        if folder in ("pathoprog", "notebooks"):
+            forbidden += doors
+        if folder in DOORS:
+            forbidden += [door for door in doors if door != f"pathoprog.{folder}"]
+        if folder in ("pathoprog", *DOORS) and str(path) != "pathoprog/cli.py":
+            forbidden += ["hydra", "omegaconf"]
+        if folder in ("pathoprog", *DOORS) and not (folder in DOORS and "tracking" in path.stem):
+            forbidden.append("mlflow")
+        for line, name in imports(path):
+            breaches += [f"{path}:{line} imports {name}" for target in forbidden if reaches(name, target)]
+    assert not breaches, "\n".join(breaches)
+
+
+def test_the_library_names_no_door_but_in_the_command_line() -> None:
+    pattern = re.compile(rf"""["']pathoprog\.({"|".join(DOORS)})\b""")
+    named = [path for path in sources("pathoprog") if pattern.search((ROOT / path).read_text(encoding="utf-8"))]
+    assert [str(path) for path in named] == ["pathoprog/cli.py"]
+
+
+def loaded_by(names: list[str], heavy: tuple[str, ...]) -> str:
+    """Which of the modules `names` loads which of `heavy`, each tried in one fresh process, in turn."""
+    program = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    found = [heavy for heavy in {heavy!r} if heavy in sys.modules]\n"
+        "    if found: sys.exit(f'{name} loads {found}')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode in (0, 1) and "Traceback" not in result.stderr, result.stderr
+    return result.stderr.strip()
+
+
+def test_slides_cohorts_survival_and_reports_need_no_torch() -> None:
+    names = []
+    for part in WITHOUT_TORCH:
+        here = [name for name in modules() if re.match(rf"pathoprog\.{part}(_\w+)?(\.|$)", name)]
+        assert here, f"no module {part}: has it another name now?"
+        names += here
+    assert not loaded_by(names, ("torch",))
+
+
+def test_settings_modules_load_nothing_heavy() -> None:
+    names = [name for name in modules() if re.search(r"(^|[._])(config|settings)$", name)]
+    assert len(names) >= 5
+    assert not loaded_by(names, HEAVY)
+
+
+def test_modules_stay_small() -> None:
+    lengths = {str(path): len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in sources()}
+    too_long = {path: lines for path, lines in lengths.items() if lines > MOST_LINES and path not in LONGER}
+    assert not too_long, f"split them, or say in LONGER why not: {too_long}"
+    assert all(lengths.get(path, 0) > MOST_LINES for path in LONGER), "LONGER lists a module that is short now"
+
+
+def test_nothing_names_a_machine_or_a_registry() -> None:
+    folders = ["work", "root", "home", "Users", "opt/pypi"]
+    hosts = ["pypi", "pythonhosted", "pytorch", "npmjs", "debian", "nvcr", "docker", "ghcr", "quay"]
+    pattern = re.compile(
+        rf"(?<![\w.~}}])/(?:{'|'.join(folders)})/\w|https?://[\w.-]*\b(?:{'|'.join(hosts)})\.\w+|(?:nvcr|docker|ghcr)\.io"
+    )
+    found = []
+    for path in tracked():
+        try:
+            text = (ROOT / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if match := pattern.search(line):
+                found.append(f"{path}:{number}: {match[0]}")
+    assert not found, "\n".join(found)
+
+
+def test_the_doors_are_links_inside_the_package() -> None:
+    for door in (*DOORS, "configs"):
+        link = ROOT / "pathoprog" / door
+        assert link.is_symlink() and link.readlink().as_posix() == f"../{door}"
+        assert (ROOT / door / "__init__.py").is_file()
