@@ -29,7 +29,8 @@ def area_resize(image: Pixels, box: tuple[float, float, float, float], size: tup
     width, height = size
     h, w = image.shape[:2]
     x, y = int(left), int(top)
-    if (x, y, x + width, y + height) == box and x >= 0 and y >= 0 and x + width <= w and y + height <= h:
+    same_scale = right - left == width and bottom - top == height and left == x and top == y
+    if same_scale and x >= 0 and y >= 0 and x + width <= w and y + height <= h:
         return image[y : y + height, x : x + width]
     columns = _weights(width, left, right, w)
     rows = _weights(height, top, bottom, h)

@@ -1,0 +1,25 @@
+"""Settings of tiles: their resolution, their size, and which of them count."""
+
+from dataclasses import dataclass
+
+from pathoprog.settings import setting
+
+RESOLUTION_MPP = {"10x": 1.0, "40x": 0.25}
+
+
+@dataclass
+class TileSpec:
+    """What a tile is: `size_px` x `size_px` pixels at `mpp` um/px."""
+
+    resolution: str = setting("10x", "name of the resolution", choices=tuple(RESOLUTION_MPP))
+    mpp: float = setting(1.0, "um per pixel of the tile", low=0, open_low=True, high=20)
+    size_px: int = setting(448, "side of a tile in its own pixels", low=8, high=8192)
+    min_coverage: float = setting(0.5, "least share of the tile that the region must cover", low=0, high=1)
+    max_per_slide: int = setting(
+        0, "most tiles of a slide; 0 for all, else a spread, deterministic choice that is recorded", low=0
+    )
+
+
+def standard_spec(resolution: str, size_px: int = 448, min_coverage: float = 0.5, max_per_slide: int = 0) -> TileSpec:
+    """The spec of a resolution at its defining um/px (10x = 1.0, 40x = 0.25)."""
+    return TileSpec(resolution, RESOLUTION_MPP[resolution], size_px, min_coverage, max_per_slide)

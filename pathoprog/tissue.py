@@ -1,0 +1,90 @@
+"""Where tissue is on a slide: a mask from a coarse view."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pathoprog.slides.slide import Slide
+
+MASK_MPP = 8.0
+MIN_CHROMA, MAX_CHROMA = 12.0, 25.0  # of 255: below is glass and JPEG noise, above is stained whatever the histogram
+MIN_OBJECT_UM2 = 5_000.0
+MAX_HOLE_UM2 = 10_000.0
+
+
+@dataclass(frozen=True)
+class RegionMask:
+    """A region of a slide as a coarse mask whose pixel (0, 0) begins at the slide's corner.
+
+    Attributes:
+        array: bool [h, w].
+        downsample: level-0 px per mask px in x.
+        downsample_y: the same in y (differs where um/px does).
+        mpp: um per mask px.
+    """
+
+    array: NDArray[np.bool_]
+    downsample: float
+    downsample_y: float
+    mpp: float
+
+    @property
+    def area_um2(self) -> float:
+        """Area of the region in square um."""
+        return float(np.count_nonzero(self.array)) * self.mpp**2
+
+
+def tissue_mask(slide: Slide, mpp: float = MASK_MPP) -> RegionMask:
+    """Find stained tissue.
+
+    Stain is colour: a pixel counts where the spread between its strongest and weakest channel, averaged over 3 x 3
+    pixels, passes Otsu's threshold kept within fixed limits. Grey (dust, shadow, black borders) is no tissue. Specks
+    below 5,000 square um are dropped and holes below 10,000 square um filled.
+
+    Args:
+        slide: an open slide with sane um/px.
+        mpp: um per pixel of the mask; a slide of fewer pixels than 64 at this is looked at four times finer.
+    """
+    while mpp > slide.mpp and min(slide.width * slide.mpp_x, slide.height * slide.mpp_y) < 64 * mpp and mpp > 2.0:
+        mpp /= 2
+    view = slide.overview(mpp)
+    return RegionMask(
+        stained(view, mpp),
+        slide.width / view.shape[1] if view.shape[1] == 1 else mpp / slide.mpp_x,
+        slide.height / view.shape[0] if view.shape[0] == 1 else mpp / slide.mpp_y,
+        mpp,
+    )
+
+
+def stained(view: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+    """Mask [h, w] of stained tissue in a coarse view, uint8 [h, w, 3] at `mpp` um/px."""
+    chroma = (view.max(axis=2) - view.min(axis=2)).astype(np.float32)
+    chroma = ndimage.uniform_filter(chroma, 3)
+    mask = chroma > np.clip(otsu(chroma), MIN_CHROMA, MAX_CHROMA)
+    mask = _without_small(mask, MIN_OBJECT_UM2 / mpp**2)
+    return ~_without_small(~mask, MAX_HOLE_UM2 / mpp**2, keep_at_edge=True)
+
+
+def otsu(values: NDArray[np.float32]) -> float:
+    """Threshold of values in 0 to 255 that maximises the variance between the classes (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins=256, range=(0, 256))
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    sums = np.cumsum(counts * edges[:-1])
+    above = counts.sum() - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums[:-1] / below - (sums[-1] - sums[:-1]) / above) ** 2
+    return float(edges[1:-1][np.argmax(np.nan_to_num(between))])
+
+
+def _without_small(mask: NDArray[np.bool_], min_px: float, keep_at_edge: bool = False) -> NDArray[np.bool_]:
+    """The mask without connected parts of fewer than `min_px` pixels."""
+    labels, n = ndimage.label(mask)
+    keep = np.bincount(labels.ravel(), minlength=n + 1) >= min_px
+    if keep_at_edge:  # background that the edge cuts may go on beyond it
+        for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            keep[edge] = True
+    keep[0] = False
+    result: NDArray[np.bool_] = keep[labels]
+    return result
