@@ -1,0 +1,105 @@
+"""Who is analysed: the scored patients with their outcomes, by role and cohort."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pathoprog.classes import RISK_CLASSES
+from pathoprog.cohort import ROLES, SELECTED_ON_OUTCOME, patient_table
+from pathoprog.cohort_config import YEAR_DAYS
+
+STAMPS = {
+    "training": "selected on outcome",
+    "tuning": "selected on outcome",
+    "test": "same patients, other blocks",
+    "external": "",
+}
+HEADINGS = {
+    "training": "Training: selected on outcome",
+    "tuning": "Tuning: selected on outcome",
+    "test": "Test: same patients, other blocks: tests preparation, not generalisation",
+    "external": "External validation",
+}
+
+
+@dataclass(frozen=True)
+class Population:
+    """The analysed patients of one cohort in one role, or of all cohorts of a role.
+
+    Attributes:
+        role: their role.
+        cohort: the cohort's name, or the role's where all its cohorts are taken together.
+        patients: one row each: scores, ``risk_class``, ``one_number``, ``followup_days``, ``years``, ``event``,
+            covariates, sites.
+        pooled: True where several cohorts are taken together: models and tests are then stratified by cohort.
+    """
+
+    role: str
+    cohort: str
+    patients: pd.DataFrame
+    pooled: bool
+
+    @property
+    def name(self) -> str:
+        """For headings and tables."""
+        return f"{self.role}: all cohorts" if self.pooled else f"{self.role}: {self.cohort}"
+
+    @property
+    def key(self) -> str:
+        """For file names and JSON."""
+        return self.role if self.pooled else f"{self.role}_{self.cohort}"
+
+    @property
+    def strata(self) -> str | None:
+        """The column to stratify by, or None."""
+        return "cohort" if self.pooled else None
+
+    @property
+    def selected_on_outcome(self) -> bool:
+        """True where curves and ratios describe no population (METHOD section 2)."""
+        return self.role in SELECTED_ON_OUTCOME
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return int((self.patients["event"] == 1).sum())
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that occur, in order."""
+        found = set(self.patients["risk_class"])
+        return [name for name in RISK_CLASSES if name in found]
+
+
+def analysed_patients(
+    cohort: pd.DataFrame, patients: pd.DataFrame, outcomes: pd.DataFrame, excluded: set[str]
+) -> pd.DataFrame:
+    """Scored patients who are not excluded and have an outcome, with everything known of them.
+
+    Args:
+        cohort: slides, as `read_cohort` gives them.
+        patients: as `read_patients` gives them.
+        outcomes: as `read_outcomes` gives them.
+        excluded: patients excluded before the outcomes were opened.
+    """
+    scored = patients[(patients["status"] == "scored") & ~patients["patient_id"].isin(excluded)]
+    own = patient_table(cohort).drop(columns=["cohort", "n_slides"])
+    merged = scored.merge(own, on=["patient_id", "role"], how="left", suffixes=("", "_cohort"))
+    merged = merged.merge(outcomes, on="patient_id", how="inner")
+    merged["years"] = merged["followup_days"] / YEAR_DAYS
+    merged["class_order"] = merged["risk_class"].map({name: order for order, name in enumerate(RISK_CLASSES)})
+    return merged.astype({"class_order": float})
+
+
+def populations_of(analysed: pd.DataFrame) -> list[Population]:
+    """Every role's cohorts, in the order of roles; a role with several cohorts also as a whole, first."""
+    result = []
+    for role in ROLES:
+        own = analysed[analysed["role"] == role].reset_index(drop=True)
+        names = sorted(set(own["cohort"]))
+        if len(names) > 1:
+            result.append(Population(role, role, own, pooled=True))
+        result += [
+            Population(role, name, own[own["cohort"] == name].reset_index(drop=True), pooled=False) for name in names
+        ]
+    return result

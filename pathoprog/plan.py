@@ -1,0 +1,158 @@
+"""The analysis plan: what was decided before the outcomes were opened. Everything else is exploratory."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pathoprog.classes import RISK_CLASSES
+from pathoprog.errors import InputError
+
+ANALYSES = {
+    "kaplan_meier": "Kaplan-Meier curves of the three classes, with the number at risk",
+    "logrank": "log-rank test over the three classes",
+    "hazard_ratios": "Cox hazard ratios against good",
+    "c_index": "Harrell's c of the one number",
+    "c_classes": "Harrell's c of the three classes",
+    "c_resolutions": "Harrell's c of each resolution's score",
+    "c_members": "Harrell's c of each single member",
+    "groupings": "poor against the rest, and good against the rest",
+    "horizon_values": "sensitivity, specificity and predictive values at the horizons",
+    "competing_deaths": "cumulative incidence with competing deaths",
+    "adjusted": "hazard ratios adjusted for the plan's covariates",
+    "subgroups": "hazard ratios by the plan's subgroups, with interaction tests",
+    "calibration": "calibration of the stated absolute-risk model",
+    "stage_groups": "the stage-combined risk groups",
+    "permutation": "the locked scores against permuted outcomes",
+    "true_hazard": "comparison with the simulation's true hazard",
+}
+"""Every analysis that `validate` can do, by the name that a plan calls it."""
+
+TESTS = {"logrank": "log-rank test", "cox": "Cox model, Wald test"}
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The one primary analysis.
+
+    `cohort` is a cohort's name, or ``external`` for all external cohorts, stratified. `contrast` is the worse class
+    and its reference; `test` one of `TESTS`.
+    """
+
+    cohort: str
+    contrast: tuple[str, str]
+    horizon_years: float
+    test: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An analysis plan as read; see `read_plan` for its file."""
+
+    title: str
+    endpoint: str
+    time_zero: str
+    primary: Primary
+    planned: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    subgroups: tuple[str, ...] = ()
+    horizons_years: tuple[float, ...] = ()
+    eligibility: dict[str, str] = field(default_factory=dict)
+
+    def status(self, analysis: str, role: str = "external", cohort: str = "") -> str:
+        """How an analysis is to be labelled: ``primary``, ``planned``, ``exploratory`` or the role's own stamp.
+
+        Args:
+            analysis: ``primary`` or a name of `ANALYSES`.
+            role: training and tuning are ``selected on outcome`` whatever the plan says.
+            cohort: of the analysis; ``primary`` holds for the plan's cohort only.
+        """
+        if role in ("training", "tuning"):
+            return "selected on outcome"
+        if analysis == "primary" and role == "external" and cohort == self.primary.cohort:
+            return "primary"
+        return "planned" if analysis in self.planned else "exploratory"
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read and check an analysis plan.
+
+    Args:
+        path: YAML, for example::
+
+            title: Prognostic value of the ensemble in the external cohort
+            endpoint: cancer-specific survival; deaths of other causes censored
+            time_zero: day of surgery
+            primary: {cohort: external, contrast: [poor, good], horizon_years: 3, test: logrank}
+            planned: [kaplan_meier, hazard_ratios, c_index]
+            covariates: [age, sex, pT, pN]
+            subgroups: [scanner, stage]
+            horizons_years: [3, 5]
+
+    Raises:
+        InputError: no such file, no YAML, or what is missing, unknown or impossible in it.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; an analysis plan is written before the outcomes are opened")
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
+    _keys(path, value, "the plan", required={"title", "endpoint", "time_zero", "primary"}, allowed=_fields(Plan))
+    primary = value["primary"]
+    _keys(path, primary, "primary", required=_fields(Primary), allowed=_fields(Primary))
+    contrast = _strings(path, primary, "contrast")
+    if len(contrast) != 2 or len(set(contrast)) != 2 or not set(contrast) <= set(RISK_CLASSES):
+        raise InputError(f"{path}: primary.contrast must be two of {', '.join(RISK_CLASSES)}, the worse first")
+    if primary["test"] not in TESTS:
+        raise InputError(f"{path}: primary.test={primary['test']!r} must be one of {', '.join(TESTS)}")
+    planned = _strings(path, value, "planned")
+    unknown = [name for name in planned if name not in ANALYSES]
+    if unknown:
+        raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(ANALYSES)}")
+    eligibility = value.get("eligibility") or {}
+    if not isinstance(eligibility, dict):
+        raise InputError(f"{path}: eligibility must be a mapping of column to allowed value")
+    horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
+    horizons = [_years(path, "horizons_years", item) for item in value.get("horizons_years") or []]
+    return Plan(
+        title=str(value["title"]),
+        endpoint=str(value["endpoint"]),
+        time_zero=str(value["time_zero"]),
+        primary=Primary(str(primary["cohort"]), (contrast[0], contrast[1]), horizon, str(primary["test"])),
+        planned=planned,
+        covariates=_strings(path, value, "covariates"),
+        subgroups=_strings(path, value, "subgroups"),
+        horizons_years=tuple(sorted({horizon, *horizons})),
+        eligibility={str(key): str(item) for key, item in eligibility.items()},
+    )
+
+
+def _fields(cls: type) -> set[str]:
+    return set(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # both classes are dataclasses
+
+
+def _keys(path: Path, value: Any, where: str, required: set[str], allowed: set[str]) -> None:
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: {where} must be a mapping of {', '.join(sorted(required))}")
+    missing = sorted(key for key in required if value.get(key) in (None, "", []))
+    unknown = sorted(str(key) for key in value.keys() - allowed)
+    if missing or unknown:
+        parts = [f"lacks {', '.join(missing)}"] if missing else []
+        parts += [f"does not know {', '.join(unknown)}"] if unknown else []
+        raise InputError(f"{path}: {where} {' and '.join(parts)}; its keys are {', '.join(sorted(allowed))}")
+
+
+def _strings(path: Path, value: dict[str, Any], key: str) -> tuple[str, ...]:
+    items = value.get(key) or []
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise InputError(f"{path}: {key} must be a list of names")
+    return tuple(items)
+
+
+def _years(path: Path, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 50:
+        raise InputError(f"{path}: {key}={value!r} must be years above 0, at most 50")
+    return float(value)

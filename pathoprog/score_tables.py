@@ -1,0 +1,105 @@
+"""Reading what scoring wrote, and checking it against the bundle: results.csv (slides) and patients.csv."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pathoprog.classes import RESOLUTIONS, RISK_CLASSES, one_number, risk_class
+from pathoprog.cohort import ROLES
+from pathoprog.errors import InputError, LockError
+
+STATUSES = ("scored", "not_reportable", "failed")
+SCORES = tuple(f"score_{resolution}" for resolution in RESOLUTIONS)
+
+
+def read_results(path: str | Path, ensemble_id: str) -> pd.DataFrame:
+    """Read results.csv: one row per slide.
+
+    Args:
+        path: the table that `pathoprog score` wrote.
+        ensemble_id: id of the locked bundle that must have made every score.
+
+    Returns:
+        The table, text columns as str, scores as float.
+
+    Raises:
+        InputError: a column is missing, a slide is there twice, or a status unknown.
+        LockError: scores of another ensemble.
+    """
+    needed = ("slide_id", "patient_id", "status", "risk_class", *SCORES, "reason", "ensemble_id")
+    table = _read(Path(path), needed)
+    _unique(Path(path), table, ["slide_id"])
+    others = table.loc[(table["ensemble_id"] != ensemble_id) & (table["status"] == "scored"), "ensemble_id"]
+    if len(others):
+        raise LockError(
+            f"{path}: {len(others)} slides were scored by another ensemble ({others.iloc[0][:12]}…) than the bundle "
+            f"given ({ensemble_id[:12]}…); score again with that bundle, or give the bundle that scored"
+        )
+    return table
+
+
+def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFrame:
+    """Read patients.csv: one row per patient and role; every class must follow from its scores and the thresholds.
+
+    Args:
+        path: the table that `pathoprog score` wrote.
+        thresholds: of the locked bundle, by resolution.
+
+    Returns:
+        The table with `one_number` computed anew (METHOD section 1; NaN where there is no class).
+
+    Raises:
+        InputError: a column is missing, a patient is twice in a role, a role or status unknown, a score outside [0, 1].
+        LockError: a class contradicts the scores and the locked thresholds.
+    """
+    path = Path(path)
+    needed = ("patient_id", "role", "cohort", "status", "risk_class", *SCORES, "n_slides", "n_slides_scored", "reason")
+    table = _read(path, needed)
+    _unique(path, table, ["patient_id", "role"])
+    unknown = sorted(set(table["role"]) - set(ROLES))
+    if unknown:
+        raise InputError(f"{path}: role {', '.join(map(repr, unknown))}: must be one of {', '.join(ROLES)}")
+    for name in ("n_slides", "n_slides_scored"):
+        table[name] = pd.to_numeric(table[name]).astype(int)
+    scored = table["status"] == "scored"
+    outside = scored & ~(table[list(SCORES)].ge(0).all(axis=1) & table[list(SCORES)].le(1).all(axis=1))
+    if outside.any():
+        raise InputError(f"{path}: scored, but without two scores in [0, 1]: line {_lines(outside)}")
+    pairs = list(zip(*(table[name] for name in SCORES), scored, strict=True))
+    expected = [risk_class(low, high, thresholds) if is_scored else "" for low, high, is_scored in pairs]
+    wrong = table["risk_class"] != pd.Series(expected, index=table.index)
+    if wrong.any():
+        raise LockError(
+            f"{path}: the class does not follow from the scores and the bundle's thresholds in line {_lines(wrong)}"
+        )
+    table["one_number"] = [
+        one_number(low, high, thresholds) if is_scored else float("nan") for low, high, is_scored in pairs
+    ]
+    return table
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `pathoprog score` writes it")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise InputError(f"{path}: the columns {', '.join(missing)} are missing")
+    for column, allowed in (("status", STATUSES), ("risk_class", ("", *RISK_CLASSES))):
+        unknown = sorted(set(table[column]) - set(allowed))
+        if unknown:
+            raise InputError(f"{path}: {column} {', '.join(map(repr, unknown))}: must be one of {', '.join(allowed)}")
+    for name in SCORES:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table
+
+
+def _unique(path: Path, table: pd.DataFrame, keys: list[str]) -> None:
+    twice = table.duplicated(keys, keep=False)
+    if twice.any():
+        raise InputError(f"{path}: the same {' and '.join(keys)} in line {_lines(twice)}")
+
+
+def _lines(mask: pd.Series) -> str:
+    numbers = [str(row + 2) for row, hit in enumerate(mask) if hit]
+    return ", ".join(numbers[:20]) + (f" and {len(numbers) - 20} more" if len(numbers) > 20 else "")
