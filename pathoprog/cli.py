@@ -26,13 +26,15 @@ CONFIG_FOLDER = Path(__file__).parent / "configs"
 class Command:
     """One command: where its work (`module`:`run`) and its settings class (`config`) are.
 
-    `positional` names the setting that bare arguments go to.
+    `positional` names the setting that bare arguments go to; `spelled` is what it is called on the command line where a
+    group of settings has the better claim to its name in the class (``slides=… slides.mpp=…``).
     """
 
     module: str
     config: str
     summary: str
     positional: str = ""
+    spelled: str = ""
 
 
 COMMANDS = {
@@ -76,6 +78,7 @@ COMMANDS = {
         "pathoprog.inference.score",
         "pathoprog.inference.config:ScoreConfig",
         "score slides with a locked ensemble",
+        "paths",
         "slides",
     ),
     "survival": Command(
@@ -158,9 +161,12 @@ def command_help(name: str) -> str:
     settings = compose(name, [], checked=False)
     module = importlib.util.find_spec(command.module)
     assert module is not None, command.module
-    bare = f" [{command.positional.upper()} …]" if command.positional else ""
+    bare = f" [{(command.spelled or command.positional).upper()} …]" if command.positional else ""
     lines = [f"pathoprog {name}{bare} [key=value …]", f"  {command.summary}", "", "settings (value in force):"]
-    rows = list(_rows(settings))
+    rows = [
+        (command.spelled if command.spelled and key == command.positional else key, value, text)
+        for key, value, text in _rows(settings)
+    ]
     width = min(max((len(key) for key, _, _ in rows), default=0), 44)
     lines += [f"  {key:<{width}}  {text}\n  {'':<{width}}  = {value}" for key, value, text in rows]
     groups = _experiments(name)
@@ -267,6 +273,7 @@ def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list
     positional = COMMANDS[name].positional
     for argument in arguments:
         key, equals, value = argument.partition("=")
+        key = positional if key and key == COMMANDS[name].spelled else key
         flag = argument.removeprefix("--").replace("-", "_")
         if argument.startswith("--") and kinds.get(flag) == "flag":
             overrides.append(f"{flag}=true")
