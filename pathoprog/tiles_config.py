@@ -6,6 +6,9 @@ from pathoprog.settings import setting
 
 RESOLUTION_MPP = {"10x": 1.0, "40x": 0.25}
 
+PREPROCESSING_VERSION = "1"
+"""Level rule, area averaging, tissue mask and grid: a change of any that moves a pixel or a tile raises it."""
+
 
 @dataclass
 class TileSpec:

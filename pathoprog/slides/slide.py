@@ -2,7 +2,10 @@
 
 import abc
 import contextlib
+import itertools
 import math
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -18,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 LEVEL_TOLERANCE = 1.02  # a level within 2% of the target counts as at it: um/px is not known better (METHOD)
 MAX_SIDE = 2_000_000  # level-0 px; the widest glass at the finest scan has a fifth of it
-BLOCK_PX = 4096  # side of the largest part of a level that is held at once when an overview is read
+BLOCK_PX = 2048  # side of the largest part of a level that is held at once when an overview is read
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Slide(abc.ABC):
         levels: the pyramid, finest first.
         file_mpp: um per level-0 pixel in x and y as the file says, None where it does not.
         objective: the objective's power as the file says, or None.
+        on_read: called before each read; tells a watchdog that work goes on.
     """
 
     backend = ""
@@ -100,6 +104,7 @@ class Slide(abc.ABC):
         self.objective = objective if objective and math.isfinite(objective) and objective > 0 else None
         self._override_mpp = override_mpp
         self._warnings = warnings
+        self.on_read: Callable[[], None] = lambda: None
 
     @abc.abstractmethod
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
@@ -193,6 +198,7 @@ class Slide(abc.ABC):
                 "bounds",
             )
         origin_x, origin_y = self._origins[level]
+        self.on_read()
         return self._read(level, x + origin_x, y + origin_y, width, height)
 
     def level_for(self, mpp: float) -> int:
@@ -230,6 +236,36 @@ class Slide(abc.ABC):
         image = self._inside(level, x, y, right_px - x, bottom_px - y)
         return area_resize(image, _snapped((left - x, top - y, right - x, bottom - y), size), size)
 
+    def read_tiles(
+        self,
+        x0: NDArray[np.int64],
+        y0: NDArray[np.int64],
+        mpp: float,
+        out: Pixels,
+        pool: Executor | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Read many tiles of one size at once, which adapters may do faster than one by one.
+
+        Args:
+            x0: int64 [n], left edges, level-0 px.
+            y0: int64 [n], top edges, level-0 px.
+            mpp: um per pixel of the tiles.
+            out: uint8 [n, h, w, 3], filled.
+            pool: threads to read with, each a run of neighbouring tiles; None reads in this thread.
+            threads: how many of them to use.
+
+        Raises:
+            SlideError: as `read_at_mpp`.
+        """
+        size = (out.shape[2], out.shape[1])
+
+        def read(part: slice) -> None:
+            for i in range(part.start, part.stop):
+                out[i] = self.read_at_mpp(float(x0[i]), float(y0[i]), mpp, size)
+
+        in_chunks(read, len(x0), pool, threads)
+
     def overview(self, mpp: float) -> Pixels:
         """The whole slide at a coarse um/px, read in blocks so that memory does not grow with the level read.
 
@@ -259,6 +295,17 @@ class Slide(abc.ABC):
     def thumbnail_mpp(self, max_px: int) -> float:
         """Um per pixel of `thumbnail(max_px)`."""
         return self.mpp * max(1.0, self.width / max_px, self.height / max_px)
+
+
+def in_chunks(work: Callable[[slice], None], n: int, pool: Executor | None, threads: int) -> None:
+    """Do `work` on 0 … n in one run per thread: handing over single items costs more than they do."""
+    if pool is None or threads < 2 or n < 2:
+        work(slice(0, n))
+        return
+    edges = [n * i // threads for i in range(threads + 1)]
+    parts = [slice(low, high) for low, high in itertools.pairwise(edges) if high > low]
+    for future in [pool.submit(work, part) for part in parts]:
+        future.result()
 
 
 def _snapped(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -1,0 +1,102 @@
+"""What goes into the stream of slides, and what comes out."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from pathoprog.errors import SlideError
+from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.slide import SlideFacts
+from pathoprog.tiles import TileGrid
+from pathoprog.tiles_config import TileSpec
+from pathoprog.tissue import RegionMask
+
+
+@dataclass
+class SlideJob:
+    """One slide to read.
+
+    Attributes:
+        slide_id: its id, returned with each event; several jobs of one stream must not share it.
+        path: the file or folder.
+        specs: the tiles wanted, at most one spec per resolution.
+        slides: how it is opened.
+        tumour_policy: ``tissue`` or ``outline``: where tiles are laid.
+        outline_path: annotation file, for the policy ``outline``.
+        outline_classes: classes of it that count; empty by `annotations.read_outline`'s rule.
+        thumbnail_px: longer side of the thumbnail.
+    """
+
+    slide_id: str
+    path: str
+    specs: list[TileSpec]
+    slides: SlideSettings = field(default_factory=SlideSettings)
+    tumour_policy: str = "tissue"
+    outline_path: str = ""
+    outline_classes: tuple[str, ...] = ()
+    thumbnail_px: int = 1024
+
+
+@dataclass(frozen=True)
+class SlideOpened:
+    """A slide is open; its tiles follow.
+
+    Attributes:
+        slide_id: the job's.
+        facts: size, um/px, backend, warnings.
+        grids: by resolution.
+        refused: by resolution, the reason why there is no grid.
+        thumbnail: uint8 [h, w, 3].
+        thumbnail_downsample: level-0 px per thumbnail px.
+        tissue: mask of the tissue, whatever the policy.
+        region_source: ``tissue`` or ``outline``: what the grids were laid in.
+        outline: what was laid in under the policy ``outline``, level-0 px; None under ``tissue``.
+        tissue_area_um2: area of the tissue.
+        tumour_area_um2: area of the region that the grids were laid in.
+        sha256: of the content; for formats of several files, of all of them.
+    """
+
+    slide_id: str
+    facts: SlideFacts
+    grids: dict[str, TileGrid]
+    refused: dict[str, str]
+    thumbnail: NDArray[np.uint8]
+    thumbnail_downsample: float
+    tissue: RegionMask
+    region_source: str
+    outline: shapely.MultiPolygon | None
+    tissue_area_um2: float
+    tumour_area_um2: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TileBatch:
+    """Tiles `start` … of a slide's grid: uint8 [n, h, w, 3], a view that is valid until the next event is asked for."""
+
+    slide_id: str
+    resolution: str
+    start: int
+    tiles: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SlideDone:
+    """All tiles of a slide have come; `seconds` its reader spent on it."""
+
+    slide_id: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SlideFailed:
+    """A slide could not be read (to its end); `stage` says how far it came."""
+
+    slide_id: str
+    error: SlideError
+    stage: str
+
+
+StreamEvent = SlideOpened | TileBatch | SlideDone | SlideFailed

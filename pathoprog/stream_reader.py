@@ -1,0 +1,233 @@
+"""The reader process: opens slides, lays grids, decodes tiles into shared memory. It never imports torch.
+
+Started by `stream.TileStream` as ``python -c … main()`` with a socket and a piece of shared memory, and ended by it.
+"""
+
+import faulthandler
+import hashlib
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pathoprog.annotations import read_outline
+from pathoprog.errors import InputError, SlideError
+from pathoprog.slides.mpp import check_resolution
+from pathoprog.slides.opening import open_slide
+from pathoprog.slides.slide import Slide
+from pathoprog.stream_events import SlideJob, SlideOpened
+from pathoprog.tiles import TileGrid, tile_grid
+from pathoprog.tissue import tissue_mask
+
+HEADER_BYTES = mmap.PAGESIZE
+BEAT, STAGE = 0, 1  # places in the header, float64
+SLOTS = 3
+STAGES = ("start", "open", "tissue", "outline", "hash", "tiles")
+
+
+def main(arguments: list[str]) -> None:
+    """Serve one parent until it closes the socket.
+
+    Args:
+        arguments: socket fd, memory fd, bytes of memory, threads, most tiles a batch, memory limit in MiB.
+    """
+    socket_fd, memory_fd, size, threads, batch_tiles, memory_mib = map(int, arguments)
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    _end_with_parent()
+    if memory_mib and sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
+    with Connection(socket_fd) as connection, mmap.mmap(memory_fd, size) as memory:
+        reader = Reader(connection, np.frombuffer(memory, np.uint8), threads, batch_tiles)
+        try:
+            reader.serve()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            pass  # the parent has gone or wants no more
+        finally:
+            os._exit(0)  # views of the memory may live on in threads; there is nothing to save
+
+
+def _end_with_parent() -> None:
+    """Exit when the parent does, even amid a read that hangs."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Reader:
+    """Reads the slides it is told, one after the other."""
+
+    def __init__(self, connection: Connection, memory: np.ndarray[Any, Any], threads: int, batch_tiles: int):
+        self.connection = connection
+        self.header = memory[:HEADER_BYTES].view(np.float64)
+        slots = memory[HEADER_BYTES:]
+        self.slot_bytes = len(slots) // SLOTS
+        self.slots = slots[: self.slot_bytes * SLOTS].reshape(SLOTS, self.slot_bytes)
+        self.free = deque(range(SLOTS))
+        self.jobs: deque[tuple[SlideJob, dict[str, int]]] = deque()
+        self.threads, self.batch_tiles = threads, batch_tiles
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self.hasher = ThreadPoolExecutor(1)
+
+    def serve(self) -> None:
+        """Take jobs until the socket closes."""
+        self.connection.send(("ready",))
+        while True:
+            while not self.jobs:
+                self._receive()
+            job, skip = self.jobs.popleft()
+            start = time.perf_counter()
+            self._stage("start")
+            try:
+                self._read(job, skip)
+            except SlideError as error:
+                self._send("failed", error, STAGES[int(self.header[STAGE])])
+            except MemoryError:
+                too_large = SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory")
+                self._send("failed", too_large, STAGES[int(self.header[STAGE])])
+            else:
+                self._send("done", time.perf_counter() - start)
+
+    def _receive(self) -> None:
+        message = self.connection.recv()
+        if message[0] == "job":
+            self.jobs.append(message[1:])
+        else:
+            self.free.append(message[1])
+
+    def _send(self, *message: Any) -> None:
+        self.connection.send(message)  # blocks while the consumer takes its time
+        self._beat()
+
+    def _beat(self) -> None:
+        self.header[BEAT] = time.monotonic()
+
+    def _stage(self, stage: str) -> None:
+        self.header[STAGE] = STAGES.index(stage)
+        self._beat()
+
+    def _slot(self) -> int:
+        """A free slot, once the parent has one for us."""
+        while not self.free or self.connection.poll():
+            self._receive()
+        self._beat()
+        return self.free.popleft()
+
+    def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
+        """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
+        self._stage("open")
+        with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
+            slide.on_read = self._beat
+            sha256 = self.hasher.submit(content_sha256, job.path, self._beat)
+            opened = self._opened(job, slide, sha256)
+            self._send("opened", opened)
+            self._stage("tiles")
+            for resolution, grid in opened.grids.items():
+                self._read_grid(slide, resolution, grid, skip.get(resolution, 0))
+
+    def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str]") -> SlideOpened:
+        facts = slide.facts
+        self._stage("tissue")
+        tissue = tissue_mask(slide)
+        thumbnail = slide.thumbnail(job.thumbnail_px)
+        region: Any = tissue
+        area = tissue.area_um2
+        if job.tumour_policy == "outline":
+            self._stage("outline")
+            if not job.outline_path:
+                raise SlideError(
+                    f"{job.slide_id}: no outline given, and the policy is tumour=outline", "outline_missing"
+                )
+            try:
+                region = read_outline(job.outline_path, job.outline_classes, (facts.origin_x, facts.origin_y))
+            except InputError as error:
+                raise SlideError(str(error), "outline_missing") from error
+            area = region.area * facts.mpp_x * facts.mpp_y
+        grids: dict[str, TileGrid] = {}
+        refused: dict[str, str] = {}
+        for spec in job.specs:
+            try:
+                check_resolution(facts.mpp, spec.mpp, spec.resolution, job.slides.allow_upsampling)
+            except SlideError as error:
+                refused[spec.resolution] = str(error)
+            else:
+                grids[spec.resolution] = tile_grid(facts, region, spec)
+        self._stage("hash")
+        return SlideOpened(
+            slide_id=job.slide_id,
+            facts=facts,
+            grids=grids,
+            refused=refused,
+            thumbnail=thumbnail,
+            thumbnail_downsample=slide.thumbnail_mpp(job.thumbnail_px) / facts.mpp,
+            tissue=tissue,
+            region_source=job.tumour_policy,
+            outline=None if region is tissue else region,
+            tissue_area_um2=tissue.area_um2,
+            tumour_area_um2=area,
+            sha256=sha256.result(),
+        )
+
+    def _read_grid(self, slide: Slide, resolution: str, grid: TileGrid, start: int) -> None:
+        size = grid.spec.size_px
+        n_fit = self.slot_bytes // (size * size * 3)
+        if n_fit == 0:
+            raise SlideError(f"a tile of {size} px does not fit stream.buffer_mib: raise it", "memory")
+        for first in range(start, len(grid), min(n_fit, self.batch_tiles)):
+            part = slice(first, min(first + min(n_fit, self.batch_tiles), len(grid)))
+            n = part.stop - part.start
+            slot = self._slot()
+            out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
+            slide.read_tiles(grid.x0[part], grid.y0[part], grid.spec.mpp, out, self.pool, self.threads)
+            self._send("batch", slot, resolution, first, n, size)
+
+
+def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a slide's content, hexadecimal.
+
+    One file: its bytes. A folder (DICOM), or a MIRAX file with its folder: the names and hashes of all files.
+
+    Raises:
+        SlideError: code ``unreadable``.
+    """
+    path = Path(path)
+    companion = path.with_suffix("") if path.suffix.lower() in (".mrxs", ".vms", ".vmu") else None
+    try:
+        if path.is_file() and not (companion and companion.is_dir()):
+            return _file_sha256(path, on_progress)
+        folder = path if path.is_dir() else companion
+        assert folder is not None
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        total = hashlib.sha256()
+        for file in [path, *files] if path.is_file() else files:
+            name = file.relative_to(folder.parent).as_posix() if path.is_file() else file.relative_to(folder).as_posix()
+            total.update(f"{name}\0{_file_sha256(file, on_progress)}\n".encode())
+        return total.hexdigest()
+    except OSError as error:
+        raise SlideError(f"{path}: {error.strerror or error}", "unreadable") from error
+
+
+def _file_sha256(path: Path, on_progress: Callable[[], None]) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            total.update(block)
+            on_progress()
+    return total.hexdigest()

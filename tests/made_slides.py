@@ -1,0 +1,94 @@
+"""Slides made for tests: tiled pyramids with known pixels, written by tifffile."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+GLASS = (242, 241, 243)
+PINK = (214, 140, 182)
+PURPLE = (110, 60, 140)
+
+
+def texture(width: int, height: int, seed: int = 0, margin: int = 0) -> NDArray[np.uint8]:
+    """A stained-looking picture, smooth enough that JPEG keeps it: uint8 [height, width, 3].
+
+    Args:
+        width: px.
+        height: px.
+        seed: of the pattern.
+        margin: px of empty glass around the tissue.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    a, b, c, d = rng.uniform(0.01, 0.05, 4)
+    wave = (np.sin(a * x + b * y) + np.sin(c * x - d * y) + 2) / 4
+    image = np.array(PINK, np.float32) * wave[..., None] + np.array(PURPLE, np.float32) * (1 - wave[..., None])
+    if margin:
+        inside = np.zeros((height, width, 1), bool)
+        inside[margin:-margin, margin:-margin] = True
+        image = np.where(inside, image, np.array(GLASS, np.float32))
+    return image.astype(np.uint8)
+
+
+def halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Each 2 x 2 pixels averaged; an odd last row or column is dropped."""
+    h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    parts = image[:h, :w].astype(np.float32).reshape(h // 2, 2, w // 2, 2, -1).mean(axis=(1, 3))
+    return np.rint(parts).astype(np.uint8).reshape(h // 2, w // 2, *image.shape[2:])
+
+
+def write_pyramid(
+    path: Path,
+    image: NDArray[Any],
+    *,
+    mpp: float | tuple[float, float] | None = 0.25,
+    levels: int = 3,
+    tile: int | tuple[int, int] = 256,
+    compression: str | None = "jpeg",
+    quality: int = 90,
+    description: str | None = None,
+    **options: Any,
+) -> Path:
+    """Write a tiled pyramid that OpenSlide reads as generic-tiff, or as Aperio if `description` begins so.
+
+    Args:
+        path: the file to write.
+        image: uint8 [h, w, 3] (or what a test needs).
+        mpp: um per px in the resolution tags, one value or (x, y); None writes none.
+        levels: of the pyramid, each half the one before.
+        tile: side, or (height, width); multiples of 16.
+        compression: tifffile's name.
+        quality: of JPEG.
+        description: ImageDescription of the first page.
+        **options: for `tifffile.TiffWriter.write`.
+    """
+    mpp_x, mpp_y = mpp if isinstance(mpp, tuple) else (mpp, mpp)
+    if mpp_x is not None and mpp_y is not None:
+        options |= {"resolution": (1e4 / mpp_x, 1e4 / mpp_y), "resolutionunit": "CENTIMETER"}
+    if compression == "jpeg":
+        options |= {"compressionargs": {"level": quality}}
+    options.setdefault("photometric", "rgb")
+    with tifffile.TiffWriter(path, bigtiff=options.pop("bigtiff", False)) as tiff:
+        for level in range(levels):
+            tiff.write(
+                image,
+                tile=(tile, tile) if isinstance(tile, int) else tile,
+                compression=compression,
+                description=description if level == 0 else None,
+                metadata=None,
+                subfiletype=1 if level else 0,
+                **options,
+            )
+            image = halved(image)
+    return path
+
+
+def aperio_description(width: int, height: int, mpp: float, objective: float = 40) -> str:
+    """ImageDescription of an Aperio SVS."""
+    return (
+        f"Aperio Image Library v11.2.1 \r\n{width}x{height} [0,0 {width}x{height}] (256x256) JPEG/RGB Q=90"
+        f"|AppMag = {objective:g}|MPP = {mpp:g}"
+    )
