@@ -3,9 +3,12 @@
 Shapes: n tiles, s tile size in pixels. Tiles are float [n, s, s, 3] in [0, 255] on the way.
 """
 
+import io
 import math
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,7 +44,8 @@ def augment(tiles: Tensor, settings: AugmentSettings, generator: torch.Generator
         result = zoom(result, settings.zoom, generator)
     if settings.blur > 0:
         result = blur(result, settings.blur, generator)
-    return turn(result, generator) if settings.flips else result
+    result = turn(result, generator) if settings.flips else result
+    return result.clamp_(0, 255)
 
 
 def jitter_stain(tiles: Tensor, factor_sd: float, shift_sd: float, generator: torch.Generator) -> Tensor:
@@ -106,13 +110,12 @@ def turn(tiles: Tensor, generator: torch.Generator) -> Tensor:
 
 def recompress(tiles: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Compress a share of the tiles (uint8 [n, s, s, 3]) as JPEG of quality 40 to 90, as another scanner might."""
-    from torchvision.io import decode_jpeg, encode_jpeg
-
     chosen = torch.nonzero(torch.rand(len(tiles), generator=generator) < share).flatten().tolist()
     qualities = torch.randint(40, 91, (len(tiles),), generator=generator).tolist()
     result = tiles.clone()
     for index in chosen:
-        plane = tiles[index].permute(2, 0, 1).contiguous()
-        coded = encode_jpeg(plane.cpu(), quality=qualities[index])
-        result[index] = decode_jpeg(coded).permute(1, 2, 0).to(tiles.device)
+        coded = io.BytesIO()
+        Image.fromarray(tiles[index].cpu().numpy()).save(coded, "JPEG", quality=qualities[index])
+        with Image.open(coded) as decoded:
+            result[index] = torch.from_numpy(np.array(decoded)).to(tiles.device)
     return result

@@ -67,7 +67,9 @@ def verify(folder: str | Path) -> dict[str, Any]:
         path = folder / name
         if pure.is_absolute() or ".." in pure.parts or "\\" in name:
             problems.append(f"{name}: leads out of the bundle")
-        elif path.is_symlink() or any(parent.is_symlink() for parent in path.relative_to(folder).parents if parent.name):
+        elif path.is_symlink() or any(
+            parent.is_symlink() for parent in path.relative_to(folder).parents if parent.name
+        ):
             problems.append(f"{name}: is a link")
         elif not path.exists():
             problems.append(f"{name}: missing")
@@ -138,7 +140,9 @@ def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | s
         same = (folder / MANIFEST).is_file() and ensemble_id(folder) == ensemble_id(staging)
         shutil.rmtree(staging)
         if not same:
-            raise LockError(f"{folder}: holds a locked bundle; a lock is never rewritten, only superseded: give another out=…")
+            raise LockError(
+                f"{folder}: holds a locked bundle; a lock is never rewritten, only superseded: give another out=…"
+            )
         verify(folder)
         return ensemble_id(folder)
     staging.rename(folder)

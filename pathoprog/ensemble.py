@@ -66,15 +66,15 @@ def load_network(path: Path, settings: NetworkSettings) -> MilNetwork:
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise BundleError(f"{path}: weights cannot be loaded ({error})") from error
-    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]
+    broken = [
+        name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
     if broken:
         raise BundleError(f"{path}: weights hold NaN or infinity, first in {broken[0]}")
     return network.eval().requires_grad_(False)
 
 
-def load_bundle(
-    folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Bundle:
+def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Bundle:
     """Verify a bundle and load its ten members.
 
     Args:

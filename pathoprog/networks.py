@@ -96,12 +96,12 @@ class MilNetwork(nn.Module):
             pooled = torch.stack(
                 [
                     (torch.softmax(weight, 0)[:, None] * values).sum(0)
-                    for weight, values in zip(weights.split(sizes), instances.split(sizes), strict=True)
+                    for weight, values in zip(torch.split(weights, sizes), torch.split(instances, sizes), strict=True)
                 ]
             )
         else:
             # float64: the mean over 100,000 tiles must not depend on how they were batched
-            means = [values.double().mean(0).float() for values in instances.split(sizes)]
+            means = [values.double().mean(0).float() for values in torch.split(instances, sizes)]
             pooled = torch.stack(means)  # [b, k]
             if self.noisy_and is not None:
                 pooled = self.noisy_and(pooled)
@@ -163,7 +163,9 @@ def make_encoder(settings: NetworkSettings) -> tuple[nn.Module, int]:
             setattr(encoder, name, nn.Identity())
             break
     else:
-        raise ConfigError(f"network.encoder={settings.encoder!r}: has no classifier to remove, so it is no encoder here")
+        raise ConfigError(
+            f"network.encoder={settings.encoder!r}: has no classifier to remove, so it is no encoder here"
+        )
     if settings.weights:
         load_encoder_weights(encoder, settings.weights)
     return encoder, d

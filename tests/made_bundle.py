@@ -12,7 +12,9 @@ from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, Net
 from pathoprog.settings import as_dict
 
 
-def made_bundle(folder: Path, size_px: int = 96, aggregation: str = "bag", tumour_policy: str = "tissue", **changes: Any) -> Path:
+def made_bundle(
+    folder: Path, size_px: int = 96, aggregation: str = "bag", tumour_policy: str = "tissue", **changes: Any
+) -> Path:
     """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder."""
     thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
     settings = NetworkSettings(width=0.35, instance_dim=8, **changes.pop("network", {}))
@@ -45,7 +47,13 @@ def made_bundle(folder: Path, size_px: int = 96, aggregation: str = "bag", tumou
         "members": members,
         "thresholds": {resolution: {"value": value} for resolution, value in thresholds.items()},
         "tile_specs": {
-            resolution: {"resolution": resolution, "mpp": mpp, "size_px": size_px, "min_coverage": 0.5, "max_per_slide": 0}
+            resolution: {
+                "resolution": resolution,
+                "mpp": mpp,
+                "size_px": size_px,
+                "min_coverage": 0.5,
+                "max_per_slide": 0,
+            }
             for resolution, mpp in (("10x", 1.0), ("40x", 0.25))
         },
         "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},

@@ -1,1 +1,1 @@
-"""Researchers' door: train members, choose and lock the ensemble. The only folder that knows MLflow's tracking of training."""
+"""Researchers' door: train members, choose and lock the ensemble. Only here is training tracked in MLflow."""

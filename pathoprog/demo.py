@@ -1,0 +1,126 @@
+"""`pathoprog demo`: the whole main job on a made-up multi-site cohort, as a list of commands that anyone could type.
+
+Each step is a process of its own, and each reuses what an earlier run left that is still valid.
+"""
+
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.bundle import MANIFEST, ensemble_id
+from pathoprog.console import say
+from pathoprog.demo_config import DemoConfig
+from pathoprog.errors import PathoprogError
+from pathoprog.files import read_json, sha256_file, write_json, write_text
+
+PLAN = """\
+# Analysis plan of the demo, fixed before its external cohort is opened.
+primary:
+  endpoint: cancer-specific survival
+  contrast: poor vs good
+  cohort: external
+  horizon_years: 3
+  test: logrank
+"""
+
+
+def run(settings: DemoConfig) -> int:
+    """Run every step in sight, then say where to look."""
+    out = Path(settings.out)
+    cohort, store, candidates = out / "cohort", out / "tiles", out / "candidates"
+    bundle, scores, report = out / "ensemble", out / "scores", out / "validation"
+    plan = out / "plan.yaml"
+    write_text(plan, PLAN)
+    tables = [f"data.cohort={cohort / 'cohort.csv'}", f"data.overlap={cohort / 'overlap.json'}", f"data.store={store}"]
+    tracking = [f"track.tracking={settings.tracking}", f"track.tracking_uri={settings.tracking_uri}"]
+    steps = [
+        (
+            "made-up slides and patients of several sites, with a known truth",
+            ["simulate", f"out={cohort}", f"seed={settings.seed}", *settings.simulate],
+        ),
+        (
+            "tiles at 10x and 40x inside the tumour, cut once",
+            ["tiles", "data=demo", *tables, *settings.data],
+        ),
+        (
+            f"{settings.candidates} candidate networks at each resolution",
+            [
+                *("train_ensemble", "experiment=demo", f"out={candidates}", *tables, *settings.data),
+                *(f"data.outcomes={cohort / 'outcomes.csv'}", f"seed={settings.seed}"),
+                *(f"candidates={settings.candidates}", *tracking, *settings.train),
+            ],
+        ),
+        (
+            "the best five of each resolution, their thresholds, the lock",
+            ["ensemble", f"candidates={candidates}", f"out={bundle}", "name=demo", f"seed={settings.seed}", *tracking],
+        ),
+        (
+            "every slide scored by the locked ensemble",
+            [
+                *("score", f"cohort={cohort / 'cohort.csv'}", f"overlap={cohort / 'overlap.json'}"),
+                *(f"ensemble={bundle}", f"out={scores}", *settings.score),
+            ],
+        ),
+        (
+            "survival validation: training, tuning, test, external",
+            [
+                *("validate", f"scores={scores / 'patients.csv'}", f"results={scores / 'results.csv'}"),
+                *(f"cohort={cohort / 'cohort.csv'}", f"outcomes={cohort / 'outcomes.csv'}"),
+                *(f"overlap={cohort / 'overlap.json'}", f"truth={cohort / 'truth.csv'}", f"ensemble={bundle}"),
+                *(f"plan={plan}", f"out={report}", f"tracking={settings.tracking}"),
+                *(f"tracking_uri={settings.tracking_uri}", *settings.validate),
+            ],
+        ),
+    ]
+    began = time.monotonic()
+    say(f"pathoprog demo: {len(steps)} steps into {out}. {RESEARCH_USE_ONLY}")
+    for number, (title, command) in enumerate(steps, 1):
+        say(f"\n[{number}/{len(steps)}] {title}")
+        say(f"  pathoprog {shlex.join(command)}")
+        start = time.monotonic()
+        if command[0] == "ensemble":
+            supersede(bundle, candidates)
+        code = subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=False).returncode
+        if code:
+            raise PathoprogError(f"step {number} ({command[0]}) ended with exit code {code}; what is done is kept")
+        say(f"  done in {time.monotonic() - start:.0f} s")
+    summary(settings, time.monotonic() - began)
+    return 0
+
+
+def supersede(bundle: Path, candidates: Path) -> None:
+    """Move a bundle of other candidates aside: a lock is never rewritten, only superseded.
+
+    A bundle of these same candidates is left, and the step `ensemble` finds it unchanged.
+    """
+    stamp = bundle.with_name("ensemble.candidates.json")
+    now = {path.parent.name: sha256_file(path) for path in sorted(candidates.glob("*/candidate.json"))}
+    if (bundle / MANIFEST).is_file() and (not stamp.is_file() or read_json(stamp) != now):
+        old = bundle.with_name(f"ensemble.superseded-{ensemble_id(bundle)[:12]}")
+        if old.exists():
+            raise PathoprogError(f"{old} exists already: move it away")
+        bundle.rename(old)
+        say(f"  the bundle of other candidates was moved to {old}")
+    write_json(stamp, now)
+
+
+def summary(settings: DemoConfig, seconds: float) -> None:
+    """The figures that matter, and where to look."""
+    out = Path(settings.out)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    say(f"\nDone in {seconds / 60:.1f} min; the largest process took {used:.1f} GiB.")
+    headline = out / "validation" / "headline.txt"
+    if headline.is_file():
+        say(headline.read_text(encoding="utf-8").rstrip())
+    heatmaps = sorted((out / "scores" / "slides").glob("*/heatmap.png"))
+    say(f"  report   {out / 'validation' / 'report.html'}")
+    if heatmaps:
+        say(f"  heatmap  {heatmaps[0]}")
+    say(f"  bundle   {out / 'ensemble'}   (pathoprog verify {out / 'ensemble'})")
+    if settings.tracking == "mlflow":
+        say(f"  MLflow   mlflow ui --backend-store-uri {settings.tracking_uri} --host 127.0.0.1")
+    say(f"  {RESEARCH_USE_ONLY}")

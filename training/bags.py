@@ -1,0 +1,144 @@
+"""Patients as bags of stored tiles, and the draw of a step's bags: a function of seed and step, of nothing else."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.endpoints import distinct_outcome
+from pathoprog.errors import CohortError, InputError
+from pathoprog.training import tile_store
+from pathoprog.training.config import TrainConfig
+
+
+@dataclass
+class Patient:
+    """One patient in one role: all tiles of all slides, one behind the other, and the outcome.
+
+    `label` is good, poor or empty (no distinct outcome). `event` is 1 for the event of the endpoint, else 0.
+    """
+
+    patient_id: str
+    slides: list[tile_store.StoredSlide]
+    followup_days: float
+    event: int
+    label: str
+    site: str
+    cohort: str
+
+    @property
+    def n_tiles(self) -> int:
+        """Number of stored tiles."""
+        return sum(len(slide.tiles) for slide in self.slides)
+
+    def gather(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Tiles uint8 [len(index), s, s, 3] by their number within the patient."""
+        starts = np.cumsum([0, *(len(slide.tiles) for slide in self.slides)])
+        which = np.searchsorted(starts, index, side="right") - 1
+        return np.stack([self.slides[s].tiles[i - starts[s]] for s, i in zip(which, index, strict=True)])
+
+
+def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
+    """Patients of one role with stored tiles at the candidate's resolution, ordered by id.
+
+    Raises:
+        CohortError: patients without an outcome.
+        InputError: no patient is left, or the store lacks slides (see `pathoprog tiles`).
+    """
+    data = settings.data
+    cohort = read_cohort(data.cohort, data.overlap)
+    cohort = cohort[cohort["role"] == role]
+    if cohort.empty:
+        raise CohortError(f"{data.cohort}: no row has the role {role}")
+    if not data.outcomes:
+        raise InputError("data.outcomes is missing: give data.outcomes=… (outcomes.csv)")
+    outcomes = read_outcomes(data.outcomes)
+    labels = dict(zip(outcomes["patient_id"], distinct_outcome(outcomes, settings.labels), strict=True))
+    by_patient = {row["patient_id"]: row for row in outcomes.to_dict("records")}
+    missing = sorted(set(cohort["patient_id"]) - set(by_patient))
+    if missing:
+        raise CohortError(f"{data.outcomes}: no outcome for {len(missing)} patients of {role}, first {missing[:3]}")
+    stored = tile_store.read(cohort["slide_id"], data, settings.resolution)
+    if not stored:
+        raise InputError(f"{data.store}: no tiles of {role} at {settings.resolution}; run `pathoprog tiles` first")
+    patients = []
+    for patient_id, rows in cohort.groupby("patient_id", sort=True):
+        slides = [stored[slide_id] for slide_id in sorted(rows["slide_id"]) if slide_id in stored]
+        if slides:
+            outcome = by_patient[patient_id]
+            patients.append(
+                Patient(
+                    str(patient_id),
+                    slides,
+                    float(outcome["followup_days"]),
+                    int(outcome["event"] == 1),
+                    str(labels[patient_id]),
+                    _site(rows),
+                    str(rows["cohort"].iloc[0]),
+                )
+            )
+    return patients
+
+
+def _site(rows: pd.DataFrame) -> str:
+    for column in ("scan_site", "prep_site", "cohort"):
+        if column in rows and str(rows[column].iloc[0]):
+            return str(rows[column].iloc[0])
+    return ""
+
+
+@dataclass
+class Batch:
+    """One step's bags: `tiles` uint8 [b * t, s, s, 3], t tiles for each of the b patients."""
+
+    patients: list[int]
+    tiles: NDArray[np.uint8]
+
+
+class Sampler:
+    """Draws a step's patients and tiles.
+
+    The draw depends on seed and step alone, so a resumed run and any number of readers see the same batches.
+    """
+
+    def __init__(
+        self, patients: list[Patient], balance: str, patients_per_step: int, tiles_per_patient: int, seed: int
+    ):
+        self.patients = patients
+        self.patients_per_step = patients_per_step
+        self.tiles_per_patient = tiles_per_patient
+        self.seed = seed
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for index, patient in enumerate(patients):
+            outcome = patient.label or f"event {patient.event}"
+            key = {"none": (), "class": (outcome,), "class_site": (outcome, patient.site)}[balance]
+            groups.setdefault(key, []).append(index)
+        self.groups = [np.array(groups[key]) for key in sorted(groups)]
+
+    def choose(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
+        """Patients (by number) and their tiles (by number within the patient) of one step."""
+        rng = np.random.default_rng([self.seed, step])
+        share, rest = divmod(self.patients_per_step, len(self.groups))
+        extra = set(rng.permutation(len(self.groups))[:rest].tolist())
+        chosen: list[int] = []
+        for number, group in enumerate(self.groups):
+            wanted = share + (number in extra)
+            rounds = [rng.permutation(group) for _ in range(-(-wanted // len(group)))]
+            chosen += np.concatenate(rounds)[:wanted].tolist() if rounds else []
+        order = rng.permutation(len(chosen))
+        result = []
+        for index in (chosen[i] for i in order):
+            n = self.patients[index].n_tiles
+            tiles = rng.permutation(n)[: self.tiles_per_patient]
+            if n < self.tiles_per_patient:  # small tumours: every tile, some of them more than once
+                tiles = np.concatenate([tiles, rng.integers(0, n, self.tiles_per_patient - n)])
+            result.append((index, tiles))
+        return result
+
+    def batch(self, step: int) -> Batch:
+        """Read one step's tiles."""
+        chosen = self.choose(step)
+        tiles = np.concatenate([self.patients[index].gather(np.sort(tiles)) for index, tiles in chosen])
+        return Batch([index for index, _ in chosen], tiles)

@@ -1,0 +1,122 @@
+"""Settings of the researchers' commands, gathered from the parts of the library that they configure (light)."""
+
+from dataclasses import dataclass
+
+from pathoprog.augment_config import AugmentSettings
+from pathoprog.cohort_config import LabelSettings
+from pathoprog.networks_config import NetworkSettings
+from pathoprog.settings import setting
+from pathoprog.slides.config import SlideSettings
+from pathoprog.stream_config import StreamSettings
+from pathoprog.tiles_config import TileSpec
+
+LOSSES = ("cross_entropy", "cox", "discrete_time")
+
+
+@dataclass
+class DataSettings:
+    """Where patients, outcomes and tiles come from."""
+
+    cohort: str = setting("", "cohort.csv", kind="path", required=True)
+    outcomes: str = setting("", "outcomes.csv; opened for training and tuning only", kind="path")
+    overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    store: str = setting("", "folder of the tile store", kind="path", required=True)
+    tumour_policy: str = setting("outline", "where tiles may lie", choices=("outline", "tissue"))
+    tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
+    tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "tiles at 40x")
+    slides: SlideSettings = setting(SlideSettings(), "how slides are read")
+    stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+
+
+@dataclass
+class FitSettings:
+    """The loop: what a step is, how often it is judged."""
+
+    loss: str = setting("cross_entropy", "what a step minimises", choices=LOSSES)
+    steps: int = setting(3000, "optimiser steps", low=1)
+    patients_per_step: int = setting(16, "patients (bags) a step", low=2)
+    tiles_per_patient: int = setting(32, "tiles drawn for each patient's bag", low=1)
+    accumulate: int = setting(1, "parts a step is split into, to save memory; divides patients_per_step", low=1)
+    balance: str = setting("class", "draw patients evenly over", choices=("none", "class", "class_site"))
+    class_weight_poor: float = setting(1.0, "weight of poor against good in cross-entropy", low=0.0, open_low=True)
+    interval_years: list[float] = setting(
+        [1.0, 2.5, 4.0], "inner boundaries of the discrete-time intervals, years", low=0.0
+    )
+    lr: float = setting(1e-3, "peak learning rate (AdamW)", low=0.0, high=1.0, open_low=True)
+    weight_decay: float = setting(1e-2, "AdamW's weight decay; none on biases and normalisation", low=0.0, high=1.0)
+    warmup_steps: int = setting(100, "steps of linear warm-up; a cosine to zero follows", low=0)
+    clip_norm: float = setting(1.0, "largest gradient norm", low=0.0, open_low=True)
+    ema_decay: float = setting(
+        0.99, "decay of the averaged weights that are judged and kept; 0 = none", low=0.0, high=0.9999
+    )
+    evaluate_every: int = setting(300, "steps between evaluations on tuning", low=1)
+    evaluate_tiles: int = setting(0, "most tiles per tuning patient in these evaluations; 0 = all", low=0)
+    evaluate_batch: int = setting(64, "tiles at once in these evaluations", low=1)
+    checkpoint_every: int = setting(100, "steps between checkpoints to resume from", low=1)
+    keep_best: int = setting(3, "best checkpoints kept", low=1)
+    log_every: int = setting(10, "steps between lines of metrics", low=1)
+    prefetch: int = setting(2, "batches read ahead", low=0)
+    threads: int = setting(1, "CPU threads of PyTorch; part of what makes equal bits", low=1)
+    dtype: str = setting("auto", "bf16 autocast on CUDA, else fp32", choices=("auto", "fp32", "bf16"))
+    compile: bool = setting(False, "torch.compile the encoder")
+
+
+@dataclass
+class TrackingSettings:
+    """MLflow, or nothing."""
+
+    tracking: str = setting("mlflow", "where runs are logged", choices=("mlflow", "none"))
+    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
+    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
+
+
+@dataclass
+class TilesConfig:
+    """`pathoprog tiles`."""
+
+    data: DataSettings = setting(DataSettings(), "")
+    roles: list[str] = setting(
+        ["training", "tuning"], "roles to cut", choices=("training", "tuning", "test", "external"), required=True
+    )
+
+
+@dataclass
+class TrainConfig:
+    """`pathoprog train`: one candidate."""
+
+    out: str = setting("", "folder of the run", kind="path", required=True)
+    resolution: str = setting("10x", "of the tiles", choices=("10x", "40x"))
+    seed: int = setting(1, "of initial weights, batches and augmentation", low=0)
+    device: str = setting("auto", "auto, cpu or cuda:N")
+    data: DataSettings = setting(DataSettings(), "")
+    labels: LabelSettings = setting(LabelSettings(), "")
+    network: NetworkSettings = setting(NetworkSettings(), "")
+    augment: AugmentSettings = setting(AugmentSettings(), "")
+    fit: FitSettings = setting(FitSettings(), "")
+    track: TrackingSettings = setting(TrackingSettings(), "")
+
+
+@dataclass
+class TrainEnsembleConfig(TrainConfig):
+    """`pathoprog train_ensemble`: every candidate; `resolution` is ignored, both are trained."""
+
+    candidates: int = setting(6, "candidates per resolution (seeds seed, seed + 1, …)", low=1)
+    workers: int = setting(0, "candidates trained at once; 0 = one per GPU, or one per core on the CPU", low=0)
+    restarts: int = setting(2, "times a candidate that died is started again from its checkpoint", low=0)
+
+
+@dataclass
+class EnsembleConfig:
+    """`pathoprog ensemble`: choose, fix thresholds, lock."""
+
+    candidates: str = setting("", "folder of train_ensemble's run", kind="path", required=True)
+    out: str = setting("", "folder of the bundle", kind="path", required=True)
+    name: str = setting("ensemble", "the ensemble's name", kind="name")
+    aggregation: str = setting("bag", "several slides of a patient", choices=("bag", "mean", "max"))
+    min_share: float = setting(0.15, "smallest share of patients on each side of a threshold", low=0.01, high=0.5)
+    bootstrap: int = setting(200, "resamples for the thresholds' intervals; 0 = none", low=0)
+    seed: int = setting(1, "of the bootstrap", low=0)
+    intended_use: str = setting(
+        "Research on prognosis after resection of colorectal cancer.", "first line of the model card", kind="name"
+    )
+    track: TrackingSettings = setting(TrackingSettings(), "")

@@ -1,0 +1,306 @@
+"""The training loop of one candidate, in sight: draw, augment, forward, backward, step; judge on tuning; keep the best.
+
+Everything random is a function of (seed, step), so a run that was killed and resumed gives the weights of one that was
+not (bit for bit on the CPU with equal settings).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pathoprog.augment import augment
+from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.device import resolve_device, resolve_dtype
+from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.files import sha256_value, write_json
+from pathoprog.losses import cox_partial_likelihood, cross_entropy, discrete_time
+from pathoprog.networks import MilNetwork, prepare
+from pathoprog.settings import as_dict
+from pathoprog.training import checkpoint
+from pathoprog.training.bags import Batch, Patient, Sampler
+from pathoprog.training.config import FitSettings, TrainConfig
+from pathoprog.training.judge import Judgement, judge
+
+LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
+HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
+
+
+@dataclass
+class Best:
+    """A kept checkpoint: its file name and what tuning said of it."""
+
+    step: int
+    c_index: float
+    file: str
+
+
+def check_fit(settings: TrainConfig) -> None:
+    """Refuse settings that contradict each other, before any work.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    fit = settings.fit
+    if HEAD_OF_LOSS[fit.loss] != settings.network.head:
+        raise ConfigError(
+            f"fit.loss={fit.loss} needs network.head={HEAD_OF_LOSS[fit.loss]}, not {settings.network.head}"
+        )
+    if fit.patients_per_step % fit.accumulate:
+        raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
+    if fit.loss == "cox" and fit.accumulate > 1:
+        raise ConfigError("fit.accumulate: the Cox loss compares the patients of one part; leave it at 1")
+    if fit.loss == "discrete_time":
+        cuts = fit.interval_years
+        if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
+            raise ConfigError(
+                f"fit.interval_years={cuts}: needs {settings.network.intervals - 1} rising values"
+                f" (network.intervals={settings.network.intervals} less one)"
+            )
+
+
+def fingerprint(settings: TrainConfig) -> str:
+    """Hash of all settings that make the weights; where files lie and what is tracked is left out."""
+    values = as_dict(settings)
+    plain = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
+    data = values["data"]
+    plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x", "slides")}
+    return sha256_value(plain)
+
+
+def fit(
+    settings: TrainConfig,
+    training: list[Patient],
+    tuning: list[Patient],
+    log: Callable[[dict[str, Any]], None],
+    tick: Callable[[int], None],
+) -> list[Best]:
+    """Train one candidate and keep its best checkpoints in `settings.out`.
+
+    Args:
+        settings: of the run; see `check_fit`.
+        training: patients to learn from.
+        tuning: patients to judge checkpoints on.
+        log: takes every line of metrics.
+        tick: told each finished step's number.
+
+    Returns:
+        The kept checkpoints, best first.
+
+    Raises:
+        PathoprogError: a loss that is not finite, out of memory, or a folder that holds another run.
+    """
+    options, out = settings.fit, Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(options.dtype, device)
+    torch.manual_seed(settings.seed)
+    network = MilNetwork(settings.network).to(device)
+    network.encoder.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, options)
+    average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
+    start, best = resume(out, fingerprint(settings), network, optimizer, average)
+    forward: Callable[[Tensor, list[int]], Tensor] = torch.compile(network) if options.compile else network
+    tick(start)
+    with Prefetch(sampler, start, options.steps, options.prefetch) as batches:
+        for step in range(start, options.steps):
+            began = time.perf_counter()
+            batch = batches.get(step)
+            waited = time.perf_counter() - began
+            torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout
+            generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
+            set_learning_rate(optimizer, options, step)
+            network.train()
+            try:
+                loss = backward(forward, settings, training, batch, generator, device, dtype)
+            except torch.OutOfMemoryError as error:
+                raise PathoprogError(
+                    f"out of memory at step {step}: a step holds {len(batch.tiles)} tiles of"
+                    f" {batch.tiles.shape[1]} px; raise fit.accumulate, or lower fit.patients_per_step or"
+                    " fit.tiles_per_patient"
+                ) from error
+            norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise PathoprogError(
+                    f"{out}: loss {loss} with gradient norm {norm} at step {step}; lower fit.lr={options.lr:g}"
+                    " (the run stopped; its last checkpoint is from before)"
+                )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            update_average(average, network, options.ema_decay, step)
+            done = step + 1
+            if done % options.log_every == 0 or done == options.steps:
+                seconds = time.perf_counter() - began
+                log(
+                    {
+                        "step": done,
+                        "loss": loss,
+                        "grad_norm": norm,
+                        "lr": optimizer.param_groups[0]["lr"],
+                        "tiles_per_s": len(batch.tiles) / seconds,
+                        "wait_share": waited / seconds,
+                    }
+                )
+            if done % options.evaluate_every == 0 or done == options.steps:
+                verdict = judge_average(settings, network, average, tuning, device, dtype)
+                log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se})
+                best = keep_best(out, best, done, average, verdict, options.keep_best)
+            if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
+                state = {"step": done, "fingerprint": fingerprint(settings), "best": [vars(item) for item in best]}
+                checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
+            tick(done)
+    return best
+
+
+def backward(
+    forward: Callable[[Tensor, list[int]], Tensor],
+    settings: TrainConfig,
+    patients: list[Patient],
+    batch: Batch,
+    generator: torch.Generator,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> float:
+    """One step's gradients, in `fit.accumulate` parts; returns the loss."""
+    options = settings.fit
+    per_part = options.patients_per_step // options.accumulate
+    t = options.tiles_per_patient
+    total = torch.zeros((), device=device)
+    for part in range(options.accumulate):
+        chosen = [patients[index] for index in batch.patients[part * per_part : (part + 1) * per_part]]
+        tiles = torch.from_numpy(batch.tiles[part * per_part * t : (part + 1) * per_part * t])
+        if device.type == "cuda":
+            tiles = tiles.pin_memory()
+        tiles = prepare(augment(tiles.to(device, non_blocking=True), settings.augment, generator))  # [b * t, 3, s, s]
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = forward(tiles, [t] * per_part)  # [b, c]
+        loss = loss_of(logits.float(), chosen, options) / options.accumulate
+        torch.autograd.backward(loss)
+        total += loss.detach()
+    return float(total)
+
+
+def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
+    """The chosen loss of some patients' logits [b, c]."""
+    device = logits.device
+    if options.loss == "cross_entropy":
+        poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
+        return cross_entropy(logits, poor, (1.0, options.class_weight_poor))
+    time_years = torch.tensor([patient.followup_days / YEAR_DAYS for patient in patients], device=device)
+    event = torch.tensor([patient.event for patient in patients], device=device)
+    if options.loss == "cox":
+        return cox_partial_likelihood(logits[:, 0], time_years, event)
+    return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))
+
+
+def make_optimizer(network: nn.Module, options: FitSettings) -> torch.optim.Optimizer:
+    """AdamW, with weight decay on matrices and kernels only."""
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=options.lr)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, options: FitSettings, step: int) -> None:
+    """Linear warm-up, then a cosine to zero at the last step."""
+    warm = min(1.0, (step + 1) / max(1, options.warmup_steps))
+    share = max(0, step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and running statistics; short at first, so that it forgets the start."""
+    weight = 1 - min(decay, (step + 1) / (step + 10))
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, weight)
+        else:
+            average[name].copy_(tensor)
+
+
+def judge_average(
+    settings: TrainConfig,
+    network: MilNetwork,
+    average: dict[str, Tensor],
+    tuning: list[Patient],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Judgement:
+    """Judge the averaged weights on tuning, in a copy of the network."""
+    copy = MilNetwork(settings.network).to(device)
+    copy.load_state_dict(average)
+    copy.encoder.to(memory_format=torch.channels_last)
+    copy.eval()
+    return judge(copy, tuning, settings.fit.evaluate_tiles, settings.fit.evaluate_batch, device, dtype)
+
+
+def keep_best(
+    out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Judgement, keep: int
+) -> list[Best]:
+    """Write this checkpoint if it is among the best `keep`; the file of one that falls out is removed."""
+    entry = Best(step, verdict.c_index, f"step-{step:06d}.safetensors")
+    ranked = sorted([*(item for item in best if item.step != step), entry], key=lambda item: (-item.c_index, item.step))
+    if entry in ranked[:keep]:
+        checkpoint.write(out / entry.file, weights, {})
+        write_json(out / f"step-{step:06d}.json", vars(verdict))
+    for dropped in ranked[keep:]:
+        (out / dropped.file).unlink(missing_ok=True)
+        (out / dropped.file).with_suffix(".json").unlink(missing_ok=True)
+    return ranked[:keep]
+
+
+def resume(
+    out: Path, mark: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> tuple[int, list[Best]]:
+    """Go on from the last checkpoint, if there is one: returns the step to start at and the kept checkpoints.
+
+    Raises:
+        InputError: the folder holds a run with other settings.
+    """
+    if not (out / LAST).exists():
+        (out / METRICS).unlink(missing_ok=True)
+        return 0, []
+    tensors, state = checkpoint.read(out / LAST)
+    if state.get("fingerprint") != mark:
+        raise InputError(f"{out}: holds a run with other settings; give another out=…, or delete it")
+    average.update(checkpoint.unpack(tensors, network, optimizer))
+    step = int(state["step"])
+    lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    (out / METRICS).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return step, [Best(**item) for item in state["best"]]
+
+
+class Prefetch:
+    """Reads the next steps' tiles in a thread while the device works."""
+
+    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int):
+        self.sampler, self.next, self.stop, self.depth = sampler, start, stop, depth
+        self.pool = ThreadPoolExecutor(max_workers=1) if depth else None
+        self.waiting: dict[int, Future[Batch]] = {}
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def get(self, step: int) -> Batch:
+        """The batch of `step`; steps are asked for in order."""
+        if self.pool is None:
+            return self.sampler.batch(step)
+        while self.next < self.stop and self.next <= step + self.depth:
+            self.waiting[self.next] = self.pool.submit(self.sampler.batch, self.next)
+            self.next += 1
+        return self.waiting.pop(step).result()

@@ -1,0 +1,71 @@
+"""Judging a network on tuning: every patient's risk from its whole bag, and Harrell's c."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pathoprog.errors import PathoprogError
+from pathoprog.networks import MilNetwork, prepare
+from pathoprog.survival import harrell_c
+from pathoprog.training.bags import Patient
+
+
+@dataclass
+class Judgement:
+    """What tuning says: Harrell's c with its SE, and each patient's risk (unbounded, higher = worse).
+
+    On a cohort selected on outcome c ranks candidates, and compares with nothing else.
+    """
+
+    c_index: float
+    c_se: float
+    patient_ids: list[str]
+    risks: list[float]
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of n tiles, evenly spread; all of them where `most` is 0."""
+    return np.arange(n) if most == 0 or n <= most else np.linspace(0, n - 1, most).round().astype(np.int64)
+
+
+@torch.inference_mode()
+def judge(
+    network: MilNetwork,
+    patients: list[Patient],
+    most_tiles: int,
+    batch: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Judgement:
+    """Score every patient's bag with one network in evaluation mode.
+
+    Args:
+        network: on `device`.
+        patients: with stored tiles and outcomes.
+        most_tiles: of a patient; 0 = all.
+        batch: tiles at once.
+        device: where the network is.
+        dtype: bf16 runs the encoder under autocast.
+
+    Raises:
+        PathoprogError: a risk that is not finite.
+    """
+    risks = []
+    for patient in patients:
+        chosen = spread(patient.n_tiles, most_tiles)
+        parts = []
+        for start in range(0, len(chosen), batch):
+            tiles = torch.from_numpy(patient.gather(chosen[start : start + batch])).to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                parts.append(network.instances(prepare(tiles)))  # [n, k]
+        instances = torch.cat(parts)
+        risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
+    if not np.isfinite(risks).all():
+        raise PathoprogError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
+    times = np.array([patient.followup_days for patient in patients])
+    events = np.array([patient.event for patient in patients])
+    concordance = harrell_c(times, events, np.array(risks))
+    return Judgement(
+        float(concordance.value), float(concordance.se), [patient.patient_id for patient in patients], risks
+    )

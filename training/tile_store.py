@@ -1,0 +1,198 @@
+"""The tile store: a cohort's tiles cut once, one plain NumPy file per slide and resolution, read by memory map.
+
+``<store>/<resolution>/<slide_id>.npy`` holds uint8 [n, s, s, 3]; ``….json`` beside it the slide's content hash, the
+tiles' level-0 corners and the key (file, outline and settings) by which a later run knows whether the file still holds.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pathoprog.console import progress, say, warn
+from pathoprog.errors import InputError
+from pathoprog.files import read_json, sha256_value, sync_folder, write_json
+from pathoprog.settings import as_dict
+from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
+from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
+from pathoprog.training.config import DataSettings
+
+
+@dataclass
+class StoredSlide:
+    """Tiles of one slide at one resolution: `tiles` is a read-only memory map uint8 [n, s, s, 3]."""
+
+    slide_id: str
+    sha256: str
+    tiles: NDArray[np.uint8]
+
+
+@dataclass
+class _Writing:
+    """Tiles of one slide that are arriving."""
+
+    opened: SlideOpened
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+
+def specs(data: DataSettings) -> list[TileSpec]:
+    """The tile specs of both resolutions."""
+    return [data.tiles_10x, data.tiles_40x]
+
+
+def build(cohort: pd.DataFrame, data: DataSettings) -> int:
+    """Cut what the store lacks.
+
+    Args:
+        cohort: rows of the cohort table to cut (see `pathoprog.cohort.read_cohort`).
+        data: the store, the tile specs, how slides are read.
+
+    Returns:
+        Number of slides that could not be read; each is named in a warning, and absent from the store.
+    """
+    todo = []
+    for row in cohort.to_dict("records"):
+        key = _key(row, data)
+        if not all(_valid(data, spec.resolution, str(row["slide_id"]), key) for spec in specs(data)):
+            todo.append((row, key))
+    say(f"    tile store {data.store}: {len(cohort) - len(todo)} slides there, {len(todo)} to cut")
+    if not todo:
+        return 0
+    keys = {str(row["slide_id"]): key for row, key in todo}
+    jobs = [_job(row, data) for row, _ in todo]
+    failed = 0
+    open_slides: dict[str, _Writing] = {}
+    with progress("tiles", len(jobs), "slides") as counter, TileStream(data.stream) as stream:
+        for event in stream.read(jobs):
+            if isinstance(event, SlideOpened):
+                open_slides[event.slide_id] = _start(data, event)
+            elif isinstance(event, TileBatch):
+                array = open_slides[event.slide_id].arrays[event.resolution]
+                array[event.start : event.start + len(event.tiles)] = event.tiles
+            elif isinstance(event, SlideFailed):
+                warn(f"{event.slide_id}: {event.error}")
+                failed += 1
+                open_slides.pop(event.slide_id, None)
+                counter.advance()
+            elif isinstance(event, SlideDone):
+                _finish(data, open_slides.pop(event.slide_id), keys[event.slide_id])
+                counter.advance()
+    return failed
+
+
+def _job(row: dict[Any, Any], data: DataSettings) -> SlideJob:
+    outline = str(row.get("outline_path") or "")
+    if data.tumour_policy == "outline" and not outline:
+        raise InputError(
+            f"{row['slide_id']}: no outline_path in the cohort table, but data.tumour_policy=outline;"
+            " give outlines, or data.tumour_policy=tissue"
+        )
+    return SlideJob(
+        slide_id=str(row["slide_id"]),
+        path=str(row["slide_path"]),
+        specs=specs(data),
+        slides=data.slides,
+        tumour_policy=data.tumour_policy,
+        outline_path=outline if data.tumour_policy == "outline" else "",
+    )
+
+
+def _key(row: dict[Any, Any], data: DataSettings) -> str:
+    """What a stored slide depends on, without reading it: sizes and times of its files, and all settings."""
+
+    def stamp(name: Any) -> list[int]:
+        with contextlib.suppress(OSError):
+            status = Path(str(name)).stat()
+            return [status.st_size, status.st_mtime_ns]
+        return []
+
+    outline = row.get("outline_path") if data.tumour_policy == "outline" else ""
+    return sha256_value(
+        {
+            "slide": stamp(row["slide_path"]),
+            "outline": stamp(outline) if outline else [],
+            "policy": data.tumour_policy,
+            "specs": [as_dict(spec) for spec in specs(data)],
+            "slides": as_dict(data.slides),
+            "preprocessing": PREPROCESSING_VERSION,
+        }
+    )
+
+
+def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
+    base = Path(data.store) / resolution / quote(slide_id, safe=" ._-+()")
+    return base.with_name(base.name + ".npy"), base.with_name(base.name + ".json")
+
+
+def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool:
+    array, info = _paths(data, resolution, slide_id)
+    try:
+        return array.is_file() and read_json(info)["key"] == key
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _temporary(array: Path) -> Path:
+    return array.with_name(f".{array.name}.tmp")
+
+
+def _start(data: DataSettings, event: SlideOpened) -> _Writing:
+    writing = _Writing(event)
+    for spec in specs(data):
+        array, info = _paths(data, spec.resolution, event.slide_id)
+        info.unlink(missing_ok=True)
+        array.parent.mkdir(parents=True, exist_ok=True)
+        grid = event.grids.get(spec.resolution)
+        shape = (len(grid.x0) if grid is not None else 0, spec.size_px, spec.size_px, 3)
+        if shape[0]:
+            writing.arrays[spec.resolution] = np.lib.format.open_memmap(_temporary(array), "w+", np.uint8, shape)
+        else:
+            with _temporary(array).open("wb") as stream:
+                np.save(stream, np.zeros(shape, np.uint8))
+    return writing
+
+
+def _finish(data: DataSettings, writing: _Writing, key: str) -> None:
+    for spec in specs(data):
+        array, info = _paths(data, spec.resolution, writing.opened.slide_id)
+        stored = writing.arrays.pop(spec.resolution, None)
+        if stored is not None:
+            stored.flush()
+            del stored
+        _temporary(array).replace(array)
+        grid = writing.opened.grids.get(spec.resolution)
+        write_json(
+            info,
+            {
+                "key": key,
+                "slide_id": writing.opened.slide_id,
+                "sha256": writing.opened.sha256,
+                "x0": grid.x0 if grid is not None else [],
+                "y0": grid.y0 if grid is not None else [],
+                "refused": writing.opened.refused.get(spec.resolution, ""),
+            },
+        )
+        sync_folder(array.parent)
+
+
+def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:
+    """Open stored slides by memory map.
+
+    Returns:
+        By slide id, those that are in the store and hold at least one tile.
+    """
+    stored = {}
+    for slide_id in slide_ids:
+        array, info = _paths(data, resolution, slide_id)
+        if not array.is_file() or not info.is_file():
+            continue
+        tiles = np.load(array, mmap_mode="r")
+        if len(tiles):
+            stored[slide_id] = StoredSlide(slide_id, str(read_json(info)["sha256"]), tiles)
+    return stored

@@ -1,0 +1,17 @@
+"""`pathoprog tiles`: cut the tiles of a cohort once into a tile store, so that training does not wait for slides."""
+
+from pathoprog.cohort import read_cohort
+from pathoprog.console import say
+from pathoprog.training import tile_store
+from pathoprog.training.config import TilesConfig
+
+
+def run(settings: TilesConfig) -> int:
+    """Read the cohort, cut what is missing; exit code 1 if some slides could not be read."""
+    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
+    chosen = cohort[cohort["role"].isin(settings.roles)]
+    say(f"  {len(chosen)} slides with role {', '.join(settings.roles)}")
+    failed = tile_store.build(chosen, settings.data)
+    if failed:
+        say(f"  {failed} slides could not be read (named above); the others are in the store")
+    return 1 if failed else 0

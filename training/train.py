@@ -1,0 +1,179 @@
+"""`pathoprog train`: one candidate member, from stored tiles to its best checkpoints.
+
+As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble` starts for each candidate.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pathoprog.cohort import read_cohort
+from pathoprog.console import progress, say, warn
+from pathoprog.errors import InputError, PathoprogError
+from pathoprog.files import canonical_json, read_json, sha256_value, write_json, write_text
+from pathoprog.settings import as_dict
+from pathoprog.training import tile_store
+from pathoprog.training.bags import Patient, read_patients
+from pathoprog.training.config import TrainConfig
+from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.tracking import Tracking
+
+SETTINGS = "settings.json"
+PROGRESS = "progress.json"
+
+
+def run(settings: TrainConfig) -> int:
+    """Cut missing tiles, train, and print where the candidate lies."""
+    check_fit(settings)
+    tracking = Tracking(settings.track)
+    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
+    failed = tile_store.build(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
+    if failed:
+        warn(f"{failed} slides could not be read; training goes on without them")
+    run_id = tracking.start(f"{settings.resolution} seed {settings.seed}", settings)
+    sent = 0
+    with progress(f"{settings.resolution} seed {settings.seed}", settings.fit.steps, "steps") as counter:
+
+        def tick(done: int) -> None:
+            nonlocal sent
+            counter.advance(done - counter.done)
+            lines = read_metrics(Path(settings.out))
+            tracking.metrics(run_id, lines[sent:])
+            sent = len(lines)
+
+        try:
+            candidate = train(settings, tick)
+        except BaseException:
+            tracking.end(run_id, "FAILED")
+            raise
+    tracking.datasets(run_id, candidate["cohorts"])
+    tracking.end(run_id)
+    best = candidate["best"][0]
+    say(f"  {settings.out}: best on tuning c {best['c_index']:.3f} at step {best['step']} ({best['file']})")
+    return 0
+
+
+def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
+    """Train one candidate; what it is goes to ``candidate.json`` in its folder, and is returned.
+
+    A folder whose candidate is done with the same settings is left as it is.
+    """
+    out = Path(settings.out)
+    training, tuning = read_patients(settings, "training"), read_patients(settings, "tuning")
+    cohorts = {"training": cohort_facts(training), "tuning": cohort_facts(tuning)}
+    learned = learnable(training, settings.fit.loss)
+    mark = sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})
+    if (out / CANDIDATE).is_file() and read_json(out / CANDIDATE)["fingerprint"] == mark:
+        tick(settings.fit.steps)
+        candidate = read_json(out / CANDIDATE)
+        assert isinstance(candidate, dict)
+        return candidate
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / SETTINGS, as_dict(settings))
+    (out / CANDIDATE).unlink(missing_ok=True)
+    _forget_other_run(out, mark)
+
+    def log(line: dict[str, Any]) -> None:
+        with (out / METRICS).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    best = fit(settings, learned, tuning, log, tick)
+    candidate = {
+        "fingerprint": mark,
+        "resolution": settings.resolution,
+        "seed": settings.seed,
+        "best": [vars(item) for item in best],
+        "n_training": len(learned),
+        "cohorts": cohorts,
+    }
+    write_json(out / CANDIDATE, candidate)
+    return candidate
+
+
+def _forget_other_run(out: Path, mark: str) -> None:
+    """A folder whose run saw other data or settings starts again; the same run goes on."""
+    stamp = out / "run.json"
+    if stamp.is_file() and read_json(stamp).get("fingerprint") != mark:
+        for path in (*out.glob("step-*"), out / LAST, out / METRICS):
+            path.unlink(missing_ok=True)
+    write_json(stamp, {"fingerprint": mark})
+
+
+def learnable(patients: list[Patient], loss: str) -> list[Patient]:
+    """Patients that the loss can use: for cross-entropy those with a distinct outcome.
+
+    Raises:
+        InputError: one of the two classes, or every event, is missing.
+    """
+    if loss == "cross_entropy":
+        kept = [patient for patient in patients if patient.label]
+        if len(kept) < len(patients):
+            say(
+                f"    {len(patients) - len(kept)} training patients have no distinct outcome: left out of cross-entropy"
+            )
+        if {patient.label for patient in kept} != {"good", "poor"}:
+            raise InputError("training needs patients with good and with poor distinct outcome; see labels.*")
+        return kept
+    if not any(patient.event for patient in patients):
+        raise InputError("no training patient has the event")
+    return patients
+
+
+def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
+    """Size of a cohort and the hash over its patients, slides' content and outcomes; no id leaves with it."""
+    rows = [
+        [patient.patient_id, [slide.sha256 for slide in patient.slides], patient.followup_days, patient.event]
+        for patient in patients
+    ]
+    return {
+        "n_patients": len(patients),
+        "n_slides": sum(len(patient.slides) for patient in patients),
+        "n_tiles": sum(patient.n_tiles for patient in patients),
+        "n_events": sum(patient.event for patient in patients),
+        "sha256": sha256_value(rows),
+    }
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """Whole lines of a run's metrics so far."""
+    if not (out / METRICS).exists():
+        return []
+    lines = (out / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+
+def settings_from_dict(values: dict[str, Any]) -> TrainConfig:
+    """Settings as `as_dict` wrote them."""
+    from dataclasses import fields, is_dataclass
+
+    def build(cls: Any, given: dict[str, Any]) -> Any:
+        parts = {}
+        for field in fields(cls):
+            value = given[field.name]
+            parts[field.name] = build(field.type, value) if is_dataclass(field.type) else value
+        return cls(**parts)
+
+    settings = build(TrainConfig, values)
+    assert isinstance(settings, TrainConfig)
+    return settings
+
+
+def main(path: str) -> int:
+    """Train the candidate that a settings file describes, writing its step to ``progress.json``."""
+    settings = settings_from_dict(read_json(path))
+    out = Path(settings.out)
+
+    def tick(done: int) -> None:
+        write_text(out / PROGRESS, canonical_json({"step": done})) if done % settings.fit.log_every == 0 else None
+
+    try:
+        train(settings, tick)
+    except PathoprogError as error:
+        print(f"{out.name}: {error}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
