@@ -1,0 +1,43 @@
+"""Settings of `pathoprog simulate` (light: loaded by `--help`)."""
+
+import dataclasses
+
+from pathoprog.settings import setting
+
+
+@dataclasses.dataclass
+class SimulateConfig:
+    """Made-up patients, their outcomes, and their slides as tiled pyramids."""
+
+    out: str = setting("", "folder to write to", kind="path", required=True)
+    seed: int = setting(1, "one seed for everything; the same seed gives the same files", low=0)
+    workers: int = setting(0, "processes that draw slides; 0: as many as cores", low=0)
+    development_patients: int = setting(
+        280, "patients of training (distinct outcome) and tuning (all others) together", low=4
+    )
+    test_patients: int = setting(72, "development patients of whom another block is in the test role", low=0)
+    external_patients: int = setting(250, "patients of the external cohort", low=0)
+    second_slide_fraction: float = setting(
+        0.1, "share of the patients with a second slide (another block) in a role", low=0, high=1
+    )
+    field_um: float = setting(640.0, "width and height of a slide, um", low=240, high=4000)
+    jpeg_quality: int = setting(80, "JPEG quality of the tiles", low=30, high=100)
+    hazard: str = setting(
+        "both",
+        "which hidden factors drive cancer deaths: a control where it is not both",
+        choices=("both", "architecture", "nuclei", "none"),
+    )
+    log_hazard_sd: float = setting(
+        1.3, "standard deviation over patients of the log hazard that the factors make", low=0, high=5
+    )
+    factor_correlation: float = setting(0.8, "correlation of the two hidden factors", low=-1, high=1)
+    block_sd: float = setting(
+        0.2, "standard deviation of a block's factors around its patient's (which have 1)", low=0, high=2
+    )
+    site_log_hazard: float = setting(
+        0.0,
+        "a control where not 0: log hazard of the last development site above the first, the others between",
+        low=-5,
+        high=5,
+    )
+    missing_fraction: float = setting(0.06, "share of each covariate that is missing", low=0, high=1)
