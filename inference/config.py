@@ -1,0 +1,42 @@
+"""Settings of the laboratories' commands, gathered from the parts of the library that they configure (light)."""
+
+from dataclasses import dataclass
+
+from pathoprog.settings import setting
+from pathoprog.slides.config import SlideSettings
+from pathoprog.stream_config import StreamSettings
+
+ROLES = ("training", "tuning", "test", "external")
+
+
+@dataclass
+class TileOverrides:
+    """What may depart from the bundle's tiles; each departure is written into the results."""
+
+    max_per_slide: int = setting(
+        -1, "most tiles per slide and resolution, spread evenly (0: all; -1: as the bundle says)", low=-1
+    )
+
+
+@dataclass
+class ScoreConfig:
+    """`pathoprog score`."""
+
+    paths: list[str] = setting([], "slides: files, folders, globs, or a .txt list of them", kind="paths")
+    cohort: str = setting("", "cohort.csv in place of slides=…: ids, patients, roles and outlines", kind="path")
+    overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    roles: list[str] = setting([], "score only these roles of the cohort (none given: all)", choices=ROLES)
+    outlines: str = setting("", "folder with <slide_id>.geojson tumour outlines, for slides=…", kind="path")
+    ensemble: str = setting("", "the locked bundle", kind="path", required=True)
+    out: str = setting("", "folder for the results; running again goes on where it stopped", kind="path", required=True)
+    tumour_policy: str = setting(
+        "bundle", "where tiles may lie; bundle: as it was trained", choices=("bundle", "outline", "tissue")
+    )
+    slides: SlideSettings = setting(SlideSettings(), "how slides are read")
+    tiles: TileOverrides = setting(TileOverrides(), "tiles")
+    stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+    device: str = setting("auto", "auto, cpu or cuda:N")
+    dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
+    threads: int = setting(0, "CPU threads of the networks (0: one per two cores)", low=0, high=256)
+    thumbnail_px: int = setting(640, "longer side of the slide in the tile map, px", low=64, high=4096)
+    dry_run: bool = setting(False, "check the input, say what would be done, and stop")

@@ -1,0 +1,138 @@
+"""Which slides to score: files, folders, globs, a list or a cohort table become one list of jobs with unique ids."""
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathoprog.errors import InputError
+
+SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".dcm", ".czi")
+DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
+OUTLINE_SUFFIXES = (".geojson", ".json", ".xml")
+
+
+@dataclass(frozen=True)
+class SlideInput:
+    """One slide to score, and whose it is.
+
+    Without a table `patient_id` is the slide's id, each slide a patient of its own, and `cohort` and `role` are empty.
+    """
+
+    slide_id: str
+    path: str
+    patient_id: str
+    cohort: str = ""
+    role: str = ""
+    outline_path: str = ""
+
+
+def slides_from_paths(paths: list[str], outlines: str = "") -> list[SlideInput]:
+    """Slides named on the command line.
+
+    Args:
+        paths: files, folders (searched whole), globs, and ``.txt`` lists of those, whose lines are relative to the
+            list's folder; a folder of DICOM files is one slide.
+        outlines: folder with one tumour outline per slide, called after its id.
+
+    Raises:
+        InputError: nothing there, no slide in a folder, or two slides with one id.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        found.update(dict.fromkeys(_expand(path, Path())))
+    ids: dict[str, str] = {}
+    slides = []
+    for path in found:
+        slide_id = slide_id_of(path)
+        other = ids.setdefault(slide_id.casefold(), path)
+        if other != path:
+            raise InputError(
+                f"{path} and {other} would both be slide '{slide_id}': give cohort=… with ids of their own, "
+                "or score them into different folders"
+            )
+        slides.append(SlideInput(slide_id, path, slide_id, outline_path=_outline(outlines, slide_id)))
+    return slides
+
+
+def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = None) -> list[SlideInput]:
+    """Slides of a cohort table, in the table's order.
+
+    Args:
+        path: cohort.csv.
+        overlap: declared overlap, see `pathoprog.cohort.read_cohort`.
+        roles: only these; all where empty.
+
+    Raises:
+        CohortError: the table breaks its rules.
+        InputError: no slide has one of the roles.
+    """
+    from pathoprog.cohort import read_cohort
+
+    table = read_cohort(path, overlap)
+    if roles:
+        table = table[table["role"].isin(roles)]
+        if table.empty:
+            raise InputError(f"{path}: no slide in the roles {', '.join(roles)}")
+    columns = ["slide_id", "slide_path", "patient_id", "cohort", "role", "outline_path"]
+    return [SlideInput(*map(str, row)) for row in table[columns].itertuples(index=False)]
+
+
+def slide_id_of(path: str) -> str:
+    """A slide's id where no table gives one: the file name up to its extension."""
+    name = Path(path).name
+    for suffix in DOUBLE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem if Path(name).suffix.lower() in SLIDE_SUFFIXES else name
+
+
+def _expand(text: str, base: Path) -> list[str]:
+    """Absolute paths of the slides that one argument names."""
+    path = base / text
+    if path.is_dir():
+        slides = _in_folder(path)
+        if not slides:
+            raise InputError(f"{path}: no slide in this folder ({', '.join(SLIDE_SUFFIXES)})")
+        return slides
+    if path.is_file() and path.suffix.lower() == ".txt":
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        wanted = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        if not wanted:
+            raise InputError(f"{path}: an empty list")
+        return [slide for line in wanted for slide in _expand(line, path.parent)]
+    if path.exists():
+        return [str(path.resolve())]
+    matches = sorted(map(str, _matches(path))) if glob.has_magic(text) else []
+    if not matches:
+        raise InputError(f"{path}: {'nothing matches' if glob.has_magic(text) else 'no such file'}")
+    return [slide for match in matches for slide in _expand(match, Path())]
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Paths that match a pattern, relative or absolute; ``**`` goes through folders."""
+    fixed = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
+    return Path(*pattern.parts[:fixed]).glob(str(Path(*pattern.parts[fixed:])))
+
+
+def _in_folder(folder: Path) -> list[str]:
+    """Slides in a folder and below it.
+
+    A folder of nothing but DICOM files is one slide; the data folder of a MIRAX slide belongs to its .mrxs file.
+    """
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if entries and all(entry.suffix.lower() == ".dcm" for entry in entries):
+        return [str(folder.resolve())]
+    mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
+    slides = []
+    for entry in entries:
+        if entry.is_dir() and entry.name not in mirax:
+            slides += _in_folder(entry)
+        elif entry.is_file() and entry.suffix.lower() in SLIDE_SUFFIXES:
+            slides.append(str(entry.resolve()))
+    return slides
+
+
+def _outline(folder: str, slide_id: str) -> str:
+    candidates = [Path(folder) / f"{slide_id}{suffix}" for suffix in OUTLINE_SUFFIXES] if folder else []
+    return next((str(path.resolve()) for path in candidates if path.is_file()), "")

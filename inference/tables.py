@@ -1,0 +1,74 @@
+"""results.csv, patients.csv and members.csv of a run, and what the command says at its end."""
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.files import write_text
+from pathoprog.inference.batch import Batch
+from pathoprog.patients import (
+    MEMBER_COLUMNS,
+    PATIENT_COLUMNS,
+    Instances,
+    PatientScore,
+    member_rows,
+    patient_row,
+    score_patients,
+)
+from pathoprog.results import RESULT_COLUMNS, load_instances, slide_row
+
+TABLES = ("results.csv", "patients.csv", "members.csv")
+
+
+def remove_tables(out: Path) -> None:
+    """Take away the tables of an earlier run: a table is there only when it is complete."""
+    for name in TABLES:
+        (out / name).unlink(missing_ok=True)
+
+
+def write_tables(batch: Batch) -> list[PatientScore]:
+    """Write the three tables from the slides' results; returns the patients' outcomes."""
+    found = [(batch.context(slide_id), *batch.done[slide_id]) for slide_id in batch.slides]
+
+    def instances(slide_id: str) -> Instances:
+        result, _ = batch.done[slide_id]
+        return load_instances(batch.slides_folder, result["duplicate_of"] or slide_id)
+
+    patients = score_patients(
+        [(context, result) for context, result, _ in found], batch.plan.aggregation, batch.scorer, instances
+    )
+    thresholds = batch.plan.thresholds
+    _write(
+        batch.out / "results.csv", RESULT_COLUMNS, [slide_row(result, run, context) for context, result, run in found]
+    )
+    _write(batch.out / "members.csv", MEMBER_COLUMNS, [row for patient in patients for row in member_rows(patient)])
+    _write(batch.out / "patients.csv", PATIENT_COLUMNS, [patient_row(patient, thresholds) for patient in patients])
+    return patients
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def summary(batch: Batch, patients: list[PatientScore]) -> str:
+    """Counts, failures with their reasons, and where the results lie."""
+    results = [batch.done[slide_id][0] for slide_id in batch.slides]
+    status = Counter(result["status"] for result in results)
+    classes = Counter(patient.risk_class for patient in patients if patient.risk_class)
+    lines = [
+        f"slides: {status['scored']} scored, {status['not_reportable']} not reportable, {status['failed']} failed",
+        f"patients: {len(patients)}; {', '.join(f'{classes[name]} {name}' for name in ('good', 'uncertain', 'poor'))}",
+    ]
+    for name in ("not_reportable", "failed"):
+        chosen = [result for result in results if result["status"] == name]
+        lines += [f"    {name.replace('_', ' ')}: {result['slide_id']}: {result['reason']}" for result in chosen[:20]]
+        lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
+    lines += [f"results: {batch.out / 'results.csv'}, {batch.out / 'patients.csv'}", RESEARCH_USE_ONLY]
+    return "\n".join(lines)

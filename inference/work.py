@@ -1,0 +1,148 @@
+"""What is to be done: the scoring configuration, the result's key, and which results already hold."""
+
+import contextlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pathoprog.bundle import ensemble_id, verify
+from pathoprog.errors import InputError
+from pathoprog.files import sha256_file, sha256_value
+from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.inputs import SlideInput
+from pathoprog.scoring import upsampled
+from pathoprog.settings import as_dict
+from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
+from pathoprog.stream_reader import SLOTS
+from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
+
+
+@dataclass
+class Plan:
+    """One scoring configuration: what is the same for all slides of a run.
+
+    Attributes:
+        ensemble_id: of the bundle.
+        aggregation: the bundle's rule for several slides of a patient.
+        thresholds: by resolution.
+        specs: tile specs in force, 10x first.
+        tumour_policy: in force.
+        settings: the scoring configuration as plain values: part of each result's key.
+        overrides: settings that depart from the bundle or the files.
+    """
+
+    ensemble_id: str
+    aggregation: str
+    thresholds: dict[str, float]
+    specs: list[TileSpec]
+    tumour_policy: str
+    settings: dict[str, Any]
+    overrides: dict[str, Any]
+
+    def job(self, slide: SlideInput, config: ScoreConfig) -> SlideJob:
+        """What the readers are told of a slide."""
+        return SlideJob(
+            slide_id=slide.slide_id,
+            path=slide.path,
+            specs=self.specs,
+            slides=config.slides,
+            tumour_policy=self.tumour_policy,
+            outline_path=slide.outline_path if self.tumour_policy == "outline" else "",
+            thumbnail_px=config.thumbnail_px,
+        )
+
+    def key(self, slide_sha256: str, outline_sha256: str) -> str:
+        """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing."""
+        return sha256_value(
+            {
+                "slide": slide_sha256,
+                "outline": outline_sha256,
+                "ensemble": self.ensemble_id,
+                "settings": self.settings,
+                "preprocessing": PREPROCESSING_VERSION,
+            }
+        )
+
+    def overrides_of(self, opened: SlideOpened | None) -> dict[str, Any]:
+        """The overrides that made a difference to a slide."""
+        result = dict(self.overrides)
+        if opened is not None and not upsampled(opened):
+            result.pop("slides.allow_upsampling", None)
+        return result
+
+
+def make_plan(config: ScoreConfig, dtype: str) -> Plan:
+    """Verify the bundle, and fix what is the same for all slides.
+
+    Args:
+        config: of the command.
+        dtype: ``fp32`` or ``bf16``.
+
+    Raises:
+        BundleError: the bundle is not whole and unchanged.
+    """
+    manifest = verify(config.ensemble)
+    bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
+    overrides: dict[str, Any] = {}
+    specs = bundle_specs
+    if config.tiles.max_per_slide >= 0:
+        specs = [replace(spec, max_per_slide=config.tiles.max_per_slide) for spec in bundle_specs]
+    if specs != bundle_specs:
+        overrides["tiles.max_per_slide"] = config.tiles.max_per_slide
+    policy = manifest["tumour_policy"] if config.tumour_policy == "bundle" else config.tumour_policy
+    if policy != manifest["tumour_policy"]:
+        overrides["tumour_policy"] = policy
+    if config.slides.mpp > 0:
+        overrides["slides.mpp"] = config.slides.mpp
+    if config.slides.allow_upsampling:
+        overrides["slides.allow_upsampling"] = True
+    return Plan(
+        ensemble_id=ensemble_id(config.ensemble),
+        aggregation=manifest["aggregation"],
+        thresholds={resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()},
+        specs=specs,
+        tumour_policy=policy,
+        settings={
+            "dtype": dtype,
+            "batch_tiles": {spec.resolution: batch_tiles(spec, config.stream) for spec in specs},
+            "tumour_policy": policy,
+            "tile_specs": [as_dict(spec) for spec in specs],
+            "slides": as_dict(config.slides),
+            "thumbnail_px": config.thumbnail_px,
+        },
+        overrides=overrides,
+    )
+
+
+def batch_tiles(spec: TileSpec, stream: StreamSettings) -> int:
+    """How many tiles the networks are shown at once: as set, or as many as fit a third of the readers' buffer."""
+    return min(stream.batch_tiles, (stream.buffer_mib << 20) // SLOTS // (spec.size_px**2 * 3))
+
+
+def outline_sha256(slide: SlideInput, plan: Plan) -> str:
+    """Hash of the slide's outline file; empty where the policy needs none.
+
+    Raises:
+        InputError: the outline is needed, named and not there.
+    """
+    if plan.tumour_policy != "outline" or not slide.outline_path:
+        return ""
+    try:
+        return sha256_file(slide.outline_path)
+    except OSError as error:
+        raise InputError(f"{slide.slide_id}: outline {slide.outline_path}: {error.strerror or error}") from error
+
+
+def source_sha256(path: str) -> str:
+    """Hash of a slide's path and of its files' names, sizes and times: where it is the same, nothing is read again.
+
+    Empty for a slide that cannot be looked at; that equals nothing kept.
+    """
+    file = Path(path)
+    companions = file.with_suffix("") if file.suffix.lower() == ".mrxs" else file
+    with contextlib.suppress(OSError):
+        files = [file] if file.is_file() else []
+        files += sorted(entry for entry in companions.iterdir() if entry.is_file()) if companions.is_dir() else []
+        stats = [(entry.name, entry.stat()) for entry in files]
+        return sha256_value([path, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]])
+    return ""
