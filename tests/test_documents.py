@@ -1,0 +1,74 @@
+"""What the documents say is so: commands and keys exist, links lead somewhere, versions agree."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from house import ROOT, tracked
+
+from pathoprog import __version__, cli
+
+DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
+
+
+def calls(path: Path) -> list[list[str]]:
+    """Every `pathoprog COMMAND …` in a document's code, split as a shell does, up to the first ellipsis or pipe."""
+    text = (ROOT / path).read_text(encoding="utf-8").replace("\\\n", " ")
+    found = []
+    for block in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", text, flags=re.DOTALL):
+        for line in "".join(block).splitlines():
+            if match := re.match(r"\s*(?:\$ )?pathoprog ([a-z_]\w+\b.*)", line):
+                words = shlex.split(match[1], comments=True)
+                end = next((i for i, word in enumerate(words) if word in ("…", "...", "|", "&&", ";")), len(words))
+                found.append(words[:end])
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_every_call_in_a_document_is_understood(path: Path) -> None:
+    for command, *arguments in calls(path):
+        assert command in cli.COMMANDS, f"{path}: pathoprog {command}"
+        given = [argument for argument in arguments if argument not in ("--help", "-h")]
+        given = [argument for argument in given if not argument.endswith("=…")]
+        cli.compose(command, given, checked=False)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    text = (ROOT / path).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target and target[0] != "#"]
+    missing = [target for target in targets if not (ROOT / path.parent / target.partition("#")[0]).exists()]
+    assert not missing, f"{path}: {missing}"
+
+
+def test_every_document_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    absent = [path.name for path in DOCUMENTS if path.parent == Path("docs") and f"({path.name})" not in index]
+    assert not set(absent) - {"README.md"}
+
+
+def test_the_readme_s_first_screen_says_what_it_must() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first_screen = "\n".join(text.splitlines()[:35])
+    for part in ("research use only", "make demo", "make test", "training/", "inference/", "cohorts/", "overview.png"):
+        assert part in first_screen, part
+    assert "WO 2019/096708 A1" in text
+
+
+def test_make_targets_named_in_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for path in DOCUMENTS:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.MULTILINE))
+        assert named <= targets, f"{path}: make {named - targets}"
+
+
+def test_versions_agree() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f'version = "{__version__}"' in pyproject
+    assert citation["version"] == __version__
+    assert "## [Unreleased]" in changes or f"## [{__version__}]" in changes
