@@ -21,6 +21,11 @@ HEAVY = (
     "torch", "torchvision", "numpy", "pandas", "scipy", "matplotlib", "mlflow", "lifelines", "shapely", "skimage",
     "openslide", "tifffile", "pyarrow",
 )  # fmt: skip
+# `make test-gpu` runs where these are not installed (docs/gpu.md).
+ABSENT_ON_GPU_MACHINES = (
+    "openslide", "tiffslide", "shapely", "hydra", "omegaconf", "mlflow", "lifelines", "pandera", "dcurves",
+    "imagecodecs", "openpyxl",
+)  # fmt: skip
 
 
 def reaches(name: str, target: str) -> bool:
@@ -113,3 +118,17 @@ def test_the_doors_are_links_inside_the_package() -> None:
         link = ROOT / "pathoprog" / door
         assert link.is_symlink() and link.readlink().as_posix() == f"../{door}"
         assert (ROOT / door / "__init__.py").is_file()
+
+
+def test_gpu_tests_import_nothing_that_a_gpu_machine_may_lack() -> None:
+    files = [str(path) for path in sources("tests") if "mark.gpu" in (ROOT / path).read_text(encoding="utf-8")]
+    files.remove("tests/test_house.py")
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({ABSENT_ON_GPU_MACHINES!r}))\n"  # None: importing it fails
+        "import pytest\n"
+        f"sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', '-m', 'gpu', *{files!r}]))\n"
+    )
+    assert files, "no GPU tests"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout[-3000:]

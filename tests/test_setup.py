@@ -1,0 +1,88 @@
+"""Setting up: hashed requirements that agree, free licences, make's messages, the image's rules."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from house import ROOT
+from packaging.requirements import Requirement
+
+COMPILED = ("requirements.txt", "requirements-image.txt", "requirements-uv.txt")
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package names and versions of a compiled requirements file."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w.\-]+)==([^\s;\\]+)", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
+    blocks = re.split(r"\n(?=[\w])", (ROOT / name).read_text(encoding="utf-8"))
+    for block in blocks:
+        assert re.match(r"[\w.\-]+==", block), block[:80]
+        assert "--hash=sha256:" in block, block[:80]
+
+
+def test_the_pins_fit_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    everything, image = pins("requirements.txt"), pins("requirements-image.txt")
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(everything[requirement.name.lower()]), f"{text}: run make requirements"
+    assert {Requirement(text).name.lower() for text in project["dependencies"]} <= set(image)
+    assert {name: everything.get(name) for name in image} == image, "run make requirements"
+
+
+def test_no_dependency_is_under_the_gpl() -> None:
+    copyleft = []
+    for name in pins("requirements-image.txt"):
+        try:
+            data = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # for another platform
+        said = data.get("License-Expression") or (data.get("License") or "").partition("\n")[0]
+        said += " ".join(line for line in data.get_all("Classifier") or [] if line.startswith("License ::"))
+        text = re.sub(r"\([^()]* OR [^()]*\)", "", said)  # where one may choose, one chooses the other
+        if re.search(r"(?<!L)(?<!Lesser )\bA?GPL|GNU (Affero )?General Public", text):
+            copyleft.append(f"{name}: {text}")
+    assert not copyleft, copyleft
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 1", "no Python 3.11 or newer"),
+        ('case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac', "has no venv module: install it"),
+    ],
+)
+def test_make_says_what_is_missing(script: str, message: str, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", *COMPILED):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("python3", "python3.13", "python3.12", "python3.11", "python3.14", "python"):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin"}
+    environment.pop("MAKEFLAGS", None)
+    result = subprocess.run(
+        ["make", "demo"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0 and message in result.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_image_s_rules_are_kept() -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git checkout: the build context cannot be listed")
+    command = [sys.executable, ROOT / ".ci" / "check_dockerfile", "--rules"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
