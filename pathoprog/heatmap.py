@@ -17,12 +17,13 @@ from pathoprog.tissue import RegionMask
 
 CAPTION_EQUAL = (
     "Tile score: the output of the network for a bag of this tile alone, mean of the members; higher = worse. All "
-    "tiles weigh equally in the slide's score, so a small hot spot need not have decided the class. Neither a cause nor "
-    "a probability."
+    "tiles weigh equally in the slide's score, so a small hot spot need not have decided the class. Neither a cause "
+    "nor a probability."
 )
 CAPTION_ATTENTION = (
     "Tile score: the output of the network for a bag of this tile alone, mean of the members; higher = worse. "
-    "Attention weight: the tile's share in the slide's score, relative to equal weights. Neither is a cause or a probability."
+    "Attention weight: the tile's share in the slide's score, relative to equal weights. Neither is a cause or a "
+    "probability."
 )
 MAX_PANEL_PX = 640
 OPACITY = 0.55
@@ -117,8 +118,8 @@ def _panel(
         values = np.full(base.shape[:2], -1, dtype=np.int16)
         levels = np.rint(np.clip(layer.values, 0, 1) * 255).astype(np.int16)
         left, top = np.floor(layer.x0 * scale).astype(int), np.floor(layer.y0 * scale).astype(int)
-        right = np.maximum(left + 1, np.floor((layer.x0 + layer.width0) * scale).astype(int))
-        bottom = np.maximum(top + 1, np.floor((layer.y0 + layer.height0) * scale).astype(int))
+        right = np.maximum(left + 1, np.ceil((layer.x0 + layer.width0) * scale).astype(int))
+        bottom = np.maximum(top + 1, np.ceil((layer.y0 + layer.height0) * scale).astype(int))
         for x, y, x_end, y_end, level in zip(left, top, right, bottom, levels, strict=True):
             values[y:y_end, x:x_end] = level
         shown = values >= 0

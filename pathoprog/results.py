@@ -299,7 +299,9 @@ def _instances(outcome: SlideScore) -> bytes:
 
 
 def _parquet(outcome: SlideScore) -> bytes:
-    """Columns ``resolution``; ``x0, y0, width0, height0`` in level-0 px; ``coverage``; ``score`` (the members' mean) and
+    """The tiles as a table.
+
+    Columns ``resolution``; ``x0, y0, width0, height0`` in level-0 px; ``coverage``; ``score`` (the members' mean) and
     ``member_1 …`` in the order of the metadata's ``members``.
     """
     tables = []
