@@ -1,0 +1,204 @@
+"""The stream: order, pixels, and what becomes of crashes, hangs and bad files."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from made_slides import texture, write_pyramid
+from shared_data import shared_data
+
+from pathoprog.annotations import write_outline
+from pathoprog.slides import open_slide
+from pathoprog.slides.config import SlideSettings
+from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
+from pathoprog.stream_reader import content_sha256
+from pathoprog.tiles import standard_spec
+
+SPECS = [standard_spec("10x", 64), standard_spec("40x", 64)]
+
+
+@pytest.fixture(scope="module")
+def slide_path(tmp_path_factory):
+    return str(write_pyramid(tmp_path_factory.mktemp("stream") / "slide Ø (1).tif", texture(1100, 900, margin=100)))
+
+
+@pytest.fixture(scope="module")
+def stream():
+    with TileStream(StreamSettings(workers=2, batch_tiles=16, timeout_s=60)) as opened:
+        yield opened
+
+
+def collect(events):
+    """Events by slide: opened, tiles by resolution (copied), end."""
+    slides = {}
+    for event in events:
+        entry = slides.setdefault(event.slide_id, {"tiles": {}})
+        if isinstance(event, SlideOpened):
+            assert "opened" not in entry
+            entry["opened"] = event
+        elif isinstance(event, TileBatch):
+            parts = entry["tiles"].setdefault(event.resolution, [])
+            assert event.start == sum(map(len, parts)), "batches come in order"
+            parts.append(event.tiles.copy())
+        else:
+            entry["end"] = event
+    for entry in slides.values():
+        entry["tiles"] = {name: np.concatenate(parts) for name, parts in entry["tiles"].items()}
+    return slides
+
+
+def test_tiles_are_the_slide_s_pixels_and_readers_live_on(stream, slide_path):
+    slides = collect(stream.read([SlideJob(f"s{i}", slide_path, SPECS) for i in range(5)]))
+    pids = [reader.process.pid for reader in stream._readers]
+    assert len(slides) == 5
+    with open_slide(slide_path) as slide:
+        for entry in slides.values():
+            opened = entry["opened"]
+            assert isinstance(entry["end"], SlideDone)
+            assert opened.facts == slide.facts
+            assert opened.sha256 == content_sha256(slide_path)
+            assert opened.thumbnail.shape == (837, 1024, 3)
+            for spec in SPECS:
+                grid, tiles = opened.grids[spec.resolution], entry["tiles"][spec.resolution]
+                assert len(grid) == len(tiles) > 0
+                for i in (0, len(grid) // 2, len(grid) - 1):
+                    expected = slide.read_at_mpp(float(grid.x0[i]), float(grid.y0[i]), spec.mpp, (64, 64))
+                    assert np.array_equal(tiles[i], expected)
+    collect(stream.read([SlideJob("again", slide_path, SPECS)]))
+    assert [reader.process.pid for reader in stream._readers] == pids
+
+
+def test_bad_slides_fail_alone_with_their_reason(stream, slide_path, tmp_path):
+    no_mpp = write_pyramid(tmp_path / "no_mpp.tif", texture(300, 300), mpp=None)
+    truncated = tmp_path / "truncated.tif"
+    with open(slide_path, "rb") as file:  # noqa: PTH123 - a str path
+        truncated.write_bytes(file.read()[:20_000])
+    bad = {"missing": "/nowhere.svs", "mpp_missing": str(no_mpp), "unreadable": str(truncated)}
+    jobs = [SlideJob(code, path, SPECS) for code, path in bad.items()]
+    jobs.insert(1, SlideJob("good", slide_path, SPECS))
+    slides = collect(stream.read(jobs))
+    assert isinstance(slides["good"]["end"], SlideDone)
+    for code in bad:
+        assert isinstance(slides[code]["end"], SlideFailed)
+        assert slides[code]["end"].error.code == code
+    assert slides["mpp_missing"]["end"].error.not_reportable
+    assert not slides["missing"]["end"].error.not_reportable
+
+
+def test_coarse_slide_has_its_10x_grid_and_says_why_no_40x(stream):
+    path = str(shared_data("wsi/aperio_CMU-1-Small-Region.svs"))
+    jobs = [SlideJob("as_is", path, SPECS), SlideJob("forced", path, SPECS, SlideSettings(allow_upsampling=True))]
+    slides = collect(stream.read(jobs))
+    assert list(slides["as_is"]["opened"].grids) == ["10x"]
+    assert "0.499 um/px" in slides["as_is"]["opened"].refused["40x"]
+    assert len(slides["forced"]["tiles"]["40x"]) > 4 * len(slides["forced"]["tiles"]["10x"])
+
+
+def test_outline_policy(stream, slide_path, tmp_path):
+    import shapely
+
+    write_outline(tmp_path / "o.geojson", shapely.box(256, 256, 768, 768))
+    jobs = [
+        SlideJob("with", slide_path, SPECS, tumour_policy="outline", outline_path=str(tmp_path / "o.geojson")),
+        SlideJob("without", slide_path, SPECS, tumour_policy="outline"),
+    ]
+    slides = collect(stream.read(jobs))
+    opened = slides["with"]["opened"]
+    assert (opened.region_source, len(opened.grids["40x"])) == ("outline", 64)
+    assert opened.tumour_area_um2 == pytest.approx(128 * 128)
+    assert opened.tissue_area_um2 > opened.tumour_area_um2
+    assert slides["without"]["end"].error.code == "outline_missing"  # never tissue instead
+
+
+def strike(stream, events, blow, times):
+    """Hit the reader of slide `victim` at its second batch, `times` times; returns the collected events."""
+    struck = set()
+
+    def through():
+        for event in events:
+            yield event
+            if isinstance(event, TileBatch) and event.slide_id == "victim" and event.start > 0:
+                (reader,) = (r for r in stream._readers if any(t.job.slide_id == "victim" for t in r.tasks))
+                if len(struck) < times and reader.process.pid not in struck:
+                    struck.add(reader.process.pid)
+                    os.kill(reader.process.pid, blow)
+
+    return collect(through())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stream, slide_path):
+    return collect(stream.read([SlideJob("victim", slide_path, SPECS)]))["victim"]
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["crash", "hang"])
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_a_crash_or_hang_fails_that_slide_only_and_is_tried_again_once(slide_path, undisturbed, blow, times):
+    with TileStream(StreamSettings(workers=2, batch_tiles=4, buffer_mib=1, timeout_s=2)) as stream:
+        jobs = [SlideJob(name, slide_path, SPECS) for name in ("a", "victim", "b", "c")]
+        slides = strike(stream, stream.read(jobs), blow, times)
+    for name in "abc":
+        assert isinstance(slides[name]["end"], SlideDone)
+    victim = slides["victim"]
+    if times == 1:
+        assert isinstance(victim["end"], SlideDone)
+        for name, tiles in undisturbed["tiles"].items():
+            assert np.array_equal(victim["tiles"][name], tiles), "resumed without gap or repeat"
+    else:
+        assert isinstance(victim["end"], SlideFailed)
+        assert victim["end"].error.code == ("crashed" if blow == signal.SIGKILL else "hung")
+        assert victim["end"].stage == "tiles"
+
+
+def test_memory_limit_fails_the_slide_and_not_the_reader(slide_path, tmp_path):
+    flat = np.full((4096, 4096, 3), (200, 120, 170), np.uint8)
+    big = write_pyramid(tmp_path / "big.tif", flat, mpp=0.25, levels=1)
+    spec = standard_spec("10x", 1024, min_coverage=0)
+    with TileStream(StreamSettings(workers=1, memory_mib=250)) as stream:
+        jobs = [SlideJob("big", str(big), [spec]), SlideJob("small", slide_path, SPECS)]
+        slides = collect(stream.read(jobs))
+    assert isinstance(slides["big"]["end"], SlideFailed)
+    assert slides["big"]["end"].error.code in ("memory", "crashed")
+    assert isinstance(slides["small"]["end"], SlideDone)
+
+
+def test_jobs_are_drawn_as_needed_and_leaving_early_is_fine(slide_path):
+    drawn = []
+
+    def source():
+        for i in range(100):
+            drawn.append(i)
+            yield SlideJob(f"s{i}", slide_path, SPECS)
+
+    with TileStream(StreamSettings(workers=1)) as stream:
+        for event in stream.read(source()):
+            if isinstance(event, SlideDone):
+                break
+        assert len(drawn) <= 4
+        assert isinstance(collect(stream.read([SlideJob("x", slide_path, SPECS)]))["x"]["end"], SlideDone)
+
+
+def test_reader_imports_no_torch():
+    code = (
+        "import sys, pathoprog.stream_reader; print(sorted({'torch', 'hydra', 'mlflow', 'pandas'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_hash_of_a_folder_covers_all_files(tmp_path):
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"1")
+    (folder / "b").write_bytes(b"2")
+    whole = content_sha256(folder)
+    (folder / "b").write_bytes(b"3")
+    assert content_sha256(folder) != whole
+    mirax = tmp_path / "slide.mrxs"
+    mirax.write_bytes(b"x")
+    with_folder = content_sha256(mirax)
+    (folder / "a").write_bytes(b"9")
+    assert content_sha256(mirax) != with_folder
