@@ -1,0 +1,81 @@
+"""On a CUDA device: the same scores as on the CPU, whatever the batch, and training that learns (`make test-gpu`)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from made_bundle import made_bundle
+
+from pathoprog.device import DTYPES, resolve_device, resolve_dtype
+from pathoprog.ensemble import load_bundle
+from pathoprog.errors import ConfigError
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+
+TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}  # what results promise between devices and batch sizes
+
+
+def test_auto_takes_the_gpu_and_its_precision() -> None:
+    device = resolve_device("auto")
+    assert device == torch.device("cuda", 0)
+    assert resolve_dtype("auto", device) in DTYPES.values()
+    with pytest.raises(ConfigError, match="there are cuda:0"):
+        resolve_device(f"cuda:{torch.cuda.device_count()}")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_scores_agree_with_the_cpu_s_whatever_the_batch(dtype: str, tmp_path: Path) -> None:
+    pytest.importorskip("shapely", reason="tile grids need shapely")
+    from pathoprog.scoring import Scorer
+
+    folder = made_bundle(tmp_path / "bundle")
+    rng = np.random.default_rng(3)
+    tiles = rng.integers(0, 256, (40, 96, 96, 3), dtype=np.uint8)
+    wanted = Scorer(load_bundle(folder), torch.device("cpu"))
+    scorer = Scorer(load_bundle(folder), torch.device("cuda", 0), DTYPES[dtype])
+    for resolution in ("10x", "40x"):
+        expected = wanted.bag_scores(resolution, wanted.instances(resolution, tiles))
+        for size in (40, 7):
+            parts = [scorer.instances(resolution, tiles[i : i + size]) for i in range(0, len(tiles), size)]
+            joined = [torch.cat(values) for values in zip(*parts, strict=True)]
+            assert scorer.bag_scores(resolution, joined) == pytest.approx(expected, abs=TOLERANCE[dtype])
+    assert max(expected) - min(expected) > 10 * TOLERANCE[dtype], "members that agree anyway show nothing"
+
+
+def test_a_batch_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
+    pytest.importorskip("shapely", reason="tile grids need shapely")
+    from pathoprog.scoring import Scorer
+
+    scorer = Scorer(load_bundle(made_bundle(tmp_path / "bundle")), torch.device("cuda", 0))
+    tiles = np.random.default_rng(4).integers(0, 256, (64, 448, 448, 3), dtype=np.uint8)
+    whole = scorer.instances("10x", tiles)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    room = torch.cuda.memory_allocated() + 2**30  # less than 64 tiles take
+    torch.cuda.set_per_process_memory_fraction(room / total)
+    try:
+        parts, halved = scorer.instances_in_parts("10x", tiles)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert halved > 0
+    for part, one in zip(parts, whole, strict=True):
+        torch.testing.assert_close(part, one, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_training_on_the_gpu_learns(dtype: str, tmp_path: Path) -> None:
+    pytest.importorskip("shapely", reason="tile grids need shapely")
+    from made_store import made_settings, made_store
+
+    from pathoprog.training.train import train
+
+    settings = made_settings(made_store(tmp_path / "store"), tmp_path / "run", steps=30, evaluate_every=30, dtype=dtype)
+    settings.device = "cuda:0"
+    settings.fit.ema_decay = 0.8
+    assert train(settings, lambda step: None)["best"][0]["c_index"] > 0.7
