@@ -61,7 +61,7 @@ test-long: lint
 GPU_PYTHON ?= python3
 GPU_TESTS = $(shell grep -rlE 'mark\.gpu' --include='test_*.py' tests)
 test-gpu:
-	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu $(GPU_TESTS)
+	PYTHONPATH=.:$$PYTHONPATH $(GPU_PYTHON) -m pytest -m gpu $(GPU_TESTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
