@@ -119,23 +119,35 @@ def evaluate(x: FloatArray, sets: RiskSets, beta: FloatArray) -> Evaluation:
     weight = np.exp(eta - shift)
     wx = weight[:, None] * x
     dead_w, dead_wx = weight[sets.dead_rows], wx[sets.dead_rows]
-
-    def between(values: FloatArray, begin: IntArray, end: IntArray) -> FloatArray:
-        total = np.concatenate((np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)))
-        return np.asarray(total[end] - total[begin])
-
     f = sets.fraction
-    denominator = between(weight, sets.begin, sets.end) - f * between(dead_w, sets.dead_begin, sets.dead_end)
-    sums = between(wx, sets.begin, sets.end) - f[:, None] * between(dead_wx, sets.dead_begin, sets.dead_end)
+    denominator = _between(weight, sets.begin, sets.end) - f * _between(dead_w, sets.dead_begin, sets.dead_end)
+    sums = _between(wx, sets.begin, sets.end) - f[:, None] * _between(dead_wx, sets.dead_begin, sets.dead_end)
     hazard = 1 / denominator
     means = sums * hazard[:, None]
-    exposure = between(hazard, sets.first_at_risk, sets.last_at_risk)
-    exposure[sets.dead_rows] -= between(f * hazard, sets.dead_begin, sets.dead_end)
-    compensator = weight * exposure
+    compensator = weight * _exposure(hazard, sets)
     loglik = float((eta[sets.dead_rows] - shift).sum() - np.log(denominator).sum())
     score = x.T @ (sets.event - compensator)
     information = x.T @ (compensator[:, None] * x) - means.T @ means
     return Evaluation(loglik, score, information, hazard * np.exp(-shift), means, weight * np.exp(shift), compensator)
+
+
+def _between(values: FloatArray, begin: IntArray, end: IntArray) -> FloatArray:
+    """Sums of the rows from `begin` up to `end`."""
+    total = np.concatenate((np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)))
+    return np.asarray(total[end] - total[begin])
+
+
+def _exposure(hazard: FloatArray, sets: RiskSets) -> FloatArray:
+    """Hazard that each sorted patient was exposed to, from the event rows' shares (n,); ties count by fraction."""
+    exposure = _between(hazard, sets.first_at_risk, sets.last_at_risk)
+    exposure[sets.dead_rows] -= _between(sets.fraction * hazard, sets.dead_begin, sets.dead_end)
+    return exposure
+
+
+def weighted_information(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray) -> FloatArray:
+    """Sum over event rows of g times the covariance of their risk set (p, p); g = 1 gives `at.information`."""
+    exposure = at.weight * _exposure(at.hazard * g, sets)
+    return np.asarray(x.T @ (exposure[:, None] * x) - at.means.T @ (g[:, None] * at.means))
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,9 @@ class Maximum:
         covariance: inverse information (p, p); nan rows where aliased.
         aliased: columns that earlier ones determine (p,).
         infinite: columns whose likelihood has no maximum (p,).
+        z: the columns as they were fitted: kept ones, centred, scaled, patients sorted (n, q).
+        kept: their positions among all columns (q,).
+        scale: their scale (q,).
         start: the evaluation at beta = 0.
         end: the evaluation at the maximum.
         score_statistic: Rao's score statistic at beta = 0.
@@ -157,6 +172,9 @@ class Maximum:
     covariance: FloatArray
     aliased: npt.NDArray[np.bool_]
     infinite: npt.NDArray[np.bool_]
+    z: FloatArray
+    kept: IntArray
+    scale: FloatArray
     start: Evaluation
     end: Evaluation
     score_statistic: float
@@ -214,7 +232,7 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     unbounded[kept] = infinite
     aliased = np.ones(p, dtype=bool)
     aliased[kept] = False
-    return Maximum(full, covariance, aliased, unbounded, start, now, score_statistic, steps)
+    return Maximum(full, covariance, aliased, unbounded, z, kept, scale[kept], start, now, score_statistic, steps)
 
 
 def _independent(information: FloatArray, usable: npt.NDArray[np.bool_]) -> IntArray:
