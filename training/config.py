@@ -49,6 +49,9 @@ class FitSettings:
     ema_decay: float = setting(
         0.99, "decay of the averaged weights that are judged and kept; 0 = none", low=0.0, high=0.9999
     )
+    recalibrate: int = setting(
+        8, "training batches that set the averaged network's normalisation statistics before it is judged", low=1
+    )
     evaluate_every: int = setting(300, "steps between evaluations on tuning", low=1)
     evaluate_tiles: int = setting(0, "most tiles per tuning patient in these evaluations; 0 = all", low=0)
     evaluate_batch: int = setting(64, "tiles at once in these evaluations", low=1)

@@ -151,9 +151,10 @@ def fit(
                     }
                 )
             if done % options.evaluate_every == 0 or done == options.steps:
-                verdict = judge_average(settings, network, average, tuning, device, dtype)
+                averaged = averaged_network(settings, average, sampler, device, dtype)
+                verdict = judge(averaged, tuning, options.evaluate_tiles, options.evaluate_batch, device, dtype)
                 log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se})
-                best = keep_best(out, best, done, average, verdict, options.keep_best)
+                best = keep_best(out, best, done, averaged.state_dict(), verdict, options.keep_best)
             if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
                 state = {"step": done, "fingerprint": fingerprint(settings), "best": [vars(item) for item in best]}
                 checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
@@ -228,20 +229,33 @@ def update_average(average: dict[str, Tensor], network: nn.Module, decay: float,
             average[name].copy_(tensor)
 
 
-def judge_average(
+@torch.no_grad()
+def averaged_network(
     settings: TrainConfig,
-    network: MilNetwork,
     average: dict[str, Tensor],
-    tuning: list[Patient],
+    sampler: Sampler,
     device: torch.device,
     dtype: torch.dtype,
-) -> Judgement:
-    """Judge the averaged weights on tuning, in a copy of the network."""
-    copy = MilNetwork(settings.network).to(device)
-    copy.load_state_dict(average)
-    copy.encoder.to(memory_format=torch.channels_last)
-    copy.eval()
-    return judge(copy, tuning, settings.fit.evaluate_tiles, settings.fit.evaluate_batch, device, dtype)
+) -> MilNetwork:
+    """The network of the averaged weights, in evaluation mode, ready to be judged and kept.
+
+    Its normalisation statistics are estimated anew over some training batches: those gathered on the way belong to
+    weights that are gone (Izmailov et al. 2018, UAI, section 3.2, on averaged weights).
+    """
+    averaged = MilNetwork(settings.network).to(device)
+    averaged.load_state_dict(average)
+    averaged.encoder.to(memory_format=torch.channels_last)
+    averaged.eval()
+    norms = [module for module in averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    for number in range(settings.fit.recalibrate if norms else 0):
+        tiles = torch.from_numpy(sampler.batch(settings.fit.steps + number).tiles).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            averaged.encoder(prepare(tiles))
+    return averaged.eval()
 
 
 def keep_best(

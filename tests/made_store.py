@@ -1,0 +1,93 @@
+"""A small cohort whose tiles carry the outcome, already cut into a tile store: training without slides."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pathoprog.augment_config import AugmentSettings
+from pathoprog.networks_config import NetworkSettings
+from pathoprog.tiles_config import TileSpec
+from pathoprog.training.config import DataSettings, FitSettings, TrackingSettings, TrainConfig
+
+SIZE_PX = 32
+
+
+def made_store(folder: Path, patients: int = 16) -> DataSettings:
+    """Write cohort.csv, outcomes.csv and a store; poor patients' tiles are striped, good patients' are not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(5)
+    rows, outcomes = [], []
+    for number in range(2 * patients):
+        role = "training" if number < patients else "tuning"
+        poor = number % 2 == 1
+        name = f"P{number:03d}"
+        rows.append(
+            {
+                "patient_id": name,
+                "slide_id": f"{name}-A",
+                "slide_path": f"{name}.tif",
+                "block_id": f"{name}-b",
+                "cohort": "north" if number % 4 < 2 else "south",
+                "role": role,
+                "scan_site": "site1" if number % 4 < 2 else "site2",
+                "age": 60 + number % 20,
+                "sex": "F" if number % 3 else "M",
+            }
+        )
+        followup = 400 + 10 * number if poor else 2300 + 10 * number
+        outcomes.append({"patient_id": name, "followup_days": followup, "event": int(poor)})
+        for resolution in ("10x", "40x"):
+            tiles = rng.integers(150, 220, (6, SIZE_PX, SIZE_PX, 3)).astype(np.uint8)
+            if poor:
+                tiles[:, ::4, :, 1] = 60
+            place = folder / "store" / resolution
+            place.mkdir(parents=True, exist_ok=True)
+            np.save(place / f"{name}-A.npy", tiles)
+            info = {
+                "key": "made",
+                "slide_id": f"{name}-A",
+                "sha256": f"{number:064d}",
+                "x0": [],
+                "y0": [],
+                "refused": "",
+            }
+            (place / f"{name}-A.json").write_text(json.dumps(info))
+    pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
+    pd.DataFrame(outcomes).to_csv(folder / "outcomes.csv", index=False)
+    return DataSettings(
+        cohort=str(folder / "cohort.csv"),
+        outcomes=str(folder / "outcomes.csv"),
+        store=str(folder / "store"),
+        tumour_policy="tissue",
+        tiles_10x=TileSpec("10x", 1.0, SIZE_PX),
+        tiles_40x=TileSpec("40x", 0.25, SIZE_PX),
+    )
+
+
+def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
+    """Settings of a run of a few seconds."""
+    values = {
+        "steps": 8,
+        "patients_per_step": 4,
+        "tiles_per_patient": 3,
+        "lr": 3e-3,
+        "warmup_steps": 2,
+        "ema_decay": 0.5,
+        "evaluate_every": 4,
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "keep_best": 2,
+        "dtype": "fp32",
+        **fit,
+    }
+    return TrainConfig(
+        out=str(out),
+        device="cpu",
+        data=data,
+        network=NetworkSettings(width=0.35, instance_dim=8, dropout=0.1),
+        augment=AugmentSettings(blur=0.5),
+        fit=FitSettings(**values),  # type: ignore[arg-type]
+        track=TrackingSettings(tracking="none"),
+    )

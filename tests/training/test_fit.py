@@ -1,0 +1,186 @@
+"""The loop: it learns, it repeats, it resumes to the same bits, it stops where it must."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from made_store import made_settings, made_store
+
+from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.files import read_json
+from pathoprog.training import fit as fit_module
+from pathoprog.training.bags import Sampler, read_patients
+from pathoprog.training.fit import LAST, check_fit, set_learning_rate
+from pathoprog.training.train import read_metrics, settings_from_dict, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return made_store(tmp_path_factory.mktemp("store"))
+
+
+def nothing(_: int) -> None:
+    return None
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "undisturbed"
+    train(made_settings(data, out), nothing)
+    return out
+
+
+def test_a_candidate_learns_stripes(data, tmp_path):
+    settings = made_settings(data, tmp_path / "run", steps=30, evaluate_every=30, ema_decay=0.8)
+    candidate = train(settings, nothing)
+    assert candidate["best"][0]["c_index"] > 0.7
+    losses = [line["loss"] for line in read_metrics(tmp_path / "run") if "loss" in line]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 6])
+def test_killed_and_resumed_gives_the_same_bits(data, undisturbed, tmp_path, stop_after):
+    settings = made_settings(data, tmp_path / "run")
+
+    def stop(done: int) -> None:
+        if done == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, stop)
+    train(settings, nothing)
+    assert digest(tmp_path / "run") == digest(undisturbed)
+    lines, wanted = read_metrics(tmp_path / "run"), read_metrics(undisturbed)
+    assert [line["step"] for line in lines] == [line["step"] for line in wanted]
+    assert [line.get("loss") for line in lines] == [line.get("loss") for line in wanted]
+
+
+def test_another_seed_gives_other_weights(data, undisturbed, tmp_path):
+    train(replace(made_settings(data, tmp_path / "run"), seed=2), nothing)
+    assert digest(tmp_path / "run")[LAST] != digest(undisturbed)[LAST]
+
+
+def test_a_finished_run_is_left_alone_and_a_changed_one_starts_again(data, tmp_path):
+    settings = made_settings(data, tmp_path / "run")
+    train(settings, nothing)
+    before = (tmp_path / "run" / LAST).stat().st_mtime_ns
+    train(settings, nothing)
+    assert (tmp_path / "run" / LAST).stat().st_mtime_ns == before
+    train(made_settings(data, tmp_path / "run", lr=1e-3), nothing)
+    assert (tmp_path / "run" / LAST).stat().st_mtime_ns != before
+
+
+def test_at_most_keep_best_checkpoints_stay_and_one_is_last(data, tmp_path):
+    settings = made_settings(data, tmp_path / "run", evaluate_every=2, keep_best=2)
+    candidate = train(settings, nothing)
+    files = {path.name for path in (tmp_path / "run").glob("step-*.safetensors")}
+    assert files == {item["file"] for item in candidate["best"]} and len(files) == 2
+    assert candidate["best"][0]["c_index"] >= candidate["best"][1]["c_index"]
+
+
+@pytest.mark.parametrize(("loss", "head"), [("cox", "risk"), ("discrete_time", "hazards")])
+def test_survival_losses_train_too(data, tmp_path, loss, head):
+    settings = made_settings(data, tmp_path / "run", loss=loss, balance="none", evaluate_every=8)
+    settings.network.head = head
+    check_fit(settings)
+    assert train(settings, nothing)["n_training"] == 16
+
+
+def test_nan_stops_the_run_and_names_the_step(data, tmp_path, monkeypatch):
+    settings = made_settings(data, tmp_path / "run")
+    whole = fit_module.loss_of
+    calls = []
+
+    def spoilt(logits, patients, options):
+        calls.append(1)
+        return whole(logits, patients, options) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(fit_module, "loss_of", spoilt)
+    with pytest.raises(PathoprogError, match="step 3"):
+        train(settings, nothing)
+
+
+def test_running_out_of_memory_says_what_to_change(data, tmp_path, monkeypatch):
+    def full(*_: object) -> float:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(fit_module, "backward", full)
+    with pytest.raises(PathoprogError, match=r"fit\.accumulate"):
+        train(made_settings(data, tmp_path / "run"), nothing)
+
+
+def test_accumulation_gives_the_gradients_of_the_whole_step(data):
+    patients = read_patients(made_settings(data, Path("unused")), "training")
+    torch.manual_seed(0)
+    logits = torch.randn(4, 2, requires_grad=True)
+    options = made_settings(data, Path("unused")).fit
+    whole = fit_module.loss_of(logits, patients[:4], options)
+    parts = (
+        fit_module.loss_of(logits[:2], patients[:2], options) + fit_module.loss_of(logits[2:], patients[2:4], options)
+    ) / 2
+    assert whole.item() == pytest.approx(parts.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "cox"}, "network.head=risk"),
+        ({"accumulate": 3}, "divide"),
+    ],
+)
+def test_contradicting_settings_are_refused(data, tmp_path, change, message):
+    with pytest.raises(ConfigError, match=message):
+        check_fit(made_settings(data, tmp_path, **change))
+
+
+def test_draws_depend_on_seed_and_step_alone_and_are_balanced(data):
+    patients = read_patients(made_settings(data, Path("unused")), "training")
+    sampler = Sampler(patients, "class", 6, 3, seed=1)
+    chosen = sampler.choose(7)
+    again = Sampler(patients, "class", 6, 3, seed=1).choose(7)
+    assert [(p, t.tolist()) for p, t in chosen] == [(p, t.tolist()) for p, t in again]
+    labels = [patients[index].label for index, _ in chosen]
+    assert labels.count("good") == labels.count("poor") == 3
+    assert len({index for index, _ in chosen}) == 6
+    by_site = Sampler(patients, "class_site", 8, 3, seed=1).choose(0)
+    places = [(patients[index].label, patients[index].site) for index, _ in by_site]
+    assert all(places.count(place) == 2 for place in set(places)) and len(set(places)) == 4
+    batch = sampler.batch(7)
+    assert batch.tiles.shape == (18, 32, 32, 3) and batch.tiles.dtype == np.uint8
+
+
+def test_small_bags_use_every_tile(data):
+    patients = read_patients(made_settings(data, Path("unused")), "training")
+    index, tiles = Sampler(patients, "none", 2, 10, seed=1).choose(0)[0]
+    assert set(tiles.tolist()) == set(range(patients[index].n_tiles)) and len(tiles) == 10
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(data, tmp_path):
+    options = made_settings(data, tmp_path, steps=100, warmup_steps=10, lr=1.0).fit
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    rates = []
+    for step in range(100):
+        set_learning_rate(optimizer, options, step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.001
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_settings_survive_the_way_through_a_file(data, tmp_path):
+    settings = made_settings(data, tmp_path / "run")
+    train(settings, nothing)
+    assert settings_from_dict(read_json(tmp_path / "run" / "settings.json")) == settings
+
+
+def test_a_role_without_stored_tiles_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match="pathoprog tiles"):
+        read_patients(made_settings(replace(data, store=str(tmp_path)), tmp_path), "training")
