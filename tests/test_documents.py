@@ -72,3 +72,22 @@ def test_versions_agree() -> None:
     assert f'version = "{__version__}"' in pyproject
     assert citation["version"] == __version__
     assert "## [Unreleased]" in changes or f"## [{__version__}]" in changes
+
+
+def test_the_files_columns_are_the_code_s() -> None:
+    pytest.importorskip("torch")  # of the modules that write the tables
+    from pathoprog.cohort import OUTCOME_COLUMNS, REQUIRED_COLUMNS, SLIDE_COLUMNS
+    from pathoprog.patients import PATIENT_COLUMNS
+    from pathoprog.results import RESULT_COLUMNS
+
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    tables = {
+        "cohort.csv": {*REQUIRED_COLUMNS, *SLIDE_COLUMNS},
+        "outcomes.csv": set(OUTCOME_COLUMNS),
+        "results.csv": set(RESULT_COLUMNS),
+        "patients.csv": set(PATIENT_COLUMNS),
+    }
+    for name, columns in tables.items():
+        section = text.partition(f"**`{name}`**")[2].partition("\n**`")[0]
+        absent = {column for column in columns if f"`{column}`" not in section}
+        assert not absent, f"docs/files.md, {name}: {absent}"
