@@ -14,7 +14,7 @@ LONGER: dict[str, str] = {}
 # These import no torch, however they are reached.
 WITHOUT_TORCH = (
     "slides", "annotations", "tissue", "tiles", "stream", "cohort", "endpoints", "survival", "report", "classes",
-    "simulate", "settings", "errors", "files", "console", "cli", "inspect", "cohorts",
+    "simulate", "settings", "errors", "files", "console", "cli", "inspect", "cohorts", "validation", "thresholds",
 )  # fmt: skip
 # Settings modules import nothing that takes long.
 HEAVY = (

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pathoprog.augment import augment
 from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.compiling import compiled
 from pathoprog.device import resolve_device, resolve_dtype
 from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.files import sha256_value, write_json
@@ -109,7 +110,7 @@ def fit(
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
     start, best = resume(out, fingerprint(settings), network, optimizer, average)
-    forward: Callable[[Tensor, list[int]], Tensor] = torch.compile(network) if options.compile else network
+    forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
     with Prefetch(sampler, start, options.steps, options.prefetch) as batches:
         for step in range(start, options.steps):
