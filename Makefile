@@ -51,11 +51,15 @@ demo: $(READY)
 control: $(READY)
 	@$(BIN)/pathoprog control
 
+# Test files run side by side; JOBS=0 runs them one after the other, for a debugger.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-long: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # No set-up: a GPU machine brings its own torch, and the GPU tests need no package that it may lack.
 GPU_PYTHON ?= python3
