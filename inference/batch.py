@@ -29,7 +29,8 @@ from pathoprog.results import (
     slide_files,
     write_slide,
 )
-from pathoprog.scoring import Scorer, SlideScore, score_stream
+from pathoprog.scorer import Scorer
+from pathoprog.scoring import SlideScore, score_stream
 from pathoprog.stream import SlideJob, SlideOpened, TileStream
 
 MOST_WRITES_WAITING = 8

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.classes import RISK_CLASSES
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
 from pathoprog.patients import (
@@ -61,10 +62,11 @@ def summary(batch: Batch, patients: list[PatientScore]) -> str:
     """Counts, failures with their reasons, and where the results lie."""
     results = [batch.done[slide_id][0] for slide_id in batch.slides]
     status = Counter(result["status"] for result in results)
-    classes = Counter(patient.risk_class for patient in patients if patient.risk_class)
+    classes = Counter(patient.risk_class or patient.status.replace("_", " ") for patient in patients)
+    named = [f"{classes[name]} {name}" for name in (*RISK_CLASSES, "not reportable", "failed") if classes[name]]
     lines = [
         f"slides: {status['scored']} scored, {status['not_reportable']} not reportable, {status['failed']} failed",
-        f"patients: {len(patients)}; {', '.join(f'{classes[name]} {name}' for name in ('good', 'uncertain', 'poor'))}",
+        f"patients: {len(patients)}: {', '.join(named)}",
     ]
     for name in ("not_reportable", "failed"):
         chosen = [result for result in results if result["status"] == name]

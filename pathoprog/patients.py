@@ -9,7 +9,7 @@ import torch
 
 from pathoprog.classes import RESOLUTIONS, one_number
 from pathoprog.results import Context
-from pathoprog.scoring import Scorer
+from pathoprog.scorer import Scorer
 
 PATIENT_COLUMNS = (
     "patient_id",

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 
 from pathoprog.bundle import lock
-from pathoprog.networks import MilNetwork
+from pathoprog.networks import MilNetwork, prepare
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
 from pathoprog.settings import as_dict
 
@@ -25,7 +25,12 @@ def made_bundle(
         for index in range(5):
             torch.manual_seed(len(members))
             network = MilNetwork(settings)
-            with torch.no_grad():  # spread the scores: a fresh classifier says 0.5 for everything
+            with torch.no_grad():  # spread the scores: a fresh network says the same for everything
+                noise = torch.randint(0, 256, (32, size_px // 4, size_px // 4, 3), dtype=torch.uint8)
+                tiles = noise.repeat_interleave(4, 1).repeat_interleave(4, 2) // torch.randint(1, 4, (32, 1, 1, 3))
+                features = network.eval().encoder(prepare(tiles))
+                network.instance.weight.div_(features.std())
+                network.instance.bias.copy_(-network.instance.weight @ features.mean(0))
                 network.classifier.weight.mul_(20)
             name = f"{resolution}-{index}"
             path = source / f"{name}.safetensors"

@@ -1,0 +1,126 @@
+"""A bundle's ten networks on a device: tiles in, instance values and scores of whole bags out. No slides here.
+
+Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile, s tile
+size in pixels.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pathoprog.classes import RESOLUTIONS, risk_class
+from pathoprog.device import dtype_name, exact_fp32
+from pathoprog.ensemble import Bundle, Member, to_device
+from pathoprog.networks import prepare
+
+BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
+"""How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
+borderline (OPERATIONS, fault table)."""
+
+
+class Scorer:
+    """A bundle's networks on a device, ready to be shown tiles.
+
+    Args:
+        bundle: the locked ensemble, loaded to the CPU in float32; its networks are moved and fused in place.
+        device: where to compute.
+        dtype: of the encoders.
+    """
+
+    def __init__(self, bundle: Bundle, device: torch.device, dtype: torch.dtype = torch.float32):
+        self.bundle, self.device, self.dtype = bundle, device, dtype
+        self.tolerance = BORDERLINE_TOLERANCE[dtype_name(dtype)]
+        for member in self.all_members():
+            fuse_batch_norm(member.network.encoder)
+            to_device(member.network, device, dtype)
+
+    def all_members(self) -> list[Member]:
+        """The ten members, 10x first."""
+        return [member for resolution in RESOLUTIONS for member in self.bundle.members[resolution]]
+
+    @torch.inference_mode()
+    def instances(self, resolution: str, tiles: NDArray[np.uint8]) -> list[Tensor]:
+        """Per member the instance values [n, k] (float32, on the device) of tiles uint8 [n, s, s, 3].
+
+        Raises:
+            torch.OutOfMemoryError: the batch does not fit the device's memory.
+        """
+        with exact_fp32():
+            batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
+            return [
+                member.network.instances_of_features(member.network.encoder(batch).float())
+                for member in self.bundle.members[resolution]
+            ]
+
+    def instances_in_parts(self, resolution: str, tiles: NDArray[np.uint8]) -> tuple[list[Tensor], int]:
+        """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.
+
+        Raises:
+            torch.OutOfMemoryError: not even one tile fits.
+        """
+        try:
+            return self.instances(resolution, tiles), 0
+        except torch.OutOfMemoryError:
+            if len(tiles) == 1:
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(tiles) // 2
+        left, left_halved = self.instances_in_parts(resolution, tiles[:middle])
+        right, right_halved = self.instances_in_parts(resolution, tiles[middle:])
+        joined = [torch.cat(pair) for pair in zip(left, right, strict=True)]
+        return joined, 1 + left_halved + right_halved
+
+    @torch.inference_mode()
+    def bag_scores(self, resolution: str, instances: list[Tensor]) -> list[float]:
+        """Each member's score of one bag, from its instance values [n, k] of all the bag's tiles."""
+        return [
+            float(member.network.bag_scores(values.to(self.device), [len(values)], member.score_map))
+            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def tile_scores(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32]:
+        """Each member's score for each tile as a bag of its own, float32 [n, m]."""
+        scores = [
+            member.network.tile_scores(values.to(self.device), member.score_map)
+            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+        ]
+        return torch.stack(scores, dim=1).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def attention(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32] | None:
+        """Attention weight of each tile in their common bag, float32 [n], the mean over the members that have one.
+
+        None where all members weigh tiles equally.
+        """
+        weights = [
+            member.network.attention_weights(values.to(self.device))
+            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+        ]
+        given = [weight for weight in weights if weight is not None]
+        return torch.stack(given).mean(0).float().cpu().numpy() if given else None
+
+    def classify(self, scores: dict[str, float]) -> tuple[str, bool]:
+        """Class of two scores (keyed by resolution), and whether one lies at its threshold within the tolerance."""
+        thresholds = self.bundle.thresholds
+        borderline = any(abs(scores[r] - thresholds[r]) < self.tolerance for r in RESOLUTIONS)
+        return risk_class(scores["10x"], scores["40x"], thresholds), borderline
+
+
+def fuse_batch_norm(module: nn.Module) -> None:
+    """Fold each batch normalisation into the convolution before it, in place, wherever a Sequential holds the pair.
+
+    In evaluation mode both are one affine map, so the outputs are equal up to rounding, in half the time on a CPU.
+    """
+    for child in module.children():
+        fuse_batch_norm(child)
+    if not isinstance(module, nn.Sequential):
+        return
+    for index in range(len(module) - 1):
+        convolution, norm = module[index], module[index + 1]
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module[index] = fuse_conv_bn_eval(convolution, norm)
+            module[index + 1] = nn.Identity()
