@@ -72,7 +72,7 @@ def cumulative_incidence(time: Any, event: Any, cause: int = EVENT, level: float
     n = np.cumsum(np.bincount(place, minlength=k)[::-1])[::-1]
     mine = np.bincount(place[codes == cause], minlength=k)
     other = np.bincount(place[(codes != cause) & (codes != CENSORED)], minlength=k)
-    survival = np.cumprod((n - mine - other) / n)
+    survival = np.asarray(np.cumprod((n - mine - other) / n), dtype=np.float64)
     before = np.concatenate(([1.0], survival[:-1]))
     value = np.cumsum(before * mine / n)
     variance = _variance(value, survival, before, n, mine, other)

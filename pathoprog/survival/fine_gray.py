@@ -28,6 +28,9 @@ class FineGrayFit:
         loglik_null: at 0.
         covariance: of the coefficients, with estimated censoring weights (p, p).
         notes: what could not be estimated.
+        design: of the rows in the fit.
+        jump_time: distinct event times (k,).
+        jump: baseline subdistribution hazard of x = 0 at each, by Breslow (k,).
     """
 
     terms: pd.DataFrame
@@ -39,6 +42,15 @@ class FineGrayFit:
     loglik_null: float
     covariance: FloatArray
     notes: tuple[str, ...]
+    design: Design
+    jump_time: FloatArray
+    jump: FloatArray
+
+    def predict(self, frame: pd.DataFrame, horizon: float) -> FloatArray:
+        """Cumulative incidence of the event by `horizon` for complete rows of numeric covariates (n,)."""
+        matrix = frame[list(self.design.terms)].to_numpy(dtype=float)
+        eta = matrix @ np.nan_to_num(self.terms["coef"].to_numpy(dtype=float))
+        return np.asarray(-np.expm1(-float(self.jump[self.jump_time <= horizon].sum()) * np.exp(eta)))
 
 
 def fine_gray(
@@ -89,6 +101,8 @@ def fine_gray(
     coef[usable] = beta / scale[usable]
     infinite = np.zeros(x.shape[1], dtype=bool)
     infinite[usable] = np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)
+    jump = model.deaths / model.risk_sums(np.exp(z @ beta))
+    jump = jump * np.exp(-float(design.matrix.mean(axis=0)[usable] @ coef[usable]))  # of x = 0, not of the mean
     terms, notes = _table(design, coef, covariance, infinite, codes, float(ndtri((1 + level) / 2)))
     return FineGrayFit(
         terms,
@@ -100,6 +114,9 @@ def fine_gray(
         loglik_null,
         covariance,
         tuple(notes),
+        design,
+        model.at,
+        jump,
     )
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import FloatArray
+from pathoprog.survival.arrays import FloatArray, IntArray
 from pathoprog.survival.cox_model import CoxFit
 from pathoprog.survival.partial_likelihood import weighted_information
 from pathoprog.survival.product_limit import kaplan_meier
@@ -21,7 +21,7 @@ def proportional_hazards(fit: CoxFit, transform: str = "km", by_term: bool = Tru
 
     Args:
         fit: the model.
-        transform: g(t): ``km`` 1 - S(t-), ``identity`` t, ``log`` log t, ``rank`` the rank of t among all follow-up times.
+        transform: g(t): ``km`` 1 - S(t-), ``identity`` t, ``log`` log t, ``rank`` the rank of t among all follow-ups.
         by_term: one test for each covariate with all its levels; False: one for each column.
 
     Returns:
@@ -36,7 +36,7 @@ def proportional_hazards(fit: CoxFit, transform: str = "km", by_term: bool = Tru
     event_time = fit.time[sets.order][sets.dead_rows]
     g = _transform(fit, event_time, transform)
     g = g - g.mean()
-    finite = np.flatnonzero(~fit.maximum.infinite[columns])
+    finite = np.flatnonzero(~fit.maximum.infinite[columns]).astype(np.int64)
     residual = z[sets.dead_rows] - at.means
     u = g @ residual
     plain = at.information
@@ -60,14 +60,15 @@ def _test(
     crossed: FloatArray,
     squared: FloatArray,
     u: FloatArray,
-    all_columns: FloatArray,
+    all_columns: IntArray,
     tested: list[int],
 ) -> tuple[float, int, float]:
     if not tested:
         return float("nan"), 0, float("nan")
     a = plain[np.ix_(all_columns, all_columns)]
-    b = crossed[np.ix_(all_columns, tested)]
-    c = squared[np.ix_(tested, tested)]
+    mine = np.array(tested, dtype=np.int64)
+    b = crossed[np.ix_(all_columns, mine)]
+    c = squared[np.ix_(mine, mine)]
     schur = c - b.T @ np.linalg.solve(a, b)
     statistic = float(u[tested] @ np.linalg.lstsq(schur, u[tested], rcond=None)[0])
     return statistic, len(tested), float(chdtrc(len(tested), statistic))

@@ -1,0 +1,142 @@
+"""Subgroups: one hazard ratio in each, and the interaction test that says whether they differ."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtrc
+
+from pathoprog.errors import InputError
+from pathoprog.survival.arrays import EVENT, groups_of
+from pathoprog.survival.cox_model import CoxFit, cox
+from pathoprog.survival.design import complete_rows, is_categorical
+from pathoprog.survival.ranktests import HypothesisTest
+
+
+@dataclass(frozen=True)
+class Subgroups:
+    """Hazard ratios of one covariate by the levels of another.
+
+    Attributes:
+        by: the covariate that makes the subgroups.
+        rows: ``by, subgroup, n, events, level, reference, hr, lower, upper, p, note``.
+        interaction: likelihood ratio test of the interaction in all patients: the only test that compares subgroups.
+        n: patients in it.
+        note: why there is no test, or empty.
+    """
+
+    by: str
+    rows: pd.DataFrame
+    interaction: HypothesisTest
+    n: int
+    note: str
+
+
+def interaction_test(
+    frame: pd.DataFrame,
+    time: str,
+    event: str,
+    covariate: str,
+    by: str,
+    adjust: list[str] | None = None,
+    reference: dict[str, str] | None = None,
+    categorical: list[str] | None = None,
+) -> tuple[HypothesisTest, int]:
+    """Likelihood ratio test of covariate x by in a Cox model with both main effects.
+
+    Numeric covariates enter as they are, categorical ones by their levels. Products without patients are aliased and
+    take no degree of freedom.
+
+    Returns:
+        The test and the number of complete rows.
+    """
+    others = list(adjust or [])
+    rows = complete_rows(frame, [covariate, by, *others])
+    table = frame.loc[rows].copy()
+    chosen, forced = dict(reference or {}), list(categorical or [])
+    main = cox(table, time, event, [covariate, by, *others], reference=chosen, categorical=forced)
+    wide = table[[time, event]].copy()
+    names = []
+    for index in range(len(main.design.columns)):
+        name = f"x{index}"
+        wide[name] = main.design.matrix[:, index]
+        names.append(name)
+    first = [i for i, column in enumerate(main.design.columns) if column.term == covariate]
+    second = [i for i, column in enumerate(main.design.columns) if column.term == by]
+    products = []
+    for i in first:
+        for j in second:
+            name = f"x{i}_{j}"
+            values = main.design.matrix[:, i] * main.design.matrix[:, j]
+            wide[name] = values
+            products.append(name)
+    full = cox(wide, time, event, [*names, *products])
+    df = int((~full.maximum.aliased).sum() - (~main.maximum.aliased).sum())
+    statistic = max(2 * (full.loglik - main.loglik), 0.0)
+    return HypothesisTest(statistic, df, float(chdtrc(df, statistic)) if df else float("nan")), main.n
+
+
+def subgroup_analysis(
+    frame: pd.DataFrame,
+    time: str,
+    event: str,
+    covariate: str,
+    by: str,
+    reference: dict[str, str] | None = None,
+    categorical: list[str] | None = None,
+) -> Subgroups:
+    """Hazard ratios of `covariate` within each level of `by`, and the interaction test.
+
+    Without p-values to compare between subgroups: Wang et al., N Engl J Med 2007;357:2189.
+
+    Args:
+        frame: one row a patient.
+        time: column of the follow-up.
+        event: column of the event code.
+        covariate: whose hazard ratio is shown.
+        by: categorical covariate, or a number with at most ten values; other numbers are split at their median.
+        reference: reference levels.
+        categorical: numeric columns to take as categories.
+    """
+    if covariate == by:
+        raise InputError(f"subgroups of {covariate!r} by itself")
+    table = frame.loc[complete_rows(frame, [covariate, by])]
+    label = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
+    names, place = groups_of(label, len(table))
+    rows = []
+    for index, name in enumerate(names):
+        inside = table.loc[place == index]
+        rows += _within(inside, time, event, covariate, by, name, reference, categorical)
+    test, n, note = HypothesisTest(float("nan"), 0, float("nan")), len(table), ""
+    try:
+        test, n = interaction_test(frame, time, event, covariate, by, None, reference, categorical)
+    except InputError as error:
+        note = str(error)
+    return Subgroups(by, pd.DataFrame(rows), test, n, note)
+
+
+def _subgroup_labels(values: "pd.Series[float]", forced: bool) -> "pd.Series[str] | pd.Series[float]":
+    if is_categorical(values, forced) or values.nunique() <= 10:
+        return values
+    middle = float(values.median())
+    return pd.Series(np.where(values <= middle, f"up to {middle:g}", f"above {middle:g}"), index=values.index)
+
+
+def _within(
+    inside: pd.DataFrame,
+    time: str,
+    event: str,
+    covariate: str,
+    by: str,
+    name: str,
+    reference: dict[str, str] | None,
+    categorical: list[str] | None,
+) -> list[dict[str, object]]:
+    head = {"by": by, "subgroup": name, "n": len(inside), "events": int((inside[event] == EVENT).sum())}
+    nothing = {"level": "", "reference": "", "hr": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan}
+    try:
+        fit: CoxFit = cox(inside, time, event, [covariate], reference=reference, categorical=categorical)
+    except InputError as error:
+        return [{**head, **nothing, "note": str(error)}]
+    columns = ["level", "reference", "hr", "lower", "upper", "p", "note"]
+    return [{**head, **{key: row[key] for key in columns}} for row in fit.terms.to_dict("records")]
