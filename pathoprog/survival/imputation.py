@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
@@ -11,6 +12,8 @@ from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, ch
 from pathoprog.survival.cox_model import cox
 from pathoprog.survival.design import is_categorical
 from pathoprog.survival.product_limit import event_table
+
+Mask = npt.NDArray[np.bool_]
 
 DONORS = 5
 CYCLES = 10
@@ -130,7 +133,7 @@ def _outcome(time: FloatArray, event: IntArray) -> FloatArray:
     return np.column_stack(columns) if columns else np.zeros((time.size, 0))
 
 
-def _start(values: "pd.Series[float]", category: bool, missing: FloatArray, random: np.random.Generator) -> FloatArray:
+def _start(values: "pd.Series[float]", category: bool, missing: Mask, random: np.random.Generator) -> FloatArray:
     """The column as numbers or texts, missing ones drawn from those that are there."""
     filled = level_names(values).astype(object) if category else values.to_numpy(dtype=float, copy=True)
     filled[missing] = random.choice(filled[~missing], int(missing.sum()))
@@ -143,12 +146,12 @@ def _columns(values: FloatArray, category: bool) -> FloatArray:
         spread = float(values.std())
         return ((values - values.mean()) / (spread if spread > 0 else 1.0))[:, None]
     levels = sorted(set(values.tolist()))
-    return np.column_stack([values == level for level in levels[1:]] or [np.zeros(values.size)]).astype(float)
+    return np.asarray(
+        np.column_stack([values == level for level in levels[1:]] or [np.zeros(values.size)]), dtype=float
+    )
 
 
-def _match(
-    values: FloatArray, category: bool, missing: FloatArray, x: FloatArray, random: np.random.Generator
-) -> FloatArray:
+def _match(values: FloatArray, category: bool, missing: Mask, x: FloatArray, random: np.random.Generator) -> FloatArray:
     """Fill the missing values by predictive mean matching."""
     there = np.flatnonzero(~missing)
     target = values[there]
