@@ -235,7 +235,7 @@ class TileStream:
             if kind == "done":
                 yield SlideDone(task.job.slide_id, message[1])
             else:
-                yield SlideFailed(task.job.slide_id, message[1], message[2])
+                yield SlideFailed(task.job.slide_id, *message[1:])
 
     def _batch(
         self, reader: _Reader, task: _Task, slot: int, resolution: str, start: int, n: int, size: int

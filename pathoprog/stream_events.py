@@ -27,6 +27,7 @@ class SlideJob:
         outline_path: annotation file, for the policy ``outline``.
         outline_classes: classes of it that count; empty by `annotations.read_outline`'s rule.
         thumbnail_px: longer side of the thumbnail.
+        hash_content: False leaves the hash out, which reads the whole file.
     """
 
     slide_id: str
@@ -37,6 +38,7 @@ class SlideJob:
     outline_path: str = ""
     outline_classes: tuple[str, ...] = ()
     thumbnail_px: int = 1024
+    hash_content: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class SlideOpened:
         outline: what was laid in under the policy ``outline``, level-0 px; None under ``tissue``.
         tissue_area_um2: area of the tissue.
         tumour_area_um2: area of the region that the grids were laid in.
-        sha256: of the content; for formats of several files, of all of them.
+        sha256: of the content; for formats of several files, of all of them; "" where it was not wanted.
     """
 
     slide_id: str
@@ -92,11 +94,15 @@ class SlideDone:
 
 @dataclass(frozen=True)
 class SlideFailed:
-    """A slide could not be read (to its end); `stage` says how far it came."""
+    """A slide could not be read (to its end); `stage` says how far it came.
+
+    `facts` is there if it could be opened; its um/px is NaN where that is what is wrong.
+    """
 
     slide_id: str
     error: SlideError
     stage: str
+    facts: SlideFacts | None = None
 
 
 StreamEvent = SlideOpened | TileBatch | SlideDone | SlideFailed

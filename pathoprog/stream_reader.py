@@ -24,7 +24,7 @@ from pathoprog.annotations import read_outline
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
-from pathoprog.slides.slide import Slide
+from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
 from pathoprog.tissue import tissue_mask
@@ -85,6 +85,7 @@ class Reader:
         self.threads, self.batch_tiles = threads, batch_tiles
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.hasher = ThreadPoolExecutor(1)
+        self.facts: SlideFacts | None = None
 
     def serve(self) -> None:
         """Take jobs until the socket closes."""
@@ -95,13 +96,14 @@ class Reader:
             job, skip = self.jobs.popleft()
             start = time.perf_counter()
             self._stage("start")
+            self.facts = None
             try:
                 self._read(job, skip)
             except SlideError as error:
-                self._send("failed", error, STAGES[int(self.header[STAGE])])
+                self._send("failed", error, STAGES[int(self.header[STAGE])], self.facts)
             except MemoryError:
                 too_large = SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory")
-                self._send("failed", too_large, STAGES[int(self.header[STAGE])])
+                self._send("failed", too_large, STAGES[int(self.header[STAGE])], self.facts)
             else:
                 self._send("done", time.perf_counter() - start)
 
@@ -134,15 +136,16 @@ class Reader:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
+            self.facts = slide.known_facts
             slide.on_read = self._beat
-            sha256 = self.hasher.submit(content_sha256, job.path, self._beat)
+            sha256 = self.hasher.submit(content_sha256, job.path, self._beat) if job.hash_content else None
             opened = self._opened(job, slide, sha256)
             self._send("opened", opened)
             self._stage("tiles")
             for resolution, grid in opened.grids.items():
                 self._read_grid(slide, resolution, grid, skip.get(resolution, 0))
 
-    def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str]") -> SlideOpened:
+    def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str] | None") -> SlideOpened:
         facts = slide.facts
         self._stage("tissue")
         tissue = tissue_mask(slide)
@@ -182,7 +185,7 @@ class Reader:
             outline=None if region is tissue else region,
             tissue_area_um2=tissue.area_um2,
             tumour_area_um2=area,
-            sha256=sha256.result(),
+            sha256=sha256.result() if sha256 else "",
         )
 
     def _read_grid(self, slide: Slide, resolution: str, grid: TileGrid, start: int) -> None:

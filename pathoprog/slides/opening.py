@@ -42,15 +42,22 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     try:
         return _openslide(file, mpp, warnings)
     except SlideError as error:
+        if facts is None and error.code == "format":
+            raise SlideError(f"{path}: no library here reads this format", "format") from error
         if facts is None or not facts.tiffslide_reads:
             raise
         first = error
     try:
-        return _tiffslide(file, mpp, warnings, facts)
+        slide = _tiffslide(file, mpp, warnings, facts)
     except SlideError as error:
-        if first.code == "format":
-            raise
-        raise first from error
+        raise (error if first.code == "format" else first) from error
+    if first.code != "format":  # OpenSlide knows the format and cannot: TiffSlide may open it and fail on each read
+        try:
+            slide.read_region(0, 0, len(slide.levels) - 1, (1, 1))
+        except SlideError as error:
+            slide.close()
+            raise first from error
+    return slide
 
 
 def _facts(file: Path) -> TiffFacts | None:

@@ -161,7 +161,17 @@ class Slide(abc.ABC):
     @property
     def facts(self) -> SlideFacts:
         """All of the above in a value that crosses process borders; raises as `mpp_x` does."""
-        mpp_x, mpp_y = self._mpp()
+        return self._facts(*self._mpp())
+
+    @property
+    def known_facts(self) -> SlideFacts:
+        """The same for any slide: um/px is NaN where it is missing or not believed."""
+        try:
+            return self.facts
+        except SlideError:
+            return self._facts(math.nan, math.nan)
+
+    def _facts(self, mpp_x: float, mpp_y: float) -> SlideFacts:
         return SlideFacts(
             self.path, self.backend, self.vendor, self.width, self.height, self.levels, mpp_x, mpp_y,
             self.objective, self.warnings, self.origin_x, self.origin_y,
