@@ -110,9 +110,10 @@ def _expand(text: str, base: Path) -> list[str]:
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
-    """Paths that match a pattern, relative or absolute; ``**`` goes through folders."""
+    """Paths that match a pattern, relative or absolute; ``**`` goes through folders; hidden files never match."""
     fixed = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
-    return Path(*pattern.parts[:fixed]).glob(str(Path(*pattern.parts[fixed:])))
+    found = Path(*pattern.parts[:fixed]).glob(str(Path(*pattern.parts[fixed:])))
+    return (path for path in found if not path.name.startswith("."))
 
 
 def _in_folder(folder: Path) -> list[str]:

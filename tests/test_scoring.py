@@ -34,7 +34,9 @@ def opened(slide_id="S1", n_10x=3, n_40x=5, mpp=0.25, refused=None, warnings=())
     grids = {name: grid(name, n) for name, n in (("10x", n_10x), ("40x", n_40x)) if n is not None}
     mask = RegionMask(np.ones((4, 4), bool), 225.0, 225.0, 8.0)
     thumbnail = np.zeros((9, 9, 3), np.uint8)
-    return SlideOpened(slide_id, facts, grids, refused or {}, thumbnail, 100.0, mask, "tissue", None, 1e4, 1e4, "0" * 64)
+    return SlideOpened(
+        slide_id, facts, grids, refused or {}, thumbnail, 100.0, mask, "tissue", None, 1e4, 1e4, "0" * 64
+    )
 
 
 def pixels(n, seed):
@@ -112,7 +114,9 @@ def test_upsampling_and_warnings_are_flagged(scorer):
 def test_nan_and_infinity_are_failures_never_a_class(scorer, monkeypatch, value):
     real = scorer.bag_scores
     monkeypatch.setattr(
-        scorer, "bag_scores", lambda resolution, bag: [*real(resolution, bag)[:4], value if resolution == "40x" else 0.1]
+        scorer,
+        "bag_scores",
+        lambda resolution, bag: [*real(resolution, bag)[:4], value if resolution == "40x" else 0.1],
     )
     result = only(score_stream(slide_events(), scorer))
     assert (result.status, result.risk_class, result.code) == ("failed", "", "not_finite")
@@ -136,7 +140,12 @@ def test_missing_tiles_never_make_a_score(scorer):
 def test_a_slide_that_fails_midway_is_one_failed_outcome(scorer):
     events = [*slide_events()[:3], SlideFailed("S1", SlideError("S1: damaged tile"), "tiles"), *slide_events("S2")]
     first, second = score_stream(events, scorer)
-    assert (first.status, first.reason, first.stage, first.code) == ("failed", "S1: damaged tile", "tiles", "unreadable")
+    assert (first.status, first.reason, first.stage, first.code) == (
+        "failed",
+        "S1: damaged tile",
+        "tiles",
+        "unreadable",
+    )
     assert first.opened is not None and second.status == "scored"
 
 
