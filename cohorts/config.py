@@ -1,1 +1,75 @@
 """Settings of the statisticians' commands."""
+
+from dataclasses import dataclass
+
+from pathoprog.settings import setting
+
+
+@dataclass
+class ValidateConfig:
+    """`pathoprog validate`: a locked ensemble against outcomes."""
+
+    scores: str = setting("", "patients.csv that `pathoprog score` wrote", kind="path", required=True)
+    results: str = setting("", "results.csv beside it", kind="path", required=True)
+    cohort: str = setting("", "cohort.csv", kind="path", required=True)
+    outcomes: str = setting("", "outcomes.csv; opened only after the lock", kind="path", required=True)
+    overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    ensemble: str = setting("", "folder of the locked bundle that scored", kind="path", required=True)
+    plan: str = setting("", "analysis plan (YAML), written before the outcomes are opened", kind="path", required=True)
+    exclusions: str = setting("", "CSV patient_id, code: excluded before the outcomes are opened", kind="path")
+    truth: str = setting("", "truth.csv of a simulation", kind="path")
+    out: str = setting("", "folder for the lock, the log, the report, tables and figures", kind="path", required=True)
+    log: str = setting("", "append-only log of openings; default: openings.jsonl in out", kind="path")
+    amend: str = setting("", "why something locked has changed: makes a new lock, shown in the report", kind="name")
+    permutations: int = setting(1000, "permutations of the outcomes", low=100, high=100_000)
+    seed: int = setting(1, "of the permutations", low=0)
+    tracking: str = setting("mlflow", "where tables, figures and numbers are logged", choices=("mlflow", "none"))
+    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
+    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
+
+
+@dataclass
+class SurvivalConfig:
+    """`pathoprog survival`: every survival analysis of any table."""
+
+    table: str = setting("", "CSV, Excel or Parquet file, one row a patient", kind="path", required=True)
+    time: str = setting("", "column of the follow-up", kind="name", required=True)
+    event: str = setting("", "column of the event code", kind="name", required=True)
+    out: str = setting("", "folder for statistics.json, tables and figures", kind="path", required=True)
+    group: str = setting("", "column of the groups to compare", kind="name")
+    reference: str = setting("", "level of the group that hazard ratios compare with; default: the first", kind="name")
+    levels: list[str] = setting([], "order of the groups; default: numbers by size, text by alphabet", kind="names")
+    positive: list[str] = setting(
+        [], "levels of the group said to have the event; default: the last level, the last two, …", kind="names"
+    )
+    covariates: list[str] = setting([], "columns of the Cox models, beside the group", kind="names")
+    categorical: list[str] = setting([], "numeric columns to take as categories", kind="names")
+    references: list[str] = setting([], "COLUMN:LEVEL, reference levels of covariates", kind="names")
+    strata: list[str] = setting([], "columns whose combinations have baselines of their own", kind="names")
+    subgroups: list[str] = setting([], "columns within whose levels the group is compared", kind="names")
+    score: str = setting("", "column of a number, higher = worse: c-index, AUC(t)", kind="name")
+    risks: list[str] = setting(
+        [], "columns of predicted risks by the horizons, one for each: calibration, Brier, decision curve", kind="names"
+    )
+    pattern: list[str] = setting([], "COLUMN:VALUE of one patient, whose survival the Cox model predicts", kind="names")
+    horizons: list[str] = setting(
+        [], "times of the values at a horizon, in the table's unit; default: half of the follow-up", kind="names"
+    )
+    tau: float = setting(0.0, "end of the restricted mean's window; 0: the last horizon", low=0)
+    times: list[str] = setting([], "columns of the table of numbers at risk; default: round ones", kind="names")
+    unit: str = setting("", "unit of the follow-up; the axis is in years", choices=("", "days", "months", "years"))
+    event_is: list[str] = setting(["1", "True"], "codes of the event", kind="names")
+    censored_is: list[str] = setting(["0", "False"], "codes of censoring", kind="names")
+    competing_is: list[str] = setting(["2"], "codes of competing deaths", kind="names")
+    drop_negative: bool = setting(False, "leave rows with a negative follow-up out, and count them")
+    ties: str = setting("efron", "ties in Cox models", choices=("efron", "breslow"))
+    imputations: int = setting(0, "imputed tables for missing covariates; 0: complete cases only", low=0, high=1000)
+    bootstrap: int = setting(500, "resamples; 0: none", low=0, high=100_000)
+    cohort: str = setting("", "column within whose levels the bootstrap resamples", kind="name")
+    workers: int = setting(1, "processes of the bootstrap", low=1, high=64)
+    sample_size: bool = setting(True, "how many cases a further validation would take")
+    seed: int = setting(1, "of the bootstrap, the imputations and the simulation", low=0)
+    title: str = setting("", "above the figures", kind="name")
+    y_label: str = setting("Survival", "what the curves show", kind="name")
+    stamps: list[str] = setting([], "framed on the figures, such as: selected on outcome", kind="names")
+    figures: bool = setting(True, "draw the figures (PNG and SVG)")

@@ -14,10 +14,14 @@ from pathoprog.files import write_json
 THRESHOLDS = {"10x": 0.45, "40x": 0.55}
 PLAN = """\
 title: Prognostic value of the ensemble in the external cohort
-endpoint: cancer-specific survival; deaths of other causes censored
 time_zero: day of surgery
-primary: {cohort: external, contrast: [poor, good], horizon_years: 3, test: logrank}
-planned: [kaplan_meier, hazard_ratios, c_index, c_classes, groupings, permutation]
+primary:
+  endpoint: cancer-specific survival
+  contrast: poor vs good
+  cohort: external
+  horizon_years: 3
+  test: logrank
+planned: [kaplan_meier, logrank, hazard_ratios, c_index, c_classes, groupings, permutation]
 covariates: [age, sex, pT, pN]
 subgroups: [scanner, stage]
 horizons_years: [3, 5]

@@ -30,6 +30,8 @@ class Table:
         full: what the CSV holds: full precision; the same as `shown` where None.
         note: below the table.
         status: ``primary``, ``planned``, ``exploratory`` or a stamp; printed before the title.
+        text_columns: how many columns, from the left, hold text; the others are aligned as numbers.
+        number: set by `Document.number`.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Table:
     full: pd.DataFrame | None = None
     note: str = ""
     status: str = ""
+    text_columns: int = 1
     number: int = 0
 
     @property

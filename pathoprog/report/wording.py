@@ -21,6 +21,11 @@ def p_cell(p: float) -> str:
     return "–" if "not" in text else text[1:].removeprefix("=")
 
 
+def capital(text: str) -> str:
+    """The first letter large, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def share(n: int, total: int) -> str:
     """A count with its share: ``12 (8%)``."""
     return f"{n:,} ({100 * n / total:.0f}%)" if total else f"{n:,}"

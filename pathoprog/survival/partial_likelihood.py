@@ -221,7 +221,9 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
         if bool(small.all()) or (flat and settled):
             break
         settled = flat
-    infinite = np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)
+    # so far out that nothing is left to learn, as where two patients and one event are all there is
+    gone = np.diag(now.information) <= 1e-9 * np.diag(start.information)
+    infinite = (np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)) | gone
     covariance = np.full((p, p), np.nan)
     full = np.full(p, np.nan)
     where = np.ix_(kept, kept)

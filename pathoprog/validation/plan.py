@@ -1,6 +1,6 @@
 """The analysis plan: what was decided before the outcomes were opened. Everything else is exploratory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,15 @@ TESTS = {"logrank": "log-rank test", "cox": "Cox model, Wald test"}
 class Primary:
     """The one primary analysis.
 
-    `cohort` is a cohort's name, or ``external`` for all external cohorts, stratified. `contrast` is the worse class
-    and its reference; `test` one of `TESTS`.
+    Attributes:
+        endpoint: in words.
+        cohort: a cohort's name, or ``external`` for all external cohorts, stratified.
+        contrast: the worse class and its reference.
+        horizon_years: of the absolute values.
+        test: one of `TESTS`.
     """
 
+    endpoint: str
     cohort: str
     contrast: tuple[str, str]
     horizon_years: float
@@ -48,28 +53,17 @@ class Primary:
 class Plan:
     """An analysis plan as read; see `read_plan` for its file."""
 
-    title: str
-    endpoint: str
-    time_zero: str
     primary: Primary
+    title: str = "Survival validation of a locked ensemble"
+    time_zero: str = "start of follow-up"
     planned: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
     horizons_years: tuple[float, ...] = ()
-    eligibility: dict[str, str] = field(default_factory=dict)
 
-    def status(self, analysis: str, role: str = "external", cohort: str = "") -> str:
-        """How an analysis is to be labelled: ``primary``, ``planned``, ``exploratory`` or the role's own stamp.
-
-        Args:
-            analysis: ``primary`` or a name of `ANALYSES`.
-            role: training and tuning are ``selected on outcome`` whatever the plan says.
-            cohort: of the analysis; ``primary`` holds for the plan's cohort only.
-        """
-        if role in ("training", "tuning"):
-            return "selected on outcome"
-        if analysis == "primary" and role == "external" and cohort == self.primary.cohort:
-            return "primary"
+    def status(self, analysis: str) -> str:
+        """The label of an analysis: ``planned`` or ``exploratory``."""
+        assert analysis in ANALYSES
         return "planned" if analysis in self.planned else "exploratory"
 
 
@@ -77,12 +71,16 @@ def read_plan(path: str | Path) -> Plan:
     """Read and check an analysis plan.
 
     Args:
-        path: YAML, for example::
+        path: YAML; only ``primary`` is required, for example::
 
             title: Prognostic value of the ensemble in the external cohort
-            endpoint: cancer-specific survival; deaths of other causes censored
             time_zero: day of surgery
-            primary: {cohort: external, contrast: [poor, good], horizon_years: 3, test: logrank}
+            primary:
+              endpoint: cancer-specific survival
+              contrast: poor vs good
+              cohort: external
+              horizon_years: 3
+              test: logrank
             planned: [kaplan_meier, hazard_ratios, c_index]
             covariates: [age, sex, pT, pN]
             subgroups: [scanner, stage]
@@ -100,38 +98,36 @@ def read_plan(path: str | Path) -> Plan:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
-    _keys(path, value, "the plan", required={"title", "endpoint", "time_zero", "primary"}, allowed=_fields(Plan))
+    _keys(path, value, "the plan", required={"primary"}, allowed=_fields(Plan))
     primary = value["primary"]
     _keys(path, primary, "primary", required=_fields(Primary), allowed=_fields(Primary))
-    contrast = _strings(path, primary, "contrast")
-    if len(contrast) != 2 or len(set(contrast)) != 2 or not set(contrast) <= set(RISK_CLASSES):
-        raise InputError(f"{path}: primary.contrast must be two of {', '.join(RISK_CLASSES)}, the worse first")
+    worse, _, better = (part.strip() for part in str(primary["contrast"]).partition(" vs "))
+    order = [name for name in RISK_CLASSES if name in (better, worse)]
+    if order != [better, worse]:
+        raise InputError(f"{path}: primary.contrast must be a worse class vs a better one, such as 'poor vs good'")
     if primary["test"] not in TESTS:
         raise InputError(f"{path}: primary.test={primary['test']!r} must be one of {', '.join(TESTS)}")
     planned = _strings(path, value, "planned")
     unknown = [name for name in planned if name not in ANALYSES]
     if unknown:
         raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(ANALYSES)}")
-    eligibility = value.get("eligibility") or {}
-    if not isinstance(eligibility, dict):
-        raise InputError(f"{path}: eligibility must be a mapping of column to allowed value")
     horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
     horizons = [_years(path, "horizons_years", item) for item in value.get("horizons_years") or []]
     return Plan(
-        title=str(value["title"]),
-        endpoint=str(value["endpoint"]),
-        time_zero=str(value["time_zero"]),
-        primary=Primary(str(primary["cohort"]), (contrast[0], contrast[1]), horizon, str(primary["test"])),
+        primary=Primary(
+            str(primary["endpoint"]), str(primary["cohort"]), (worse, better), horizon, str(primary["test"])
+        ),
+        title=str(value.get("title") or Plan.title),
+        time_zero=str(value.get("time_zero") or Plan.time_zero),
         planned=planned,
         covariates=_strings(path, value, "covariates"),
         subgroups=_strings(path, value, "subgroups"),
         horizons_years=tuple(sorted({horizon, *horizons})),
-        eligibility={str(key): str(item) for key, item in eligibility.items()},
     )
 
 
-def _fields(cls: type) -> set[str]:
-    return set(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # both classes are dataclasses
+def _fields(cls: type[Plan] | type[Primary]) -> set[str]:
+    return {field.name for field in fields(cls)}
 
 
 def _keys(path: Path, value: Any, where: str, required: set[str], allowed: set[str]) -> None:

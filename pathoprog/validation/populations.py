@@ -42,7 +42,16 @@ class Population:
     @property
     def name(self) -> str:
         """For headings and tables."""
-        return f"{self.role}: all cohorts" if self.pooled else f"{self.role}: {self.cohort}"
+        if self.pooled:
+            return f"{self.role}: all cohorts"
+        return self.role if self.cohort == self.role else f"{self.role}: {self.cohort}"
+
+    @property
+    def phrase(self) -> str:
+        """For sentences."""
+        if self.pooled:
+            return f"all {self.role} cohorts together"
+        return f"the {self.role} cohort" + ("" if self.cohort == self.role else f" {self.cohort}")
 
     @property
     def key(self) -> str:

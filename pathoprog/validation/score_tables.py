@@ -78,6 +78,25 @@ def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFram
     return table
 
 
+def read_members(path: str | Path) -> pd.DataFrame | None:
+    """Read members.csv, the score of each single member for each patient; None where there is none.
+
+    Returns:
+        ``patient_id, role, resolution, member, score``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    needed = ["patient_id", "role", "resolution", "member", "score"]
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise InputError(f"{path}: the columns {', '.join(missing)} are missing")
+    table["score"] = pd.to_numeric(table["score"])
+    _unique(path, table, ["patient_id", "role", "resolution", "member"])
+    return table[needed]
+
+
 def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `pathoprog score` writes it")

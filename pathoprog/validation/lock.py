@@ -6,11 +6,11 @@ proves little to others; the lock's hash, deposited publicly before the opening,
 """
 
 import getpass
-import hashlib
 import json
 import os
 import socket
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 
 import pathoprog
 from pathoprog.errors import LockError
-from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
+from pathoprog.files import read_json, sha256_file, sha256_value, write_json
 
 PARTS = {
     "plan": "the analysis plan",
@@ -31,8 +31,9 @@ PARTS = {
 START = "0" * 64
 
 
+@cache
 def code_version() -> dict[str, str]:
-    """The software's version and the hash of its own source files that a validation runs through."""
+    """The software's version and the hash of the source files that a validation runs through, as at the first call."""
     root = Path(pathoprog.__file__).parent
     files = sorted(
         path
@@ -44,19 +45,25 @@ def code_version() -> dict[str, str]:
     return {"version": pathoprog.__version__, "sha256": digest}
 
 
-def freeze(folder: Path, patients: pd.DataFrame, exclusions: pd.DataFrame) -> dict[str, str]:
-    """Write the patients' scores and the exclusions as they are now.
+def frozen_texts(
+    patients: pd.DataFrame, members: pd.DataFrame | None, exclusions: pd.DataFrame
+) -> dict[str, dict[str, str]]:
+    """The scores and the exclusions as they are now, as CSV texts by file name.
+
+    Args:
+        patients: scores and classes.
+        members: scores of the single members, where known.
+        exclusions: slides and patients that are left out.
 
     Returns:
-        SHA-256 of ``scores`` and ``exclusions``.
+        Part (``scores``, ``exclusions``) -> file name -> text.
     """
-    parts = {"scores": (patients, "patients.csv"), "exclusions": (exclusions, "exclusions.csv")}
-    hashes = {}
-    for part, (table, name) in parts.items():
-        text = table.to_csv(index=False, lineterminator="\n")
-        write_text(folder / name, text)
-        hashes[part] = hashlib.sha256(text.encode()).hexdigest()
-    return hashes
+    scores = {"patients.csv": patients} | ({} if members is None else {"members.csv": members})
+    parts = {"scores": scores, "exclusions": {"exclusions.csv": exclusions}}
+    return {
+        part: {name: table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
+        for part, tables in parts.items()
+    }
 
 
 def lock(path: Path, hashes: dict[str, str], amend: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.cohort import ROLES
 from pathoprog.errors import InputError
-from pathoprog.score_tables import STATUSES
+from pathoprog.validation.score_tables import STATUSES
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def check_complete(cohort: pd.DataFrame, results: pd.DataFrame, patients: pd.Dat
     for patient, role in sorted(expected.keys() | found.keys()):
         ours, theirs = expected.get((patient, role)), found.get((patient, role))
         if ours is None or theirs is None:
-            where = "cohort, but not in patients.csv" if theirs is None else "patients.csv, but not in the cohort"
-            problems.append(f"patient {patient} ({role}): in the {where}")
+            where = "the cohort, but not in patients.csv" if theirs is None else "patients.csv, but not in the cohort"
+            problems.append(f"patient {patient} ({role}): in {where}")
         elif ours != theirs:
             problems.append(
                 f"patient {patient} ({role}): {ours[1]} of {ours[0]} slides scored by the results, "

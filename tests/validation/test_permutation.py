@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pathoprog.permutation import permuted_c
 from pathoprog.survival.concordance import harrell_c
+from pathoprog.validation.permutation import permuted_c
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,12 +8,9 @@ import pandas as pd
 
 from pathoprog.classes import RESOLUTIONS, RISK_CLASSES
 from pathoprog.cohort_config import YEAR_DAYS
-from pathoprog.cohorts.populations import Population
 from pathoprog.errors import InputError
-from pathoprog.survival.concordance import harrell_c
-from pathoprog.survival.cox_model import cox
-from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
-from pathoprog.survival.ranktests import logrank
+from pathoprog.survival import cox, followup_time, harrell_c, kaplan_meier, logrank, number_at_risk
+from pathoprog.validation.populations import Population
 
 Row = dict[str, Any]
 
@@ -61,12 +58,10 @@ def survival_at(population: Population, name: str, years: float) -> Row:
 
 
 def follow_up(population: Population) -> Row:
-    """Follow-up by reverse Kaplan-Meier (Schemper and Smith, Control Clin Trials 1996;17:343), years."""
+    """Follow-up by reverse Kaplan-Meier with its interval, years."""
     data = population.patients
-    reverse = kaplan_meier(data["years"], (data["event"] == 0).astype(int))
-    median, lower, upper = reverse.quantile(0.5)
-    quartiles = [reverse.quantile(p)[0] for p in (0.25, 0.75)]
-    return {"median": median, "lower": lower, "upper": upper, "q1": quartiles[0], "q3": quartiles[1]}
+    median, lower, upper = followup_time(data["years"], data["event"])
+    return {"median": median, "lower": lower, "upper": upper}
 
 
 def logrank_test(population: Population, column: str = "risk_class") -> Row:

@@ -1,0 +1,89 @@
+"""Logging a validation to MLflow: numbers, tables and figures, never a patient's id."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.errors import ConfigError, InputError
+
+
+def log_validation(
+    uri: str,
+    experiment: str,
+    name: str,
+    params: dict[str, str],
+    metrics: dict[str, float],
+    files: Mapping[str, Sequence[Path]],
+    forbidden: set[str],
+) -> str:
+    """Log one validation as one run.
+
+    Args:
+        uri: of MLflow's store, for example ``sqlite:///runs/mlflow.db``.
+        experiment: created if it does not exist.
+        name: of the run.
+        params: hashes and settings; no paths of the user's.
+        metrics: finite ones are logged.
+        files: folder of the artifact -> files.
+        forbidden: patient and slide ids; a table that holds one of them is refused.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        ConfigError: MLflow is not installed.
+        InputError: an id in a table.
+    """
+    try:
+        import mlflow
+        from mlflow.exceptions import MlflowException
+    except ImportError as error:
+        raise ConfigError("tracking=mlflow needs MLflow: pip install mlflow, or give tracking=none") from error
+    for path in (path for paths in files.values() for path in paths if path.suffix == ".csv"):
+        refuse_ids(path, forbidden)
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    client: Any = mlflow.MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        try:
+            identity = client.create_experiment(experiment, artifact_location=_artifacts(uri))
+        except MlflowException:  # another process was faster
+            identity = client.get_experiment_by_name(experiment).experiment_id
+    else:
+        identity = found.experiment_id
+    run = client.create_run(identity, run_name=name, tags={"kind": "validation"})
+    run_id = str(run.info.run_id)
+    for key, text in params.items():
+        client.log_param(run_id, key, text[:500])
+    for key, value in metrics.items():
+        if pd.notna(value) and abs(value) != float("inf"):
+            client.log_metric(run_id, key, float(value))
+    for folder, paths in files.items():
+        for path in paths:
+            client.log_artifact(run_id, str(path), folder)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def refuse_ids(path: Path, forbidden: set[str]) -> None:
+    """Stop before a table with a patient's or slide's id leaves the house.
+
+    Raises:
+        InputError: names the table, not the id.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in table.columns:
+        # a whole cell that is an id; a count in a column of numbers may equal an id that is a plain number
+        hits = set(table[column]) & forbidden
+        if any(not hit.isdigit() for hit in hits) or column in ("patient_id", "slide_id"):
+            raise InputError(f"{path.name}: the column {column} holds patient or slide ids; it is not logged")
+
+
+def _artifacts(uri: str) -> str | None:
+    """Beside a SQLite store, so that nothing appears in the current folder."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()

@@ -1,0 +1,1 @@
+"""The sections of a validation report, each from findings to text, tables and figures."""

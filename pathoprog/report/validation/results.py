@@ -1,0 +1,204 @@
+"""Results of the primary population: curves, ratios, discrimination, chance."""
+
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.classes import RISK_CLASSES
+from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.report.curves import kaplan_meier_figure
+from pathoprog.report.document import Figure, Section, Table, Text
+from pathoprog.report.numbers import format_p, format_percent, format_ratio
+from pathoprog.report.panels import permutation_figure
+from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, file_name, truth_text
+from pathoprog.report.wording import capital, listing, p_cell, share
+from pathoprog.validation.analyses import curve_years
+from pathoprog.validation.numbers import member_medians, primary_sentence
+from pathoprog.validation.populations import Population
+
+
+def primary_section(findings: Findings, figures: Figures) -> Section:
+    """The primary analysis, and the three classes of its population."""
+    population, primary = findings.primary, findings.statistics["primary"]
+    section = Section("primary", f"Primary analysis: {population.name}")
+    horizon = f"{primary['horizon_years']:g} years"
+    survival = listing(
+        [
+            f"{format_percent(value['survival'], value['lower'], value['upper'])} in {name}"
+            for name, value in primary["survival"].items()
+        ]
+    )
+    text = f"{primary_sentence(findings.statistics)} Net survival at {horizon} was {survival}."
+    if population.pooled:
+        text += " Ratio and test are stratified by cohort."
+    if primary["note"]:
+        text += f" {primary['note']}."
+    section.add(Text(text), curves(findings, figures, population, "kaplan_meier"))
+    section.add(*class_tables(findings, population))
+    return section
+
+
+def curves(findings: Findings, figures: Figures, population: Population, analysis: str) -> Figure:
+    """Kaplan-Meier curves of the classes, with bands and numbers at risk."""
+    numbers, data = findings.of(population), population.patients
+    notes = []
+    if not population.selected_on_outcome:
+        notes = [
+            f"{row['level']} vs good: HR {format_ratio(row['hr'], row['lower'], row['upper'])}"
+            for row in numbers["hazard_ratios"]
+            if row["level"]
+        ]
+        notes.append(f"log-rank {format_p(numbers['logrank']['p'])}")
+    status = findings.status(analysis, population)
+    drawn = kaplan_meier_figure(
+        data["followup_days"],
+        data["event"],
+        data["risk_class"],
+        levels=population.classes,
+        times=[year * YEAR_DAYS for year in curve_years(population)],
+        divide_by=YEAR_DAYS,
+        x_label=f"Years since {findings.plan.time_zero.removeprefix('day of ')}",
+        y_label="Net survival (%)",
+        notes=notes,
+        stamps=[status] if status not in ("planned", "primary") else (),
+    )
+    return figures.add(
+        drawn,
+        f"survival_{file_name(population.key)}",
+        f"{capital(population.phrase)}: {findings.plan.primary.endpoint.split(';')[0]} by class, with 95% bands.",
+        "Kaplan-Meier; competing deaths are censored, so that the curves are net survival.",
+        status,
+        width="86%",
+    )
+
+
+def class_tables(findings: Findings, population: Population) -> list[Table]:
+    """Hazard ratios, both groupings, and survival at the horizons of one population."""
+    numbers = findings.of(population)
+    tables = []
+    counts = numbers["classes"]
+    events = {
+        name: int((population.patients.query("risk_class == @name")["event"] == 1).sum()) for name in RISK_CLASSES
+    }
+    ratios = {row["level"]: row for row in numbers["hazard_ratios"] if row["level"]}
+    rows = []
+    for name in population.classes:
+        row = ratios.get(name)
+        reference = "1 (reference)" if name == "good" else "not estimable"
+        rows.append(
+            (
+                name,
+                share(counts[name], numbers["n"]),
+                str(events[name]),
+                format_ratio(row["hr"], row["lower"], row["upper"]) if row else reference,
+                p_cell(row["p"]) if row else "",
+            )
+        )
+    test = numbers["logrank"]
+    note = f"Log-rank over the classes: chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}."
+    note += " Stratified by cohort." if population.pooled else ""
+    note += "".join(f" {row['note']}." for row in numbers["hazard_ratios"] if row["note"])
+    tables.append(
+        Table(
+            f"hazard_ratios_{file_name(population.key)}",
+            "Hazard ratios against good (Cox, Efron ties).",
+            pd.DataFrame(rows, columns=["Class", "Patients", "Events", "Hazard ratio (95% CI)", "p"]),
+            pd.DataFrame(numbers["hazard_ratios"]),
+            note,
+            findings.status("hazard_ratios", population),
+        )
+    )
+    shown = [
+        (
+            row["grouping"],
+            f"{row['n_worse']} / {row['n_better']}",
+            format_ratio(row["hr"], row["lower"], row["upper"]),
+            p_cell(row["logrank_p"]),
+        )
+        for row in numbers["groupings"]
+    ]
+    tables.append(
+        Table(
+            f"groupings_{file_name(population.key)}",
+            "Both ways to make two groups of three.",
+            pd.DataFrame(shown, columns=["Grouping", "Patients", "Hazard ratio (95% CI)", "p (log-rank)"]),
+            pd.DataFrame(numbers["groupings"]),
+            status=findings.status("groupings", population),
+        )
+    )
+    tables.append(
+        Table(
+            f"survival_{file_name(population.key)}",
+            "Net survival by class; number at risk and, in brackets, events until the next column.",
+            _survival_shown(numbers["survival"], population.classes),
+            pd.DataFrame(numbers["survival"]),
+            status=findings.status("kaplan_meier", population),
+        )
+    )
+    return tables
+
+
+def _survival_shown(rows: list[dict[str, Any]], classes: list[str]) -> pd.DataFrame:
+    years = sorted({row["year"] for row in rows})
+    cells = {(row["risk_class"], row["year"]): row for row in rows}
+    table = []
+    for name in classes:
+        own = [cells[name, year] for year in years]
+        table.append([name, *(f"{100 * row['survival']:.1f}%" if row["n_risk"] else "–" for row in own)])
+        table.append(["  at risk", *(f"{row['n_risk']} ({row['events_until_next']})" for row in own)])
+    return pd.DataFrame(table, columns=["Year", *(f"{year:g}" for year in years)])
+
+
+def concordance_section(findings: Findings) -> Section:
+    """Discrimination of the primary population: ensemble, classes, resolutions, members."""
+    section = Section("discrimination", "Discrimination")
+    numbers = findings.of(findings.primary)
+    rows = [row for row in numbers["concordance"] if row["analysis"] != "c_members"]
+    members = [row for row in numbers["concordance"] if row["analysis"] == "c_members"]
+    shown = [(row["score"], c_text(row), findings.status(row["analysis"], findings.primary)) for row in rows]
+    text = "Patients who die of other causes count as censored at death: they are controls for earlier events only. "
+    if members:
+        medians = [f"{value:.3f} at {name}" for name, value in member_medians(numbers["concordance"]).items()]
+        text += f"The median of the single members was {listing(medians)}."
+        shown += [
+            (f"  member {row['score']}", c_text(row), findings.status("c_members", findings.primary)) for row in members
+        ]
+    section.add(
+        Text(text),
+        Table(
+            "concordance",
+            f"{capital(findings.primary.phrase)}: Harrell's c, higher score = worse.",
+            pd.DataFrame(shown, columns=["Score", "c (95% CI)", "In the plan"]),
+            pd.DataFrame(numbers["concordance"]),
+            "Standard errors by the infinitesimal jackknife.",
+        ),
+    )
+    if findings.statistics["true_hazard"]:
+        section.add(Text(truth_text(findings)))
+    return section
+
+
+def chance_section(findings: Findings, figures: Figures) -> Section:
+    """The locked scores against permuted outcomes."""
+    chance = findings.statistics["permutation"]
+    section = Section("chance", "Could it be chance?")
+    if findings.primary.events == 0:
+        section.add(Text("Without a single event there is no concordance, and nothing to permute."))
+        return section
+    status = findings.status("permutation", findings.primary)
+    within = " within cohorts" if findings.primary.pooled else ""
+    section.add(
+        Text(
+            f"The outcomes of {findings.primary.phrase} were permuted {chance['permutations']:,} times{within} "
+            f"against the locked scores. Permuted, c was {chance['mean']:.3f} on average and "
+            f"{chance['highest']:.3f} at most; {chance_text(chance)} (one-sided {format_p(chance['p'])})."
+        ),
+        figures.add(
+            permutation_figure(chance["observed"], chance["permuted"], [status] if status == "exploratory" else ()),
+            "permutation",
+            "Harrell's c under permuted outcomes, and the observed one.",
+            status=status,
+            width="66%",
+        ),
+    )
+    return section

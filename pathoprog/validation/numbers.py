@@ -1,0 +1,146 @@
+"""All numbers of a validation, as one nested value: what statistics.json holds and the report prints."""
+
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.report.numbers import format_interval, format_p, format_ratio
+from pathoprog.report.wording import capital, listing
+from pathoprog.validation.analyses import (
+    class_counts,
+    concordances,
+    contrast,
+    follow_up,
+    groupings,
+    hazard_ratios,
+    logrank_test,
+    survival_at,
+    survival_table,
+    true_hazard,
+)
+from pathoprog.validation.permutation import permuted_c
+from pathoprog.validation.plan import TESTS, Plan
+from pathoprog.validation.populations import STAMPS, Population
+
+
+def all_statistics(
+    plan: Plan,
+    populations: list[Population],
+    primary: Population,
+    members: pd.DataFrame | None,
+    truth: pd.DataFrame | None,
+    permutations: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Every analysis of every population; training and tuning carry their stamp with each of their numbers.
+
+    Args:
+        plan: the analysis plan.
+        populations: of `populations_of`.
+        primary: the plan's primary one.
+        members: scores of the single members, where known.
+        truth: of a simulation, where it is one.
+        permutations: how often outcomes are permuted.
+        seed: of the permutations.
+    """
+    return {
+        "primary": primary_analysis(plan, primary),
+        "populations": {population.key: _population(plan, population, members) for population in populations},
+        "permutation": permutation_check(primary, permutations, seed),
+        "true_hazard": [] if truth is None else true_hazard(primary, truth),
+    }
+
+
+def primary_analysis(plan: Plan, population: Population) -> dict[str, Any]:
+    """The one contrast of the plan: ratio, test, and survival of both classes at the horizon."""
+    worse, better = plan.primary.contrast
+    row = contrast(population, worse, better)
+    p = row["logrank_p"] if plan.primary.test == "logrank" else row["p"]
+    return {
+        "population": population.key,
+        **{key: row[key] for key in ("worse", "better", "hr", "lower", "upper", "logrank_statistic", "note")},
+        "test": plan.primary.test,
+        "p": p,
+        "horizon_years": plan.primary.horizon_years,
+        "survival": {name: survival_at(population, name, plan.primary.horizon_years) for name in plan.primary.contrast},
+    }
+
+
+def _population(plan: Plan, population: Population, members: pd.DataFrame | None) -> dict[str, Any]:
+    data = population.patients
+    return {
+        "role": population.role,
+        "cohort": population.cohort,
+        "pooled": population.pooled,
+        "stamp": STAMPS[population.role],
+        "n": len(data),
+        "events": population.events,
+        "competing_deaths": int((data["event"] == 2).sum()),
+        "classes": class_counts(population),
+        "follow_up_years": follow_up(population),
+        "survival": survival_table(population),
+        "survival_at_horizons": [
+            {"risk_class": name, "years": years, **survival_at(population, name, years)}
+            for years in plan.horizons_years
+            for name in population.classes
+        ],
+        "logrank": logrank_test(population),
+        "hazard_ratios": hazard_ratios(population, "risk_class", "good"),
+        "groupings": groupings(population),
+        "concordance": concordances(population, members),
+    }
+
+
+def permutation_check(population: Population, permutations: int, seed: int) -> dict[str, Any]:
+    """The locked one number against permuted outcomes; within cohorts where pooled."""
+    data = population.patients
+    strata = data[population.strata] if population.strata else None
+    result = permuted_c(data["followup_days"], data["event"], data["one_number"], permutations, seed, strata)
+    return {
+        "population": population.key,
+        "permutations": permutations,
+        "observed": result.observed,
+        "mean": float(result.permuted.mean()),
+        "highest": float(result.permuted.max()),
+        "share_below": result.share_below,
+        "p": result.p,
+        "permuted": [round(float(value), 6) for value in result.permuted],
+    }
+
+
+def primary_sentence(statistics: dict[str, Any]) -> str:
+    """The primary result in one sentence."""
+    primary = statistics["primary"]
+    ratio = format_ratio(primary["hr"], primary["lower"], primary["upper"])
+    return (
+        f"{primary['worse'].capitalize()} against {primary['better']}: hazard ratio {ratio}, "
+        f"{TESTS[primary['test']]} {format_p(primary['p'])}."
+    )
+
+
+def member_medians(concordance: list[dict[str, Any]]) -> dict[str, float]:
+    """Median c of the single members of each resolution; empty where they are not known."""
+    members = pd.DataFrame([row for row in concordance if row["analysis"] == "c_members"])
+    if members.empty:
+        return {}
+    return {str(name): float(value) for name, value in members.groupby("resolution")["c"].median().items()}
+
+
+def headline(population: Population, statistics: dict[str, Any]) -> str:
+    """What the command prints at its end."""
+    concordance = statistics["populations"][population.key]["concordance"]
+    c = concordance[0]
+    text = (
+        f"{capital(population.phrase)}: {len(population.patients)} patients, {population.events} events. "
+        f"{primary_sentence(statistics)} Harrell's c {format_interval(c['c'], c['lower'], c['upper'], 3)}."
+    )
+    medians = member_medians(concordance)
+    if medians:
+        text += f" Median single member {listing([f'{value:.3f} at {name}' for name, value in medians.items()])}."
+    if statistics["true_hazard"]:
+        best, reached = statistics["true_hazard"]
+        text += (
+            f" The true hazard reaches {format_interval(best['c'], best['lower'], best['upper'], 3)}: "
+            f"{reached['share_of_way']:.0%} of the way from 0.5."
+        )
+    return text
