@@ -9,6 +9,7 @@ import numpy as np
 from pathoprog.errors import InputError
 from pathoprog.report.style import colours_of, journal_style, new_figure, stamp, style_of
 from pathoprog.survival.arrays import FloatArray, checked, groups_of
+from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
 
 ROW_INCH = 0.185
@@ -103,6 +104,61 @@ def kaplan_meier_figure(
         table_title=_table_title(brackets),
         bands=bands,
         censor_marks=censor_marks,
+        width=width,
+    )
+
+
+def incidence_figure(
+    time: Any,
+    event: Any,
+    group: Any = None,
+    *,
+    levels: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    colours: Sequence[str] | None = None,
+    times: Sequence[float] | None = None,
+    divide_by: float = 1.0,
+    x_label: str = "Time",
+    y_label: str = "Cumulative incidence (%)",
+    title: str = "",
+    notes: Sequence[str] = (),
+    stamps: Sequence[str] = (),
+    bands: bool = True,
+    width: float = 6.6,
+) -> Any:
+    """Draw the cumulative incidence of the event (code 1) where deaths (code 2) compete.
+
+    Arguments as in `kaplan_meier_figure`; the curves are Aalen and Johansen's.
+    """
+    followup, codes = checked(time, event)
+    names, place = groups_of(np.full(followup.size, "all") if group is None else group, followup.size, _list(levels))
+    columns = np.asarray(times if times is not None else round_times(float(followup.max())), dtype=float)
+    curves, table, top = [], [], 0.0
+    for index in range(len(names)):
+        mine = place == index
+        found = cumulative_incidence(followup[mine], codes[mine])
+        curves.append(Curve(found.time, 100 * found.value, 100 * found.lower, 100 * found.upper, np.zeros(0)))
+        table.append(_cells(followup[mine], codes[mine], columns, "events"))
+        inside = found.time <= columns[-1]
+        top = max([top, *(100 * found.upper[inside])])
+    high = next((limit for limit in (10.0, 20.0, 40.0, 60.0, 80.0) if top <= limit), 100.0)
+    return curve_figure(
+        curves,
+        table,
+        names if labels is None else list(labels),
+        colours or colours_of(names),
+        columns,
+        start=0.0,
+        limits=(0.0, high),
+        divide_by=divide_by,
+        x_label=x_label,
+        y_label=y_label,
+        title=title,
+        notes=notes,
+        stamps=stamps,
+        table_title=_table_title("events"),
+        bands=bands,
+        censor_marks=False,
         width=width,
     )
 

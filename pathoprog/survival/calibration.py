@@ -146,7 +146,7 @@ def spline_basis(x: FloatArray, knots: FloatArray) -> FloatArray:
         cube(k) - cube(before) * (last - k) / (last - before) + cube(last) * (before - k) / (last - before)
         for k in knots[:-2]
     ]
-    return np.column_stack(columns) / (knots[-1] - knots[0]) ** 2
+    return np.asarray(np.column_stack(columns) / (knots[-1] - knots[0]) ** 2)
 
 
 def _curve(frame: pd.DataFrame, horizon: float, competing: bool) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, checked
+from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.product_limit import event_table
 
 
@@ -39,7 +39,9 @@ class Concordance:
     tied_both: int
 
 
-def harrell_c(time: Any, event: Any, score: Any, level: float = 0.95) -> Concordance:
+def harrell_c(
+    time: Any, event: Any, score: Any, level: float = 0.95, competing_as_control: bool = False
+) -> Concordance:
     """Harrell's c; a higher score means a worse prognosis.
 
     A pair is comparable if the earlier time is an event; a patient censored at the time of an event outlives it.
@@ -51,7 +53,12 @@ def harrell_c(time: Any, event: Any, score: Any, level: float = 0.95) -> Concord
         event: 1 the event; 0 and 2 censored (n,).
         score: higher = worse (n,).
         level: confidence level.
+        competing_as_control: competing deaths never have the event, so they outlive everyone who has it (Wolbers et
+            al., Biostatistics 2014;15:526, without weights); False: they are censored when they die.
     """
+    if competing_as_control:
+        time, event = checked(time, event)
+        time = np.where(event == COMPETING, time.max() + 1, time)
     return _concordance(time, event, score, level, None, False)
 
 

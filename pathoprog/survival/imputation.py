@@ -144,7 +144,7 @@ def _columns(values: FloatArray, category: bool) -> FloatArray:
     """Numbers as one standardised column; categories as one column for each level but the first."""
     if not category:
         spread = float(values.std())
-        return ((values - values.mean()) / (spread if spread > 0 else 1.0))[:, None]
+        return np.asarray(((values - values.mean()) / (spread if spread > 0 else 1.0))[:, None])
     levels = sorted(set(values.tolist()))
     return np.asarray(
         np.column_stack([values == level for level in levels[1:]] or [np.zeros(values.size)]), dtype=float

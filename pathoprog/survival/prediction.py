@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import FloatArray, IntArray, checked
-from pathoprog.survival.censoring import HorizonWeights, horizon_weights, weight_influence
+from pathoprog.survival.arrays import FloatArray, checked
+from pathoprog.survival.censoring import HorizonWeights, censoring, horizon_weights, weight_influence
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,18 @@ def integrated_brier(
         competing_as_control: see `brier_at`.
     """
     times, codes = checked(time, event)
+    if not competing_as_control:
+        codes = np.where(codes == 1, 1, 0)
+    g = censoring(times, codes)
+    own = np.where(codes > 0, 1 / np.maximum(g.before(times), 1e-300), 0.0)
     grid = np.unique(times[times < tau])
-    widths = np.diff(np.append(grid, tau))
     total = 0.0
-    for start, width in zip(grid, widths, strict=True):
-        w = horizon_weights(times, codes, float(start), competing_as_control)
-        total += width * float(_loss(w, risk(float(start))).mean())
+    for start, width in zip(grid, np.diff(np.append(grid, tau)), strict=True):
+        risks = risk(float(start))
+        gone = times <= start
+        free = 1 / float(g.at(start)) if not gone.all() else 0.0
+        loss = np.where(gone, own * np.where(codes == 1, (1 - risks) ** 2, risks**2), free * risks**2)
+        total += width * float(loss.mean())
     return total / tau
 
 
@@ -149,8 +155,3 @@ def _finite(values: Any, n: int) -> FloatArray:
     if array.shape != (n,) or not np.isfinite(array).all():
         raise InputError("scores and risks must be finite numbers, one for each patient")
     return array
-
-
-def last_horizon(time: FloatArray, event: IntArray, horizon: float) -> bool:
-    """True if somebody was still followed just after `horizon`, so that it can be judged."""
-    return bool((time > horizon).any())

@@ -1,0 +1,112 @@
+"""The figures of `pathoprog survival`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pathoprog.cohorts.config import SurvivalConfig
+from pathoprog.report.calibration import calibration_figure, decision_figure
+from pathoprog.report.curves import incidence_figure, kaplan_meier_figure
+from pathoprog.report.forest import ForestRow, forest_figure
+from pathoprog.report.numbers import format_p, format_ratio
+from pathoprog.report.style import save_figure
+from pathoprog.survival.arrays import level_names
+
+if TYPE_CHECKING:
+    from pathoprog.cohorts.survival import Question
+
+PER_YEAR = {"days": 365.25, "months": 12.0, "years": 1.0, "": 1.0}
+
+
+def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any], folder: Path) -> None:
+    """Draw every figure that the results allow, as PNG and SVG."""
+    axis: dict[str, Any] = {
+        "times": [float(t) for t in q.columns],
+        "divide_by": PER_YEAR[settings.unit],
+        "x_label": f"Time ({'years' if settings.unit else 'unit of the table'})",
+        "title": settings.title,
+        "stamps": settings.stamps,
+    }
+    keep = q.known if q.group else np.ones(len(q.time), dtype=bool)
+    label = level_names(q.frame[q.group])[keep] if q.group else None
+    levels = q.levels or None
+    figure = kaplan_meier_figure(
+        q.time[keep],
+        q.event[keep],
+        label,
+        levels=levels,
+        y_label=f"{settings.y_label} (%)",
+        notes=_notes(q, results),
+        **axis,
+    )
+    save_figure(figure, folder / "kaplan_meier")
+    if q.data.competing:
+        gray = results["competing"].get("gray")
+        notes = [f"Gray's test {format_p(gray['event']['p_value'])}"] if gray else []
+        figure = incidence_figure(
+            q.time[keep], q.event[keep], label, levels=levels, y_label="Cumulative incidence (%)", notes=notes, **axis
+        )
+        save_figure(figure, folder / "cumulative_incidence")
+    rows = _forest(results)
+    if rows:
+        save_figure(forest_figure(rows, title=settings.title, stamps=settings.stamps), folder / "hazard_ratios")
+    rows = _subgroup_rows(results)
+    if rows:
+        save_figure(forest_figure(rows, title=settings.title, stamps=settings.stamps), folder / "subgroups")
+    prediction = results.get("prediction", {})
+    stamps = [*settings.stamps, *(["apparent"] if "apparent" in prediction.get("source", "") else [])]
+    for part in prediction.get("by_horizon", []):
+        if "calibration" not in part:
+            continue
+        name = f"{part['horizon']:g}".replace(".", "_")
+        save_figure(calibration_figure(part, stamps=stamps), folder / f"calibration_{name}")
+        save_figure(decision_figure(part, stamps=stamps), folder / f"decision_curve_{name}")
+
+
+def _notes(q: "Question", results: dict[str, Any]) -> list[str]:
+    """Hazard ratios of the groups and the log-rank p-value, as lines inside the plot."""
+    lines = []
+    model = results.get("cox", {}).get(f"univariable {q.group}", {})
+    for term in model.get("terms", []):
+        lines.append(
+            f"{term['level']} vs {term['reference']}: HR {format_ratio(term['hr'], term['lower'], term['upper'])}"
+        )
+    if "tests" in results:
+        lines.append(f"Log-rank {format_p(results['tests']['logrank']['p_value'])}")
+    return lines
+
+
+def _forest(results: dict[str, Any]) -> list[ForestRow]:
+    """Rows of the multivariable model, or of the single univariable ones."""
+    models = results.get("cox", {})
+    chosen = {"multivariable": models["multivariable"]} if "terms" in models.get("multivariable", {}) else models
+    rows: list[ForestRow] = []
+    for name, model in chosen.items():
+        last = ""
+        for term in model.get("terms", []):
+            if term["level"] and term["term"] != last:
+                rows.append(ForestRow(term["term"], "", float("nan"), float("nan"), float("nan"), "", heading=True))
+                rows.append(ForestRow(f"   {term['reference']}", "reference", 1.0, 1.0, 1.0, ""))
+            last = term["term"]
+            text = f"   {term['level']}" if term["level"] else term["term"]
+            counts = f"{term['n']} ({term['events']})" if term["level"] else f"{model['n']} ({model['events']})"
+            rows.append(ForestRow(text, counts, term["hr"], term["lower"], term["upper"], format_p(term["p"])))
+        if name == "stratified":
+            continue
+    return rows
+
+
+def _subgroup_rows(results: dict[str, Any]) -> list[ForestRow]:
+    rows: list[ForestRow] = []
+    for part in results.get("subgroups", []):
+        p = part["interaction"]["p_value"]
+        rows.append(
+            ForestRow(
+                part["by"], "", float("nan"), float("nan"), float("nan"), f"interaction {format_p(p)}", heading=True
+            )
+        )
+        for row in part["rows"]:
+            text = f"   {row['subgroup']}" + (f": {row['level']} vs {row['reference']}" if row["level"] else "")
+            rows.append(ForestRow(text, f"{row['n']} ({row['events']})", row["hr"], row["lower"], row["upper"], ""))
+    return rows
