@@ -135,9 +135,9 @@ def _look(
         elif isinstance(event, SlideFailed):
             _judge_failure(item, event)
             found[event.slide_id] = (item, event.error.code)
-        elif item.tissue_mm2 > 0:
+        elif item.tissue_mm2 > 0 and not is_dark(thumbnails[event.slide_id]):
             tiles, thumbnail = pixels.pop(event.slide_id), thumbnails.pop(event.slide_id)
-            _judge_stain(item, np.concatenate(tiles) if tiles else thumbnail, is_dark(thumbnail))
+            _judge_stain(item, np.concatenate(tiles) if tiles else thumbnail)
     return found
 
 
@@ -150,6 +150,8 @@ def _judge_grids(item: Inspection, opened: SlideOpened, specs: list[TileSpec]) -
     smallest_um = min(opened.facts.width * opened.facts.mpp_x, opened.facts.height * opened.facts.mpp_y)
     if base.resolution in opened.refused:
         item.refuse(f"{opened.facts.mpp:.4g} um/px is too coarse even for {base.resolution} ({base.mpp:g} um/px)")
+    elif is_dark(opened.thumbnail):
+        item.refuse("dark background: fluorescence or inverted, no brightfield")
     elif opened.tissue_area_um2 == 0:
         item.refuse(
             f"no stained tissue found on {smallest_um:.0f} um" if smallest_um < side_um else "no stained tissue"
@@ -173,12 +175,10 @@ def _judge_failure(item: Inspection, event: SlideFailed) -> None:
         item.refuse(reason)
 
 
-def _judge_stain(item: Inspection, pixels: NDArray[np.uint8], dark: bool) -> None:
+def _judge_stain(item: Inspection, pixels: NDArray[np.uint8]) -> None:
     look = stain_look(pixels)
     item.green_share = look.green_share
-    if dark or look.kind == "dark":
-        item.refuse("dark background: fluorescence or inverted, no brightfield")
-    elif look.kind == "other":
+    if look.kind == "other":
         item.refuse(f"does not look like H&E: green is absorbed most in {look.green_share:.0%} of the stained pixels")
     elif look.kind == "blank":
         item.refuse("hardly any stained pixels in the tiles looked at")

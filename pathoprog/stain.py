@@ -17,7 +17,7 @@ class StainLook:
     """What the colours of some tiles look like.
 
     Attributes:
-        kind: ``h&e``, ``other`` (stained, not like H&E), ``dark`` (no brightfield), ``blank`` (nothing stained).
+        kind: ``h&e``, ``other`` (stained, not like H&E) or ``blank`` (nothing stained).
         green_share: share of the stained pixels that absorb green most; NaN where nothing is stained.
     """
 
@@ -44,8 +44,6 @@ def stain_look(pixels: NDArray[np.uint8]) -> StainLook:
     rgb = rgb[:: max(1, len(rgb) // 2_000_000)]
     density = -np.log10((rgb.astype(np.float32) + 1) / 256)
     stained = density.sum(axis=1) > STAINED_OD
-    if is_dark(rgb):
-        return StainLook("dark", float("nan"))
     if np.count_nonzero(stained) < MIN_STAINED_PX:
         return StainLook("blank", float("nan"))
     red, green, blue = density[stained].T

@@ -193,12 +193,12 @@ class Reader:
         n_fit = self.slot_bytes // (size * size * 3)
         if n_fit == 0:
             raise SlideError(f"a tile of {size} px does not fit stream.buffer_mib: raise it", "memory")
+        tiles = slide.tile_reader(grid.x0, grid.y0, grid.spec.mpp, size, self.pool, self.threads)
         for first in range(start, len(grid), min(n_fit, self.batch_tiles)):
-            part = slice(first, min(first + min(n_fit, self.batch_tiles), len(grid)))
-            n = part.stop - part.start
+            n = min(n_fit, self.batch_tiles, len(grid) - first)
             slot = self._slot()
             out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
-            slide.read_tiles(grid.x0[part], grid.y0[part], grid.spec.mpp, out, self.pool, self.threads)
+            tiles.read(first, out)
             self._send("batch", slot, resolution, first, n, size)
 
 

@@ -53,7 +53,7 @@ def test_every_shared_file_gets_its_verdict(capsys):
     for name, (_, reason) in EXPECTED.items():
         assert reason in " | ".join(records[name]["reasons"]), name
     slide = records["ome_OS-1-detail_HE.ome.tif"]
-    assert (slide["backend"], slide["width"], round(slide["mpp_x"], 4)) == ("tiffslide", 1101, 0.2271)
+    assert (slide["backend"], slide["width"], round(slide["mpp_x"], 4)) == ("tiffslide+jpeg", 1101, 0.2271)
     assert records["openslide_boxes.tiff"]["override"] == ["slides.mpp=…", "tile_px=…"]
 
 
@@ -63,7 +63,7 @@ def test_made_slides(capsys, tmp_path):
     write_pyramid(tmp_path / "no_mpp.tif", tissue, mpp=None)
     write_pyramid(tmp_path / "unequal.tif", tissue, mpp=(0.25, 0.26))
     write_pyramid(tmp_path / "fine20x.svs", tissue, mpp=None, description=aperio_description(2600, 2300, 0.234, 20))
-    glow = np.where(tissue.mean(axis=2, keepdims=True) < 160, (20, 160, 90), (3, 2, 6)).astype(np.uint8)
+    glow = np.where(tissue.mean(axis=2, keepdims=True) < 120, (20, 160, 90), (3, 2, 6)).astype(np.uint8)
     write_pyramid(tmp_path / "fluorescence.tif", glow)
     write_pyramid(tmp_path / "blank.tif", np.full((2300, 2600, 3), 243, np.uint8))
     code, records = inspected(capsys, tmp_path)
@@ -86,7 +86,7 @@ def test_lines_for_people(capsys):
     assert main(["inspect", str(shared_data("wsi/aperio_CMU-1-Small-Region.svs"))]) == 0
     (text,) = capsys.readouterr().out.splitlines()
     assert text.startswith("usable with override |")
-    assert "aperio by openslide, 2220 x 2967 px, 1 level, 0.499 um/px 20x" in text
+    assert "aperio by openslide+jpeg, 2220 x 2967 px, 1 level, 0.499 um/px 20x" in text
     assert "override: slides.allow_upsampling=true" in text
 
 

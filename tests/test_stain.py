@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from shared_data import shared_data
 
-from pathoprog.stain import stain_look
+from pathoprog.stain import is_dark, stain_look
 
 
 def look(relative):
@@ -38,5 +38,6 @@ def test_orion_h_and_e_tiles():
 
 
 def test_dark_and_blank():
-    assert stain_look(np.full((64, 64, 3), 5, np.uint8)).kind == "dark"
+    assert is_dark(np.full((64, 64, 3), 5, np.uint8))
+    assert not is_dark(np.full((64, 64, 3), 245, np.uint8))
     assert stain_look(np.full((64, 64, 3), 245, np.uint8)).kind == "blank"

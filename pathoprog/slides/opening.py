@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pathoprog.errors import InputError, SlideError
+from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_facts import TiffFacts, tiff_facts
 
@@ -12,7 +13,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
 
     Args:
         path: the file; for DICOM the folder of instances, or one of them; for MIRAX the ``.mrxs`` file.
-        backend: ``openslide``, ``tiffslide``, or ``auto``: OpenSlide where it knows the format, else TiffSlide.
+        backend: ``openslide``, ``tiffslide``, ``jpeg`` (the fast path), or ``auto``: OpenSlide where it knows the
+            format, else TiffSlide, and past either the fast path where the file is a plain JPEG pyramid.
         mpp: um per level-0 pixel in place of the file's; 0 for the file's.
 
     Returns:
@@ -23,8 +25,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
             ``unreadable``.
         InputError: an unknown backend.
     """
-    if backend not in ("auto", "openslide", "tiffslide"):
-        raise InputError(f"slides.backend={backend}: must be auto, openslide or tiffslide")
+    if backend not in BACKENDS:
+        raise InputError(f"slides.backend={backend}: must be one of {', '.join(BACKENDS)}")
     path = Path(path)
     if not path.exists():
         raise SlideError(f"{path}: no such file", "missing")
@@ -34,21 +36,35 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     facts = _facts(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
-    warnings = facts.warnings if facts is not None else ()
     if backend == "openslide":
-        return _openslide(file, mpp, warnings)
+        return _openslide(file, mpp, facts)
     if backend == "tiffslide":
-        return _tiffslide(file, mpp, warnings, facts)
+        return _tiffslide(file, mpp, facts)
+    slide = _by_capability(file, mpp, facts)
+    if facts is None or not any(page.plain_jpeg for page in facts.pages):
+        fast = slide
+    else:
+        from pathoprog.slides.jpeg_adapter import jpeg_slide
+
+        fast = jpeg_slide(slide, facts.pages)
+    if backend == "jpeg" and fast is slide:
+        slide.close()
+        raise SlideError(f"{path}: no plain JPEG pyramid; use slides.backend=auto", "format")
+    return fast
+
+
+def _by_capability(file: Path, mpp: float, facts: TiffFacts | None) -> Slide:
+    """The slide by OpenSlide where it can, else by TiffSlide."""
     try:
-        return _openslide(file, mpp, warnings)
+        return _openslide(file, mpp, facts)
     except SlideError as error:
         if facts is None and error.code == "format":
-            raise SlideError(f"{path}: no library here reads this format", "format") from error
+            raise SlideError(f"{file}: no library here reads this format", "format") from error
         if facts is None or not facts.tiffslide_reads:
             raise
         first = error
     try:
-        slide = _tiffslide(file, mpp, warnings, facts)
+        slide = _tiffslide(file, mpp, facts)
     except SlideError as error:
         raise (error if first.code == "format" else first) from error
     if first.code != "format":  # OpenSlide knows the format and cannot: TiffSlide may open it and fail on each read
@@ -67,20 +83,18 @@ def _facts(file: Path) -> TiffFacts | None:
         raise SlideError(f"{file}: {error.strerror or error}", "unreadable") from error
 
 
-def _openslide(path: Path, mpp: float, warnings: tuple[str, ...]) -> Slide:
+def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
     from pathoprog.slides.openslide_adapter import OpenSlideSlide
 
-    return OpenSlideSlide(path, mpp, warnings)
+    return OpenSlideSlide(path, mpp, facts.warnings if facts else ())
 
 
-def _tiffslide(path: Path, mpp: float, warnings: tuple[str, ...], facts: TiffFacts | None) -> Slide:
+def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
     from pathoprog.slides.tiffslide_adapter import TiffSlideSlide
 
     if facts is not None and not facts.tiffslide_reads:
-        raise SlideError(
-            f"{path}: TiffSlide does not convert this file's colours; use slides.backend=openslide", "format"
-        )
-    return TiffSlideSlide(path, mpp, warnings)
+        raise SlideError(f"{path}: TiffSlide does not convert its colours; use slides.backend=openslide", "format")
+    return TiffSlideSlide(path, mpp, facts.warnings if facts else ())
 
 
 def _dicom_instance(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,20 @@ class SlideFacts:
         return (self.mpp_x + self.mpp_y) / 2
 
 
+class Source(NamedTuple):
+    """A rectangle of a level, in its pixels from this project's frame, and the part of it that is wanted.
+
+    `box` is (left, top, right, bottom) in pixels of the rectangle, as `resample.area_resize` takes it.
+    """
+
+    level: int
+    x: int
+    y: int
+    width: int
+    height: int
+    box: tuple[float, float, float, float]
+
+
 class Slide(abc.ABC):
     """A slide open for reading; a context manager.
 
@@ -75,6 +89,8 @@ class Slide(abc.ABC):
         levels: the pyramid, finest first.
         file_mpp: um per level-0 pixel in x and y as the file says, None where it does not.
         objective: the objective's power as the file says, or None.
+        override_mpp: um per level-0 pixel that the user gave in place of the file's; 0 for none.
+        file_warnings: of `warnings`, those that come from the file's format.
         on_read: called before each read; tells a watchdog that work goes on.
     """
 
@@ -102,8 +118,8 @@ class Slide(abc.ABC):
         self.levels, self._origins = _frame(level_sizes, (x, y, self.width, self.height))
         self.file_mpp = file_mpp
         self.objective = objective if objective and math.isfinite(objective) and objective > 0 else None
-        self._override_mpp = override_mpp
-        self._warnings = warnings
+        self.override_mpp = override_mpp
+        self.file_warnings = warnings
         self.on_read: Callable[[], None] = lambda: None
 
     @abc.abstractmethod
@@ -143,17 +159,17 @@ class Slide(abc.ABC):
 
     def _mpp(self) -> tuple[float, float]:
         try:
-            return checked_mpp(*self.file_mpp, self._override_mpp)
+            return checked_mpp(*self.file_mpp, self.override_mpp)
         except SlideError as error:
             raise SlideError(f"{self.path}: {error}", error.code, error.not_reportable) from None
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of this slide, though it can be read."""
-        result = list(self._warnings)
-        if self._override_mpp > 0:
+        result = list(self.file_warnings)
+        if self.override_mpp > 0:
             said = ", ".join("nothing" if value is None else f"{value:g}" for value in dict.fromkeys(self.file_mpp))
-            result.append(f"um/px was given as {self._override_mpp:g}; the file says {said}")
+            result.append(f"um/px was given as {self.override_mpp:g}; the file says {said}")
         with contextlib.suppress(SlideError):  # no sane um/px: said where it is asked for
             result += [text for text in (objective_warning(self.objective, self.mpp),) if text]
         return tuple(result)
@@ -200,6 +216,17 @@ class Slide(abc.ABC):
 
     def _inside(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Pixels of a rectangle of a level, x, y in the level's pixels from this project's frame."""
+        self.check_inside(level, x, y, width, height)
+        origin_x, origin_y = self._origins[level]
+        self.on_read()
+        return self._read(level, x + origin_x, y + origin_y, width, height)
+
+    def check_inside(self, level: int, x: int, y: int, width: int, height: int) -> None:
+        """Refuse a rectangle that is not wholly inside a level; x, y in the level's pixels.
+
+        Raises:
+            SlideError: code ``bounds``.
+        """
         facts = self.levels[level]
         if min(x, y) < 0 or min(width, height) < 1 or x + width > facts.width or y + height > facts.height:
             raise SlideError(
@@ -207,9 +234,6 @@ class Slide(abc.ABC):
                 f"({facts.width} x {facts.height} px)",
                 "bounds",
             )
-        origin_x, origin_y = self._origins[level]
-        self.on_read()
-        return self._read(level, x + origin_x, y + origin_y, width, height)
 
     def level_for(self, mpp: float) -> int:
         """Index of the coarsest level at or finer than `mpp` um/px (2% tolerance), 0 where none is."""
@@ -231,6 +255,12 @@ class Slide(abc.ABC):
         Raises:
             SlideError: as `read_region`; the rectangle may reach beyond the slide by rounding only, by one pixel.
         """
+        source = self.source(x0, y0, mpp, size)
+        image = self._inside(source.level, source.x, source.y, source.width, source.height)
+        return area_resize(image, source.box, size)
+
+    def source(self, x0: float, y0: float, mpp: float, size: tuple[int, int]) -> "Source":
+        """Where `read_at_mpp` takes its pixels from; arguments as there."""
         level = self.level_for(mpp)
         facts = self.levels[level]
         step_x, step_y = mpp / self.mpp_x / facts.downsample, mpp / self.mpp_y / facts.downsample
@@ -243,38 +273,29 @@ class Slide(abc.ABC):
             right_px = facts.width
         if bottom_px > facts.height and bottom - facts.height <= slack:
             bottom_px = facts.height
-        image = self._inside(level, x, y, right_px - x, bottom_px - y)
-        return area_resize(image, _snapped((left - x, top - y, right - x, bottom - y), size), size)
+        box = _snapped((left - x, top - y, right - x, bottom - y), size)
+        return Source(level, x, y, right_px - x, bottom_px - y, box)
 
-    def read_tiles(
+    def tile_reader(
         self,
         x0: NDArray[np.int64],
         y0: NDArray[np.int64],
         mpp: float,
-        out: Pixels,
+        size_px: int,
         pool: Executor | None = None,
         threads: int = 1,
-    ) -> None:
-        """Read many tiles of one size at once, which adapters may do faster than one by one.
+    ) -> "TileReader":
+        """A reader of many tiles of one size, in their order, which adapters may make faster than one by one.
 
         Args:
             x0: int64 [n], left edges, level-0 px.
             y0: int64 [n], top edges, level-0 px.
             mpp: um per pixel of the tiles.
-            out: uint8 [n, h, w, 3], filled.
-            pool: threads to read with, each a run of neighbouring tiles; None reads in this thread.
+            size_px: side of a tile in its own pixels.
+            pool: threads to read with, each a run of neighbouring tiles; None reads in the calling thread.
             threads: how many of them to use.
-
-        Raises:
-            SlideError: as `read_at_mpp`.
         """
-        size = (out.shape[2], out.shape[1])
-
-        def read(part: slice) -> None:
-            for i in range(part.start, part.stop):
-                out[i] = self.read_at_mpp(float(x0[i]), float(y0[i]), mpp, size)
-
-        in_chunks(read, len(x0), pool, threads)
+        return TileReader(self, x0, y0, mpp, size_px, pool, threads)
 
     def overview(self, mpp: float) -> Pixels:
         """The whole slide at a coarse um/px, read in blocks so that memory does not grow with the level read.
@@ -305,6 +326,38 @@ class Slide(abc.ABC):
     def thumbnail_mpp(self, max_px: int) -> float:
         """Um per pixel of `thumbnail(max_px)`."""
         return self.mpp * max(1.0, self.width / max_px, self.height / max_px)
+
+
+class TileReader:
+    """Reads the tiles of one grid, batch by batch; see `Slide.tile_reader`."""
+
+    def __init__(
+        self,
+        slide: Slide,
+        x0: NDArray[np.int64],
+        y0: NDArray[np.int64],
+        mpp: float,
+        size_px: int,
+        pool: Executor | None,
+        threads: int,
+    ):
+        self.slide, self.x0, self.y0, self.mpp, self.size_px = slide, x0, y0, mpp, size_px
+        self.pool, self.threads = pool, threads
+
+    def read(self, start: int, out: Pixels) -> None:
+        """Fill `out`, uint8 [n, size_px, size_px, 3], with tiles `start` … `start` + n.
+
+        Raises:
+            SlideError: as `Slide.read_at_mpp`.
+        """
+        size = (self.size_px, self.size_px)
+
+        def read(part: slice) -> None:
+            for i in range(part.start, part.stop):
+                x0, y0 = float(self.x0[start + i]), float(self.y0[start + i])
+                out[i] = self.slide.read_at_mpp(x0, y0, self.mpp, size)
+
+        in_chunks(read, len(out), self.pool, self.threads)
 
 
 def in_chunks(work: Callable[[slice], None], n: int, pool: Executor | None, threads: int) -> None:

@@ -3,29 +3,74 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks on odd tags are not the user's
 
 COLOUR = ("RGB", "YCBCR", "PALETTE")
+JPEG = 7
+
+
+@dataclass(frozen=True)
+class TiledPage:
+    """One tiled image of a TIFF and where its compressed tiles lie.
+
+    Attributes:
+        width: px.
+        height: px.
+        tile_width: px.
+        tile_height: px.
+        offsets: int64 [n], of the tiles in the file, row by row.
+        counts: int64 [n], bytes of each tile; 0 where the file has none.
+        tables: JPEG tables that the tiles share, or None.
+        photometric: tifffile's name, as RGB or YCBCR.
+        jfif: its first tile says JFIF, which is YCbCr by its own standard whatever the tags say.
+        plain_jpeg: 8-bit colour tiles of JPEG in one plane, as many as the size asks for.
+    """
+
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+    offsets: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    tables: bytes | None
+    photometric: str
+    jfif: bool
+    plain_jpeg: bool
+
+    @property
+    def columns(self) -> int:
+        """Tiles in a row."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def rows(self) -> int:
+        """Rows of tiles."""
+        return -(-self.height // self.tile_height)
 
 
 @dataclass(frozen=True)
 class TiffFacts:
-    """Tags of a TIFF's first page.
+    """What the tags of a TIFF say.
 
     Attributes:
         kind: "" for 8-bit colour, else what it is instead, in words.
         tiffslide_reads: False where TiffSlide would return the stored numbers for colours (palette, plain YCbCr).
         warnings: for the user.
+        pages: its tiled images.
     """
 
     kind: str
     tiffslide_reads: bool
     warnings: tuple[str, ...]
+    pages: tuple[TiledPage, ...]
 
 
 def tiff_facts(path: Path) -> TiffFacts | None:
@@ -39,31 +84,62 @@ def tiff_facts(path: Path) -> TiffFacts | None:
             return None
     try:
         with tifffile.TiffFile(path) as tiff:
-            page = tiff.pages.first
-            tags = page.tags
-            orientation = tags["Orientation"].value if "Orientation" in tags else 1
-            photometric = _name(page.photometric)
-            compression = _name(page.compression)
-            bits, samples = page.bitspersample, page.samplesperpixel
-            series_axes = tiff.series[0].axes if path.suffix.lower() in (".tif", ".tiff") else "YXS"
-            series_shape = tiff.series[0].shape if path.suffix.lower() in (".tif", ".tiff") else ()
+            return _facts(tiff)
     except Exception as error:  # a damaged directory provokes nearly any error in the parser
         raise SlideError(f"{path}: damaged TIFF: {' '.join(str(error).split())}", "unreadable") from error
+
+
+def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
+    page = tiff.pages.first
+    orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
+    photometric, compression = _name(page.photometric), _name(page.compression)
+    samples = page.samplesperpixel
     kind = ""
-    if bits != 8:
-        kind = f"{bits}-bit pixels"
+    if page.bitspersample != 8:
+        kind = f"{page.bitspersample}-bit pixels"
     elif samples == 1 and photometric != "PALETTE":
-        channels = series_shape[series_axes.index("C")] if "C" in series_axes else 1
+        axes, shape = tiff.series[0].axes, tiff.series[0].shape
+        channels = shape[axes.index("C")] if "C" in axes else 1
         kind = "one channel, no colour" if channels == 1 else f"{channels} separate channels, no brightfield colour"
     elif photometric not in COLOUR or samples not in (1, 3, 4):
         kind = f"{samples} channels ({photometric.lower()}), no brightfield colour"
-    warnings = () if orientation in (0, 1) else (f"orientation tag {orientation}: pixels are read as stored",)
     plain_ycbcr = photometric == "YCBCR" and not compression.startswith(("JPEG", "APERIO", "OJPEG"))
     return TiffFacts(
         kind,
         tiffslide_reads=photometric != "PALETTE" and not plain_ycbcr,
-        warnings=warnings,
+        warnings=() if orientation in (0, 1) else (f"orientation tag {orientation}: pixels are read as stored",),
+        pages=tuple(_tiled(tiff)),
     )
+
+
+def _tiled(tiff: tifffile.TiffFile) -> list[TiledPage]:
+    pages = [sub for page in tiff.pages for sub in (page, *(page.pages or ()))]
+    return [_tiled_page(page, tiff) for page in pages if page.is_tiled]
+
+
+def _tiled_page(page: Any, tiff: tifffile.TiffFile) -> TiledPage:
+    counts = np.array(page.databytecounts, np.int64)
+    offsets = np.array(page.dataoffsets, np.int64)
+    photometric = _name(page.photometric)
+    n_tiles = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+    plain = (
+        int(page.compression) == JPEG
+        and page.bitspersample == 8
+        and page.samplesperpixel == 3
+        and not page.extrasamples
+        and int(page.planarconfig) == 1
+        and photometric in ("RGB", "YCBCR")
+        and len(offsets) == len(counts) == n_tiles
+    )
+    jfif = False
+    if plain:
+        first = int(np.argmax(counts > 0))
+        tiff.filehandle.seek(int(offsets[first]))
+        jfif = b"JFIF" in tiff.filehandle.read(min(32, int(counts[first])))
+    return TiledPage(
+        page.imagewidth, page.imagelength, page.tilewidth, page.tilelength,
+        offsets, counts, page.jpegtables, photometric, jfif, plain,
+    )  # fmt: skip
 
 
 def _name(value: object) -> str:

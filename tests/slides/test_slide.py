@@ -14,11 +14,20 @@ def image():
     return texture(1000, 800, seed=3)
 
 
-@pytest.fixture(scope="module", params=["openslide", "tiffslide"])
+@pytest.fixture(scope="module", params=["openslide", "tiffslide", "jpeg"])
 def slide(request, image, tmp_path_factory):
     path = write_pyramid(tmp_path_factory.mktemp("slide") / "s.tif", image, compression="deflate")
+    if request.param == "jpeg":
+        path = write_pyramid(path, image, quality=100, subsampling=(1, 1))
     with open_slide(path, request.param) as opened:
         yield opened
+
+
+def same(slide, pixels, expected):
+    """Whether pixels are the stored ones; JPEG at its best quality is off by a few grey levels."""
+    return pixels.shape == expected.shape and np.abs(pixels.astype(int) - expected).max() <= 4 * (
+        "jpeg" in slide.backend
+    )
 
 
 def test_facts(slide):
@@ -33,8 +42,8 @@ def test_facts(slide):
 
 
 def test_regions_are_the_stored_pixels(slide, image):
-    assert np.array_equal(slide.read_region(300, 200, 0, (120, 90)), image[200:290, 300:420])
-    assert np.array_equal(slide.read_region(300, 200, 1, (100, 50)), halved(image)[100:150, 150:250])
+    assert same(slide, slide.read_region(300, 200, 0, (120, 90)), image[200:290, 300:420])
+    assert same(slide, slide.read_region(300, 200, 1, (100, 50)), halved(image)[100:150, 150:250])
 
 
 @pytest.mark.parametrize(
@@ -56,20 +65,19 @@ def test_what_is_not_there_is_an_error(slide, x0, y0, level, size):
 
 def test_read_at_mpp_takes_the_coarsest_level_at_or_finer(slide, image):
     assert [slide.level_for(mpp) for mpp in (0.2, 0.25, 0.49, 0.5, 0.97, 0.99, 5.0)] == [0, 0, 0, 1, 1, 2, 2]
-    assert np.array_equal(slide.read_at_mpp(200, 100, 0.5, (60, 50)), halved(image)[50:100, 100:160])
+    assert same(slide, slide.read_at_mpp(200, 100, 0.5, (60, 50)), halved(image)[50:100, 100:160])
     part = slide.read_at_mpp(200, 100, 0.375, (60, 40))  # 1.5 level-0 px each: from level 0
     block = image[100:160, 200:290].astype(float)
-    assert (
-        np.abs(part.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3)) - block.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3))).max()
-        < 1
-    )
+    assert np.abs(
+        part.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3)) - block.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3))
+    ).max() < (4 if "jpeg" in slide.backend else 1)
 
 
 def test_overview_and_thumbnail_cover_the_slide(slide, image):
     thumbnail = slide.thumbnail(100)
     assert thumbnail.shape == (80, 100, 3)
     expected = image.reshape(80, 10, 100, 10, 3).mean(axis=(1, 3))
-    assert np.abs(thumbnail - expected).max() < 2
+    assert np.abs(thumbnail - expected).max() < 3
     assert slide.overview(1.0).shape == (200, 250, 3)
 
 
