@@ -63,4 +63,4 @@ def _median(values: pd.Series) -> str:
     if values.empty:
         return "–"
     low, middle, high = values.quantile([0.25, 0.5, 0.75])
-    return f"{middle:g} ({low:.3g}–{high:.3g})"
+    return f"{middle:.3g} ({low:.3g}–{high:.3g})"

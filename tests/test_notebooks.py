@@ -1,0 +1,73 @@
+"""The notebooks run from start to end, on the demo's files or on made-up ones; their outputs are stripped."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from house import ROOT, tracked
+from made_cohort import make_cohort
+
+from pathoprog.cohorts.config import ValidateConfig
+from pathoprog.cohorts.validate import run
+
+NOTEBOOKS = [path for path in tracked() if path.suffix == ".ipynb"]
+OF_THE_DEMO = ("00_demo_curves.ipynb", "02_validate_an_ensemble.ipynb")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`runs/demo` where it is complete, else files of the same names without a slide behind them."""
+    real = ROOT / "runs" / "demo"
+    if (real / "validation" / "statistics.json").is_file():
+        return real
+    folder = tmp_path_factory.mktemp("demo")
+    made = make_cohort(folder / "cohort", development=120, test=30, external=(120,)).folder
+    for old, new in (("scored", "scores"), ("bundle", "ensemble"), ("plan.yaml", "plan.yaml")):
+        shutil.move(made / old, folder / new)
+    run(
+        ValidateConfig(
+            scores=str(folder / "scores" / "patients.csv"),
+            results=str(folder / "scores" / "results.csv"),
+            cohort=str(folder / "cohort" / "cohort.csv"),
+            outcomes=str(folder / "cohort" / "outcomes.csv"),
+            overlap=str(folder / "cohort" / "overlap.json"),
+            ensemble=str(folder / "ensemble"),
+            plan=str(folder / "plan.yaml"),
+            out=str(folder / "validation"),
+            permutations=100,
+            tracking="none",
+        )
+    )
+    return folder
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=str)
+def test_outputs_are_stripped(path: Path):
+    for cell in json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]:
+        assert not cell.get("outputs") and not cell.get("execution_count"), cell["source"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_THE_DEMO)
+def test_a_notebook_of_the_demo_runs_without_torch(name: str, demo: Path, tmp_path: Path):
+    # a process of its own: the kernel's client meets warnings of its own making, and leaves threads behind
+    program = (
+        "import nbformat, sys\n"
+        "from nbclient import NotebookClient\n"
+        "notebook = nbformat.read(sys.argv[1], as_version=4)\n"
+        "check = nbformat.v4.new_code_cell(\"import sys; assert 'torch' not in sys.modules\")\n"
+        "notebook.cells.append(check)\n"
+        "NotebookClient(notebook, timeout=300, resources={'metadata': {'path': sys.argv[2]}}).execute()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT / "notebooks" / name), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATHOPROG_DEMO": str(demo), "MPLBACKEND": "agg"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
