@@ -10,7 +10,7 @@ import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohorts.config import SurvivalConfig
-from pathoprog.cohorts.survival_figures import draw_figures
+from pathoprog.cohorts.survival_figures import PER_YEAR, draw_figures
 from pathoprog.cohorts.survival_models import model_parts
 from pathoprog.console import say
 from pathoprog.errors import ConfigError, InputError
@@ -35,7 +35,6 @@ from pathoprog.survival.table import (
 )
 
 FORMAT = "pathoprog-statistics-1"
-YEAR = {"days": 365.25, "months": 12.0, "years": 1.0, "": 1.0}
 
 
 @dataclass(frozen=True)
@@ -194,8 +193,11 @@ def _default_horizon(time: FloatArray) -> float:
 
 
 def _columns(settings: SurvivalConfig, time: FloatArray) -> FloatArray:
-    per_year = YEAR[settings.unit]
-    return np.asarray(round_times(float(time.max()) / per_year) * per_year)
+    per_year = PER_YEAR[settings.unit]
+    longest = float(time.max()) / per_year
+    if settings.unit and 3 <= longest <= 10:
+        return np.asarray(np.arange(0, int(longest) + 1) * per_year, dtype=np.float64)
+    return np.asarray(round_times(longest) * per_year)
 
 
 def _positives(given: list[str], levels: list[str], reference: str) -> list[tuple[str, ...]]:
@@ -397,8 +399,10 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
         test = results["tests"]["logrank"]
         p = format_p(test["p_value"])
         say(f"  log-rank by {q.group}: chi-squared {test['statistic']:.2f}, {test['df']} df, {p}")
-    for name, model in results.get("cox", {}).items():
-        for term in model.get("terms", []):
+    models = results.get("cox", {})
+    shown = [name for name in (f"univariable {q.group}", "multivariable", "stratified") if name in models]
+    for name in shown or list(models):
+        for term in models[name].get("terms", []):
             label = f"{term['term']} {term['level']} vs {term['reference']}" if term["level"] else term["term"]
             ratio = format_ratio(term["hr"], term["lower"], term["upper"])
             say(f"  Cox {name}: {label}: HR {ratio}{', ' + term['note'] if term['note'] else ''}")

@@ -9,7 +9,7 @@ from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.report.calibration import calibration_figure, decision_figure
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure
 from pathoprog.report.forest import ForestRow, forest_figure
-from pathoprog.report.numbers import format_p, format_ratio
+from pathoprog.report.numbers import bare_p, format_p, format_ratio
 from pathoprog.report.style import save_figure
 from pathoprog.survival.arrays import level_names
 
@@ -60,8 +60,9 @@ def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any
         if "calibration" not in part:
             continue
         name = f"{part['horizon']:g}".replace(".", "_")
-        save_figure(calibration_figure(part, stamps=stamps), folder / f"calibration_{name}")
-        save_figure(decision_figure(part, stamps=stamps), folder / f"decision_curve_{name}")
+        when = f"{part['horizon'] / PER_YEAR[settings.unit]:.3g}{' years' if settings.unit else ''}"
+        save_figure(calibration_figure(part, when, stamps=stamps), folder / f"calibration_{name}")
+        save_figure(decision_figure(part, when, stamps=stamps), folder / f"decision_curve_{name}")
 
 
 def _notes(q: "Question", results: dict[str, Any]) -> list[str]:
@@ -82,7 +83,7 @@ def _forest(results: dict[str, Any]) -> list[ForestRow]:
     models = results.get("cox", {})
     chosen = {"multivariable": models["multivariable"]} if "terms" in models.get("multivariable", {}) else models
     rows: list[ForestRow] = []
-    for name, model in chosen.items():
+    for model in chosen.values():
         last = ""
         for term in model.get("terms", []):
             if term["level"] and term["term"] != last:
@@ -91,9 +92,7 @@ def _forest(results: dict[str, Any]) -> list[ForestRow]:
             last = term["term"]
             text = f"   {term['level']}" if term["level"] else term["term"]
             counts = f"{term['n']} ({term['events']})" if term["level"] else f"{model['n']} ({model['events']})"
-            rows.append(ForestRow(text, counts, term["hr"], term["lower"], term["upper"], format_p(term["p"])))
-        if name == "stratified":
-            continue
+            rows.append(ForestRow(text, counts, term["hr"], term["lower"], term["upper"], bare_p(term["p"])))
     return rows
 
 

@@ -9,12 +9,12 @@ from pathoprog.report.numbers import format_interval
 from pathoprog.report.style import LINE_STYLES, PALETTE, journal_style, new_figure, stamp
 
 
-def calibration_figure(part: dict[str, Any], *, title: str = "", stamps: Sequence[str] = ()) -> Any:
+def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] = ()) -> Any:
     """Draw observed against predicted risk: groups with intervals, the smooth curve, and where the patients are.
 
     Args:
-        part: keys ``horizon``, ``calibration`` and ``calibration_curve`` as in `statistics.json`.
-        title: above the plot.
+        part: keys ``calibration`` and ``calibration_curve`` as in `statistics.json`.
+        when: the horizon with its unit, for the title.
         stamps: framed warnings.
 
     Returns:
@@ -47,7 +47,7 @@ def calibration_figure(part: dict[str, Any], *, title: str = "", stamps: Sequenc
         axes.set_ylim(0, top)
         axes.set_xticklabels([])
         axes.set_ylabel("Observed risk")
-        axes.set_title(title or f"Calibration at {part['horizon']:g}", loc="left", fontweight="bold")
+        axes.set_title(f"Calibration at {when}", loc="left", fontweight="bold")
         ratio, slope = found["ratio"], found["slope"]
         lines = [
             f"O/E {format_interval(ratio['value'], ratio['lower'], ratio['upper'], 2)}",
@@ -56,24 +56,23 @@ def calibration_figure(part: dict[str, Any], *, title: str = "", stamps: Sequenc
         ]
         axes.text(0.98, 0.03, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
         axes.legend(loc="upper left", fontsize=8)
-        low = [group["low"] for group in groups] + [groups[-1]["high"]]
         for group in groups:
             width = max(group["high"] - group["low"], 0.004 * top)
             rug.bar(group["low"], group["n"] / width, width=width, align="edge", color="#B8C4CE", edgecolor="white")
         rug.set_xlim(0, top)
         rug.set_yticks([])
         rug.spines["left"].set_visible(False)
-        rug.set_xlabel(f"Predicted risk by {part['horizon']:g}; below: density of patients, {len(low) - 1} groups")
+        rug.set_xlabel(f"Predicted risk by {when} (bars: density of patients in each group)")
         stamp(figure, stamps)
     return figure
 
 
-def decision_figure(part: dict[str, Any], *, title: str = "", stamps: Sequence[str] = ()) -> Any:
+def decision_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] = ()) -> Any:
     """Draw net benefit over the threshold of risk at which one would act.
 
     Args:
-        part: keys ``horizon`` and ``decision_curve`` as in `statistics.json`.
-        title: above the plot.
+        part: key ``decision_curve`` as in `statistics.json`.
+        when: the horizon with its unit, for the title.
         stamps: framed warnings.
 
     Returns:
@@ -98,7 +97,7 @@ def decision_figure(part: dict[str, Any], *, title: str = "", stamps: Sequence[s
         axes.set_xlim(0, max(100 * row["threshold"] for row in rows))
         axes.set_xlabel("Threshold of risk at which one would act (%)")
         axes.set_ylabel("Net benefit")
-        axes.set_title(title or f"Decision curve at {part['horizon']:g}", loc="left", fontweight="bold")
+        axes.set_title(f"Decision curve at {when}", loc="left", fontweight="bold")
         axes.legend(loc="upper right", fontsize=8)
         stamp(figure, stamps)
     return figure

@@ -14,6 +14,12 @@ def format_p(p: float) -> str:
     return f"p={p:.3f}" if p < 0.1 else f"p={p:.2f}"
 
 
+def bare_p(p: float) -> str:
+    """A p-value under a heading that says so: ``<0.0001``, ``0.18``."""
+    text = format_p(p).removeprefix("p")
+    return text.removeprefix("=").strip()
+
+
 def format_ratio(value: float, lower: float, upper: float) -> str:
     """A hazard ratio with its 95% limits: ``3.84 (95% CI 2.72–5.43)``."""
     if not all(map(math.isfinite, (value, lower, upper))):
