@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.caches import own_caches
 from pathoprog.errors import ConfigError, PathoprogError
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -69,6 +70,11 @@ COMMANDS = {
         "pathoprog.training.config:TrainEnsembleConfig",
         "all candidates of both resolutions",
     ),
+    "control": Command(
+        "pathoprog.training.control",
+        "pathoprog.training.config:ControlConfig",
+        "the way on cohorts whose hazard ignores the images: must find nothing",
+    ),
     "ensemble": Command(
         "pathoprog.training.choose",
         "pathoprog.training.config:EnsembleConfig",
@@ -118,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         settings = compose(name, rest)
         _quiet_environment()
+        own_caches()
         code = importlib.import_module(command.module).run(settings)
         assert isinstance(code, int), f"{command.module}.run returned {code!r}"
         return code

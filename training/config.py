@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pathoprog.augment_config import AugmentSettings
 from pathoprog.cohort_config import LabelSettings
+from pathoprog.errors import ConfigError
 from pathoprog.networks_config import NetworkSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
@@ -17,15 +18,26 @@ LOSSES = ("cross_entropy", "cox", "discrete_time")
 class DataSettings:
     """Where patients, outcomes and tiles come from."""
 
-    cohort: str = setting("", "cohort.csv", kind="path", required=True)
+    cohort: str = setting("", "cohort.csv", kind="path")
     outcomes: str = setting("", "outcomes.csv; opened for training and tuning only", kind="path")
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
-    store: str = setting("", "folder of the tile store", kind="path", required=True)
+    store: str = setting("", "folder of the tile store", kind="path")
     tumour_policy: str = setting("outline", "where tiles may lie", choices=("outline", "tissue"))
     tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
     tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "tiles at 40x")
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+
+
+def check_data(data: DataSettings) -> None:
+    """Refuse data settings without a cohort or a store, before any work.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for key, help in (("cohort", "cohort.csv"), ("store", "folder of the tile store")):
+        if not getattr(data, key):
+            raise ConfigError(f"data.{key} is missing: give data.{key}=… ({help})")
 
 
 @dataclass
@@ -123,3 +135,25 @@ class EnsembleConfig:
         "Research on prognosis after resection of colorectal cancer.", "first line of the model card", kind="name"
     )
     track: TrackingSettings = setting(TrackingSettings(), "")
+
+
+@dataclass
+class ControlConfig:
+    """`pathoprog control`: the whole way where there is nothing to find."""
+
+    out: str = setting("runs/control", "folder to write to", kind="path", required=True)
+    seeds: int = setting(10, "independent cohorts, each with its own slides and training", low=2)
+    seed: int = setting(101, "the first seed", low=0)
+    hazard: str = setting(
+        "none", "what drives cancer deaths; none is the control", choices=("none", "both", "architecture", "nuclei")
+    )
+    development_patients: int = setting(100, "of each cohort", low=20)
+    external_patients: int = setting(120, "of each cohort", low=20)
+    keep: bool = setting(False, "keep slides and tiles of every seed (about 0.5 GB each)")
+    data: DataSettings = setting(DataSettings(), "cohort and store are set for each seed")
+    labels: LabelSettings = setting(LabelSettings(), "")
+    network: NetworkSettings = setting(NetworkSettings(), "")
+    augment: AugmentSettings = setting(AugmentSettings(), "")
+    fit: FitSettings = setting(FitSettings(), "")
+    workers: int = setting(2, "candidates trained at once", low=1)
+    device: str = setting("auto", "auto, cpu or cuda:N")

@@ -3,11 +3,12 @@
 from pathoprog.cohort import read_cohort
 from pathoprog.console import say
 from pathoprog.training import tile_store
-from pathoprog.training.config import TilesConfig
+from pathoprog.training.config import TilesConfig, check_data
 
 
 def run(settings: TilesConfig) -> int:
     """Read the cohort, cut what is missing; exit code 1 if some slides could not be read."""
+    check_data(settings.data)
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
     chosen = cohort[cohort["role"].isin(settings.roles)]
     say(f"  {len(chosen)} slides with role {', '.join(settings.roles)}")

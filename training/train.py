@@ -15,7 +15,7 @@ from pathoprog.files import canonical_json, read_json, sha256_value, write_json,
 from pathoprog.settings import as_dict
 from pathoprog.training import tile_store
 from pathoprog.training.bags import Patient, read_patients
-from pathoprog.training.config import TrainConfig
+from pathoprog.training.config import TrainConfig, check_data
 from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
 from pathoprog.training.tracking import Tracking
 
@@ -25,6 +25,7 @@ PROGRESS = "progress.json"
 
 def run(settings: TrainConfig) -> int:
     """Cut missing tiles, train, and print where the candidate lies."""
+    check_data(settings.data)
     check_fit(settings)
     tracking = Tracking(settings.track)
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)

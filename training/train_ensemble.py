@@ -21,7 +21,7 @@ from pathoprog.errors import PathoprogError
 from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
 from pathoprog.training import tile_store
-from pathoprog.training.config import TrainConfig, TrainEnsembleConfig
+from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import PROGRESS, read_metrics
@@ -50,6 +50,7 @@ class Task:
 
 def run(settings: TrainEnsembleConfig) -> int:
     """Cut missing tiles, train every candidate, print how each fared on tuning."""
+    check_data(settings.data)
     check_fit(settings)
     tracking = Tracking(settings.track)
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
@@ -59,7 +60,13 @@ def run(settings: TrainEnsembleConfig) -> int:
     tasks = make_tasks(settings)
     parent = tracking.start(f"ensemble {Path(settings.out).name}", settings)
     try:
-        train_all(tasks, devices(settings), settings.restarts, tracking, parent)
+        train_all(
+            tasks,
+            devices_of(settings.device, settings.workers, settings.fit.threads),
+            settings.restarts,
+            tracking,
+            parent,
+        )
     except BaseException:
         tracking.end(parent, "FAILED")
         raise
@@ -89,16 +96,20 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     return tasks
 
 
-def devices(settings: TrainEnsembleConfig) -> list[str]:
-    """The device of each worker: every GPU once, or the CPU once per core and thread setting."""
+def devices_of(device: str, workers: int, threads: int) -> list[str]:
+    """The device of each worker.
+
+    Args:
+        device: ``auto`` for every GPU once, or without one the CPU once per `threads` cores; else this one for all.
+        workers: how many; 0 = as many as that gives.
+        threads: CPU threads of a candidate.
+    """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if settings.device != "auto":
-        found = [settings.device]
-    elif count:
-        found = [f"cuda:{index}" for index in range(count)]
+    if device == "cpu" or (device == "auto" and not count):
+        found = ["cpu"] * max(1, len(os.sched_getaffinity(0)) // threads)
     else:
-        found = ["cpu"] * max(1, len(os.sched_getaffinity(0)) // settings.fit.threads)
-    workers = settings.workers or len(found)
+        found = [device] if device != "auto" else [f"cuda:{index}" for index in range(count)]
+    workers = workers or len(found)
     return [found[index % len(found)] for index in range(workers)]
 
 
