@@ -1,10 +1,8 @@
 """torch.compile where it can work, else the same network uncompiled, and a line that says why."""
 
-import getpass
 import os
 import shutil
 import sysconfig
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,13 +10,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from pathoprog.caches import own_caches
 from pathoprog.console import warn
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def why_not() -> str:
-    """What torch.compile lacks on this machine: a C compiler, Python's headers, a folder to write to; empty if nothing.
+    """What torch.compile lacks on this machine: a C compiler, Python's headers; empty if nothing.
 
     Compiling is tried at a network's first call only, deep inside a run; these are the things it fails on there.
     """
@@ -28,23 +27,7 @@ def why_not() -> str:
     headers = sysconfig.get_path("include")
     if not (Path(headers) / "Python.h").is_file():
         return f"no Python.h in {headers} (Debian, Ubuntu: apt install python3-dev)"
-    for name, default in (("TORCHINDUCTOR_CACHE_DIR", _default_cache()), ("TRITON_CACHE_DIR", "~/.triton/cache")):
-        folder = Path(os.environ.get(name) or default).expanduser()
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            return f"{name}={folder} cannot be written ({error.strerror})"
     return ""
-
-
-def _default_cache() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = str(os.getuid())
-    return str(Path(tempfile.gettempdir()) / f"torchinductor_{user}")
 
 
 def compiled(network: Network, wanted: bool = True) -> Network | Callable[..., torch.Tensor]:
@@ -56,6 +39,7 @@ def compiled(network: Network, wanted: bool = True) -> Network | Callable[..., t
     """
     if not wanted:
         return network
+    own_caches()
     reason = why_not()
     if reason:
         warn(f"not compiled: {reason}; it runs uncompiled, with the same results, more slowly")
