@@ -1,5 +1,6 @@
 """One run over a list of slides: what holds from before, scoring the rest, and writing each as soon as it is done."""
 
+import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.console import progress, warn
 from pathoprog.device import DTYPES, device_name
 from pathoprog.ensemble import load_bundle
@@ -74,7 +76,9 @@ class Batch:
             bundle = load_bundle(self.config.ensemble)
             if bundle.ensemble_id != self.plan.ensemble_id:
                 raise InputError(f"{self.config.ensemble}: the bundle was changed while this run began")
-            self._scorer = Scorer(bundle, self.device, DTYPES[self.plan.settings["dtype"]])
+            torch.set_num_threads(1)
+            threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+            self._scorer = Scorer(bundle, self.device, DTYPES[self.plan.settings["dtype"]], threads)
         return self._scorer
 
     def find_done(self) -> list[SlideInput]:
@@ -245,7 +249,6 @@ class Batch:
     def _run_record(self, slide_id: str, seconds: float) -> dict[str, Any]:
         return {
             "device": device_name(self.device),
-            "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "host": platform.node(),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

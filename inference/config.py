@@ -37,6 +37,6 @@ class ScoreConfig:
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
     device: str = setting("auto", "auto, cpu or cuda:N")
     dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
-    threads: int = setting(0, "CPU threads of the networks (0: one per two cores)", low=0, high=256)
+    threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
     thumbnail_px: int = setting(640, "longer side of the slide in the tile map, px", low=64, high=4096)
     dry_run: bool = setting(False, "check the input, say what would be done, and stop")

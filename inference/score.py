@@ -1,7 +1,5 @@
 """`pathoprog score`: slides in, per slide and per patient a class out. Running it again goes on where it stopped."""
 
-import torch
-
 from pathoprog.console import say
 from pathoprog.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.errors import ConfigError
@@ -16,7 +14,6 @@ def run(config: ScoreConfig) -> int:
     """Score the slides; returns 0 if each is scored or honestly not reportable, 1 if some failed."""
     slides = read_slides(config)
     device = resolve_device(config.device)
-    torch.set_num_threads(config.threads or max(1, torch.get_num_threads() // 2))
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
     batch = Batch(config, slides, plan, device)
     todo = batch.find_done()

@@ -4,6 +4,8 @@ Shapes: n tiles of one slide and resolution, m members of that resolution (five)
 size in pixels.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,10 +29,13 @@ class Scorer:
         bundle: the locked ensemble, loaded to the CPU in float32; its networks are moved and fused in place.
         device: where to compute.
         dtype: of the encoders.
+        threads: on the CPU, how many members compute at once, each in one thread: then equal tiles give equal bits
+            however many there are (`torch.set_num_threads(1)` is the caller's part).
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, dtype: torch.dtype = torch.float32):
+    def __init__(self, bundle: Bundle, device: torch.device, dtype: torch.dtype = torch.float32, threads: int = 1):
         self.bundle, self.device, self.dtype = bundle, device, dtype
+        self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         self.tolerance = BORDERLINE_TOLERANCE[dtype_name(dtype)]
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
@@ -49,10 +54,12 @@ class Scorer:
         """
         with exact_fp32():
             batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
-            return [
-                member.network.instances_of_features(member.network.encoder(batch).float())
-                for member in self.bundle.members[resolution]
-            ]
+
+            @torch.inference_mode()  # threads have a mode of their own
+            def of_member(member: Member) -> Tensor:
+                return member.network.instances_of_features(member.network.encoder(batch).float())
+
+            return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
 
     def instances_in_parts(self, resolution: str, tiles: NDArray[np.uint8]) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.
