@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from pathoprog import hollow
 from pathoprog.annotations import read_outline
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.mpp import check_resolution
@@ -27,7 +28,7 @@ from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
-from pathoprog.tissue import tissue_mask
+from pathoprog.tissue import RegionMask, tissue_mask
 
 HEADER_BYTES = mmap.PAGESIZE
 BEAT, STAGE = 0, 1  # places in the header, float64
@@ -143,7 +144,7 @@ class Reader:
             self._send("opened", opened)
             self._stage("tiles")
             for resolution, grid in opened.grids.items():
-                self._read_grid(slide, resolution, grid, skip.get(resolution, 0))
+                self._read_grid(slide, opened.tissue, resolution, grid, skip.get(resolution, 0))
 
     def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str] | None") -> SlideOpened:
         facts = slide.facts
@@ -172,6 +173,7 @@ class Reader:
                 refused[spec.resolution] = str(error)
             else:
                 grids[spec.resolution] = tile_grid(facts, region, spec)
+                hollow.check_index(slide, slide.level_for(spec.mpp), tissue)
         self._stage("hash")
         return SlideOpened(
             slide_id=job.slide_id,
@@ -188,17 +190,19 @@ class Reader:
             sha256=sha256.result() if sha256 else "",
         )
 
-    def _read_grid(self, slide: Slide, resolution: str, grid: TileGrid, start: int) -> None:
+    def _read_grid(self, slide: Slide, tissue: RegionMask, resolution: str, grid: TileGrid, start: int) -> None:
         size = grid.spec.size_px
         n_fit = self.slot_bytes // (size * size * 3)
         if n_fit == 0:
             raise SlideError(f"a tile of {size} px does not fit stream.buffer_mib: raise it", "memory")
+        in_tissue = tissue.coverage(grid.x0, grid.y0, grid.width0, grid.height0) >= 0.5
         tiles = slide.tile_reader(grid.x0, grid.y0, grid.spec.mpp, size, self.pool, self.threads)
         for first in range(start, len(grid), min(n_fit, self.batch_tiles)):
             n = min(n_fit, self.batch_tiles, len(grid) - first)
             slot = self._slot()
             out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
             tiles.read(first, out)
+            hollow.check_tiles(out, in_tissue[first : first + n], slide.path)
             self._send("batch", slot, resolution, first, n, size)
 
 

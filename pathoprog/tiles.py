@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -56,7 +55,7 @@ def tile_grid(facts: SlideFacts, region: RegionMask | shapely.MultiPolygon, spec
     columns = np.rint(np.arange(int(facts.width / width0 + 1e-6)) * width0).astype(np.int64)
     rows = np.rint(np.arange(int(facts.height / height0 + 1e-6)) * height0).astype(np.int64)
     if isinstance(region, RegionMask):
-        coverage = _mask_coverage(region, columns, rows, width0, height0)
+        coverage = region.coverage(columns[None, :], rows[:, None], width0, height0)
     else:
         coverage = _polygon_coverage(region, columns, rows, width0, height0)
     row, column = np.nonzero((coverage >= spec.min_coverage) & (coverage > 0))
@@ -73,31 +72,6 @@ def tile_grid(facts: SlideFacts, region: RegionMask | shapely.MultiPolygon, spec
         height0,
         n_candidates,
     )
-
-
-def _mask_coverage(
-    region: RegionMask, columns: NDArray[np.int64], rows: NDArray[np.int64], width0: float, height0: float
-) -> NDArray[np.float64]:
-    """Share [rows, columns] of each tile inside the mask, partly covered mask pixels by their share."""
-    h, w = region.array.shape
-    integral = np.zeros((h + 1, w + 1))
-    np.cumsum(np.cumsum(region.array, axis=0), axis=1, out=integral[1:, 1:])
-    left = columns / np.float64(region.downsample)
-    right = left + width0 / region.downsample
-    top = rows / np.float64(region.downsample_y)
-    bottom = top + height0 / region.downsample_y
-    across = _at(integral, right, 1) - _at(integral, left, 1)  # [h + 1, columns]
-    inside = _at(across, bottom, 0) - _at(across, top, 0)
-    return inside * region.downsample * region.downsample_y / (width0 * height0)
-
-
-def _at(integral: NDArray[np.float64], where: NDArray[np.floating[Any]], axis: int) -> NDArray[np.float64]:
-    """An integral along one axis at fractional places; constant beyond its ends."""
-    where = np.clip(where, 0, integral.shape[axis] - 1)
-    low = np.minimum(where.astype(np.int64), integral.shape[axis] - 2)
-    share = (where - low).reshape((-1, 1) if axis == 0 else (1, -1))
-    result: NDArray[np.float64] = np.take(integral, low, axis) * (1 - share) + np.take(integral, low + 1, axis) * share
-    return result
 
 
 def _polygon_coverage(

@@ -1,6 +1,7 @@
 """Where tissue is on a slide: a mask from a coarse view."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from scipy import ndimage
 
 from pathoprog.slides.slide import Slide
 
+Level0 = NDArray[Any]
 MASK_MPP = 8.0
 MIN_CHROMA, MAX_CHROMA = 12.0, 25.0  # of 255: below is glass and JPEG noise, above is stained whatever the histogram
 MIN_OBJECT_UM2 = 5_000.0
@@ -34,6 +36,32 @@ class RegionMask:
     def area_um2(self) -> float:
         """Area of the region in square um."""
         return float(np.count_nonzero(self.array)) * self.mpp**2
+
+    def coverage(self, x0: Level0, y0: Level0, width0: float, height0: float) -> NDArray[np.float64]:
+        """Share of rectangles inside the region, partly covered mask pixels by their share.
+
+        Args:
+            x0: left edges, level-0 px; any shape that goes with that of `y0`.
+            y0: top edges, level-0 px.
+            width0: of a rectangle, level-0 px.
+            height0: of a rectangle, level-0 px.
+
+        Returns:
+            float64 of the common shape.
+        """
+        integral = np.zeros((self.array.shape[0] + 1, self.array.shape[1] + 1))
+        np.cumsum(np.cumsum(self.array, axis=0), axis=1, out=integral[1:, 1:])
+        left, right = x0 / self.downsample, (x0 + width0) / self.downsample
+        top, bottom = y0 / self.downsample_y, (y0 + height0) / self.downsample_y
+
+        def up_to(y: Level0, x: Level0) -> NDArray[np.float64]:
+            where = np.stack(np.broadcast_arrays(y, x))
+            # The integral of a mask is linear within a pixel: interpolation is exact, and constant beyond the edge.
+            result: NDArray[np.float64] = ndimage.map_coordinates(integral, where, order=1, mode="nearest")
+            return result
+
+        inside = up_to(bottom, right) - up_to(bottom, left) - up_to(top, right) + up_to(top, left)
+        return inside * self.downsample * self.downsample_y / (width0 * height0)
 
 
 def tissue_mask(slide: Slide, mpp: float = MASK_MPP) -> RegionMask:

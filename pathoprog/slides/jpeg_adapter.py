@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pathoprog.errors import SlideError
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.slide import Pixels, Slide, Source, TileReader, in_chunks
-from pathoprog.slides.tiff_facts import TiledPage
+from pathoprog.slides.tiff_facts import TiledPage, paste, tiles_under
 
 VENDORS = ("aperio", "generic-tiff")  # formats whose levels are pages, pixel by pixel, with nothing stitched
 RGB, YCBCR = imagecodecs.JPEG8.CS.RGB, imagecodecs.JPEG8.CS.YCbCr
@@ -49,7 +49,7 @@ class JpegSlide(Slide):
         sure = [page for page in pages if inner.backend == "tiffslide" or page.photometric != "RGB" or not page.jfif]
         self._pages = [_page_of(size, sure) for size in sizes]
         if self._pages[0] is None or inner.vendor not in VENDORS or (inner.origin_x, inner.origin_y) != (0, 0):
-            raise SlideError(f"{inner.path}: no plain JPEG pyramid", "format")
+            raise SlideError(f"{inner.path}: no plain JPEG pyramid; use slides.backend=auto", "format")
         self._file = os.open(inner.path, os.O_RDONLY)
         self._views: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         self._view_bytes = 0
@@ -217,22 +217,6 @@ class JpegTileReader(TileReader):
             del self.kept[index]
 
 
-def tiles_under(page: TiledPage, x: int, y: int, width: int, height: int) -> list[int]:
-    """Indices of the compressed tiles that a rectangle of a page touches."""
-    columns = range(x // page.tile_width, (x + width - 1) // page.tile_width + 1)
-    rows = range(y // page.tile_height, (y + height - 1) // page.tile_height + 1)
-    return [row * page.columns + column for row in rows for column in columns]
-
-
-def paste(page: TiledPage, index: int, tile: Pixels, out: Pixels, x: int, y: int) -> None:
-    """Copy the part of a decoded tile that lies in `out`, whose corner is (x, y) on the page."""
-    row, column = divmod(index, page.columns)
-    left, top = column * page.tile_width - x, row * page.tile_height - y
-    x_from, y_from = max(left, 0), max(top, 0)
-    x_to, y_to = min(left + page.tile_width, out.shape[1]), min(top + page.tile_height, out.shape[0])
-    out[y_from:y_to, x_from:x_to] = tile[y_from - top : y_to - top, x_from - left : x_to - left]
-
-
 def stored_colours(page: TiledPage) -> int:
     """Colour space of a page's JPEG tiles, in libjpeg's numbers; the tiles' own markers often say nothing."""
     return int(RGB if page.photometric == "RGB" and not page.jfif else YCBCR)
@@ -242,11 +226,3 @@ def _page_of(size: tuple[int, int], pages: Iterable[TiledPage]) -> TiledPage | N
     """The one plain JPEG page of a size; None if there is none, or several to choose from."""
     same = [page for page in pages if (page.width, page.height) == size]
     return same[0] if len(same) == 1 and same[0].plain_jpeg else None
-
-
-def jpeg_slide(inner: Slide, pages: Iterable[TiledPage]) -> Slide:
-    """The fast path over an open slide where it can be, else the slide itself."""
-    try:
-        return JpegSlide(inner, pages)
-    except SlideError:
-        return inner

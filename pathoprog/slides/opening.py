@@ -5,7 +5,7 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.slide import Slide
-from pathoprog.slides.tiff_facts import TiffFacts, tiff_facts
+from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
 
 
 def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Slide:
@@ -36,21 +36,32 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     facts = _facts(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
+    pages = facts.pages if facts is not None else ()
     if backend == "openslide":
-        return _openslide(file, mpp, facts)
-    if backend == "tiffslide":
-        return _tiffslide(file, mpp, facts)
-    slide = _by_capability(file, mpp, facts)
-    if facts is None or not any(page.plain_jpeg for page in facts.pages):
-        fast = slide
+        slide = _openslide(file, mpp, facts)
+    elif backend == "tiffslide":
+        slide = _tiffslide(file, mpp, facts)
     else:
-        from pathoprog.slides.jpeg_adapter import jpeg_slide
+        slide = _fast(_by_capability(file, mpp, facts), pages, required=backend == "jpeg")
+    slide.pages = pages
+    return slide
 
-        fast = jpeg_slide(slide, facts.pages)
-    if backend == "jpeg" and fast is slide:
+
+def _fast(slide: Slide, pages: tuple[TiledPage, ...], required: bool) -> Slide:
+    """The fast path over an open slide where it can be, else the slide itself."""
+    if any(page.plain_jpeg for page in pages):
+        from pathoprog.slides.jpeg_adapter import JpegSlide
+
+        try:
+            return JpegSlide(slide, pages)
+        except SlideError:
+            if required:
+                slide.close()
+                raise
+    elif required:
         slide.close()
-        raise SlideError(f"{path}: no plain JPEG pyramid; use slides.backend=auto", "format")
-    return fast
+        raise SlideError(f"{slide.path}: no plain JPEG pyramid; use slides.backend=auto", "format")
+    return slide
 
 
 def _by_capability(file: Path, mpp: float, facts: TiffFacts | None) -> Slide:
@@ -94,7 +105,7 @@ def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
 
     if facts is not None and not facts.tiffslide_reads:
         raise SlideError(f"{path}: TiffSlide does not convert its colours; use slides.backend=openslide", "format")
-    return TiffSlideSlide(path, mpp, facts.warnings if facts else ())
+    return TiffSlideSlide(path, mpp, facts)
 
 
 def _dicom_instance(folder: Path) -> Path:

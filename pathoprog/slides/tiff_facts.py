@@ -142,5 +142,21 @@ def _tiled_page(page: Any, tiff: tifffile.TiffFile) -> TiledPage:
     )  # fmt: skip
 
 
+def tiles_under(page: TiledPage, x: int, y: int, width: int, height: int) -> list[int]:
+    """Indices of the compressed tiles that a rectangle of a page touches."""
+    columns = range(x // page.tile_width, (x + width - 1) // page.tile_width + 1)
+    rows = range(y // page.tile_height, (y + height - 1) // page.tile_height + 1)
+    return [row * page.columns + column for row in rows for column in columns]
+
+
+def paste(page: TiledPage, index: int, tile: NDArray[np.uint8], out: NDArray[np.uint8], x: int, y: int) -> None:
+    """Copy the part of a decoded tile that lies in `out`, whose corner is (x, y) on the page."""
+    row, column = divmod(index, page.columns)
+    left, top = column * page.tile_width - x, row * page.tile_height - y
+    x_from, y_from = max(left, 0), max(top, 0)
+    x_to, y_to = min(left + page.tile_width, out.shape[1]), min(top + page.tile_height, out.shape[0])
+    out[y_from:y_to, x_from:x_to] = tile[y_from - top : y_to - top, x_from - left : x_to - left]
+
+
 def _name(value: object) -> str:
     return str(getattr(value, "name", value))

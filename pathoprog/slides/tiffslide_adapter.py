@@ -9,6 +9,7 @@ import tiffslide
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.slide import Pixels, Slide
+from pathoprog.slides.tiff_facts import TiffFacts, paste, tiles_under
 
 
 class TiffSlideSlide(Slide):
@@ -16,7 +17,7 @@ class TiffSlideSlide(Slide):
 
     backend = "tiffslide"
 
-    def __init__(self, path: Path, override_mpp: float = 0.0, warnings: tuple[str, ...] = ()):
+    def __init__(self, path: Path, override_mpp: float = 0.0, facts: TiffFacts | None = None):
         """Open the file.
 
         Raises:
@@ -38,8 +39,10 @@ class TiffSlideSlide(Slide):
             (_number(properties.get("tiffslide.mpp-x")), _number(properties.get("tiffslide.mpp-y"))),
             _number(properties.get("tiffslide.objective-power")),
             override_mpp=override_mpp,
-            warnings=warnings,
+            warnings=facts.warnings if facts else (),
         )
+        pages = {(page.width, page.height): page for page in (facts.pages if facts else ()) if not page.counts.all()}
+        self._sparse = [pages.get(size) for size in sizes]
 
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         scale = self._handle.level_downsamples[level]
@@ -55,8 +58,13 @@ class TiffSlideSlide(Slide):
             raise SlideError(f"{self.path}: {array.dtype} {self._axes} pixels are not 8-bit RGB", "pixel_type")
         if array.shape[2] == 4:
             share = array[..., 3:].astype(np.float32) / 255
-            return np.rint(array[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
-        return np.ascontiguousarray(array)
+            array = np.rint(array[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
+        result: Pixels = np.ascontiguousarray(array)
+        page = self._sparse[level]
+        for index in tiles_under(page, x, y, width, height) if page else ():
+            if page and page.counts[index] == 0:  # tifffile gives black for what a vendor left out
+                paste(page, index, np.full((page.tile_height, page.tile_width, 3), 255, np.uint8), result, x, y)
+        return result
 
     def close(self) -> None:
         """Close the file."""
