@@ -154,8 +154,10 @@ class TileStream:
             reader.kill()
         self._readers.clear()
 
-    def read(self, jobs: Iterable[SlideJob]) -> Iterator[StreamEvent]:
+    def read(self, jobs: Iterable[SlideJob | None]) -> Iterator[StreamEvent]:
         """Read slides; jobs are taken from the iterable only as readers become free.
+
+        A None among the jobs says that there is none at the moment: the iterable is asked again a little later.
 
         Yields:
             For each slide `SlideOpened`, its `TileBatch`es in order within each resolution, `SlideDone`; or
@@ -182,7 +184,7 @@ class TileStream:
                 reader.kill()
                 self._readers.remove(reader)
 
-    def _assign(self, source: Iterator[SlideJob], again: deque[_Task], exhausted: bool) -> bool:
+    def _assign(self, source: Iterator[SlideJob | None], again: deque[_Task], exhausted: bool) -> bool:
         """Give jobs to readers that are free or about to be; returns whether the source has no more."""
         while not exhausted or again:
             reader = self._next_reader()
@@ -191,11 +193,14 @@ class TileStream:
             if again:
                 reader.give(again.popleft())
                 continue
-            job = next(source, None)
-            if job is None:
+            try:
+                job = next(source)
+            except StopIteration:
                 exhausted = True
-            else:
-                reader.give(_Task(job))
+                break
+            if job is None:
+                break
+            reader.give(_Task(job))
         return exhausted
 
     def _next_reader(self) -> _Reader | None:
