@@ -43,7 +43,8 @@ def _jumps(fit: CoxFit, stratum: int) -> tuple[FloatArray, FloatArray, FloatArra
     centre = fit.design.matrix.mean(axis=0)[kept]
     shift = float(centre @ fit.coef[kept])  # the fit's columns are centred: exp(z beta) = exp(x beta - shift)
     event_time = fit.time[sets.order][sets.dead_rows][rows]
-    return event_time, at.hazard[rows] * np.exp(-shift), at.means[rows] * scale + centre
+    lifted = at.shift[sets.dead_rows][rows] + shift
+    return event_time, at.hazard[rows] * np.exp(-lifted), at.means[rows] * scale + centre
 
 
 def predict_survival(

@@ -11,8 +11,12 @@ import numpy.typing as npt
 
 from pathoprog.survival.arrays import FloatArray, IntArray
 
-MAX_STEPS = 60
+MAX_STEPS = 100
+SMALLEST_PART = 1e-9  # of a Newton step, before it is given up
+NOISE = 1e-12  # rounding of the likelihood, relative
+FLAT = 1e-13  # a change of the likelihood that is none
 ALIAS_TOLERANCE = 1e-10
+LOWEST = -600.0  # of a log hazard below the highest: keeps every risk set's sum above 0
 
 
 @dataclass(frozen=True)
@@ -22,61 +26,60 @@ class RiskSets:
     Attributes:
         order: positions of the patients, sorted by stratum and falling time (n,).
         event: True for events, sorted (n,).
-        end: for each event row, one past the last sorted patient of its risk set (m,).
-        begin: for each event row, the first sorted patient of its stratum (m,).
-        dead_begin: for each event row, the first of the events tied with it, counted among events (m,).
-        dead_end: one past the last of them (m,).
-        fraction: l/d for the l-th of d tied events; all 0 for Breslow's ties (m,).
-        first_at_risk: for each patient, the number of event rows before its risk begins, as `_exposure` uses it (n,).
-        last_at_risk: one past the last event row it is at risk for, counted in the sorted order (n,).
         dead_rows: positions of the events among the sorted patients (m,).
+        last: for each event row, the last sorted patient of its risk set (m,).
+        tie: for each event row, the number of its tie, k in all (m,).
+        tie_start: first event row of each tie (k,).
+        fraction: l/d for the l-th of d tied events; all 0 for Breslow's ties (m,).
+        first_dead: for each sorted patient, the first event row it is at risk for, counted among events (n,).
+        block: stratum of each sorted patient, 0, 1, … (n,).
+        starts: where each stratum starts among the sorted patients, and n (b + 1,).
+        dead_starts: where each stratum starts among the event rows, and m (b + 1,).
     """
 
     order: IntArray
     event: npt.NDArray[np.bool_]
-    end: IntArray
-    begin: IntArray
-    dead_begin: IntArray
-    dead_end: IntArray
-    fraction: FloatArray
-    first_at_risk: IntArray
-    last_at_risk: IntArray
     dead_rows: IntArray
+    last: IntArray
+    tie: IntArray
+    tie_start: IntArray
+    fraction: FloatArray
+    first_dead: IntArray
+    block: IntArray
+    starts: IntArray
+    dead_starts: IntArray
 
 
 def risk_sets(
     time: FloatArray, event: npt.NDArray[np.bool_], strata: IntArray | None = None, ties: str = "efron"
 ) -> RiskSets:
-    """Sort patients for the partial likelihood; within a time, events come last (they are at risk with all others)."""
+    """Sort patients for the partial likelihood; those of one time are at risk for all its events."""
     n = time.size
     blocks = np.zeros(n, dtype=np.int64) if strata is None else strata
     order = np.lexsort((event, -time, blocks))
     t, d, b = time[order], event[order], blocks[order]
-    new_time = np.concatenate(([True], (np.diff(t) != 0) | (np.diff(b) != 0)))
-    time_id = np.cumsum(new_time) - 1
-    time_end = np.append(np.flatnonzero(new_time)[1:], n)
-    block_start = np.maximum.accumulate(np.where(np.concatenate(([True], np.diff(b) != 0)), np.arange(n), 0))
-    block_end_of = np.append(np.flatnonzero(np.concatenate(([True], np.diff(b) != 0)))[1:], n)
+    new_block = np.concatenate(([True], np.diff(b) != 0))
+    new_time = new_block | np.concatenate(([True], np.diff(t) != 0))
+    time_id, block = np.cumsum(new_time) - 1, np.cumsum(new_block) - 1
+    time_stop = np.append(np.flatnonzero(new_time)[1:], n)
+    starts = np.append(np.flatnonzero(new_block), n)
     dead = np.flatnonzero(d)
-    group = time_id[dead]
-    count = np.bincount(group, minlength=time_end.size)
-    stop = np.cumsum(count)
-    start = stop - count
-    rank = np.arange(dead.size) - start[group]
-    fraction = rank / count[group] if ties == "efron" else np.zeros(dead.size)
-    block_id = np.cumsum(np.concatenate(([True], np.diff(b) != 0))) - 1
-    events_until = np.concatenate(([0], np.cumsum(d)))
+    count = np.bincount(time_id[dead], minlength=time_stop.size)  # events at each time
+    first = np.cumsum(count) - count
+    rank = np.arange(dead.size) - first[time_id[dead]]
+    tied = count[count > 0]
     return RiskSets(
         order,
         d,
-        time_end[group],
-        block_start[dead],
-        start[group],
-        stop[group],
-        fraction,
-        start[time_id],
-        events_until[block_end_of[block_id]],
         dead,
+        time_stop[time_id[dead]] - 1,
+        np.repeat(np.arange(tied.size), tied),
+        np.cumsum(tied) - tied,
+        rank / count[time_id[dead]] if ties == "efron" else np.zeros(dead.size),
+        first[time_id],
+        block,
+        starts,
+        np.concatenate(([0], np.cumsum(d)))[starts],
     )
 
 
@@ -88,9 +91,10 @@ class Evaluation:
         loglik: log partial likelihood.
         score: gradient (p,).
         information: minus the Hessian (p, p).
-        hazard: Efron's (or Breslow's) share of the baseline hazard of each event row (m,).
+        hazard: Efron's (or Breslow's) share of the baseline hazard of each event row, times exp(shift) (m,).
         means: weighted covariate mean of each event row's risk set (m, p).
-        weight: exp(x beta) of each sorted patient (n,).
+        weight: exp(x beta - shift) of each sorted patient (n,).
+        shift: the highest x beta of each one's stratum (n,).
         compensator: expected events of each sorted patient (n,).
     """
 
@@ -100,6 +104,7 @@ class Evaluation:
     hazard: FloatArray
     means: FloatArray
     weight: FloatArray
+    shift: FloatArray
     compensator: FloatArray
 
 
@@ -115,32 +120,43 @@ def evaluate(x: FloatArray, sets: RiskSets, beta: FloatArray) -> Evaluation:
         beta: coefficients (p,).
     """
     eta = x @ beta
-    shift = float(eta.max()) if eta.size else 0.0
-    weight = np.exp(eta - shift)
+    shift = np.maximum.reduceat(eta, sets.starts[:-1])[sets.block]  # each stratum's highest: its sums keep their digits
+    weight = np.exp(np.maximum(eta - shift, LOWEST))
     wx = weight[:, None] * x
-    dead_w, dead_wx = weight[sets.dead_rows], wx[sets.dead_rows]
     f = sets.fraction
-    denominator = _between(weight, sets.begin, sets.end) - f * _between(dead_w, sets.dead_begin, sets.dead_end)
-    sums = _between(wx, sets.begin, sets.end) - f[:, None] * _between(dead_wx, sets.dead_begin, sets.dead_end)
+    dead_w, dead_wx = weight[sets.dead_rows], wx[sets.dead_rows]
+    denominator = _running(weight, sets.starts)[sets.last] - f * _tied(dead_w, sets)
+    sums = _running(wx, sets.starts)[sets.last] - f[:, None] * _tied(dead_wx, sets)
     hazard = 1 / denominator
     means = sums * hazard[:, None]
     compensator = weight * _exposure(hazard, sets)
-    loglik = float((eta[sets.dead_rows] - shift).sum() - np.log(denominator).sum())
+    loglik = float((eta - shift)[sets.dead_rows].sum() - np.log(denominator).sum())
     score = x.T @ (sets.event - compensator)
     information = x.T @ (compensator[:, None] * x) - means.T @ means
-    return Evaluation(loglik, score, information, hazard * np.exp(-shift), means, weight * np.exp(shift), compensator)
+    return Evaluation(loglik, score, information, hazard, means, weight, shift, compensator)
 
 
-def _between(values: FloatArray, begin: IntArray, end: IntArray) -> FloatArray:
-    """Sums of the rows from `begin` up to `end`."""
-    total = np.concatenate((np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)))
-    return np.asarray(total[end] - total[begin])
+def _running(values: FloatArray, starts: IntArray) -> FloatArray:
+    """Running sums that begin anew in each stratum; no differences, so small sums beside large ones keep their digits."""
+    sums = np.empty_like(values)
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        np.cumsum(values[start:stop], axis=0, out=sums[start:stop])
+    return sums
+
+
+def _tied(values: FloatArray, sets: RiskSets) -> FloatArray:
+    """Sum over the events tied with each event row."""
+    if not sets.tie.size:
+        return values
+    return np.asarray(np.add.reduceat(values, sets.tie_start, axis=0)[sets.tie])
 
 
 def _exposure(hazard: FloatArray, sets: RiskSets) -> FloatArray:
     """Hazard that each sorted patient was exposed to, from the event rows' shares (n,); ties count by fraction."""
-    exposure = _between(hazard, sets.first_at_risk, sets.last_at_risk)
-    exposure[sets.dead_rows] -= _between(sets.fraction * hazard, sets.dead_begin, sets.dead_end)
+    backwards = _running(hazard[::-1], (hazard.size - sets.dead_starts)[::-1])[::-1]
+    none_left = sets.first_dead >= sets.dead_starts[1:][sets.block]
+    exposure = np.where(none_left, 0.0, np.append(backwards, 0.0)[sets.first_dead])
+    exposure[sets.dead_rows] -= _tied(sets.fraction * hazard, sets)
     return exposure
 
 
@@ -210,15 +226,15 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     while kept.size and steps < MAX_STEPS:
         steps += 1
         drift = step = _solve(now.information, now.score)
-        tried = evaluate(z, sets, beta + step)
-        halvings = 0
-        while not tried.loglik >= now.loglik - 1e-9 * abs(now.loglik) and halvings < 30:
-            step, halvings = step / 2, halvings + 1
-            tried = evaluate(z, sets, beta + step)
-        flat = abs(tried.loglik - now.loglik) <= 1e-13 * max(abs(now.loglik), 1e-300)
-        beta, now = beta + step, tried
-        small = np.abs(step) <= 1e-10 * np.maximum(np.abs(beta), 1e-3)
-        if bool(small.all()) or (flat and settled):
+        tried, part = evaluate(z, sets, beta + step), 1.0
+        while not tried.loglik >= now.loglik - NOISE * (1 + abs(now.loglik)) and part > SMALLEST_PART:
+            part /= 2
+            tried = evaluate(z, sets, beta + part * step)
+        if not tried.loglik >= now.loglik - NOISE * (1 + abs(now.loglik)):
+            break
+        flat = part == 1 and abs(tried.loglik - now.loglik) <= FLAT * (1 + abs(now.loglik))
+        beta, now = beta + part * step, tried
+        if bool((np.abs(step) <= 1e-10 * np.maximum(np.abs(beta), 1e-3)).all()) or (flat and settled):
             break
         settled = flat
     # so far out that nothing is left to learn, as where two patients and one event are all there is

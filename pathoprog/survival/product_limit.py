@@ -23,8 +23,8 @@ class KaplanMeier:
         n_censor: censorings at time, competing deaths included (k,).
         survival: probability of being event-free just after time (k,).
         std_err: Greenwood standard error of `survival` (k,); nan where survival is 0.
-        lower: lower confidence limit (k,); nan where survival is 0.
-        upper: upper confidence limit (k,); nan where survival is 0.
+        lower: lower confidence limit (k,); nan where survival is 0, and for ``loglog`` where it still is 1.
+        upper: upper confidence limit (k,); likewise.
     """
 
     time: FloatArray
@@ -157,13 +157,13 @@ def _limits(survival: FloatArray, relative: FloatArray, conf: str, z: float) -> 
     if conf == "plain":
         width = z * survival * relative
         return np.clip(survival - width, 0, 1), np.clip(survival + width, 0, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if conf == "log":
-            return survival * np.exp(-z * relative), np.minimum(survival * np.exp(z * relative), 1.0)
-        width = z * relative / np.log(survival)
-        lower, upper = survival ** np.exp(-width), survival ** np.exp(width)
-    whole = survival == 1
-    return np.where(whole, 1.0, lower), np.where(whole, 1.0, upper)
+    if conf == "log":
+        return survival * np.exp(-z * relative), np.minimum(survival * np.exp(z * relative), 1.0)
+    inside = (survival > 0) & (survival < 1)
+    safe = np.where(inside, survival, 0.5)
+    width = z * relative / np.log(safe)
+    nothing = np.full(survival.size, np.nan)  # log(-log S) is infinite before the first event and at 0
+    return np.where(inside, safe ** np.exp(-width), nothing), np.where(inside, safe ** np.exp(width), nothing)
 
 
 @dataclass(frozen=True)

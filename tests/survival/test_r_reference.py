@@ -23,7 +23,7 @@ from pathoprog.survival.subgroups import interaction_test
 
 EXACT, COX, P, ZPH = 1e-9, 1e-6, 1e-5, 1e-8
 # R stops Newton's method at a relative change of 1e-11 of the likelihood. In veteran's full model its coefficient of
-# age (-0.0087) is then off by 2.9e-12, and the smallest chi-squared of cox.zph that rests on it by 8e-11, 1.1e-8 of
+# diagtime (8.1e-5) is then off by 4e-12, and the smallest chi-squared of cox.zph that rests on it by 8e-11, 1.1e-8 of
 # its value. With eps = 1e-14 R gives our digits.
 ZPH_FLOOR = 1e-10
 DATA = {
