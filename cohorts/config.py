@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.cohort_config import LabelSettings
 from pathoprog.settings import setting
 
 
@@ -73,3 +74,17 @@ class SurvivalConfig:
     y_label: str = setting("Survival", "what the curves show", kind="name")
     stamps: list[str] = setting([], "framed on the figures, such as: selected on outcome", kind="names")
     figures: bool = setting(True, "draw the figures (PNG and SVG)")
+
+
+@dataclass
+class CohortConfig:
+    """`pathoprog cohort`: a clinical sheet to a checked cohort."""
+
+    table: str = setting("", "clinical sheet: CSV or Excel", kind="path", required=True)
+    mapping: str = setting("", "mapping file (YAML): columns, codes, units, exclusions", kind="path", required=True)
+    out: str = setting("", "folder for cohort.csv, outcomes.csv and what was left out", kind="path", required=True)
+    overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    slides: str = setting("", "folder that slide paths in the sheet are relative to; default: the sheet's", kind="path")
+    hash_slides: bool = setting(False, "hash every slide, so that the same content under two ids is found")
+    labels: LabelSettings = setting(LabelSettings(), "which development patients have a distinct outcome")
+    nondistinct: str = setting("tuning", "role of the other development patients", choices=("tuning", "training"))

@@ -81,14 +81,13 @@ def boxes_of(flow: Flow) -> list[Box]:
 _LEFT = {"not_reportable": "not reportable", "failed": "failed"}
 
 
-def flow_figure(flows: Sequence[Flow], titles: Sequence[str]) -> Any:
-    """Draw the flow of patients and slides.
+def flow_figure(columns: Sequence[Sequence[Box]], titles: Sequence[str]) -> Any:
+    """Draw columns of boxes, the main way down the left of each, those that leave it indented.
 
     Args:
-        flows: one a column.
-        titles: what stands above each.
+        columns: boxes from top to bottom, equally many in each column.
+        titles: what stands above each column; a second line is set smaller.
     """
-    columns = [boxes_of(flow) for flow in flows]
     rows = [max(column[row].height for column in columns) for row in range(len(columns[0]))]
     height = sum(rows) + GAP_INCH * (len(rows) - 1) + 1.0
     width = max(COLUMN_INCH * len(columns) + 0.2, 5.0)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from pathoprog.cohort import SLIDE_COLUMNS, site_overlap
 from pathoprog.report.document import Section, Table, Text
-from pathoprog.report.flow_figure import flow_figure, total
+from pathoprog.report.flow_figure import boxes_of, flow_figure, total
 from pathoprog.report.numbers import format_interval
 from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
@@ -63,7 +63,7 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
     roles = list(dict.fromkeys(flow.role for flow in findings.flows))
     totals = [total([flow for flow in findings.flows if flow.role == role]) for role in roles]
     titles = [f"{role.capitalize()}\n{flow.cohort}"[:60] for role, flow in zip(roles, totals, strict=True)]
-    drawn = flow_figure(totals, titles)
+    drawn = flow_figure([boxes_of(flow) for flow in totals], titles)
     lost = sum(flow.slides["not_reportable"] + flow.slides["failed"] for flow in findings.flows)
     slides = sum(flow.slides["all"] for flow in findings.flows)
     section.add(

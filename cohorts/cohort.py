@@ -1,0 +1,129 @@
+"""`pathoprog cohort`: a clinical sheet becomes cohort.csv and outcomes.csv; every row is accounted for."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.clinical import Mapped, apply_mapping, assign_development
+from pathoprog.cohort import ROLES, read_cohort, read_outcomes, site_overlap
+from pathoprog.cohorts.config import CohortConfig
+from pathoprog.console import progress, say, warn
+from pathoprog.errors import InputError
+from pathoprog.files import write_json, write_text
+from pathoprog.mapping import read_mapping, read_sheet
+from pathoprog.report.flow_figure import Box, flow_figure
+from pathoprog.report.style import save_figure
+from pathoprog.report.wording import count
+from pathoprog.validation.flow import records
+
+
+def run(settings: CohortConfig) -> int:
+    """Make and check a cohort; returns 0, or 1 where rows were rejected (the others are written)."""
+    out = Path(settings.out)
+    mapping = read_mapping(settings.mapping)
+    sheet = read_sheet(settings.table, mapping)
+    mapped = apply_mapping(mapping, sheet)
+    write_table(out / "rejected.csv", mapped.rejected)
+    write_table(out / "exclusions.csv", mapped.excluded)
+    for row in mapped.rejected.itertuples(index=False):
+        warn(f"line {row.line}: {row.reason}")
+    if mapped.rows.empty:
+        raise InputError(f"{settings.table}: no row is left; {out / 'rejected.csv'} says why")
+    rows = assign_development(mapped.rows, settings.labels, settings.nondistinct)
+    rows = with_absolute_paths(rows, Path(settings.slides or Path(settings.table).parent))
+    if settings.hash_slides:
+        rows["slide_sha256"] = hashes_of(rows["slide_path"])
+
+    draft = out / "draft"  # a breach stops the run, and the message's lines are those of the draft
+    write_table(draft / "cohort.csv", rows.drop(columns=["line", "followup_days", "event"]))
+    outcomes = rows.drop_duplicates("patient_id")[["patient_id", "followup_days", "event"]]
+    write_table(draft / "outcomes.csv", outcomes)
+    cohort = read_cohort(draft / "cohort.csv", settings.overlap)
+    read_outcomes(draft / "outcomes.csv")
+    for name in ("cohort.csv", "outcomes.csv"):
+        (draft / name).replace(out / name)
+    shutil.rmtree(draft)
+
+    shared = site_overlap(cohort)
+    write_table(out / "shared_sites.csv", shared)
+    for place in records(shared):
+        if place["external"]:
+            warn(f"{place['column']} {place['value']} is in external and in development: the sites are not independent")
+    flow = flow_of_sheet(mapped, cohort, outcomes, mapping.time_zero)
+    write_json(out / "flow.json", flow)
+    save_figure(flow_figure([boxes_of_sheet(flow)], ["Clinical sheet"]), out / "flow")
+    say(f"{out / 'cohort.csv'}: {count(len(cohort), 'slide')} of {count(flow['patients_accepted'], 'patient')}")
+    for code, n in flow["excluded"].items():
+        say(f"  excluded, {code}: {count(n, 'patient')}")
+    if len(mapped.rejected):
+        say(f"  rejected: {count(len(mapped.rejected), 'row')}; {out / 'rejected.csv'} has each with its reason")
+        return 1
+    return 0
+
+
+def with_absolute_paths(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Slide and outline paths made absolute, since cohort.csv lies elsewhere than the sheet."""
+    result = rows.copy()
+    for name in ("slide_path", "outline_path"):
+        if name in result:
+            result[name] = [str((folder / path).resolve()) if path else "" for path in result[name]]
+    return result
+
+
+def hashes_of(paths: pd.Series) -> list[str]:
+    """SHA-256 of each slide's content.
+
+    Raises:
+        InputError: names the slides that are not there.
+    """
+    from pathoprog.stream_reader import content_sha256
+
+    absent = [path for path in paths if not Path(path).exists()]
+    if absent:
+        raise InputError("\n  ".join(["hash_slides=true, but these slides are not there:", *absent]))
+    hashes = []
+    with progress("hash", len(paths), "slides") as bar:
+        for path in paths:
+            hashes.append(content_sha256(path))
+            bar.advance()
+    return hashes
+
+
+def flow_of_sheet(mapped: Mapped, cohort: pd.DataFrame, outcomes: pd.DataFrame, time_zero: str) -> dict[str, Any]:
+    """Counts from the sheet to the cohort; no ids in it."""
+    patients = cohort.groupby("role")["patient_id"].nunique()
+    slides = cohort.groupby("role").size()
+    reasons = mapped.rejected["reason"].str.replace(r"[=:(].*", "", regex=True).str.strip().value_counts()
+    return {
+        "time_zero": time_zero,
+        **mapped.counts,
+        "rejected_for": {str(reason): int(n) for reason, n in reasons.items()},
+        "roles": {
+            role: {"patients": int(patients[role]), "slides": int(slides[role])} for role in ROLES if role in patients
+        },
+        "events": {
+            name: int((outcomes["event"] == code).sum()) for code, name in enumerate(("none", "event", "competing"))
+        },
+    }
+
+
+def boxes_of_sheet(flow: dict[str, Any]) -> list[Box]:
+    """The flow diagram's boxes."""
+    excluded = [f"{code}: {n}" for code, n in flow["excluded"].items()]
+    roles = [f"{role}: {count(n['patients'], 'patient')}" for role, n in flow["roles"].items()]
+    return [
+        Box((count(flow["patients"], "patient"), count(flow["rows"], "row"))),
+        Box((f"Excluded: {count(sum(flow['excluded'].values()), 'patient')}", *excluded), leaves=True),
+        Box(
+            (f"Rejected: {count(flow['patients_rejected'], 'patient')}", f"({count(flow['rows_rejected'], 'row')})"),
+            True,
+        ),
+        Box((f"{count(flow['patients_accepted'], 'patient')} in the cohort", *roles)),
+    ]
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV, whole or not at all."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
