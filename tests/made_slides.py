@@ -92,3 +92,81 @@ def aperio_description(width: int, height: int, mpp: float, objective: float = 4
         f"Aperio Image Library v11.2.1 \r\n{width}x{height} [0,0 {width}x{height}] (256x256) JPEG/RGB Q=90"
         f"|AppMag = {objective:g}|MPP = {mpp:g}"
     )
+
+
+def write_sparse(
+    path: Path,
+    image: NDArray[np.uint8],
+    absent: set[tuple[int, int]],
+    *,
+    description: str | None = None,
+    mpp: float = 0.25,
+    levels: int = 3,
+    compression: str = "jpeg",
+) -> Path:
+    """Write a pyramid whose base level has no bytes for some 256 px tiles, `absent` = {(row, column)}."""
+    with tifffile.TiffWriter(path) as tiff:
+        for level in range(levels):
+
+            def tiles(image: NDArray[np.uint8] = image, base: bool = level == 0) -> Any:
+                for row in range(0, image.shape[0], 256):
+                    for column in range(0, image.shape[1], 256):
+                        left_out = base and (row // 256, column // 256) in absent
+                        yield None if left_out else image[row : row + 256, column : column + 256]
+
+            tiff.write(
+                tiles(),
+                shape=image.shape,
+                dtype=np.uint8,
+                tile=(256, 256),
+                compression=compression,
+                photometric="rgb",
+                metadata=None,
+                description=description if level == 0 else None,
+                subfiletype=1 if level else 0,
+                resolution=(1e4 / mpp, 1e4 / mpp),
+                resolutionunit="CENTIMETER",
+            )
+            image = halved(image)
+    return path
+
+
+def write_scn(path: Path, image: NDArray[np.uint8], at: tuple[int, int], canvas: tuple[int, int]) -> Path:
+    """Write a Leica SCN at 0.5 um/px: a scan at place `at` (x, y) of a larger empty canvas (width, height), level-0 px.
+
+    OpenSlide reports `bounds-x/y` for it, as for MIRAX.
+    """
+    nm = 500
+    h, w = image.shape[:2]
+    macro = np.full((400, 160, 3), 240, np.uint8)
+
+    def xml_image(
+        name: str, size: tuple[int, int], place: tuple[int, int], view: tuple[int, int], ifds: list[int]
+    ) -> str:
+        dimensions = "".join(
+            f'<dimension sizeX="{size[0] >> r}" sizeY="{size[1] >> r}" r="{r}" ifd="{ifd}"/>'
+            for r, ifd in enumerate(ifds)
+        )
+        return (
+            f'<image name="{name}"><device model="m" version="1"/>'
+            f'<pixels sizeX="{size[0]}" sizeY="{size[1]}">{dimensions}</pixels>'
+            f'<view sizeX="{view[0] * nm}" sizeY="{view[1] * nm}" offsetX="{place[0] * nm}" '
+            f'offsetY="{place[1] * nm}"/><scanSettings><objectiveSettings><objective>20</objective></objectiveSettings>'
+            "<illuminationSettings><numericalAperture>0.4</numericalAperture><illuminationSource>brightfield"
+            "</illuminationSource></illuminationSettings></scanSettings></image>"
+        )
+
+    xml = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">'
+        f'<collection name="c" sizeX="{canvas[0] * nm}" sizeY="{canvas[1] * nm}"><barcode></barcode>'
+        + xml_image("macro", (160, 400), (0, 0), canvas, [0])
+        + xml_image("main", (w, h), at, (w, h), [1, 2])
+        + "</collection></scn>"
+    )
+    options: dict[str, Any] = {"tile": (256, 256), "compression": "jpeg", "photometric": "rgb", "metadata": None}
+    options |= {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        tiff.write(macro, description=xml, **options)
+        tiff.write(image, **options)
+        tiff.write(halved(image), **options)
+    return path

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from made_slides import texture, write_pyramid
+from made_slides import texture, write_pyramid, write_sparse
 from shared_data import shared_data
 
 from pathoprog.annotations import write_outline
@@ -86,6 +86,16 @@ def test_bad_slides_fail_alone_with_their_reason(stream, slide_path, tmp_path):
         assert slides[code]["end"].error.code == code
     assert slides["mpp_missing"]["end"].error.not_reportable
     assert not slides["missing"]["end"].error.not_reportable
+
+
+def test_hollow_slide_fails_and_is_never_scored(stream, tmp_path):
+    picture = texture(2048, 1536, margin=256)
+    hollow = write_sparse(tmp_path / "hollow.tif", picture, {(2, 3)})
+    legal = write_sparse(tmp_path / "legal.tif", picture, {(0, i) for i in range(1, 8)})
+    slides = collect(stream.read([SlideJob("hollow", str(hollow), SPECS), SlideJob("legal", str(legal), SPECS)]))
+    assert slides["hollow"]["end"].error.code == "hollow"
+    assert slides["hollow"]["tiles"] == {}
+    assert isinstance(slides["legal"]["end"], SlideDone)
 
 
 def test_coarse_slide_has_its_10x_grid_and_says_why_no_40x(stream):

@@ -1,6 +1,5 @@
 """Slides read by OpenSlide."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +51,9 @@ class OpenSlideSlide(Slide):
 
     def _read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         scale = self._scales[level]
-        # OpenSlide takes level-0 coordinates and divides by its own downsample.
-        location = (math.ceil(x * scale - 1e-6), math.ceil(y * scale - 1e-6))
+        # OpenSlide takes whole level-0 coordinates and divides by its own downsample: where that is not whole, the
+        # region is off by up to half a level-0 pixel.
+        location = (round(x * scale), round(y * scale))
         try:
             rgba = np.asarray(self._handle.read_region(location, level, (width, height)))
         except openslide.OpenSlideError as error:  # it also ends the handle: later reads raise too, never blank

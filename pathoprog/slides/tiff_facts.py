@@ -108,7 +108,7 @@ def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
         kind,
         tiffslide_reads=photometric != "PALETTE" and not plain_ycbcr,
         warnings=() if orientation in (0, 1) else (f"orientation tag {orientation}: pixels are read as stored",),
-        pages=tuple(_tiled(tiff)),
+        pages=() if kind else tuple(_tiled(tiff)),
     )
 
 
