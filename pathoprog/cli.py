@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.caches import own_caches
+from pathoprog.console import say
 from pathoprog.errors import ConfigError, PathoprogError
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -108,10 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 some slides failed, 2 nothing done: wrong call or input)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview())
+        say(overview())
         return 0
     if arguments[0] == "--version":
-        print(f"pathoprog {__version__}")
+        say(f"pathoprog {__version__}")
         return 0
     name, rest = arguments[0], arguments[1:]
     command = COMMANDS.get(name)
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         if "-h" in rest or "--help" in rest:
-            print(command_help(name))
+            say(command_help(name))
             return 0
         settings = compose(name, rest)
         _quiet_environment()

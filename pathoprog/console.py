@@ -1,5 +1,7 @@
 """What the user sees while work goes on: a progress bar on a terminal, plain lines in a log."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -9,8 +11,15 @@ LOG_INTERVAL_S = 10.0
 
 
 def say(text: str = "") -> None:
-    """Print one line at once, so that a log shows it when it happens."""
-    print(text, flush=True)
+    """Print one line at once, so that a log shows it when it happens.
+
+    Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def warn(text: str) -> None:

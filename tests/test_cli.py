@@ -1,5 +1,7 @@
 """The command line: overrides, literal paths and names, messages, exit codes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,12 @@ def test_help_lists_every_setting_with_value_range_and_help() -> None:
     for part in ("probe [INPUTS …]", "inner.workers", "= 2", "reader processes", "(tissue | outline)"):
         assert part in text
     assert "For research use only" in text and "For research use only" in cli.overview()
+
+
+def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+    command = [sys.executable, "-c", "import sys; from pathoprog.cli import main; sys.exit(main(['--help']))"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `| head` does
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
