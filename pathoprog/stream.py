@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
 from pathoprog.stream_config import StreamSettings
@@ -47,6 +48,8 @@ KILL_WAIT_S = 10.0
 LOG_CHARS = 400
 LOG = logging.getLogger(__name__)
 
+Register = Callable[[NDArray[np.uint8]], Callable[[], None]]
+
 
 @dataclass
 class _Task:
@@ -68,7 +71,7 @@ class _Task:
 class _Reader:
     """One reader process with its socket and its shared memory."""
 
-    def __init__(self, settings: StreamSettings):
+    def __init__(self, settings: StreamSettings, register: Register | None):
         size = HEADER_BYTES + (settings.buffer_mib << 20)
         memory_fd = _memory_file(size)
         ours, theirs = socket.socketpair()
@@ -91,6 +94,7 @@ class _Reader:
         os.close(memory_fd)
         self.header = memory[:HEADER_BYTES].view(np.float64)
         self.slots = memory[HEADER_BYTES:][: (settings.buffer_mib << 20) // SLOTS * SLOTS].reshape(SLOTS, -1)
+        self.unregister = register(memory) if register else None
         self.tasks: deque[_Task] = deque()
         self.ready = False
         self.touched = time.monotonic()
@@ -117,6 +121,8 @@ class _Reader:
         """End it, and say how it ended and what it last wrote."""
         self.process.kill()
         self.connection.close()
+        if self.unregister:
+            self.unregister()
         try:
             code = self.process.wait(KILL_WAIT_S)
         except subprocess.TimeoutExpired:
@@ -135,8 +141,16 @@ class TileStream:
     The readers start with the first `read`, live over slides and end with the context.
     """
 
-    def __init__(self, settings: StreamSettings | None = None):
+    def __init__(self, settings: StreamSettings | None = None, register: Register | None = None):
+        """Prepare the stream.
+
+        Args:
+            settings: processes and limits.
+            register: told of each reader's shared memory, uint8 [n]; returns what undoes it. `pinned.register` lets a
+                CUDA device fetch tiles from there by itself.
+        """
         self.settings = settings or StreamSettings()
+        self._register = register
         self._n = self.settings.workers or len(os.sched_getaffinity(0))
         self._readers: list[_Reader] = []
 
@@ -208,7 +222,7 @@ class TileStream:
         if idle:
             return idle[0]
         if len(self._readers) < self._n:
-            self._readers.append(_Reader(self.settings))
+            self._readers.append(_Reader(self.settings, self._register))
             return self._readers[-1]
         # One whose slide fits the free slots gets its next job early, so that it need not wait for the consumer.
         nearly = self.settings.batch_tiles * SLOTS

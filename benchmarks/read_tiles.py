@@ -1,0 +1,138 @@
+"""How fast tiles are read: the fast path against OpenSlide, two readers against one, and as tensors on the device.
+
+    python benchmarks/read_tiles.py [side of the slide in px, 20000] [folder for the made slide, a temporary one]
+
+Makes a tiled-JPEG slide of 448 px tiles' worth of stained-looking noise, and prints what issue B asks for. CPU seconds
+are compared where the question is work per core, so that other work on the machine does not decide.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pathoprog.device import resolve_device
+from pathoprog.networks import prepare
+from pathoprog.slides import open_slide
+from pathoprog.stream import SlideJob, StreamSettings, TileBatch, TileStream
+from pathoprog.tiles_config import standard_spec
+
+SIZE = 448
+SAMPLE = 400
+COPIES = 4
+
+
+def made_slide(path: Path, side: int) -> Path:
+    """A tiled-JPEG pyramid at 0.25 um/px with about the bytes per pixel of a scanner's; one period of it is 2560 px."""
+    if path.exists():
+        return path
+    rng = np.random.default_rng(0)
+    fine = ndimage.gaussian_filter(rng.normal(size=(2560, 2560)), 1.2, mode="wrap") * 3
+    coarse = ndimage.gaussian_filter(rng.normal(size=(2560, 2560)), 12, mode="wrap") * 25
+    wave = np.clip(0.5 + 0.28 * (fine + coarse), 0, 1)[..., None]
+    period = (np.array((224, 150, 190)) * wave + np.array((95, 50, 130)) * (1 - wave)).astype(np.uint8)
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        for level in range(5):
+            px = side >> level
+
+            def tiles(px: int = px, period: NDArray[np.uint8] = period) -> Iterator[NDArray[np.uint8]]:
+                wide = np.tile(period, (2, 2, 1))
+                for y in range(0, px, 256):
+                    for x in range(0, px, 256):
+                        yield wide[y % len(period) :, x % len(period) :][:256, :256]
+
+            tiff.write(
+                tiles(), shape=(px, px, 3), dtype=np.uint8, tile=(256, 256), compression="jpeg", photometric="rgb",
+                compressionargs={"level": 80}, metadata=None, subfiletype=1 if level else 0,
+                resolution=(40_000 * 0.5**level, 40_000 * 0.5**level), resolutionunit=3,
+            )  # fmt: skip
+            half = len(period) // 2
+            period = period.reshape(half, 2, half, 2, 3).mean(axis=(1, 3)).astype(np.uint8)
+    return path
+
+
+def grid_of(side: int) -> NDArray[np.int64]:
+    n = side // SIZE
+    return np.array([(column * SIZE, row * SIZE) for row in range(n) for column in range(n)])
+
+
+def by_read_region(path: Path, grid: NDArray[np.int64]) -> float:
+    """CPU seconds a tile with OpenSlide's `read_region` alone, as most code calls it."""
+    import openslide
+
+    with openslide.OpenSlide(path) as slide:
+        start = time.process_time()
+        for x, y in grid.tolist():
+            np.asarray(slide.read_region((x, y), 0, (SIZE, SIZE)).convert("RGB"))
+        return (time.process_time() - start) / len(grid)
+
+
+def by_fast_path(path: Path, grid: NDArray[np.int64]) -> float:
+    """CPU seconds a tile on the fast path."""
+    out = np.empty((64, SIZE, SIZE, 3), np.uint8)
+    with open_slide(path, "jpeg") as slide:
+        start = time.process_time()
+        reader = slide.tile_reader(grid[:, 0], grid[:, 1], slide.mpp, SIZE)
+        for first in range(0, len(grid), 64):
+            reader.read(first, out[: min(64, len(grid) - first)])
+        return (time.process_time() - start) / len(grid)
+
+
+def by_stream(path: Path, workers: int, device: torch.device | None) -> tuple[float, int]:
+    """Tiles a second through the stream, several slides at once; as normalised tensors where a device is given."""
+    settings = StreamSettings(workers=workers)
+    spec = standard_spec("40x", SIZE, min_coverage=0.0)
+    register = None
+    if device is not None and device.type == "cuda":
+        from pathoprog.pinned import register
+    n = 0
+    with TileStream(settings, register) as stream:
+        warm = [
+            SlideJob(f"warm{i}", str(path), [standard_spec("10x", SIZE)], hash_content=False) for i in range(workers)
+        ]
+        for _ in stream.read(warm):
+            pass
+        jobs = [SlideJob(f"s{i}", str(path), [spec], hash_content=False) for i in range(COPIES)]
+        start = time.perf_counter()
+        for event in stream.read(jobs):
+            if isinstance(event, TileBatch):
+                n += len(event.tiles)
+                if device is not None:
+                    batch = prepare(torch.from_numpy(event.tiles).to(device, non_blocking=True))
+                    assert batch.shape[1:] == (3, SIZE, SIZE)
+                    if device.type == "cuda":
+                        torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - start
+    return n / seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+
+
+def main() -> None:
+    side = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(temporary)
+        path = made_slide(folder / f"made_{side}.tif", side)
+        grid = grid_of(side)[:SAMPLE]
+        print(f"slide: {side} x {side} px, {path.stat().st_size / 2**20:.0f} MiB; tiles of {SIZE} px at level 0")
+        slow, fast = by_read_region(path, grid), by_fast_path(path, grid)
+        print(f"per core: OpenSlide read_region {1 / slow:.0f} tiles/s, fast path {1 / fast:.0f} tiles/s")
+        print(f"fast path / OpenSlide: {slow / fast:.2f} (asked: 3)")
+        one, _ = by_stream(path, 1, None)
+        two, memory = by_stream(path, 2, None)
+        print(f"stream: one reader {one:.0f} tiles/s, two {two:.0f} tiles/s, ratio {two / one:.2f} (asked: 1.7)")
+        device = resolve_device("auto")
+        tensors, _ = by_stream(path, 2, device)
+        print(f"two readers to float tensors on {device}: {tensors:.0f} tiles/s")
+        print(f"largest reader: {memory} MiB resident")
+
+
+if __name__ == "__main__":
+    main()
