@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.errors import InputError
 from pathoprog.report.numbers import format_interval, format_p, format_ratio
 from pathoprog.report.wording import capital, listing
 from pathoprog.validation.analyses import (
@@ -18,6 +19,7 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
+from pathoprog.validation.further import absolute_risk, adjusted, competing_deaths, horizon_values, subgroups
 from pathoprog.validation.permutation import permuted_c
 from pathoprog.validation.plan import TESTS, Plan
 from pathoprog.validation.populations import STAMPS, Population
@@ -48,7 +50,26 @@ def all_statistics(
         "populations": {population.key: _population(plan, population, members) for population in populations},
         "permutation": permutation_check(primary, permutations, seed),
         "true_hazard": [] if truth is None else true_hazard(primary, truth),
+        "horizon_values": horizon_values(primary, plan.horizons_years),
+        "competing_deaths": competing_deaths(primary, plan.horizons_years),
+        "adjusted": adjusted(primary, plan.covariates, plan.primary.horizon_years, seed),
+        "subgroups": subgroups(primary, plan.subgroups),
+        "calibration": absolute_risk(primary, risk_source(plan, populations), plan.horizons_years),
     }
+
+
+def risk_source(plan: Plan, populations: list[Population]) -> Population | None:
+    """The cohort on which the plan lets absolute risks be modelled, if it names one.
+
+    Raises:
+        InputError: no such cohort.
+    """
+    if not plan.absolute_risk:
+        return None
+    for population in populations:
+        if population.cohort == plan.absolute_risk and population.role == "external" and not population.pooled:
+            return population
+    raise InputError(f"the plan's absolute_risk cohort {plan.absolute_risk!r} is no scored external cohort")
 
 
 def primary_analysis(plan: Plan, population: Population) -> dict[str, Any]:

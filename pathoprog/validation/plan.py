@@ -60,6 +60,7 @@ class Plan:
     covariates: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
     horizons_years: tuple[float, ...] = ()
+    absolute_risk: str = ""
 
     def status(self, analysis: str) -> str:
         """The label of an analysis: ``planned`` or ``exploratory``."""
@@ -85,6 +86,7 @@ def read_plan(path: str | Path) -> Plan:
             covariates: [age, sex, pT, pN]
             subgroups: [scanner, stage]
             horizons_years: [3, 5]
+            absolute_risk: north        # another external cohort, on which the risks to be calibrated are modelled
 
     Raises:
         InputError: no such file, no YAML, or what is missing, unknown or impossible in it.
@@ -123,6 +125,7 @@ def read_plan(path: str | Path) -> Plan:
         covariates=_strings(path, value, "covariates"),
         subgroups=_strings(path, value, "subgroups"),
         horizons_years=tuple(sorted({horizon, *horizons})),
+        absolute_risk=str(value.get("absolute_risk") or ""),
     )
 
 

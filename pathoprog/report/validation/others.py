@@ -1,15 +1,16 @@
 """The other populations: further external cohorts, test, development, and all side by side."""
 
+import math
+
 import pandas as pd
 
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.report.document import Section, Table, Text
+from pathoprog.report.forest import ForestRow, forest_figure
 from pathoprog.report.numbers import format_ratio
-from pathoprog.report.panels import ForestRow, forest_figure
-from pathoprog.report.style import CLASS_COLOURS
 from pathoprog.report.validation.findings import Figures, Findings, c_text, file_name
 from pathoprog.report.validation.results import class_tables, curves
-from pathoprog.report.wording import count
+from pathoprog.report.wording import count, p_cell
 from pathoprog.validation.populations import HEADINGS, STAMPS, Population
 
 
@@ -91,9 +92,16 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
             for level, row in ratios.items()
         }
         shown.append([*cells, texts.get("uncertain", "–"), texts.get("poor", "–"), c_text(c[0])])
-        forest.append(ForestRow(population.name, bold=True))
+        forest.append(ForestRow(population.name, "", math.nan, math.nan, math.nan, "", heading=True))
         forest += [
-            ForestRow(f"  {level} vs good", row["hr"], row["lower"], row["upper"], texts[level], CLASS_COLOURS[level])
+            ForestRow(
+                f"  {level} vs good",
+                f"{row['n']} ({row['events']})",
+                row["hr"],
+                row["lower"],
+                row["upper"],
+                p_cell(row["p"]),
+            )
             for level, row in sorted(ratios.items(), key=lambda item: RISK_CLASSES.index(item[0]))
         ]
     columns = [
@@ -113,9 +121,7 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
             "c on a cohort selected on outcome is not comparable with the other roles'. Test shares its patients with "
             "development and is never pooled with external.",
         ),
-        figures.add(
-            forest_figure(forest, "Hazard ratio (95% CI)"), "hazard_ratios", "Hazard ratios against good.", width="92%"
-        )
+        figures.add(forest_figure(forest), "hazard_ratios", "Hazard ratios against good.", width="92%")
         if forest
         else None,
     )

@@ -7,6 +7,13 @@ from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
 from pathoprog.report.document import Document, Section, Table, Text
 from pathoprog.report.validation.before import flow_section, patients_section, plan_section
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, truth_text
+from pathoprog.report.validation.further import (
+    adjusted_section,
+    calibration_section,
+    competing_section,
+    horizon_section,
+    subgroups_section,
+)
 from pathoprog.report.validation.others import (
     development_section,
     further_external_sections,
@@ -28,6 +35,11 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         primary_section(findings, figures),
         concordance_section(findings),
         chance_section(findings, figures),
+        horizon_section(findings),
+        competing_section(findings, figures),
+        adjusted_section(findings),
+        subgroups_section(findings, figures),
+        calibration_section(findings, figures),
         *further_external_sections(findings, figures),
         *test_sections(findings, figures),
         development_section(findings, figures),

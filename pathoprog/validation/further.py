@@ -1,0 +1,204 @@
+"""Analyses beyond the curves: values at horizons, competing deaths, adjusted ratios, subgroups, calibration."""
+
+from typing import Any
+
+import numpy as np
+
+from pathoprog.classes import RISK_CLASSES
+from pathoprog.errors import InputError
+from pathoprog.survival import cox, harrell_c
+from pathoprog.survival.baseline import predict_risk
+from pathoprog.survival.calibration import calibration
+from pathoprog.survival.competing import cumulative_incidence, gray_test
+from pathoprog.survival.horizon import values_by_curves, values_by_weights, values_of_complete_cases
+from pathoprog.survival.imputation import imputed_cox
+from pathoprog.survival.proportional import proportional_hazards
+from pathoprog.survival.rmst import difference, restricted_mean
+from pathoprog.survival.subgroups import subgroup_analysis
+from pathoprog.survival.summary import plain, records
+from pathoprog.validation.populations import Population
+
+Row = dict[str, Any]
+GROUPINGS = {"poor against the rest": ("poor",), "the rest against good": ("uncertain", "poor")}
+VALUES = ("sensitivity", "specificity", "ppv", "npv")
+CURVE_POINTS = 200
+
+
+def horizon_values(population: Population, horizons_years: tuple[float, ...]) -> list[Row]:
+    """Sensitivity, specificity, PPV and NPV of both groupings, by every estimator.
+
+    Kaplan-Meier (net values) is primary; Aalen-Johansen lets other deaths compete; inverse censoring weights as a
+    check; complete cases only as a note, since they mislead late.
+    """
+    data = population.patients
+    time, event = data["years"], data["event"]
+    rows: list[Row] = []
+    for name, worse in GROUPINGS.items():
+        positive = data["risk_class"].isin(worse).to_numpy()
+        for years in horizons_years:
+            head = {"grouping": name, "years": years}
+            try:
+                for estimator, competing in (("Kaplan-Meier", False), ("Aalen-Johansen", True)):
+                    found = values_by_curves(time, event, positive, years, competing)
+                    row = {**head, "estimator": estimator, "note": "beyond the follow-up" if found.beyond else ""}
+                    for value in VALUES:
+                        estimate = getattr(found, value)
+                        row |= {
+                            value: estimate.value,
+                            f"{value}_lower": estimate.lower,
+                            f"{value}_upper": estimate.upper,
+                        }
+                    rows.append(row)
+                weighted = values_by_weights(time, event, positive, years)
+                complete = values_of_complete_cases(time, event, positive, years)
+            except InputError as error:
+                rows.append({**head, "estimator": "", "note": str(error)})
+                continue
+            for estimator, values in (("inverse weights", weighted), ("complete cases", complete)):
+                rows.append({**head, "estimator": estimator, "note": "", **{v: getattr(values, v) for v in VALUES}})
+    return rows
+
+
+def competing_deaths(population: Population, horizons_years: tuple[float, ...]) -> dict[str, Any]:
+    """Cumulative incidence of the event and of other deaths by class, Gray's test, and c with deaths as controls."""
+    data = population.patients
+    rows: list[Row] = []
+    for name in population.classes:
+        own = data[data["risk_class"] == name]
+        for cause, code in (("event", 1), ("other death", 2)):
+            values = cumulative_incidence(own["years"], own["event"], code).at(np.array(horizons_years))
+            rows += [
+                {
+                    "risk_class": name,
+                    "cause": cause,
+                    "years": years,
+                    "incidence": float(values.value[i]),
+                    "lower": float(values.lower[i]),
+                    "upper": float(values.upper[i]),
+                    "beyond": bool(values.beyond[i]),
+                }
+                for i, years in enumerate(horizons_years)
+            ]
+    try:
+        test = plain(gray_test(data["years"], data["event"], data["risk_class"]))
+    except InputError as error:
+        test = {"statistic": None, "df": 0, "p_value": float("nan"), "note": str(error)}
+    controls = harrell_c(data["years"], data["event"], data["one_number"], competing_as_control=True)
+    return {"incidence": rows, "gray": test, "c_deaths_as_controls": plain(controls)}
+
+
+def adjusted(population: Population, covariates: tuple[str, ...], tau_years: float, seed: int) -> dict[str, Any]:
+    """Hazard ratios of the classes adjusted for covariates: complete cases and multiple imputation, both shown.
+
+    With the test of proportional hazards, and as its planned fallback the differences of restricted mean survival time
+    against good, which need no proportionality.
+
+    Args:
+        population: the patients.
+        covariates: columns of the cohort table.
+        tau_years: horizon of the restricted means.
+        seed: of the imputations.
+    """
+    present = [name for name in covariates if name in population.patients]
+    result: dict[str, Any] = {
+        "covariates": present,
+        "absent": [name for name in covariates if name not in present],
+        "tau_years": tau_years,
+        "rmst": restricted_means(population, tau_years),
+    }
+    data = population.patients
+    known = [name for name in present if data[name].replace("", np.nan).nunique() > 1]
+    try:
+        fit = cox(data, "years", "event", ["risk_class", *known], {"risk_class": "good"}, population.strata)
+        result["complete_cases"] = {"n": fit.n, "events": fit.events, "terms": records(fit.terms)}
+        result["proportional_hazards"] = records(proportional_hazards(fit))
+        strata = [population.strata] if population.strata else None
+        pooled = imputed_cox(data, "years", "event", ["risk_class", *known], {"risk_class": "good"}, strata, seed=seed)
+        result["imputed"] = {"n": pooled.n, "imputations": pooled.imputations, "terms": records(pooled.terms)}
+    except InputError as error:
+        result["note"] = str(error)
+    return result
+
+
+def restricted_means(population: Population, tau_years: float) -> list[Row]:
+    """Restricted mean net survival time of each class, and its difference from good, years."""
+    data = population.patients
+    means = {}
+    for name in population.classes:
+        own = data[data["risk_class"] == name]
+        means[name] = restricted_mean(own["years"], own["event"], tau_years)
+    rows: list[Row] = []
+    for name, mean in means.items():
+        row = {"risk_class": name, "mean": mean.value, "lower": mean.lower, "upper": mean.upper, "beyond": mean.beyond}
+        if name != "good" and "good" in means:
+            gap = difference(mean, means["good"])
+            row |= {
+                "difference": gap.value,
+                "difference_lower": gap.lower,
+                "difference_upper": gap.upper,
+                "p": gap.p_value,
+            }
+        rows.append(row)
+    return rows
+
+
+def subgroups(population: Population, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Hazard ratios of the classes within subgroups, each with its interaction test: the only test among them."""
+    data = population.patients
+    result: list[dict[str, Any]] = []
+    for column in columns:
+        if column not in data or data[column].replace("", np.nan).nunique() < 2:
+            result.append({"by": column, "rows": [], "note": "absent, or the same for all"})
+            continue
+        order = [name for name in RISK_CLASSES if name in population.classes]
+        found = subgroup_analysis(data, "years", "event", "risk_class", column, {"risk_class": order[0]})
+        rows = [{key: value for key, value in row.items() if key != "p"} for row in records(found.rows)]
+        result.append(
+            {"by": column, "rows": rows, "interaction": plain(found.interaction), "n": found.n, "note": found.note}
+        )
+    return result
+
+
+def absolute_risk(
+    population: Population, source: Population | None, horizons_years: tuple[float, ...]
+) -> dict[str, Any]:
+    """Calibration of absolute risks: a Cox model on the one number, fitted on another cohort not selected on outcome.
+
+    Args:
+        population: where the risks are judged.
+        source: where the model is fitted (the plan's ``absolute_risk`` cohort), or None.
+        horizons_years: of the risks.
+
+    Returns:
+        The stated model, and per horizon what `pathoprog.report.calibration` draws; ``note`` where there is none.
+    """
+    if source is None:
+        return {"note": "The plan states no absolute-risk model; a score is no probability, and has no calibration."}
+    if source.selected_on_outcome or source.role == "test" or source.key == population.key:
+        raise InputError(
+            f"absolute_risk: {source.name} cannot give an absolute-risk model for {population.name}; "
+            "it must be another external cohort, not selected on outcome"
+        )
+    fit = cox(source.patients, "years", "event", ["one_number"])
+    matrix = population.patients[["one_number"]].to_numpy(dtype=float)
+    parts = []
+    for years in horizons_years:
+        if years > float(source.patients["years"].max()):
+            parts.append({"years": years, "note": f"{source.name} was not followed for {years:g} years"})
+            continue
+        risk = predict_risk(fit, matrix, years)
+        try:
+            found = calibration(population.patients["years"], population.patients["event"], risk, years, n_groups=5)
+        except InputError as error:
+            parts.append({"years": years, "note": str(error)})
+            continue
+        order = np.argsort(risk)[np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).astype(int)]
+        kept = {key: value for key, value in plain(found).items() if key != "curve"}
+        curve = {"predicted": risk[order].tolist(), "observed": found.curve[order].tolist()}
+        parts.append({"years": years, "note": "", "calibration": kept, "calibration_curve": curve})
+    return {
+        "note": "",
+        "model": f"Cox model of the one number, fitted on {source.name} ({fit.n} patients, {fit.events} events)",
+        "coefficient": float(fit.coef[0]),
+        "horizons": parts,
+    }
