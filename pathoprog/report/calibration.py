@@ -27,7 +27,7 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
         axes = figure.add_axes((0.15, 0.27, 0.8, 0.61))
         rug = figure.add_axes((0.15, 0.145, 0.8, 0.07))
         top = max([g["upper"] for g in groups if np.isfinite(g["upper"])] + curve["predicted"] + curve["observed"])
-        top = min(1.0, 1.08 * top)
+        top = min(1.0, max(0.02, 1.08 * top))
         axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.9, linestyle=LINE_STYLES[2], label="ideal")
         axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], label="smooth curve")
         for k, group in enumerate(groups):

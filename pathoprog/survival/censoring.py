@@ -98,7 +98,8 @@ def horizon_weights(
     known = case | rival
     weight = np.zeros(time.size)
     weight[known] = 1 / g.before(time[known])
-    weight[free] = 1 / float(g.at(horizon))
+    if free.any():
+        weight[free] = 1 / float(g.at(horizon))
     return HorizonWeights(case, free | rival, weight, np.where(free, horizon, time), g, codes == CENSORED)
 
 

@@ -98,10 +98,11 @@ def _variance(
 
 
 def _limits(value: FloatArray, std_err: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
-    inside = (value > 0) & (value < 1)
+    inside = (value > 0) & (value < 1 - 1e-12)
     safe = np.where(inside, value, 0.5)
     width = np.where(inside, z * std_err / (safe * np.log(safe)), 0.0)  # the logarithm is negative
-    lower, upper = safe ** np.exp(-width), safe ** np.exp(width)
+    with np.errstate(over="ignore"):  # so wide that the limit is 0
+        lower, upper = safe ** np.exp(-width), safe ** np.exp(width)
     return np.where(inside, lower, value), np.where(inside, upper, value)
 
 

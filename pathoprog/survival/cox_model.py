@@ -205,7 +205,8 @@ def _terms(
     rows: list[tuple[Any, ...]] = []
     for index, column in enumerate(design.columns):
         coef = float(maximum.beta[index])
-        se = float(np.sqrt(maximum.covariance[index, index])) if not maximum.aliased[index] else float("nan")
+        variance = float(maximum.covariance[index, index])
+        se = float(np.sqrt(variance)) if variance > 0 else float("nan")
         mine = design.matrix[:, index] != 0 if column.level else np.ones(died.size, dtype=bool)
         n, events = int(mine.sum()), int(died[mine].sum())
         note = ""
@@ -217,6 +218,8 @@ def _terms(
         if note:
             notes.append(f"{column.name}: {note}")
         z = coef / se if np.isfinite(coef) else float("nan")
+        with np.errstate(over="ignore"):  # a tiny unit makes a huge ratio
+            ratios = np.exp([coef, coef - z_limit * se, coef + z_limit * se]).tolist()
         rows.append(
             (
                 column.term,
@@ -228,9 +231,7 @@ def _terms(
                 se,
                 z,
                 float(2 * ndtr(-abs(z))),
-                float(np.exp(coef)),
-                float(np.exp(coef - z_limit * se)),
-                float(np.exp(coef + z_limit * se)),
+                *ratios,
                 note,
             )
         )

@@ -263,7 +263,7 @@ def _table(
 ) -> tuple[pd.DataFrame, list[str]]:
     rows, notes = [], []
     for index, column in enumerate(design.columns):
-        b, se = float(coef[index]), float(np.sqrt(covariance[index, index]))
+        b, se = float(coef[index]), float(np.sqrt(max(covariance[index, index], 0.0)))
         note = ""
         if np.isnan(b):
             note = "not estimable: determined by the other terms"

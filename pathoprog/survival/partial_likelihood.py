@@ -5,6 +5,7 @@ by time from last to first, so that every risk set is a running sum.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -137,9 +138,9 @@ def evaluate(x: FloatArray, sets: RiskSets, beta: FloatArray) -> Evaluation:
 
 
 def _running(values: FloatArray, starts: IntArray) -> FloatArray:
-    """Running sums that begin anew in each stratum; no differences, so small sums beside large ones keep their digits."""
+    """Running sums, anew in each stratum: no differences, so small sums keep their digits beside large ones."""
     sums = np.empty_like(values)
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts):
         np.cumsum(values[start:stop], axis=0, out=sums[start:stop])
     return sums
 

@@ -95,7 +95,8 @@ def find_columns(names: list[str], frame: pd.DataFrame, key: str) -> list[str]:
                 del rest[:length]
                 break
         else:
-            raise InputError(f"{key}: no column {rest[0]!r}; there are {', '.join(map(repr, frame.columns))}")
+            there = ", ".join(repr(name) for name in frame.columns if name not in (TIME, CODE))
+            raise InputError(f"{key}: no column {rest[0]!r}; there are {there}")
     return found
 
 
@@ -130,9 +131,9 @@ def survival_table(
         frame: as read.
         time: column of the follow-up.
         event: column of the event code.
-        event_is: codes of the event, as text; whole numbers without decimals.
-        competing_is: codes of competing deaths.
-        censored_is: codes of censoring.
+        event_is: codes of the event, as text, whole numbers without decimals; nothing given anywhere: 1 and True.
+        competing_is: codes of competing deaths; nothing given anywhere: 2.
+        censored_is: codes of censoring; default 0 and False.
         drop_negative: leave rows with a negative follow-up out, and count them, instead of refusing the table.
 
     Raises:
@@ -186,6 +187,16 @@ def survival_table(
 def _codes(
     label: npt.NDArray[np.str_], event: str, event_is: list[str], competing_is: list[str], censored_is: list[str]
 ) -> IntArray:
+    present = sorted(set(label.tolist()) - {""})
+    if not (event_is or competing_is or censored_is) and present == ["1", "2"]:
+        raise InputError(
+            f"event={event!r}: all codes are 1 or 2, which has two meanings; give event_is=2 censored_is=1 if 1 is "
+            "censored and 2 the event, or event_is=1 competing_is=2 if 2 is a competing death and nobody is censored"
+        )
+    censored_is = censored_is or [code for code in ("0", "False") if code not in [*event_is, *competing_is]]
+    event_is = event_is or [code for code in ("1", "True") if code not in [*censored_is, *competing_is]]
+    if not competing_is and "2" not in [*censored_is, *event_is]:
+        competing_is = ["2"]
     meaning: dict[str, int] = {}
     given = (
         (CENSORED, "censored_is", censored_is),
@@ -197,7 +208,6 @@ def _codes(
             if meaning.get(value, code) != code:
                 raise InputError(f"{key}: code {value!r} has two meanings")
             meaning[value] = code
-    present = sorted(set(label.tolist()) - {""})
     unknown = [value for value in present if value not in meaning]
     if unknown:
         raise InputError(
