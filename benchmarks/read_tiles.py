@@ -6,7 +6,6 @@ Makes a tiled-JPEG slide of 448 px tiles' worth of stained-looking noise, and pr
 are compared where the question is work per core, so that other work on the machine does not decide.
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -111,7 +110,13 @@ def by_stream(path: Path, workers: int, device: torch.device | None) -> tuple[fl
                     if device.type == "cuda":
                         torch.cuda.synchronize(device)
         seconds = time.perf_counter() - start
-    return n / seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        return n / seconds, max(map(peak_mib, stream.pids))
+
+
+def peak_mib(pid: int) -> int:
+    """Largest resident memory of a process so far, its shared memory included."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
 
 
 def main() -> None:

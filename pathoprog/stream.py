@@ -162,6 +162,11 @@ class TileStream:
     ) -> None:
         self.close()
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the readers that are alive."""
+        return [reader.process.pid for reader in self._readers]
+
     def close(self) -> None:
         """End the readers."""
         for reader in self._readers:

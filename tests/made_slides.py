@@ -170,3 +170,63 @@ def write_scn(path: Path, image: NDArray[np.uint8], at: tuple[int, int], canvas:
         tiff.write(image, **options)
         tiff.write(halved(image), **options)
     return path
+
+
+def write_giant(path: Path, side: int, mpp: float = 0.25, margin_tiles: int = 40) -> Path:
+    """Write a BigTIFF JPEG pyramid of any size in a few MiB: all tiles of a level point at two compressed ones.
+
+    Glass in a margin of `margin_tiles` tiles of the base level, tissue inside. Levels are a quarter of each other,
+    down to 2,000 px or less.
+    """
+    import struct
+
+    import imagecodecs
+
+    encoded = [
+        imagecodecs.jpeg8_encode(picture, 85, subsampling="420")
+        for picture in (np.full((256, 256, 3), GLASS, np.uint8), texture(256, 256, seed=9))
+    ]
+    with path.open("wb") as file:
+        file.write(b"II+\0" + struct.pack("<HHQ", 8, 0, 0))
+        places = []
+        for data in encoded:
+            places.append((file.tell(), len(data)))
+            file.write(data)
+        link, px, step = 8, side, 1
+        while True:
+            n = -(-px // 256)
+            base_tile = np.arange(n) * step
+            inside = (base_tile >= margin_tiles) & (base_tile + step <= -(-side // 256) - margin_tiles)
+            kind = (inside[:, None] & inside[None, :]).astype(int).ravel()
+            offsets = np.array([place for place, _ in places], "<u8")[kind]
+            counts = np.array([count for _, count in places], "<u4")[kind]
+            at = []
+            for block in (struct.pack("<HHH", 8, 8, 8), offsets.tobytes(), counts.tobytes()):
+                file.seek(-file.tell() % 8, 1)
+                at.append(file.tell())
+                file.write(block)
+            per_cm = struct.pack("<II", round(1e8 / mpp * px / side), 10_000)
+            tags = [
+                (254, 4, 1, struct.pack("<I", int(px != side))), (256, 4, 1, struct.pack("<I", px)),
+                (257, 4, 1, struct.pack("<I", px)), (258, 3, 3, struct.pack("<HHH", 8, 8, 8)),
+                (259, 3, 1, struct.pack("<H", 7)), (262, 3, 1, struct.pack("<H", 6)),
+                (277, 3, 1, struct.pack("<H", 3)), (282, 5, 1, per_cm), (283, 5, 1, per_cm),
+                (284, 3, 1, struct.pack("<H", 1)), (296, 3, 1, struct.pack("<H", 3)),
+                (322, 4, 1, struct.pack("<I", 256)), (323, 4, 1, struct.pack("<I", 256)),
+                (324, 16, n * n, struct.pack("<Q", at[1])), (325, 4, n * n, struct.pack("<Q", at[2])),
+                (530, 3, 2, struct.pack("<HH", 2, 2)),
+            ]  # fmt: skip
+            file.seek(-file.tell() % 8, 1)
+            here = file.tell()
+            file.write(struct.pack("<Q", len(tags)))
+            for number, kind_of, count, value in tags:
+                file.write(struct.pack("<HHQ", number, kind_of, count) + value.ljust(8, b"\0"))
+            next_link = file.tell()
+            file.write(struct.pack("<Q", 0))
+            file.seek(link)
+            file.write(struct.pack("<Q", here))
+            file.seek(0, 2)
+            link = next_link
+            if px <= 2000:
+                return path
+            px, step = px // 4, step * 4

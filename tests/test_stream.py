@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from made_slides import texture, write_pyramid, write_sparse
+from made_slides import texture, write_giant, write_pyramid, write_sparse
 from shared_data import shared_data
 
 from pathoprog.annotations import write_outline
@@ -52,7 +52,7 @@ def collect(events):
 
 def test_tiles_are_the_slide_s_pixels_and_readers_live_on(stream, slide_path):
     slides = collect(stream.read([SlideJob(f"s{i}", slide_path, SPECS) for i in range(5)]))
-    pids = [reader.process.pid for reader in stream._readers]
+    pids = stream.pids
     assert len(slides) == 5
     with open_slide(slide_path) as slide:
         for entry in slides.values():
@@ -68,7 +68,7 @@ def test_tiles_are_the_slide_s_pixels_and_readers_live_on(stream, slide_path):
                     expected = slide.read_at_mpp(float(grid.x0[i]), float(grid.y0[i]), spec.mpp, (64, 64))
                     assert np.array_equal(tiles[i], expected)
     collect(stream.read([SlideJob("again", slide_path, SPECS)]))
-    assert [reader.process.pid for reader in stream._readers] == pids
+    assert stream.pids == pids
 
 
 def test_bad_slides_fail_alone_with_their_reason(stream, slide_path, tmp_path):
@@ -173,6 +173,38 @@ def test_memory_limit_fails_the_slide_and_not_the_reader(slide_path, tmp_path):
     assert isinstance(slides["big"]["end"], SlideFailed)
     assert slides["big"]["end"].error.code in ("memory", "crashed")
     assert isinstance(slides["small"]["end"], SlideDone)
+
+
+def peak_mib(pid):
+    """Largest resident memory of a process so far, shared memory included."""
+    with open(f"/proc/{pid}/status") as status:  # noqa: PTH123 - no file of ours
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+@pytest.mark.slow
+def test_a_slide_of_200000_px_a_side_stays_under_4_gib(tmp_path):
+    giant = write_giant(tmp_path / "giant.tif", 200_000)
+    specs = [standard_spec("10x", max_per_slide=50), standard_spec("40x", max_per_slide=100)]
+    with TileStream(StreamSettings(workers=1)) as stream:
+        entry = collect(stream.read([SlideJob("giant", str(giant), specs)]))["giant"]
+        (pid,) = stream.pids
+        peak = peak_mib(pid)
+    assert isinstance(entry["end"], SlideDone)
+    assert entry["opened"].grids["40x"].n_candidates > 100_000
+    assert peak < 4096
+    assert peak < 2048, "far from the limit"
+
+
+def test_memory_does_not_grow_with_the_slide(tmp_path):
+    """The same number of tiles of a slide 25 times as large needs hardly more memory."""
+    peaks = []
+    for side in (8_000, 40_000):
+        path = write_giant(tmp_path / f"{side}.tif", side, margin_tiles=8)
+        with TileStream(StreamSettings(workers=1, batch_tiles=16, buffer_mib=32)) as stream:
+            jobs = [SlideJob("s", str(path), [standard_spec("40x", max_per_slide=64)])]
+            assert isinstance(collect(stream.read(jobs))["s"]["end"], SlideDone)
+            peaks.append(peak_mib(stream.pids[0]))
+    assert peaks[1] < peaks[0] + 150
 
 
 def test_jobs_are_drawn_as_needed_and_leaving_early_is_fine(slide_path):
