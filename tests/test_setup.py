@@ -86,3 +86,25 @@ def test_the_image_s_rules_are_kept() -> None:
     command = [sys.executable, ROOT / ".ci" / "check_dockerfile", "--rules"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(("fails", "code"), [("nothing", 0), ("demo", 1), ("test", 1), ("setup", 1)])
+def test_continuous_integration_fails_when_a_step_does(fails: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    stubs = {"make": f'echo "$1" >> calls\n[ "$1" != {fails} ]', "apt-get": "exit 100", "Rscript": "exit 1"}
+    for name, script in stubs.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "CI": "true"}
+    result = subprocess.run(
+        ["bash", ".ci/run"], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == code, result.stderr
+    assert "R's survival and cmprsk here and no apt" in result.stdout
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == (["setup"] if fails == "setup" else ["setup", "demo", "test"])
