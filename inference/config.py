@@ -35,6 +35,14 @@ class ScoreConfig:
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     tiles: TileOverrides = setting(TileOverrides(), "tiles")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+    requeue: bool = setting(False, "try slides again that failed before and are unchanged")
+    settle_s: float = setting(
+        10.0,
+        "a file changed within so many seconds must first stand still for as long; <file>.ready says it is whole",
+        low=0.0,
+        high=86400,
+    )
+    workers: int = setting(0, "processes with the networks (0: one per GPU, one on a CPU)", low=0, high=64)
     device: str = setting("auto", "auto, cpu or cuda:N")
     dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)

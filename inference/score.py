@@ -1,36 +1,51 @@
 """`pathoprog score`: slides in, per slide and per patient a class out. Running it again goes on where it stopped."""
 
 from pathoprog.console import say
-from pathoprog.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.errors import ConfigError
-from pathoprog.inference.batch import Batch, WriteError
+from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.engine import WriteError
 from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths
+from pathoprog.inference.ledger import DONE, FAILED
 from pathoprog.inference.tables import remove_tables, summary, write_tables
 from pathoprog.inference.work import make_plan
+
+STOPPED = 143
+"""Exit code after SIGTERM, as shells give it."""
 
 
 def run(config: ScoreConfig) -> int:
     """Score the slides; returns 0 if each is scored or honestly not reportable, 1 if some failed."""
     slides = read_slides(config)
+    from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
+
     device = resolve_device(config.device)
+    devices = worker_devices(config.device, config.workers)
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
-    batch = Batch(config, slides, plan, device)
-    todo = batch.find_done()
-    say(f"{len(slides)} slides: {len(slides) - len(todo)} done before and unchanged, {len(todo)} to score on {device}")
+    batch = Batch(config, slides, plan, str(device))
+    standing = batch.look()
+    done = sum(job.state in (DONE, FAILED) for job in standing.values())
+    failed = sum(job.state == FAILED for job in standing.values())
+    say(
+        f"{len(slides)} slides: {done} done before and unchanged{f' ({failed} of them failed)' if failed else ''}, "
+        f"{len(slides) - done} to score on {', '.join(devices)}"
+    )
     if config.dry_run:
-        for slide in todo:
-            say(f"    {slide.slide_id}  {slide.path}")
+        for slide in slides:
+            if slide.slide_id not in standing:
+                say(f"    {slide.slide_id}  {slide.path}")
         return 0
     remove_tables(batch.out)
     try:
-        batch.score(todo)
+        if not batch.score(devices):
+            say("stopped; what is done is kept, the same command goes on")
+            return STOPPED
     except WriteError as error:
         say(f"stopped: {error}")
         return 1
-    patients = write_tables(batch)
-    say(summary(batch, patients))
-    return 1 if any(result["status"] == "failed" for result, _ in batch.done.values()) else 0
+    results, patients = write_tables(batch)
+    say(summary(batch.out, results, patients))
+    return 1 if any(result["status"] == "failed" for _, result, _ in results) else 0
 
 
 def read_slides(config: ScoreConfig) -> list[SlideInput]:

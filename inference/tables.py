@@ -8,6 +8,7 @@ from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
+from pathoprog.console import warn
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
 from pathoprog.patients import (
@@ -19,8 +20,10 @@ from pathoprog.patients import (
     patient_row,
     score_patients,
 )
-from pathoprog.results import RESULT_COLUMNS, load_instances, slide_row
+from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
 
+SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
+"""Whose slide it is, its result.json and its run.json."""
 TABLES = ("results.csv", "patients.csv", "members.csv")
 
 
@@ -30,13 +33,13 @@ def remove_tables(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def write_tables(batch: Batch) -> list[PatientScore]:
-    """Write the three tables from the slides' results; returns the patients' outcomes."""
-    found = [(batch.context(slide_id), *batch.done[slide_id]) for slide_id in batch.slides]
+def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
+    """Write the three tables from the slides' results; returns these and the patients' outcomes."""
+    found = batch.results()
+    mark_duplicates(found)
 
     def instances(slide_id: str) -> Instances:
-        result, _ = batch.done[slide_id]
-        return load_instances(batch.slides_folder, result["duplicate_of"] or slide_id)
+        return load_instances(batch.slides_folder, slide_id)
 
     patients = score_patients(
         [(context, result) for context, result, _ in found], batch.plan.aggregation, batch.scorer, instances
@@ -47,7 +50,23 @@ def write_tables(batch: Batch) -> list[PatientScore]:
     )
     _write(batch.out / "members.csv", MEMBER_COLUMNS, [row for patient in patients for row in member_rows(patient)])
     _write(batch.out / "patients.csv", PATIENT_COLUMNS, [patient_row(patient, thresholds) for patient in patients])
-    return patients
+    return found, patients
+
+
+def mark_duplicates(found: list[SlideFiles]) -> None:
+    """Name, in each slide's context, an earlier slide of the same content; warn where it is another patient's."""
+    first: dict[str, Context] = {}
+    for context, result, _ in found:
+        context.duplicate_of = result["duplicate_of"]
+        original = first.setdefault(result["result_key"] or context.slide_id, context)
+        if original is context:
+            continue
+        context.duplicate_of = context.duplicate_of or original.slide_id
+        if context.patient_id != original.patient_id:
+            warn(
+                f"{context.slide_id} of {context.patient_id} is the same slide as {original.slide_id} of "
+                f"{original.patient_id}"
+            )
 
 
 def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
@@ -58,9 +77,9 @@ def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> 
     write_text(path, text.getvalue())
 
 
-def summary(batch: Batch, patients: list[PatientScore]) -> str:
+def summary(out: Path, found: list[SlideFiles], patients: list[PatientScore]) -> str:
     """Counts, failures with their reasons, and where the results lie."""
-    results = [batch.done[slide_id][0] for slide_id in batch.slides]
+    results = [result for _, result, _ in found]
     status = Counter(result["status"] for result in results)
     classes = Counter(patient.risk_class or patient.status.replace("_", " ") for patient in patients)
     named = [f"{classes[name]} {name}" for name in (*RISK_CLASSES, "not reportable", "failed") if classes[name]]
@@ -72,5 +91,5 @@ def summary(batch: Batch, patients: list[PatientScore]) -> str:
         chosen = [result for result in results if result["status"] == name]
         lines += [f"    {name.replace('_', ' ')}: {result['slide_id']}: {result['reason']}" for result in chosen[:20]]
         lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
-    lines += [f"results: {batch.out / 'results.csv'}, {batch.out / 'patients.csv'}", RESEARCH_USE_ONLY]
+    lines += [f"results: {out / 'results.csv'}, {out / 'patients.csv'}", RESEARCH_USE_ONLY]
     return "\n".join(lines)

@@ -1,6 +1,8 @@
 """What is to be done: the scoring configuration, the result's key, and which results already hold."""
 
 import contextlib
+import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ from pathoprog.errors import InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
-from pathoprog.scoring import upsampled
+from pathoprog.results import Context
 from pathoprog.settings import as_dict
+from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
 from pathoprog.stream_reader import SLOTS
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
@@ -51,6 +54,11 @@ class Plan:
             thumbnail_px=config.thumbnail_px,
         )
 
+    @property
+    def config(self) -> str:
+        """Hash of all that is the same for the slides of a run."""
+        return self.key("", "")
+
     def key(self, slide_sha256: str, outline_sha256: str) -> str:
         """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing."""
         return sha256_value(
@@ -63,12 +71,52 @@ class Plan:
             }
         )
 
-    def overrides_of(self, opened: SlideOpened | None) -> dict[str, Any]:
-        """The overrides that made a difference to a slide."""
-        result = dict(self.overrides)
-        if opened is not None and not upsampled(opened):
-            result.pop("slides.allow_upsampling", None)
-        return result
+    def context(self, task: "Task", opened: SlideOpened | None) -> Context:
+        """What a slide's result says beside its scores.
+
+        Overrides that made no difference to the slide are left out.
+        """
+        overrides = dict(self.overrides)
+        if opened is not None and not any(
+            is_upsampled(opened.facts.mpp, grid.spec.mpp) for grid in opened.grids.values()
+        ):
+            overrides.pop("slides.allow_upsampling", None)
+        slide = task.slide
+        return Context(
+            slide_id=slide.slide_id,
+            patient_id=slide.patient_id,
+            cohort=slide.cohort,
+            role=slide.role,
+            key=self.key(opened.sha256, task.outline_sha256) if opened is not None else "",
+            ensemble_id=self.ensemble_id,
+            thresholds=self.thresholds,
+            settings=self.settings,
+            overrides=overrides,
+            outline_sha256=task.outline_sha256,
+            class_level=task.class_level,
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """A slide to score, and what its result must say and keep because of the patient's other slides."""
+
+    slide: SlideInput
+    outline_sha256: str
+    class_level: str
+    keep_instances: bool
+
+    def request(self) -> dict[str, Any]:
+        """What the ledger keeps of it; a change of any of it is other work."""
+        return {
+            "patient_id": self.slide.patient_id,
+            "cohort": self.slide.cohort,
+            "role": self.slide.role,
+            "outline_path": self.slide.outline_path,
+            "outline_sha256": self.outline_sha256,
+            "class_level": self.class_level,
+            "keep_instances": self.keep_instances,
+        }
 
 
 def make_plan(config: ScoreConfig, dtype: str) -> Plan:
@@ -136,13 +184,29 @@ def outline_sha256(slide: SlideInput, plan: Plan) -> str:
 def source_sha256(path: str) -> str:
     """Hash of a slide's path and of its files' names, sizes and times: where it is the same, nothing is read again.
 
-    Empty for a slide that cannot be looked at; that equals nothing kept.
+    Empty for a slide that cannot be looked at.
     """
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in _files(path)]
+    return sha256_value([path, files]) if files else ""
+
+
+def is_recent(path: str, seconds: float) -> bool:
+    """Whether a slide may still be being copied: a file changed within so many seconds, or by the clock not yet.
+
+    A file `<path>.ready` beside it says that it is complete.
+    """
+    if Path(f"{path}.ready").exists():
+        return False
+    newest = max((stat.st_mtime for _, stat in _files(path)), default=0.0)
+    return newest > time.time() - seconds
+
+
+def _files(path: str) -> list[tuple[str, os.stat_result]]:
+    """Names and stats of a slide's file and of those in its folder (DICOM, MIRAX)."""
     file = Path(path)
-    companions = file.with_suffix("") if file.suffix.lower() == ".mrxs" else file
+    folder = file.with_suffix("") if file.suffix.lower() in (".mrxs", ".vms", ".vmu") else file
     with contextlib.suppress(OSError):
         files = [file] if file.is_file() else []
-        files += sorted(entry for entry in companions.iterdir() if entry.is_file()) if companions.is_dir() else []
-        stats = [(entry.name, entry.stat()) for entry in files]
-        return sha256_value([path, [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]])
-    return ""
+        files += sorted(entry for entry in folder.rglob("*") if entry.is_file()) if folder.is_dir() else []
+        return [(entry.name, entry.stat()) for entry in files]
+    return []

@@ -35,6 +35,23 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", index)
 
 
+def worker_devices(name: str, workers: int) -> list[str]:
+    """One device name per worker process.
+
+    Args:
+        name: the device setting; ``auto`` spreads the workers over all CUDA devices.
+        workers: how many; 0: one per device.
+
+    Raises:
+        ConfigError: a device that is not there.
+    """
+    device = resolve_device(name)
+    if name != "auto" or device.type == "cpu":
+        return [str(device)] * max(1, workers)
+    count = torch.cuda.device_count()
+    return [f"cuda:{index % count}" for index in range(workers or count)]
+
+
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """Turn a precision setting into a dtype: ``auto`` is bf16 on a CUDA device that computes it natively, else fp32.
 

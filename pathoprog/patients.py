@@ -3,13 +3,15 @@
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pathoprog.classes import RESOLUTIONS, one_number
 from pathoprog.results import Context
-from pathoprog.scorer import Scorer
+
+if TYPE_CHECKING:  # needed only where several slides become one bag
+    import torch
+
+    from pathoprog.scorer import Scorer
 
 PATIENT_COLUMNS = (
     "patient_id",
@@ -32,7 +34,7 @@ RULES = ("bag", "mean", "max")
 
 SlideResult = tuple[Context, dict[str, Any]]
 """A slide's context, and what its result.json holds."""
-Instances = dict[str, dict[str, torch.Tensor]]
+Instances: TypeAlias = "dict[str, dict[str, torch.Tensor]]"
 """resolution -> member -> instance values [n, k]."""
 
 
@@ -71,7 +73,7 @@ class PatientScore:
 
 
 def score_patients(
-    slides: list[SlideResult], rule: str, scorer: Callable[[], Scorer], instances: Callable[[str], Instances]
+    slides: list[SlideResult], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
 ) -> list[PatientScore]:
     """One outcome per patient and role, in the order in which they first come.
 
@@ -88,17 +90,17 @@ def score_patients(
 
 
 def _score_patient(
-    group: list[SlideResult], rule: str, scorer: Callable[[], Scorer], instances: Callable[[str], Instances]
+    group: list[SlideResult], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
 ) -> PatientScore:
     group = sorted(group, key=lambda item: item[0].slide_id)
     first = group[0][0]
     here = {context.slide_id for context, _ in group}
-    copies = {context.slide_id for context, result in group if result["duplicate_of"] in here}
+    copies = {context.slide_id for context, _ in group if context.duplicate_of in here}
     scored = [item for item in group if item[1]["status"] == "scored" and item[0].slide_id not in copies]
     left_out = []
     for context, result in group:
         if context.slide_id in copies:
-            left_out.append(f"{context.slide_id}: the same slide as {result['duplicate_of']}")
+            left_out.append(f"{context.slide_id}: the same slide as {context.duplicate_of}")
         elif result["status"] != "scored":
             left_out.append(f"{context.slide_id}: {result['reason']}")
     failed = any(result["status"] == "failed" for _, result in group)
@@ -133,7 +135,9 @@ def _take_slide(patient: PatientScore, result: dict[str, Any]) -> None:
         patient.members[resolution] = dict(result["scores"][resolution]["members"])
 
 
-def _one_bag(slides: list[str], scorer: Scorer, instances: Callable[[str], Instances]) -> dict[str, dict[str, float]]:
+def _one_bag(slides: list[str], scorer: "Scorer", instances: Callable[[str], Instances]) -> dict[str, dict[str, float]]:
+    import torch
+
     kept = [instances(slide_id) for slide_id in slides]
     members = {}
     for resolution in RESOLUTIONS:

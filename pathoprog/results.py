@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import pyarrow.parquet as pq
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.errors import InputError
-from pathoprog.files import UMASK, canonical_json, finite_or_none, read_json, sync_folder
+from pathoprog.faults import point
+from pathoprog.files import canonical_json, finite_or_none, read_json, sync_folder
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
-from pathoprog.scoring import SlideScore
+from pathoprog.outcomes import SlideScore
 from pathoprog.settings import as_dict
 
 FORMAT = 1
@@ -52,6 +52,7 @@ RESULT_COLUMNS = (
 )
 PATIENT_LEVEL = "patient"
 SLIDE_LEVEL = "slide level, not validated"
+STAGING_SUFFIX = ".staging"
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
 
@@ -64,7 +65,7 @@ class Context:
         patient_id: of the patient, the slide's id where no table names one.
         cohort: from the table, or empty.
         role: from the table, or empty.
-        key: the result's key, see `pathoprog.inference.work.result_key`.
+        key: the result's key: a hash of all that the result follows from.
         ensemble_id: of the bundle.
         thresholds: by resolution.
         settings: the scoring configuration that belongs to the key.
@@ -174,37 +175,40 @@ def slide_files(outcome: SlideScore, context: Context, keep_instances: bool = Fa
     return files
 
 
-def write_slide(slides_folder: Path, slide_id: str, files: dict[str, bytes], run: dict[str, Any]) -> None:
-    """Write a slide's folder, whole or not at all, in place of an older one.
+def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: dict[str, Any]) -> Path:
+    """Write a slide's files, synced, to a folder that no reader takes for a result yet; see `publish_slide`.
 
     Args:
         slides_folder: holds one folder per slide.
-        slide_id: of the slide.
+        name: of the attempt; unique.
         files: of `slide_files`.
         run: what goes to run.json: times, host, device, attempt; the other files' hashes are added.
+
+    Returns:
+        The folder; nothing of it is left where writing fails.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     run_json = canonical_json({"software_version": __version__, **run, "files": digests}).encode("utf-8")
-    target = slides_folder / folder_name(slide_id)
-    slides_folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", suffix=".tmp", dir=slides_folder))
+    staging = slides_folder / f".{name}{STAGING_SUFFIX}"
+    staging.mkdir(parents=True)
     try:
-        for name, data in {**files, "run.json": run_json}.items():
-            with (staging / name).open("wb") as stream:
+        for file, data in {**files, "run.json": run_json}.items():
+            point("write")
+            with (staging / file).open("wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-        staging.chmod(0o777 & ~UMASK)
         sync_folder(staging)
-        replace_folder(staging, target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    return staging
 
 
-def replace_folder(staging: Path, target: Path) -> None:
-    """Put a finished folder in its place; an older one is moved out of the way first and then removed."""
-    old = Path(f"{staging}.old")
+def publish_slide(staging: Path, slide_id: str) -> None:
+    """Put a staged folder in its place; an older one is moved out of the way first and then removed."""
+    target, old = staging.parent / folder_name(slide_id), staging.with_name(f"{staging.name}.old")
+    point("before_rename")
     if target.exists():
         target.rename(old)
     staging.rename(target)
@@ -213,20 +217,34 @@ def replace_folder(staging: Path, target: Path) -> None:
         shutil.rmtree(old)
 
 
-def remove_leftovers(slides_folder: Path) -> int:
-    """Remove what a killed run left unfinished; returns how many folders that were."""
-    leftovers = [*slides_folder.glob(".*.tmp"), *slides_folder.glob(".*.tmp.old")] if slides_folder.is_dir() else []
+def remove_leftovers(slides_folder: Path, live: set[str]) -> int:
+    """Remove what killed attempts left unfinished; returns how many folders that were.
+
+    Args:
+        slides_folder: holds one folder per slide.
+        live: names of attempts that still go on.
+    """
+    leftovers = []
+    for path in slides_folder.glob(f".*{STAGING_SUFFIX}*"):
+        if path.name[1:].partition(STAGING_SUFFIX)[0] not in live:
+            leftovers.append(path)
     for path in leftovers:
         shutil.rmtree(path)
     return len(leftovers)
 
 
-def read_slide(slides_folder: Path, slide_id: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Read a slide's result.json and run.json; None where there is no whole, unchanged result."""
+def read_slide(slides_folder: Path, slide_id: str, verify: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Read a slide's result.json and run.json; None where there is no whole, unchanged result.
+
+    Args:
+        slides_folder: holds one folder per slide.
+        slide_id: of the slide.
+        verify: also hash the other files.
+    """
     folder = slides_folder / folder_name(slide_id)
     try:
         run = read_json(folder / "run.json")
-        for name, digest in run["files"].items():
+        for name, digest in run["files"].items() if verify else ():
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 return None
         result = read_json(folder / "result.json")
@@ -248,8 +266,9 @@ def slide_row(result: dict[str, Any], run: dict[str, Any], context: Context) -> 
         "software_version": run["software_version"],
         "device": run["device"],
         "seconds": f"{run['seconds']:.3f}",
+        "duplicate_of": context.duplicate_of,
     }
-    for name in ("status", "risk_class", "reason", "ensemble_id", "class_level", "duplicate_of"):
+    for name in ("status", "risk_class", "reason", "ensemble_id", "class_level"):
         row[name] = result[name]
     for resolution in RESOLUTIONS:
         found = scores.get(resolution)

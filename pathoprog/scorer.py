@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.device import dtype_name, exact_fp32
 from pathoprog.ensemble import Bundle, Member, to_device
+from pathoprog.faults import point
 from pathoprog.networks import prepare
 
 BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
@@ -57,7 +58,9 @@ class Scorer:
 
             @torch.inference_mode()  # threads have a mode of their own
             def of_member(member: Member) -> Tensor:
-                return member.network.instances_of_features(member.network.encoder(batch).float())
+                values = member.network.instances_of_features(member.network.encoder(batch).float())
+                point("after_member")
+                return values
 
             return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
 

@@ -4,79 +4,19 @@ Shapes: n tiles of one slide and resolution, m members of that resolution (five)
 """
 
 import math
-import statistics
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pathoprog.classes import RESOLUTIONS
+from pathoprog.faults import point
+from pathoprog.outcomes import ResolutionScore, SlideScore
 from pathoprog.scorer import Scorer
-from pathoprog.slides.mpp import COARSER_ALLOWED
+from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.tiles import TileGrid
-
-
-@dataclass
-class ResolutionScore:
-    """What the members of one resolution say of one slide.
-
-    Attributes:
-        grid: the tiles, n of them, in the order of all arrays here.
-        members: names of the m members.
-        member_scores: score of the whole bag by each member, [m], in [0, 1], higher = worse.
-        tile_scores: float32 [n, m], each member's score for a bag of that tile alone.
-        attention: float32 [n], mean attention weight over the members that have one, or None where tiles weigh equally.
-        instances: per member the tiles' values, float32 [n, k]: what the score of any bag of these tiles follows from.
-    """
-
-    grid: TileGrid
-    members: list[str]
-    member_scores: list[float]
-    tile_scores: NDArray[np.float32]
-    attention: NDArray[np.float32] | None
-    instances: list[Tensor]
-
-    @property
-    def score(self) -> float:
-        """Mean over the members: the resolution's score."""
-        return statistics.fmean(self.member_scores)
-
-
-@dataclass
-class SlideScore:
-    """The outcome of one slide: scored, not reportable with its reason, or failed with its reason.
-
-    Attributes:
-        slide_id: as in the job.
-        status: ``scored``, ``not_reportable`` or ``failed``.
-        risk_class: ``good``, ``uncertain`` or ``poor`` where scored, else empty.
-        borderline: a score lies nearer to its threshold than equal work may differ; never changes the class.
-        reason: why it is not scored, else empty.
-        code: the reason's short machine-readable name.
-        quality: flags that a reader of the result must see.
-        resolutions: the resolutions that have tiles; none where failed.
-        opened: what the reader found in the file, None where it failed before.
-        stage: where it failed.
-        seconds: from opening to the last tile, reading and networks together.
-        halved: batches that did not fit the device's memory and were split.
-    """
-
-    slide_id: str
-    status: str
-    risk_class: str = ""
-    borderline: bool = False
-    reason: str = ""
-    code: str = ""
-    quality: list[str] = field(default_factory=list)
-    resolutions: dict[str, ResolutionScore] = field(default_factory=dict)
-    opened: SlideOpened | None = None
-    stage: str = ""
-    seconds: float = 0.0
-    halved: int = 0
 
 
 @dataclass
@@ -174,6 +114,7 @@ def score_stream(
         elif isinstance(event, SlideDone):
             bag = bags.pop(event.slide_id, None)
             if bag is not None:
+                point("after_reading")
                 outcome = slide_score(scorer, bag.opened, bag.instances)
                 outcome.seconds, outcome.halved = event.seconds, bag.halved
                 yield outcome
@@ -192,7 +133,7 @@ def score_stream(
 
 def upsampled(opened: SlideOpened) -> bool:
     """Whether a resolution is read from a slide coarser than METHOD allows: the explicit override was needed."""
-    return any(opened.facts.mpp > grid.spec.mpp * COARSER_ALLOWED for grid in opened.grids.values())
+    return any(is_upsampled(opened.facts.mpp, grid.spec.mpp) for grid in opened.grids.values())
 
 
 def quality_flags(opened: SlideOpened) -> list[str]:

@@ -18,7 +18,7 @@ def scorer(tmp_path_factory):
 
 
 def slide(slide_id, patient="P1", role="external", status="scored", low=0.4, high=0.6, duplicate_of="", reason=""):
-    context = Context(slide_id, patient, "C", role, "key", "ensemble", THRESHOLDS, {})
+    context = Context(slide_id, patient, "C", role, "key", "ensemble", THRESHOLDS, {}, duplicate_of=duplicate_of)
     scores = {
         resolution: {"score": score, "members": {f"{resolution}-{i}": score + (i - 2) / 100 for i in range(5)}}
         for resolution, score in (("10x", low), ("40x", high))
@@ -28,7 +28,6 @@ def slide(slide_id, patient="P1", role="external", status="scored", low=0.4, hig
         "reason": reason,
         "risk_class": "uncertain" if status == "scored" else "",
         "borderline": False,
-        "duplicate_of": duplicate_of,
         "scores": scores if status == "scored" else {},
     }
     return context, result
@@ -45,9 +44,7 @@ def test_a_single_slide_is_the_patient(scorer):
     assert float(row["one_number"]) == pytest.approx(0.0) and row["slides"] == "A" and row["rule"] == "bag"
 
 
-@pytest.mark.parametrize(
-    ("rule", "expected"), [("mean", {"10x": 0.5, "40x": 0.5}), ("max", {"10x": 0.6, "40x": 0.7})]
-)
+@pytest.mark.parametrize(("rule", "expected"), [("mean", {"10x": 0.5, "40x": 0.5}), ("max", {"10x": 0.6, "40x": 0.7})])
 def test_mean_and_max_of_slide_scores(scorer, rule, expected):
     slides = [slide("A", low=0.4, high=0.7), slide("B", low=0.6, high=0.3)]
     (patient,) = score_patients(slides, rule, lambda: scorer, no_instances)

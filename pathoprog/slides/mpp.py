@@ -54,6 +54,11 @@ def objective_warning(objective: float | None, mpp: float) -> str:
     return f"the objective ({objective:g}x) contradicts {mpp:g} um/px; the um/px is used"
 
 
+def is_upsampled(slide_mpp: float, target_mpp: float) -> bool:
+    """Whether tiles of `target_mpp` um/px from a base level of `slide_mpp` need the explicit override."""
+    return slide_mpp > target_mpp * COARSER_ALLOWED
+
+
 def check_resolution(slide_mpp: float, target_mpp: float, resolution: str, allow_upsampling: bool = False) -> None:
     """Refuse a resolution that the slide's base level is too coarse for.
 
@@ -66,7 +71,7 @@ def check_resolution(slide_mpp: float, target_mpp: float, resolution: str, allow
     Raises:
         SlideError: code ``resolution``, not reportable.
     """
-    if slide_mpp > target_mpp * COARSER_ALLOWED and not allow_upsampling:
+    if is_upsampled(slide_mpp, target_mpp) and not allow_upsampling:
         raise SlideError(
             f"no {resolution} score: the slide has {slide_mpp:.4g} um/px, {resolution} needs "
             f"{target_mpp * COARSER_ALLOWED:.4g} or finer (slides.allow_upsampling=true reads it all the same)",

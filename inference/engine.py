@@ -1,0 +1,300 @@
+"""The engine: leases slides to worker processes, watches over them, and commits their results, each once.
+
+One parent process, which alone opens the ledger; workers come and go (`pathoprog.inference.worker`).
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import pathoprog
+from pathoprog.console import warn
+from pathoprog.errors import InputError, PathoprogError
+from pathoprog.faults import point
+from pathoprog.files import canonical_json
+from pathoprog.inference.ledger import DONE, FAILED, LEASE_S, Job, Ledger
+from pathoprog.inference.messages import Assignment, Staged, Start, run_record
+from pathoprog.inference.work import Task, source_sha256
+from pathoprog.outcomes import SlideScore
+from pathoprog.results import publish_slide, remove_leftovers, result_record, stage_slide
+
+MAY_PASS = ("hung", "changed", "device_memory")
+"""Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile."""
+POLL_S = 0.25
+LOG_CHARS = 600
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.worker import main; main(int(sys.argv[2]))"
+)
+
+
+class WriteError(PathoprogError):
+    """Results cannot be written; what was written before is whole."""
+
+
+class _Worker:
+    """A worker process and what it has in hand: job_id -> job and assignment."""
+
+    def __init__(self, start: Start):
+        root = Path(pathoprog.__file__).resolve().parents[1]
+        ours, theirs = socket.socketpair()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill, it lives as long as the process
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    PROGRAM,
+                    str(root),
+                    str(theirs.fileno()),
+                ],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+            )
+        self.connection = Connection(ours.detach())
+        self.start = start
+        self.device = ""  # known once it is ready
+        self.in_hand: dict[int, tuple[Job, Assignment]] = {}
+        self.heard = time.monotonic()
+        self.send(start)
+
+    def send(self, message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: the next receive tells
+            self.connection.send(message)
+
+    def kill(self) -> str:
+        """End it, and say how it ended and what it last wrote."""
+        self.process.kill() if self.process.poll() is None else None
+        code = self.process.wait()
+        self.connection.close()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        with self.log:
+            self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - LOG_CHARS))
+            text = " ".join(self.log.read().decode(errors="replace").split())
+        return f"{how}{': … ' + text if text else ''}"
+
+
+class Engine:
+    """Works on the ledger until the run's slides are done.
+
+    Args:
+        starts: one per worker.
+        ledger: with the run's slides enrolled.
+        tasks: of the run's slides, by id.
+        on_done: told of each slide that is finished.
+        on_tiles: told how many tiles went through the networks.
+    """
+
+    def __init__(
+        self,
+        starts: list[Start],
+        ledger: Ledger,
+        tasks: dict[str, Task],
+        on_done: Callable[[], None],
+        on_tiles: Callable[[int], None],
+    ):
+        self.starts, self.ledger, self.tasks = starts, ledger, tasks
+        self.plan, self.config = starts[0].plan, starts[0].config
+        self.slides_folder = Path(self.config.out) / "slides"
+        self.on_done, self.on_tiles = on_done, on_tiles
+        self.stopping = False
+        self.workers: list[_Worker] = []
+        self._silence_s = 3 * self.config.stream.timeout_s + 120  # the readers' own watchdog has its turn first
+        self._next_lease = 0.0
+        self._next_beat = 0.0
+
+    def run(self) -> bool:
+        """Score until nothing is left; returns False if stopped before.
+
+        Raises:
+            WriteError: the disk is full or fails.
+            PathoprogError: the workers cannot start.
+        """
+        before = signal.signal(signal.SIGTERM, self._stop)
+        try:
+            self._reconcile()
+            self.workers = [_Worker(start) for start in self.starts]
+            while self.ledger.unfinished(self.plan.config):
+                if self.stopping and not any(worker.in_hand for worker in self.workers):
+                    return False
+                self._beat()
+                self._supply()
+                self._listen()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            for worker in self.workers:
+                worker.kill()
+            self.ledger.release()
+        return True
+
+    def _stop(self, *_: Any) -> None:
+        """Finish what is in hand, take nothing new."""
+        self.stopping = True
+
+    def _reconcile(self) -> None:
+        """Make files and ledger agree: what killed attempts left is removed, what waited for them is freed."""
+        live = {f"{job_id}-{attempt}" for job_id, attempt in self.ledger.live_attempts()}
+        with _writing(self.slides_folder):
+            remove_leftovers(self.slides_folder, live)
+        self.ledger.free_parked(self.plan.config)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._next_beat = now + LEASE_S / 6
+            self.ledger.heartbeat()
+
+    def _supply(self) -> None:
+        """Give each worker slides enough that its device does not wait between two of them."""
+        if self.stopping or time.monotonic() < self._next_lease:
+            return
+        for worker in self.workers:
+            suspect = any(job.deaths for job, _ in worker.in_hand.values())
+            room = 0 if suspect else worker.start.readers + 2 - len(worker.in_hand)
+            jobs = self.ledger.lease(self.plan.config, room, alone=not worker.in_hand) if room > 0 else []
+            for job in jobs:
+                self._give(worker, job)
+            if room > 0 and not jobs:
+                self._next_lease = time.monotonic() + POLL_S
+                if not any(other.in_hand for other in self.workers):
+                    self.ledger.free_parked(self.plan.config)
+
+    def _give(self, worker: _Worker, job: Job) -> None:
+        source = source_sha256(job.path)
+        if source != job.source and source:  # still being copied: not touched until it stands still
+            self.ledger.postpone(job, source, self.config.settle_s)
+        elif source != job.source:
+            self._try_again(job, "missing", f"{job.slide_id}: the file is gone", "open")
+        else:
+            assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id])
+            worker.in_hand[job.job_id] = (job, assignment)
+            worker.heard = time.monotonic()
+            worker.send(("assign", assignment))
+
+    def _listen(self) -> None:
+        ready = wait([worker.connection for worker in self.workers], timeout=POLL_S)
+        for worker in list(self.workers):
+            if worker.connection in ready:
+                try:
+                    message = worker.connection.recv()
+                except (EOFError, ConnectionResetError, BrokenPipeError):
+                    self._replace(worker, "died")
+                    continue
+                worker.heard = time.monotonic()
+                self._take(worker, *message)
+            elif worker.in_hand and time.monotonic() - worker.heard > self._silence_s:
+                self._replace(worker, f"said nothing for {self._silence_s:.0f} s and was ended")
+
+    def _take(self, worker: _Worker, kind: str, *values: Any) -> None:
+        if kind == "ready":
+            worker.device = values[0]
+        elif kind == "tiles":
+            self.on_tiles(values[0])
+        elif kind == "opened":
+            self._answer(worker, *values)
+        elif kind == "staged":
+            self._commit_staged(*worker.in_hand.pop(values[0]), values[1])
+        elif kind == "failed":
+            job, _ = worker.in_hand.pop(values[0])
+            self._try_again(job, *values[1:])
+        elif kind == "write_error":
+            raise WriteError(f"{self.slides_folder}: {values[0]}; the same command goes on later")
+        else:
+            raise InputError(values[0])
+
+    def _answer(self, worker: _Worker, job_id: int, sha256: str) -> None:
+        """Let a slide be scored, unless one with the same key is or was: then its result is this slide's too."""
+        job, assignment = worker.in_hand[job_id]
+        key = self.plan.key(sha256, assignment.task.outline_sha256)
+        # A patient's bag over several slides needs each slide's own tiles' values.
+        answer = self.ledger.claim(job, key, share=not assignment.task.keep_instances)
+        worker.send(("answer", answer == "score"))
+        if answer != "score":
+            del worker.in_hand[job_id]
+        if answer == "copy":
+            self._copy(job, key, worker.device)
+
+    def _copy(self, job: Job, key: str, device: str) -> None:
+        twin = self.ledger.result_of(key)
+        task = self.tasks[job.slide_id]
+        result = {
+            **twin,
+            "slide_id": job.slide_id,
+            "class_level": task.class_level,
+            "duplicate_of": twin["slide_id"],
+        }
+        text = canonical_json(result)
+        files = {"result.json": text.encode("utf-8")}
+        with _writing(self.slides_folder):
+            name = f"{job.job_id}-{job.attempt}"
+            folder = stage_slide(self.slides_folder, name, files, run_record(device, job.attempt, 0.0))
+        self._commit(job, DONE, "", text, folder, twin["result_key"], keep_result=False)
+
+    def _commit_staged(self, job: Job, assignment: Assignment, staged: Staged) -> None:
+        source = source_sha256(job.path)
+        if source != job.source:
+            shutil.rmtree(staged.folder)
+            self._try_again(job, "changed", f"{job.slide_id}: the file changed while it was read", "tiles")
+        else:
+            self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
+
+    def _commit(
+        self, job: Job, state: str, reason: str, result: str, folder: Path, key: str, keep_result: bool = True
+    ) -> None:
+        def publish() -> None:
+            publish_slide(folder, job.slide_id)
+            point("before_commit")
+
+        with _writing(self.slides_folder):
+            if not self.ledger.commit(job, state, key, reason, result if keep_result else "", publish):
+                shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
+                return
+        self.on_done()
+
+    def _try_again(self, job: Job, code: str, reason: str, stage: str, died: bool = False) -> None:
+        """Put a slide back if the cause may pass and it has not had all its tries; else it is failed."""
+        source = source_sha256(job.path)
+        if (died or code in MAY_PASS or source != job.source) and self.ledger.retry(job, reason, source, died):
+            warn(f"tried again: {reason}")
+            return
+        outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
+        text = canonical_json(result_record(outcome, self.plan.context(self.tasks[job.slide_id], None)))
+        with _writing(self.slides_folder):
+            name, files = f"{job.job_id}-{job.attempt}", {"result.json": text.encode("utf-8")}
+            folder = stage_slide(self.slides_folder, name, files, run_record("", job.attempt, 0.0))
+        warn(f"failed: {reason}")
+        self._commit(job, FAILED, reason, text, folder, "")
+
+    def _replace(self, worker: _Worker, what: str) -> None:
+        """A worker is gone: its slides are tried again one by one, or failed if they had a worker die before."""
+        how = worker.kill()
+        self.workers.remove(worker)
+        if not worker.device:
+            raise InputError(f"the worker on {worker.start.device} {what} before it was ready ({how})")
+        for job, _ in worker.in_hand.values():
+            reason = f"{job.slide_id}: the worker that scored it {what} ({how})"
+            self._try_again(job, "worker_died", reason, "scoring", died=True)
+        self.workers.append(_Worker(worker.start))
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Any:
+    """Turn an error of the disk, or of the ledger on it, into one that says what to do."""
+    import sqlite3
+
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        what = getattr(error, "strerror", None) or str(error)
+        raise WriteError(f"{folder}: {what}; the same command goes on later") from error
