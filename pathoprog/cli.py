@@ -249,7 +249,8 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
         settings = OmegaConf.to_object(config)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
-        detail = " ".join(str(cause).partition("\n    full_key:")[0].partition("\nSee http")[0].split())
+        detail = re.split(r"\n\s*(?:full_key:|See http|Config search path:)", str(cause))[0]
+        detail = " ".join(detail.split())
         key = getattr(cause, "full_key", "") or ""
         if isinstance(error, OverrideParseException):
             key, detail = error.override, f"{detail}; a value with special characters goes in quotes: key=\"'value'\""
@@ -335,7 +336,7 @@ def _check_keys(name: str, overrides: list[str], kinds: dict[str, str]) -> None:
         if re.split("[/@]", key)[0] in groups:
             continue
         if not any(f"{key}.".startswith(f"{known}.") or known.startswith(f"{key}.") for known in kinds):
-            near = difflib.get_close_matches(key, kinds, n=3)
+            near = difflib.get_close_matches(key, [*kinds, *filter(None, [COMMANDS[name].spelled])], n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             what = "setting or file" if COMMANDS[name].positional else "setting"
             raise ConfigError(f"{key}: no such {what}{hint} (see `pathoprog {name} --help`)")

@@ -121,7 +121,10 @@ def test_plural_values_split_at_commas_and_quotes_keep_theirs() -> None:
         ("policy=both", "policy='both': must be one of tissue, outline"),
         ("policy=null", "policy: "),
         ("policy=a(b", "policy=a(b: "),
-        ("experiment=none", "In 'probe': Could not find 'experiment/none' Available options in 'experiment': small"),
+        (
+            "experiment=none",
+            "In 'probe': Could not find 'experiment/none' Available options in 'experiment': small (see",
+        ),
         ("inner.workers", "inner.workers: settings are given as key=value"),
         ("--table", "--table: settings are given as key=value"),
         ("--no-such", "--no-such: settings are given as key=value"),
