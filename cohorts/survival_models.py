@@ -108,11 +108,10 @@ def predicted(q: "Question", main: CoxFit | None) -> dict[str, Any]:
     """Survival of the given covariate pattern at the horizons."""
     if main is None:
         raise InputError("no Cox model could be fitted")
-    pattern: dict[str, object] = dict(q.pattern)
     return {
         "pattern": q.pattern,
         "model": list(main.design.terms),
-        **summary.plain(predict_survival(main, pattern, q.horizons)),
+        **summary.plain(predict_survival(main, q.pattern, q.horizons)),
     }
 
 

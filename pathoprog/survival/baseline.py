@@ -1,5 +1,6 @@
 """Survival that a Cox model predicts for given covariates: the baseline, read as a step function."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def _jumps(fit: CoxFit, stratum: int) -> tuple[FloatArray, FloatArray, FloatArra
 
 
 def predict_survival(
-    fit: CoxFit, pattern: dict[str, object], times: Any, stratum: int = 0, level: float = 0.95
+    fit: CoxFit, pattern: Mapping[str, object], times: Any, stratum: int = 0, level: float = 0.95
 ) -> Predicted:
     """Survival of a patient with the given covariates.
 

@@ -69,9 +69,9 @@ def _event_share(time: Any, event: Any, horizon: float, competing: bool) -> floa
     """P(event by the horizon) among the given patients; 0 of none, nan if not followed so long."""
     if time.size == 0:
         return 0.0
+    anything = kaplan_meier(time, event > 0 if competing else event == 1).at(horizon)
+    if anything.beyond[0] and anything.survival[0] > 0:
+        return float("nan")
     if competing:
-        read = cumulative_incidence(time, event).at(horizon)
-        return float("nan") if read.beyond[0] else float(read.value[0])
-    curve = kaplan_meier(time, event).at(horizon)
-    carried = curve.beyond[0] and curve.survival[0] > 0
-    return float("nan") if carried else float(1 - curve.survival[0])
+        return float(cumulative_incidence(time, event).at(horizon).value[0])
+    return float(1 - anything.survival[0])

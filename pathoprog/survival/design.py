@@ -1,5 +1,6 @@
 """Design matrices: numeric covariates as they are, categorical ones as one column for each level but the reference."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ class Design:
     matrix: FloatArray
     terms: tuple[str, ...]
 
-    def pattern(self, values: dict[str, object]) -> FloatArray:
+    def pattern(self, values: Mapping[str, object]) -> FloatArray:
         """The row (p,) of a patient with the given covariate values.
 
         Raises:
