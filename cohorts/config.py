@@ -88,3 +88,23 @@ class CohortConfig:
     hash_slides: bool = setting(False, "hash every slide, so that the same content under two ids is found")
     labels: LabelSettings = setting(LabelSettings(), "which development patients have a distinct outcome")
     nondistinct: str = setting("tuning", "role of the other development patients", choices=("tuning", "training"))
+
+
+@dataclass
+class StageGroupsConfig:
+    """`pathoprog stage_groups`: class combined with stage, fitted and locked into a new bundle."""
+
+    scores: str = setting("", "patients.csv that `pathoprog score` wrote", kind="path", required=True)
+    results: str = setting("", "results.csv beside it", kind="path", required=True)
+    cohort: str = setting("", "cohort.csv with pT, pN and nodes_sampled", kind="path", required=True)
+    outcomes: str = setting("", "outcomes.csv", kind="path", required=True)
+    overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    ensemble: str = setting("", "folder of the locked bundle that scored", kind="path", required=True)
+    development: list[str] = setting(
+        [], "cohorts to fit on, whole: training and tuning together, or external", kind="names", required=True
+    )
+    out: str = setting("", "folder of the new bundle", kind="path", required=True)
+    horizon_years: float = setting(
+        3.0, "of the survival that stands in the table, years", low=0, open_low=True, high=20
+    )
+    min_share: float = setting(0.15, "smallest share of patients in each group", low=0.01, high=0.33)

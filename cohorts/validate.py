@@ -18,6 +18,7 @@ from pathoprog.files import sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
+from pathoprog.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.lock import code_version, frozen_texts, lock, open_outcomes
 from pathoprog.validation.numbers import all_statistics, headline
@@ -46,7 +47,7 @@ def run(settings: ValidateConfig) -> int:
     plan = read_plan(settings.plan)
     manifest = verify(settings.ensemble)
     ensemble = ensemble_id(settings.ensemble)
-    scored = read_scored(settings, manifest, ensemble)
+    scored = read_scored(settings, manifest)
 
     say("2. freeze the scores and the exclusions, lock")
     frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
@@ -76,7 +77,10 @@ def run(settings: ValidateConfig) -> int:
 
     say(f"4. analyse {len(analysed)} patients of {len(flows)} cohorts")
     truth = read_truth(settings.truth) if settings.truth else None
-    statistics = all_statistics(plan, populations, primary, scored.members, truth, settings.permutations, settings.seed)
+    stage = read_stage_groups(settings.ensemble)
+    statistics = all_statistics(
+        plan, populations, primary, scored.members, truth, stage, settings.permutations, settings.seed
+    )
 
     say("5. write the report")
     findings = Findings(
@@ -92,7 +96,7 @@ def run(settings: ValidateConfig) -> int:
         flows=flows,
         left_out=scored.left_out,
         statistics=statistics,
-        permutations=settings.permutations,
+        stage=stage,
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
@@ -111,7 +115,7 @@ def run(settings: ValidateConfig) -> int:
     return 0
 
 
-def read_scored(settings: ValidateConfig, manifest: dict[str, Any], ensemble: str) -> Scored:
+def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     """Read and check what there is before the outcomes; cohorts that were not scored at all are left out, and said so.
 
     Raises:
@@ -119,7 +123,7 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any], ensemble: st
     """
     thresholds = {resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()}
     cohort = read_cohort(settings.cohort, settings.overlap)
-    results = read_results(settings.results, ensemble)
+    results = read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)
     left_out = not_scored(cohort, results)
     pairs = pd.Series(list(zip(cohort["role"], cohort["cohort"], strict=True)), index=cohort.index)

@@ -94,6 +94,11 @@ COMMANDS = {
         "survival analyses of any table",
         "table",
     ),
+    "stage_groups": Command(
+        "pathoprog.cohorts.stage_groups",
+        "pathoprog.cohorts.config:StageGroupsConfig",
+        "class combined with stage: fit the table, lock it into a new bundle",
+    ),
     "validate": Command(
         "pathoprog.cohorts.validate",
         "pathoprog.cohorts.config:ValidateConfig",

@@ -6,7 +6,8 @@ import numpy as np
 
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.errors import InputError
-from pathoprog.survival import cox, harrell_c
+from pathoprog.stage_groups import RISK_GROUPS, StageGroups, risk_groups
+from pathoprog.survival import cox, harrell_c, kaplan_meier
 from pathoprog.survival.baseline import predict_risk
 from pathoprog.survival.calibration import calibration
 from pathoprog.survival.competing import cumulative_incidence, gray_test
@@ -16,6 +17,7 @@ from pathoprog.survival.proportional import proportional_hazards
 from pathoprog.survival.rmst import difference, restricted_mean
 from pathoprog.survival.subgroups import subgroup_analysis
 from pathoprog.survival.summary import plain, records
+from pathoprog.validation.analyses import hazard_ratios, logrank_test
 from pathoprog.validation.populations import Population
 
 Row = dict[str, Any]
@@ -157,6 +159,57 @@ def subgroups(population: Population, columns: tuple[str, ...]) -> list[dict[str
             {"by": column, "rows": rows, "interaction": plain(found.interaction), "n": found.n, "note": found.note}
         )
     return result
+
+
+def stage_combined(
+    population: Population, table: StageGroups | None, horizons_years: tuple[float, ...]
+) -> dict[str, Any]:
+    """The stage-combined risk groups of the bundle, validated like the classes; missing stage means no group.
+
+    Args:
+        population: the patients.
+        table: of the bundle, or None.
+        horizons_years: of the survival by group.
+    """
+    if table is None:
+        return {"note": "The bundle holds no table of stage-combined risk groups."}
+    try:
+        groups = risk_groups(population.patients, table)
+    except InputError as error:
+        return {"note": f"{error}."}
+    data = population.patients.assign(risk_group=groups)
+    data = data[data["risk_group"] != ""]
+    found = [name for name in RISK_GROUPS if name in set(data["risk_group"])]
+    if len(found) < 2:
+        return {"note": f"Fewer than two risk groups occur; {len(population.patients) - len(data)} patients have none."}
+    grouped = Population(population.role, population.cohort, data, population.pooled)
+    order = data["risk_group"].map({name: float(place) for place, name in enumerate(RISK_GROUPS)})
+    rows: list[Row] = []
+    for name in found:
+        own = data[data["risk_group"] == name]
+        values = kaplan_meier(own["years"], own["event"]).at(np.array(horizons_years))
+        rows += [
+            {
+                "risk_group": name,
+                "years": years,
+                "survival": float("nan") if values.beyond[i] else float(values.survival[i]),
+                "lower": float(values.lower[i]),
+                "upper": float(values.upper[i]),
+            }
+            for i, years in enumerate(horizons_years)
+        ]
+    return {
+        "note": "",
+        "in_sample": table.record["in_sample"],
+        "fitted_on": table.record["cohorts"],
+        "n": {name: int((data["risk_group"] == name).sum()) for name in RISK_GROUPS},
+        "events": {name: int((data["event"][data["risk_group"] == name] == 1).sum()) for name in RISK_GROUPS},
+        "without_group": len(population.patients) - len(data),
+        "hazard_ratios": hazard_ratios(grouped, "risk_group", found[0]),
+        "logrank": logrank_test(grouped, "risk_group"),
+        "concordance": plain(harrell_c(data["years"], data["event"], order)),
+        "survival": rows,
+    }
 
 
 def absolute_risk(

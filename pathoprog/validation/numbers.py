@@ -7,6 +7,7 @@ import pandas as pd
 from pathoprog.errors import InputError
 from pathoprog.report.numbers import format_interval, format_p, format_ratio
 from pathoprog.report.wording import capital, listing
+from pathoprog.stage_groups import StageGroups
 from pathoprog.validation.analyses import (
     class_counts,
     concordances,
@@ -19,7 +20,14 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
-from pathoprog.validation.further import absolute_risk, adjusted, competing_deaths, horizon_values, subgroups
+from pathoprog.validation.further import (
+    absolute_risk,
+    adjusted,
+    competing_deaths,
+    horizon_values,
+    stage_combined,
+    subgroups,
+)
 from pathoprog.validation.permutation import permuted_c
 from pathoprog.validation.plan import TESTS, Plan
 from pathoprog.validation.populations import STAMPS, Population
@@ -31,6 +39,7 @@ def all_statistics(
     primary: Population,
     members: pd.DataFrame | None,
     truth: pd.DataFrame | None,
+    stage: StageGroups | None,
     permutations: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -42,6 +51,7 @@ def all_statistics(
         primary: the plan's primary one.
         members: scores of the single members, where known.
         truth: of a simulation, where it is one.
+        stage: the bundle's table of stage-combined groups, where it has one.
         permutations: how often outcomes are permuted.
         seed: of the permutations.
     """
@@ -54,6 +64,7 @@ def all_statistics(
         "competing_deaths": competing_deaths(primary, plan.horizons_years),
         "adjusted": adjusted(primary, plan.covariates, plan.primary.horizon_years, seed),
         "subgroups": subgroups(primary, plan.subgroups),
+        "stage_groups": stage_combined(primary, stage, plan.horizons_years),
         "calibration": absolute_risk(primary, risk_source(plan, populations), plan.horizons_years),
     }
 

@@ -12,12 +12,12 @@ STATUSES = ("scored", "not_reportable", "failed")
 SCORES = tuple(f"score_{resolution}" for resolution in RESOLUTIONS)
 
 
-def read_results(path: str | Path, ensemble_id: str) -> pd.DataFrame:
+def read_results(path: str | Path, ensemble_ids: list[str]) -> pd.DataFrame:
     """Read results.csv: one row per slide.
 
     Args:
         path: the table that `pathoprog score` wrote.
-        ensemble_id: id of the locked bundle that must have made every score.
+        ensemble_ids: of the locked bundle that must have made every score (`pathoprog.stage_groups.scoring_ids`).
 
     Returns:
         The table, text columns as str, scores as float.
@@ -29,11 +29,11 @@ def read_results(path: str | Path, ensemble_id: str) -> pd.DataFrame:
     needed = ("slide_id", "patient_id", "status", "risk_class", *SCORES, "reason", "ensemble_id")
     table = _read(Path(path), needed)
     _unique(Path(path), table, ["slide_id"])
-    others = table.loc[(table["ensemble_id"] != ensemble_id) & (table["status"] == "scored"), "ensemble_id"]
+    others = table.loc[~table["ensemble_id"].isin(ensemble_ids) & (table["status"] == "scored"), "ensemble_id"]
     if len(others):
         raise LockError(
             f"{path}: {len(others)} slides were scored by another ensemble ({others.iloc[0][:12]}…) than the bundle "
-            f"given ({ensemble_id[:12]}…); score again with that bundle, or give the bundle that scored"
+            f"given ({ensemble_ids[0][:12]}…); score again with that bundle, or give the bundle that scored"
         )
     return table
 

@@ -22,7 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tables(made: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return (
         read_cohort(made / "cohort.csv", made / "overlap.json"),
-        read_results(made / "scored" / "results.csv", ensemble_id(made / "bundle")),
+        read_results(made / "scored" / "results.csv", [ensemble_id(made / "bundle")]),
         read_patients(made / "scored" / "patients.csv", THRESHOLDS),
     )
 
@@ -94,7 +94,7 @@ def test_cohorts_that_were_not_scored_are_left_out_as_a_whole(made: Path):
 
 def test_scores_of_another_ensemble_or_an_edited_class_are_refused(made: Path, tmp_path: Path):
     with pytest.raises(LockError, match="scored by another ensemble"):
-        read_results(made / "scored" / "results.csv", "0" * 64)
+        read_results(made / "scored" / "results.csv", ["0" * 64])
     with pytest.raises(LockError, match="the class does not follow"):
         read_patients(made / "scored" / "patients.csv", {"10x": 0.2, "40x": 0.55})
     text = (made / "scored" / "patients.csv").read_text()

@@ -9,6 +9,7 @@ import pandas as pd
 from pathoprog.report.document import Figure
 from pathoprog.report.numbers import format_interval, format_percent
 from pathoprog.report.style import save_figure
+from pathoprog.stage_groups import StageGroups
 from pathoprog.validation.flow import Flow
 from pathoprog.validation.plan import Plan
 from pathoprog.validation.populations import STAMPS, Population
@@ -30,7 +31,7 @@ class Findings:
     flows: list[Flow]
     left_out: list[tuple[str, str]]
     statistics: dict[str, Any]
-    permutations: int
+    stage: StageGroups | None
 
     def of(self, population: Population) -> dict[str, Any]:
         """One population's statistics."""

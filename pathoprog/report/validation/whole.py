@@ -21,6 +21,7 @@ from pathoprog.report.validation.others import (
     test_sections,
 )
 from pathoprog.report.validation.results import chance_section, concordance_section, primary_section
+from pathoprog.report.validation.stage import stage_section
 from pathoprog.report.wording import capital, count, listing, share
 from pathoprog.validation.numbers import primary_sentence
 
@@ -39,6 +40,7 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         competing_section(findings, figures),
         adjusted_section(findings),
         subgroups_section(findings, figures),
+        stage_section(findings, figures),
         calibration_section(findings, figures),
         *further_external_sections(findings, figures),
         *test_sections(findings, figures),

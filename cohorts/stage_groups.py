@@ -1,0 +1,56 @@
+"""`pathoprog stage_groups`: fit the table that joins class and stage, and lock it into a new bundle."""
+
+import pandas as pd
+
+from pathoprog.bundle import verify
+from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohorts.config import StageGroupsConfig
+from pathoprog.console import say
+from pathoprog.errors import InputError
+from pathoprog.stage_groups import RISK_GROUPS, fit_stage_groups, scoring_ids, with_stage_groups
+from pathoprog.validation.populations import analysed_patients
+from pathoprog.validation.score_tables import read_patients, read_results
+
+
+def run(settings: StageGroupsConfig) -> int:
+    """Fit on the development cohorts, all of their patients, and write the new bundle."""
+    manifest = verify(settings.ensemble)
+    thresholds = {resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()}
+    cohort = read_cohort(settings.cohort, settings.overlap)
+    read_results(settings.results, scoring_ids(settings.ensemble))
+    patients = read_patients(settings.scores, thresholds)
+    outcomes = read_outcomes(settings.outcomes)
+    analysed = analysed_patients(cohort, patients, outcomes, set())
+    development = development_patients(analysed, settings.development)
+    in_sample = bool(development["role"].isin(("training", "tuning")).any())
+    table = fit_stage_groups(development, settings.horizon_years, settings.min_share, in_sample)
+    identity = with_stage_groups(settings.ensemble, settings.out, table)
+    cells = pd.DataFrame(table.record["cells"])
+    names = ", ".join(settings.development)
+    say(f"fitted on {table.record['n']} patients with {table.record['events']} events ({names})")
+    say(f"  {table.record['without_stage_or_class']} without stage have no group{', in-sample' if in_sample else ''}")
+    for name in RISK_GROUPS:
+        own = cells[cells["risk_group"] == name]
+        say(f"  {name}: {len(own)} cells, {own['n'].sum()} patients, {own['events'].sum()} events")
+    say(f"  {settings.out}: ensemble {identity[:16]}")
+    return 0
+
+
+def development_patients(analysed: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """All scored patients of the named cohorts; training and tuning together, for only so nobody was selected.
+
+    Raises:
+        InputError: a cohort is unknown, or only part of it is there (selected on outcome).
+    """
+    rows = analysed[analysed["cohort"].isin(names) & (analysed["role"] != "test")]
+    for name in names:
+        roles = set(rows.loc[rows["cohort"] == name, "role"])
+        if not roles:
+            there = ", ".join(sorted(set(analysed.loc[analysed["role"] != "test", "cohort"])))
+            raise InputError(f"development: no scored patient of cohort {name!r} (there: {there})")
+        if roles & {"training", "tuning"} and not {"training", "tuning"} <= roles:
+            raise InputError(
+                f"development: of cohort {name} only {', '.join(sorted(roles))} is scored: selected on outcome; "
+                "score its training and tuning patients"
+            )
+    return rows.reset_index(drop=True)
