@@ -7,8 +7,10 @@ import dataclasses
 import functools
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float32]
@@ -20,17 +22,25 @@ ANGLES = 12  # orientations of a nucleus over half a turn
 NUCLEUS_LEVELS = 9  # steps of the nuclear factor from bland to anaplastic
 VARIANTS = 10  # nuclei of one level and orientation
 NUCLEUS_RADIUS_UM = 7.5  # half the width of a nucleus' picture
+NUCLEUS_AREA_UM2 = 28.0  # mean, of a tumour nucleus
 OD_SCALE = 100.0  # grey levels per unit of haematoxylin density
 
 
 def periodic_noise(rng: np.random.Generator, size: int, sigma_x: float, sigma_y: float) -> Floats:
     """White noise under a Gaussian window of `sigma_x`, `sigma_y` px: periodic, mean 0, SD 1, ``[size, size]``."""
-    fx = np.fft.rfftfreq(size)[None, :]
-    fy = np.fft.fftfreq(size)[:, None]
+    if min(sigma_x, sigma_y) >= 8 and size % 4 == 0:  # smooth: drawn at a quarter of the size
+        small = periodic_noise(rng, size // 4, sigma_x / 4, sigma_y / 4)
+        wide = Image.fromarray(np.pad(small, 8, mode="wrap"))
+        box = (8, 8, 8 + size // 4, 8 + size // 4)
+        return np.asarray(wide.resize((size, size), Image.Resampling.BICUBIC, box=box), np.float32)
+    fx = np.fft.rfftfreq(size).astype(np.float32)
+    fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
     window = np.exp(-2 * np.pi**2 * ((sigma_x * fx) ** 2 + (sigma_y * fy) ** 2))
-    noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)) * window, s=(size, size))
+    white = rng.standard_normal((*window.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    noise = scipy.fft.irfft2(white * window, s=(size, size), overwrite_x=True)
     noise -= noise.mean()
-    return (noise / noise.std()).astype(np.float32)
+    noise /= noise.std()
+    return np.asarray(noise, np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +49,7 @@ class Layout:
 
     Attributes:
         cell_border: distance to the border of the gland's cell, um (Voronoi cells of jittered centres).
-        group_border: distance to the border of the group of cells it belongs to, um.
+        septum: rank in [0, 1] of that border among those between two cells of a group; 2 between two groups.
         centre: distance to the gland's centre over the gland's own lumen radius, in um of an average gland.
         crypt: distance to the centre of a normal crypt, um.
         fat: distance to the border of a fat cell, um.
@@ -48,7 +58,7 @@ class Layout:
     """
 
     cell_border: Floats
-    group_border: Floats
+    septum: Floats
     centre: Floats
     crypt: Floats
     fat: Floats
@@ -60,24 +70,30 @@ class Layout:
 def layout() -> Layout:
     """The layouts; two seconds of work, once per process."""
     rng = np.random.default_rng(20)
-    warp = [5.0 * periodic_noise(rng, LAYOUT_UM, 16, 16) for _ in range(2)]
+    warp = [6.0 * periodic_noise(rng, LAYOUT_UM, 16, 16) for _ in range(2)]
     smooth = periodic_noise(rng, LAYOUT_UM, 40, 40)
     ragged = periodic_noise(rng, LAYOUT_UM, 2.5, 2.5)
 
-    centres = _jittered_lattice(rng, 44.0, 0.2)
-    groups = cKDTree(_jittered_lattice(rng, 132.0, 0.25), boxsize=LAYOUT_UM).query(centres)[1]
-    nearest, first = _neighbours(centres, warp, 9)
-    cell_border, _ = _border(centres, nearest, first, None)
-    group_border, own = _border(centres, nearest, first, groups)
+    centres = _jittered_lattice(rng, 38.0, 0.16)
+    groups = cKDTree(_jittered_lattice(rng, 125.0, 0.2), boxsize=LAYOUT_UM).query(centres)[1]
+    nearest, first = _neighbours(centres, warp, 5)
+    cell_border, neighbour = _border(centres, nearest, first)
+    own = nearest[..., 0]
+    # Each border between two cells has a rank of its own, the same from both sides.
+    rank = rng.random((len(centres), len(centres))).astype(np.float32)
+    rank = np.where(groups[:, None] == groups[None, :], np.minimum(rank, rank.T), 2)
+    septum = rank[own, neighbour]
+    septum = np.where(septum < 1, 1 - (1 - septum) ** 2, 2)  # the smaller of two is evenly spread again
     size = rng.lognormal(0, 0.18, len(centres)).astype(np.float32)
+    septum = np.repeat(np.repeat(septum, 2, 0), 2, 1).astype(np.float32)
     centre = _upsample(first[..., 0] / size[own])
 
     crypts = _jittered_lattice(rng, 64.0, 0.1)
     crypt = _upsample(_neighbours(crypts, [0.4 * w for w in warp], 1)[1][..., 0])
     cells = _jittered_lattice(rng, 50.0, 0.24)
     near, far = _neighbours(cells, [0.5 * w for w in warp], 2)
-    fat, _ = _border(cells, near, far, None)
-    return Layout(cell_border, group_border, centre, crypt, fat, ragged, smooth)
+    fat, _ = _border(cells, near, far)
+    return Layout(cell_border, septum, centre, crypt, fat, ragged, smooth)
 
 
 def _jittered_lattice(rng: np.random.Generator, spacing: float, jitter: float) -> NDArray[np.float64]:
@@ -98,21 +114,19 @@ def _neighbours(points: NDArray[np.float64], warp: list[Floats], k: int) -> tupl
     return index, distance.astype(np.float32)
 
 
-def _border(
-    points: NDArray[np.float64], index: NDArray[np.intp], distance: Floats, group: NDArray[np.intp] | None
-) -> tuple[Floats, NDArray[np.intp]]:
-    """Distance to the border with the nearest point of another group (each its own by default), and the own point."""
-    label = np.arange(len(points)) if group is None else group
+def _border(points: NDArray[np.float64], index: NDArray[np.intp], distance: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Distance to the border of the own cell, um at every um, and the cell beyond it, at every second um."""
     own = index[..., 0]
-    other = label[index] != label[own][..., None]
-    other[..., -1] = True  # beyond the last neighbour asked for
     gap = np.full(own.shape, np.inf)
+    beyond = own.copy()
     for k in range(1, index.shape[-1]):
         apart = np.abs(points[index[..., k]] - points[own])
         between = np.hypot(*np.moveaxis(np.minimum(apart, LAYOUT_UM - apart), -1, 0))
         bisector = (distance[..., k] ** 2 - distance[..., 0] ** 2) / (2 * np.maximum(between, 1e-6))
-        gap = np.where(other[..., k], np.minimum(gap, bisector), gap)
-    return _upsample(gap.astype(np.float32)), own
+        beyond = np.where(bisector < gap, index[..., k], beyond)
+        gap = np.minimum(gap, bisector)
+    # Smoothed: cells meet at corners, glands are round.
+    return gaussian_filter(_upsample(gap.astype(np.float32)), 2.5, mode="wrap"), beyond
 
 
 def _upsample(half: Floats) -> Floats:
@@ -140,8 +154,9 @@ def texture(mpp: float) -> Texture:
     """The textures at `mpp` um/px."""
     rng = np.random.default_rng(21)
     px, n = 1 / mpp, TEXTURE_PX
-    wave = 7.0 * px * periodic_noise(rng, n, 24 * px, 20 * px)
-    fibres = 0.65 * periodic_noise(rng, n, 9 * px, 0.55 * px) + 0.8 * periodic_noise(rng, n, 22 * px, 1.7 * px)
+    wave = 13.0 * px * periodic_noise(rng, n, 24 * px, 22 * px)
+    fibres = 0.7 * periodic_noise(rng, n, 8 * px, 0.5 * px) + 0.5 * periodic_noise(rng, n, 16 * px, 1.7 * px)
+    fibres += 0.35 * periodic_noise(rng, n, 1.2 * px, 1.2 * px) + 0.4 * periodic_noise(rng, n, 20 * px, 20 * px)
     clefts = periodic_noise(rng, n, 12 * px, 0.8 * px)
     fibres -= 3.0 * np.clip(clefts - 1.75, 0, 0.6)
     rows = (np.arange(n)[:, None] + np.rint(wave).astype(np.intp)) % n
@@ -154,11 +169,8 @@ def texture(mpp: float) -> Texture:
         + 0.5 * periodic_noise(rng, n, 14 * px, 14 * px)
         + 0.22 * periodic_noise(rng, n, 0.4, 0.4)
     )
-    return Texture(
-        _twice(fibres),
-        _twice(granules),
-        np.rint(angle / np.pi * ANGLES).astype(np.int64).__mod__(ANGLES).astype(np.uint8),
-    )
+    steps = np.rint(angle / np.pi * ANGLES).astype(np.int8) % ANGLES
+    return Texture(_twice(fibres), _twice(granules), steps.astype(np.uint8))
 
 
 def _twice(noise: Floats) -> Bytes:
@@ -200,13 +212,13 @@ def nuclei(mpp: float, blur_um: float) -> Nuclei:
         levels.append(
             draw(
                 ANGLES,
-                area_um2=33 + 5 * u,
-                size_sd=0.06 + 0.2 * u,
-                aspect=1.7 - 0.4 * u,
-                ragged=0.03 + 0.09 * u,
-                vesicular=0.1 + 0.9 * u,
-                clumps=0.08 + 0.42 * u,
-                nucleoli=2.4 * u,
+                area_um2=NUCLEUS_AREA_UM2,
+                size_sd=0.08 + 0.05 * u,
+                aspect=1.6 - 0.15 * u,
+                ragged=0.025 + 0.02 * u,
+                vesicular=0.1 + 0.3 * u,
+                clumps=0.05 + 0.45 * u,
+                nucleoli=1.5 * u,
                 density=1.1,
             )
         )
@@ -258,41 +270,42 @@ def _draw_nuclei(
     n = len(angle)
     half = int(np.ceil(NUCLEUS_RADIUS_UM / mpp))
     y, x = (np.mgrid[-half : half + 1, -half : half + 1] * mpp).astype(np.float32)
-    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    cos, sin = (f(angle).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
     long, short = x * cos + y * sin, -x * sin + y * cos  # [n, side, side] um, in the nucleus' own axes
     scale = rng.normal(0, size_sd, n)
     scale -= np.log(np.mean(np.exp(2 * scale))) / 2  # the mean area stays
     radius = np.sqrt(area_um2 / np.pi) * np.exp(scale)
     stretch = np.sqrt(aspect * np.exp(rng.normal(0, 0.08, n)))
-    a = np.minimum(radius * stretch, NUCLEUS_RADIUS_UM - 0.8)[:, None, None]
-    b = (radius / stretch)[:, None, None]
+    a = np.minimum(radius * stretch, NUCLEUS_RADIUS_UM - 0.8).astype(np.float32)[:, None, None]
+    b = (radius / stretch).astype(np.float32)[:, None, None]
     turn = np.arctan2(short / b, long / a)
     outline = np.ones_like(turn)
     for k in (2, 3, 4, 5):
-        wave = rng.normal(0, ragged / np.sqrt(k - 1), n)[:, None, None]
-        outline += wave * np.cos(k * turn + rng.uniform(0, 2 * np.pi, n)[:, None, None])
+        wave = rng.normal(0, ragged / np.sqrt(k - 1), n).astype(np.float32)[:, None, None]
+        phase = rng.uniform(0, 2 * np.pi, n).astype(np.float32)[:, None, None]
+        outline += wave * np.cos(k * turn + phase)
     rho = np.hypot(long / a, short / b) / np.maximum(outline, 0.4)  # 1 on the outline
     inside = (1 - rho) * b  # um inside the outline, about
     edge = np.hypot(0.16, blur_um)
     cover = 1 / (1 + np.exp(-np.clip(inside / (0.6 * edge), -30, 30)))
 
-    od = 1 + 0.0 * rho
-    od += vesicular * (0.75 * np.exp(-(((inside - 0.45) / 0.5) ** 2)) - 0.42 * np.clip(inside / 1.2, 0, 1))
-    grain = np.hypot(0.42, blur_um) / mpp
+    od = 1 + vesicular * (0.6 * np.exp(-(((inside - 0.45) / 0.5) ** 2)) - 0.45 * np.clip(inside / 1.2, 0, 1))
+    grain = np.hypot(0.36, blur_um) / mpp
     noise = periodic_noise(rng, 1024, grain, grain)
+    noise -= gaussian_filter(noise, 0.9 / mpp, mode="wrap")  # nothing of a size that 1 um/px would show
     for i, (u, v) in enumerate(rng.integers(0, 1024 - 2 * half - 1, (n, 2))):
         od[i] += clumps * noise[u : u + 2 * half + 1, v : v + 2 * half + 1]
-    spot = np.hypot(0.55, blur_um)
+    spot = np.hypot(0.42, blur_um)
     for i, count in enumerate(np.minimum(rng.poisson(nucleoli, n), 3)):
         for _ in range(count):
             r, t = 0.5 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
             at = np.hypot(long[i] - r * a[i] * np.cos(t), short[i] - r * b[i] * np.sin(t))
-            od[i] += 1.1 * np.exp(-((at / spot) ** 2) / 2)
+            od[i] += 1.4 * np.exp(-((at / spot) ** 2) / 2)
     od = np.clip(od, 0.15, None) * density
     # One mean transmittance of green light over the area of each nucleus: chromatin then leaves its mean colour alone.
-    factor = np.ones((n, 1, 1))
-    target = np.exp(-0.7 * density)
-    for _ in range(12):
-        light = (np.exp(-0.7 * od * factor) * cover).sum((1, 2), keepdims=True) / cover.sum((1, 2), keepdims=True)
-        factor *= np.log(target) / np.log(light)
+    factor = np.ones((n, 1, 1), np.float32)
+    area = cover.sum((1, 2), keepdims=True)
+    for _ in range(5):
+        light = (np.exp(-0.7 * od * factor) * cover).sum((1, 2), keepdims=True) / area
+        factor *= -0.7 * density / np.log(light)
     return np.clip(np.rint(od * factor * cover * OD_SCALE), 0, 255).astype(np.uint8)

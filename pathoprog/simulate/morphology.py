@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from pathoprog.simulate import banks
 
@@ -18,8 +18,11 @@ Floats = NDArray[np.float32]
 
 # Levels of the map that tells what a place is; between two of them lies a border.
 GLASS, EPITHELIUM, STROMA = 20.0, 128.0, 235.0
-STROMA_SHARE, LUMEN_SHARE = 0.30, 0.12  # of the tumour's area
-NUCLEUS_SPACING_UM = 8.6
+STROMA_SHARE, LUMEN_SHARE, NUCLEI_SHARE = 0.32, 0.07, 0.20  # of the tumour's area; nuclei of its epithelium
+LUMEN_DEPTH_UM = 5.0  # epithelium around a lumen, at least
+NUCLEUS_SPACING_UM = 5.7
+TONE = 36.0  # of the map's levels between the palest and the middle cytoplasm
+POLARITY_OD = 0.20  # density of green light that the palest cytoplasm lacks
 EDGE_UM = 0.7  # softness of a border on the map
 
 
@@ -79,7 +82,9 @@ def draw_morphology(rng: np.random.Generator, field_um: float, architecture: flo
     facing = rng.uniform(0, 2 * np.pi)
     fat_side = np.cos(turn - facing) * radius + 12 * smooth - 0.345 * field_um
     gland_side = np.cos(turn - facing - np.pi + rng.uniform(-0.7, 0.7)) * radius + 10 * smooth - 0.30 * field_um
-    tissue = 0.56 * field_um + 14 * smooth - radius  # um inside the tissue
+    tissue = 0.60 * field_um + 14 * smooth - radius  # um inside the tissue
+    cut = facing + np.pi / 2 + rng.uniform(-0.5, 0.5) + np.pi * rng.integers(2)
+    tissue = np.minimum(tissue, (0.44 + 0.08 * rng.random()) * field_um + 9 * smooth - np.cos(turn - cut) * radius)
 
     tumour_map, epithelium, lumen, base = _tumour(rng, n, inside, unit_factor(architecture))
     crypt = _window(rng, banks.layout().crypt, n)
@@ -91,13 +96,15 @@ def draw_morphology(rng: np.random.Generator, field_um: float, architecture: flo
     ragged = _window(rng, banks.layout().ragged, n)
     goblet = np.minimum(np.minimum(crypt - 8.0, 17.0 - crypt), 2.2 * (ragged - 0.35))
     crypt_map -= 58 * _step(np.minimum(goblet, mucosa))
-    fat = np.minimum(_window(rng, banks.layout().fat, n) - 1.2, np.minimum(fat_side, -inside - 8))
+    fat = np.minimum(_window(rng, banks.layout().fat, n) - 3.2, np.minimum(fat_side, -inside - 8))
     fat_map = STROMA - (STROMA - GLASS) * _step(fat)
 
     values = np.minimum(np.minimum(tumour_map, crypt_map), fat_map)
     values = GLASS + (values - GLASS) * _step(tissue)
     stamps = (
-        _tumour_nuclei(rng, n, epithelium, lumen, base, unit_factor(nuclei))
+        _tumour_nuclei(
+            rng, n, epithelium, lumen, base, float((inside > 0).sum()), unit_factor(architecture), unit_factor(nuclei)
+        )
         + _crypt_nuclei(rng, n, crypt, np.minimum(wall, tissue))
         + _stroma_nuclei(rng, n, values, fat_side)
     )
@@ -119,12 +126,12 @@ class _Outline:
 
     def __init__(self, rng: np.random.Generator, mean_radius: float):
         self.mean = mean_radius * np.exp(rng.normal(0, 0.02))
-        self.waves = [(k, rng.normal(0, 0.07 / k**0.8), rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5, 7, 9, 12)]
+        self.waves = [(k, rng.normal(0, 0.11 / k**0.8), rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5, 7, 9, 12)]
 
     def radius(self, turn: Floats) -> Floats:
         """Radius in um at each direction (radians)."""
         shape = sum(size * np.cos(k * turn + phase) for k, size, phase in self.waves)
-        return np.asarray(self.mean * (1 + np.clip(shape, -0.22, 0.15)), np.float32)
+        return np.asarray(self.mean * (1 + 0.16 * np.tanh(shape / 0.16)), np.float32)
 
 
 def _window(rng: np.random.Generator, bank: Floats, n: int) -> Floats:
@@ -152,31 +159,45 @@ def _tumour(
     layout = banks.layout()
     place = (int(rng.integers(banks.LAYOUT_UM)), int(rng.integers(banks.LAYOUT_UM)))
     place_turn = (int(rng.integers(4)), bool(rng.integers(2)))
-    cell, group, centre = (
-        _cut(bank, *place, *place_turn, n) for bank in (layout.cell_border, layout.group_border, layout.centre)
+    cell, septum, centre = (
+        _cut(bank, *place, *place_turn, n) for bank in (layout.cell_border, layout.septum, layout.centre)
     )
     ragged = _window(rng, layout.ragged, n)
     local = _window(rng, layout.smooth, n)
-    # Septa between glands of one group vanish as the factor rises; the bands between groups widen in exchange. The
+    # Septa between glands of one group vanish one by one as the factor rises; what is left widens in exchange. The
     # outlines get more ragged, so that a field too small for architecture meets as many borders at either end.
-    fused = np.clip(architecture + 0.10 * local, 0, 1)
-    gland = np.minimum(cell + 26.0 * fused**1.2, group) + (0.5 + 1.6 * architecture) * ragged
+    fused = np.clip(1.04 * architecture - 0.02 + 0.06 * local - septum, -0.02, 0.02) / 0.04 + 0.5
+    gland = gaussian_filter(cell + 24.0 * fused, 1.5) + (0.5 + 0.6 * architecture) * ragged
     tumour = inside > 0
     gland -= np.quantile(gland[tumour], STROMA_SHARE)
     epithelium = np.minimum(gland, inside)
     hollow = -centre - 1.2 * ragged
-    hollow -= np.quantile(hollow[tumour], 1 - LUMEN_SHARE)
-    lumen = np.minimum(hollow, epithelium - 5)
+    deep = epithelium > LUMEN_DEPTH_UM
+    hollow -= np.quantile(hollow[deep], 1 - min(LUMEN_SHARE * tumour.sum() / max(deep.sum(), 1), 0.9))
+    lumen = np.minimum(hollow, epithelium - LUMEN_DEPTH_UM)
     values = STROMA - (STROMA - EPITHELIUM) * _step(epithelium) - (EPITHELIUM - GLASS) * _step(lumen)
+    cytoplasm = (epithelium > EDGE_UM) & (lumen < -EDGE_UM)
+    values[cytoplasm] += TONE * _polarity(epithelium[cytoplasm], 1 - architecture)
     return values, epithelium, lumen, centre
+
+
+def _polarity(depth_um: Floats, strength: float) -> Floats:
+    """How dark cytoplasm is, from -1 to 1: in an orderly gland dark at its base and pale towards its lumen.
+
+    Of one mean transmittance whatever the strength.
+    """
+    tone = strength * np.clip((6.5 - depth_um) / 4, -1, 1)
+    for _ in range(4):
+        tone = np.clip(tone + np.log(np.mean(np.exp(-POLARITY_OD * tone))) / POLARITY_OD, -1, 1)
+    return tone
 
 
 def _points(rng: np.random.Generator, n: int, spacing: float) -> NDArray[np.float64]:
     """Points of a jittered hexagonal lattice over the slide, ``[k, 2]`` x, y in um."""
     count = int(np.ceil(n / spacing)) + 1
-    y, x = np.mgrid[0:count, 0 : int(np.ceil(count / 0.866))].astype(np.float64)
+    y, x = np.mgrid[0 : int(np.ceil(count / 0.866)), 0:count].astype(np.float64)
     x, y = x + 0.5 * (y % 2), y * 0.866
-    points = np.stack([x.ravel(), y.ravel()], -1) * spacing + rng.normal(0, 0.16 * spacing, (x.size, 2))
+    points = np.stack([x.ravel(), y.ravel()], -1) * spacing + rng.normal(0, 0.15 * spacing, (x.size, 2))
     return points[((points > 1) & (points < n - 1)).all(1)]
 
 
@@ -189,24 +210,34 @@ def _at(field: Floats, points: NDArray[np.float64]) -> Floats:
 def _angle_to_centre(distance: Floats, points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
     """Orientation bin of the way to the centre, from a map of the distance to it."""
     far = np.clip(points, 4, distance.shape[0] - 5)
-    gx = _at(distance, far + (3, 0)) - _at(distance, far - (3, 0))
-    gy = _at(distance, far + (0, 3)) - _at(distance, far - (0, 3))
+    gx = _at(distance, far + np.array([3, 0])) - _at(distance, far - np.array([3, 0]))
+    gy = _at(distance, far + np.array([0, 3])) - _at(distance, far - np.array([0, 3]))
     angle = np.arctan2(gy, gx) + rng.normal(0, 0.22, len(points))
     return np.rint(angle / np.pi * banks.ANGLES).astype(np.intp) % banks.ANGLES
 
 
 def _tumour_nuclei(
-    rng: np.random.Generator, n: int, epithelium: Floats, lumen: Floats, centre: Floats, nuclei: float
+    rng: np.random.Generator,
+    n: int,
+    epithelium: Floats,
+    lumen: Floats,
+    centre: Floats,
+    tumour_area_um2: float,
+    architecture: float,
+    nuclei: float,
 ) -> tuple[Stamps, ...]:
     points = _points(rng, n, NUCLEUS_SPACING_UM)
-    points = points[(_at(epithelium, points) > 1.5) & (_at(lumen, points) < -4.5)]
-    # Larger nuclei are fewer by as much, so that nuclei cover the same area at either end of the factor.
-    points = points[rng.random(len(points)) < 33 / (33 + 5 * nuclei)]
+    points = points[(_at(epithelium, points) > 1.2) & (_at(lumen, points) < -3.5)]
+    # As many as cover a fixed share of the tumour: those at the base of each gland (low architecture) or any (high).
+    wanted = NUCLEI_SHARE * tumour_area_um2 / banks.NUCLEUS_AREA_UM2
+    basal = np.exp(-np.maximum(_at(epithelium, points) - 2.5, 0) / 4)
+    order = np.argsort(-((1 - architecture) * basal + (0.15 + architecture) * rng.random(len(points))))
+    points = points[order[: round(wanted)]]
     spread = rng.normal(0, 0.13, len(points))
     level = np.rint(np.clip(nuclei + spread, 0, 1) * (banks.NUCLEUS_LEVELS - 1)).astype(np.intp)
     angle = _angle_to_centre(centre, points, rng)
-    dividing = rng.random(len(points)) < 0.002 + 0.03 * nuclei
-    angle = np.where(rng.random(len(points)) < 0.5 * nuclei, rng.integers(0, banks.ANGLES, len(points)), angle)
+    dividing = rng.random(len(points)) < 0.002 + 0.02 * nuclei
+    angle = np.where(rng.random(len(points)) < 0.3 * nuclei, rng.integers(0, banks.ANGLES, len(points)), angle)
     return (
         _stamps("tumour", points[~dividing], angle[~dividing], level[~dividing]),
         _stamps("mitosis", points[dividing], angle[dividing]),
@@ -222,7 +253,7 @@ def _crypt_nuclei(rng: np.random.Generator, n: int, crypt: Floats, wall: Floats)
 
 def _stroma_nuclei(rng: np.random.Generator, n: int, values: Floats, fat_side: Floats) -> tuple[Stamps, ...]:
     points = _points(rng, n, 11.0)
-    points = points[(_at(values, points) > 215) & (rng.random(len(points)) < 0.62)]
+    points = points[(_at(values, points) > 215) & (rng.random(len(points)) < 0.5)]
     crowd = map_coordinates(
         banks.layout().smooth,
         (points[:, ::-1] * 2.3 + rng.integers(0, banks.LAYOUT_UM, 2)).T,

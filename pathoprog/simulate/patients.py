@@ -15,7 +15,7 @@ from pathoprog.endpoints import distinct_outcome
 from pathoprog.simulate.config import SimulateConfig
 
 # Cancer deaths: Weibull with this shape; the rate is that of a patient whose log hazard is average.
-CANCER_RATE_PER_YEAR = 0.048
+CANCER_RATE_PER_YEAR = 0.06
 CANCER_SHAPE = 1.1
 # Other deaths: Gompertz in age, about the mortality of a European population of 70 years.
 OTHER_RATE_AT_70_PER_YEAR = 0.017
@@ -164,16 +164,16 @@ def plan_slides(settings: SimulateConfig, patients: pd.DataFrame) -> pd.DataFram
         block's own ``architecture`` and ``nuclei``.
     """
     rows: list[dict[str, Any]] = []
-    for patient in patients.itertuples(index=False):
-        rng = generator(settings.seed, _SLIDES, _KIND[patient.population], patient.number)
+    for patient in patients.to_dict("records"):
+        rng = generator(settings.seed, _SLIDES, _KIND[patient["population"]], patient["number"])
         blocks = 1 + int(rng.random() < settings.second_slide_fraction)
-        site = SITES[patient.cohort][patient.site]
+        site = SITES[patient["cohort"]][patient["site"]]
         for block in range(1, blocks + 1):
-            rows.append(_slide(settings, rng, patient, block, patient.role, patient.cohort, site))
+            rows.append(_slide(settings, rng, patient, block, patient["role"], patient["cohort"], site))
     development = patients[patients["population"] == "development"]
     chosen = generator(settings.seed, _RETEST).permutation(len(development))[: settings.test_patients]
-    for patient in development.iloc[sorted(chosen)].itertuples(index=False):
-        rng = generator(settings.seed, _RETEST, patient.number)
+    for patient in development.iloc[sorted(chosen)].to_dict("records"):
+        rng = generator(settings.seed, _RETEST, patient["number"])
         blocks = 1 + int(rng.random() < settings.second_slide_fraction)
         site = SITES["retest"][int(rng.integers(len(SITES["retest"])))]
         for block in range(3, 3 + blocks):
@@ -182,19 +182,25 @@ def plan_slides(settings: SimulateConfig, patients: pd.DataFrame) -> pd.DataFram
 
 
 def _slide(
-    settings: SimulateConfig, rng: np.random.Generator, patient: Any, block: int, role: str, cohort: str, site: Site
+    settings: SimulateConfig,
+    rng: np.random.Generator,
+    patient: dict[Any, Any],
+    block: int,
+    role: str,
+    cohort: str,
+    site: Site,
 ) -> dict[str, Any]:
     rho = settings.factor_correlation
     first, second = settings.block_sd * rng.standard_normal(2)
     return {
-        "patient_id": patient.patient_id,
-        "slide_id": f"{patient.patient_id}-B{block}",
+        "patient_id": patient["patient_id"],
+        "slide_id": f"{patient['patient_id']}-B{block}",
         "block_id": f"B{block}",
         "cohort": cohort,
         "role": role,
         "prep_site": site.name,
         "scan_site": site.scan_site,
         "scanner": site.scanner,
-        "architecture": patient.architecture + first,
-        "nuclei": patient.nuclei + rho * first + np.sqrt(1 - rho**2) * second,
+        "architecture": patient["architecture"] + first,
+        "nuclei": patient["nuclei"] + rho * first + np.sqrt(1 - rho**2) * second,
     }

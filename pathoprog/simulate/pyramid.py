@@ -63,4 +63,4 @@ def _encoded_tiles(level: Bytes, quality: int) -> Iterator[bytes]:
             missing = (TILE_PX - tile.shape[0], TILE_PX - tile.shape[1])
             if any(missing):
                 tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-            yield imagecodecs.jpeg8_encode(np.ascontiguousarray(tile), level=quality, subsampling="420")
+            yield bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(tile), level=quality, subsampling="420"))

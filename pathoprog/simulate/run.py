@@ -69,17 +69,17 @@ def run(settings: SimulateConfig) -> int:
 def _tasks(settings: SimulateConfig, slides: pd.DataFrame) -> list[SlideTask]:
     return [
         SlideTask(
-            slide_id=slide.slide_id,
+            slide_id=slide["slide_id"],
             seed=settings.seed,
-            key=(20, *slide.slide_id.encode()),
-            architecture=slide.architecture,
-            nuclei=slide.nuclei,
-            laboratory=slide.prep_site,
-            scanner=slide.scanner,
+            key=(20, *slide["slide_id"].encode()),
+            architecture=slide["architecture"],
+            nuclei=slide["nuclei"],
+            laboratory=slide["prep_site"],
+            scanner=slide["scanner"],
             field_um=settings.field_um,
             jpeg_quality=settings.jpeg_quality,
         )
-        for slide in slides.itertuples(index=False)
+        for slide in slides.to_dict("records")
     ]
 
 
