@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.errors import InputError
+from pathoprog.survival.concordance import harrell_c
+from pathoprog.survival.horizon import values_by_curves, values_by_weights
 from pathoprog.survival.product_limit import number_at_risk
+from pathoprog.survival.resampled import hazard_ratios
 
 JUST_AFTER = 1e-3
 
@@ -87,6 +90,47 @@ def risk_table(patients: pd.DataFrame, times: Any) -> RiskTable:
         at_risk[str(group)] = tuple(int(k) for k in counted.n_risk)
         events[str(group)] = tuple(int(k) for k in counted.n_event[:-1])
     return RiskTable(tuple(float(time) for time in times), at_risk, events)
+
+
+def placements(
+    table: RiskTable, reference: str, positive: list[str], horizon: float, samples: int = 400, seed: int = 1
+) -> pd.DataFrame:
+    """How much the answers depend on where events lie inside their intervals.
+
+    Args:
+        table: the published numbers.
+        reference: group that hazard ratios compare with.
+        positive: groups said to have the event.
+        horizon: of the predictive values, in the table's unit.
+        samples: random placements; the first row is the even one.
+        seed: of the random numbers.
+
+    Returns:
+        One row a placement: ``placement, hr GROUP …, c, sensitivity, specificity, ppv, npv`` by Kaplan-Meier, and the
+        last four again with ``_weights`` for inverse weights. c takes the groups in the table's order, later = worse.
+    """
+    random = np.random.default_rng(seed)
+    levels = [reference, *(group for group in table.at_risk if group != reference)]
+    order = list(table.at_risk)
+    rows = []
+    for k in range(samples + 1):
+        patients = rebuild(table, None if k == 0 else random)
+        place = patients["group"].map(levels.index).to_numpy()
+        time, event = patients["time"].to_numpy(), patients["event"].to_numpy()
+        ratios = hazard_ratios(time, event == 1, place, len(levels))
+        mark = patients["group"].isin(positive).to_numpy()
+        curves, weights = values_by_curves(time, event, mark, horizon), values_by_weights(time, event, mark, horizon)
+        names = ("sensitivity", "specificity", "ppv", "npv")
+        rows.append(
+            {
+                "placement": "even" if k == 0 else f"random {k}",
+                **{f"hr {level}": ratio for level, ratio in zip(levels[1:], ratios, strict=True)},
+                "c": harrell_c(time, event, patients["group"].map(order.index)).value,
+                **{name: getattr(curves, name).value for name in names},
+                **{f"{name}_weights": getattr(weights, name) for name in names},
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 # Skrede et al., Lancet 2020;395:350-360: external validation, cancer-specific survival, years

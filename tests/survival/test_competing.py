@@ -66,9 +66,8 @@ def test_fine_gray_depends_on_the_order_of_times_only() -> None:
 
 
 def test_fine_gray_says_what_it_cannot_estimate() -> None:
-    frame = small.FRAME.assign(
-        event=np.where((small.FRAME["group"] == "b") & (small.FRAME["event"] == 1), 0, small.EVENT)
-    )
+    gone = (small.FRAME["group"] == "b") & (small.FRAME["event"] == 1)
+    frame = small.FRAME.assign(event=np.where(gone, 0, small.EVENT))
     row = fine_gray(frame, "time", "event", ["group", "x"]).terms.set_index("level").loc["b"]
     assert row["coef"] == -math.inf and row["note"]
     twice = fine_gray(small.FRAME.assign(y=small.FRAME["x"] * 2), "time", "event", ["x", "y"]).terms
