@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.resample import area_resize
-from pathoprog.slides.slide import Pixels, Slide, Source, TileReader, in_chunks
+from pathoprog.slides.slide import Pixels, Slide, Source
 from pathoprog.slides.tiff_facts import TiledPage, paste, tiles_under
+from pathoprog.slides.tile_reader import TileReader, in_chunks
 
 VENDORS = ("aperio", "generic-tiff")  # formats whose levels are pages, pixel by pixel, with nothing stitched
 RGB, YCBCR = imagecodecs.JPEG8.CS.RGB, imagecodecs.JPEG8.CS.YCbCr

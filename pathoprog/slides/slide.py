@@ -2,7 +2,6 @@
 
 import abc
 import contextlib
-import itertools
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,6 +16,7 @@ from pathoprog.errors import SlideError
 from pathoprog.slides.mpp import checked_mpp, objective_warning
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.tiff_facts import TiledPage
+from pathoprog.slides.tile_reader import TileReader
 
 Pixels = NDArray[np.uint8]
 
@@ -287,7 +287,7 @@ class Slide(abc.ABC):
         size_px: int,
         pool: Executor | None = None,
         threads: int = 1,
-    ) -> "TileReader":
+    ) -> TileReader:
         """A reader of many tiles of one size, in their order, which adapters may make faster than one by one.
 
         Args:
@@ -327,51 +327,10 @@ class Slide(abc.ABC):
         return self.overview(self.thumbnail_mpp(max_px))
 
     def thumbnail_mpp(self, max_px: int) -> float:
-        """Um per pixel of `thumbnail(max_px)`."""
-        return self.mpp * max(1.0, self.width / max_px, self.height / max_px)
-
-
-class TileReader:
-    """Reads the tiles of one grid, batch by batch; see `Slide.tile_reader`."""
-
-    def __init__(
-        self,
-        slide: Slide,
-        x0: NDArray[np.int64],
-        y0: NDArray[np.int64],
-        mpp: float,
-        size_px: int,
-        pool: Executor | None,
-        threads: int,
-    ):
-        self.slide, self.x0, self.y0, self.mpp, self.size_px = slide, x0, y0, mpp, size_px
-        self.pool, self.threads = pool, threads
-
-    def read(self, start: int, out: Pixels) -> None:
-        """Fill `out`, uint8 [n, size_px, size_px, 3], with tiles `start` … `start` + n.
-
-        Raises:
-            SlideError: as `Slide.read_at_mpp`.
-        """
-        size = (self.size_px, self.size_px)
-
-        def read(part: slice) -> None:
-            for i in range(part.start, part.stop):
-                x0, y0 = float(self.x0[start + i]), float(self.y0[start + i])
-                out[i] = self.slide.read_at_mpp(x0, y0, self.mpp, size)
-
-        in_chunks(read, len(out), self.pool, self.threads)
-
-
-def in_chunks(work: Callable[[slice], None], n: int, pool: Executor | None, threads: int) -> None:
-    """Do `work` on 0 … n in one run per thread: handing over single items costs more than they do."""
-    if pool is None or threads < 2 or n < 2:
-        work(slice(0, n))
-        return
-    edges = [n * i // threads for i in range(threads + 1)]
-    parts = [slice(low, high) for low, high in itertools.pairwise(edges) if high > low]
-    for future in [pool.submit(work, part) for part in parts]:
-        future.result()
+        """Um per pixel of `thumbnail(max_px)`: a level's own where one is at least half as large, which costs least."""
+        least = max(self.width, self.height) / max_px
+        fitting = [level.downsample for level in self.levels if least <= level.downsample <= 2 * least]
+        return self.mpp * max(1.0, min(fitting, default=least))
 
 
 def _snapped(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
