@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from pathoprog.errors import SlideError
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_facts import TiledPage
-from pathoprog.tissue import RegionMask
+from pathoprog.tissue import MIN_CHROMA, RegionMask
 
 MAX_TISSUE = 0.25  # share of tissue under a tile without bytes, from which it was no background to be left out
 
@@ -45,7 +45,7 @@ def byteless(page: TiledPage) -> NDArray[np.bool_]:
 
 
 def check_tiles(tiles: NDArray[np.uint8], in_tissue: NDArray[np.bool_], path: str) -> None:
-    """Refuse tiles of one single colour where the mask shows tissue, whatever the format.
+    """Refuse tiles of one single white, grey or black where the mask shows tissue, whatever the format.
 
     Args:
         tiles: uint8 [n, h, w, 3].
@@ -57,5 +57,6 @@ def check_tiles(tiles: NDArray[np.uint8], in_tissue: NDArray[np.bool_], path: st
     """
     for i in np.flatnonzero(in_tissue):
         tile = tiles[i]
-        if (tile[::8, ::8] == tile[0, 0]).all() and (tile == tile[0, 0]).all():
+        blank = np.ptp(tile[0, 0]) < MIN_CHROMA and (tile[::8, ::8] == tile[0, 0]).all()
+        if blank and (tile == tile[0, 0]).all():
             raise SlideError(f"{path}: hollow: a tile reads as blank where there is tissue", "hollow")
