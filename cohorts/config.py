@@ -18,6 +18,7 @@ class ValidateConfig:
     ensemble: str = setting("", "folder of the locked bundle that scored", kind="path", required=True)
     plan: str = setting("", "analysis plan (YAML), written before the outcomes are opened", kind="path", required=True)
     exclusions: str = setting("", "CSV patient_id, code: excluded before the outcomes are opened", kind="path")
+    flow: str = setting("", "flow.json of `pathoprog cohort`, for the way from the sheet to the cohort", kind="path")
     truth: str = setting("", "truth.csv of a simulation", kind="path")
     out: str = setting("", "folder for the lock, the log, the report, tables and figures", kind="path", required=True)
     log: str = setting("", "append-only log of openings; default: openings.jsonl in out", kind="path")

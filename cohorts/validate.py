@@ -14,7 +14,7 @@ from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.console import say
 from pathoprog.errors import InputError
-from pathoprog.files import sha256_file, sha256_value, write_json, write_text
+from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
@@ -38,6 +38,7 @@ class Scored:
     excluded: dict[str, str]
     left_out: list[tuple[str, str]]
     thresholds: dict[str, float]
+    cohort_patients: int
 
 
 def run(settings: ValidateConfig) -> int:
@@ -97,6 +98,7 @@ def run(settings: ValidateConfig) -> int:
         left_out=scored.left_out,
         statistics=statistics,
         stage=stage,
+        sheet_flow=read_sheet_flow(settings.flow, scored) if settings.flow else None,
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
@@ -125,6 +127,7 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     cohort = read_cohort(settings.cohort, settings.overlap)
     results = read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)
+    cohort_patients = int(cohort["patient_id"].nunique())
     left_out = not_scored(cohort, results)
     pairs = pd.Series(list(zip(cohort["role"], cohort["cohort"], strict=True)), index=cohort.index)
     cohort = cohort[~pairs.isin(left_out)].reset_index(drop=True)
@@ -133,7 +136,7 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     check_complete(cohort, results, patients)
     members = read_members(Path(settings.scores).with_name("members.csv"))
     excluded = read_exclusions(settings.exclusions) if settings.exclusions else {}
-    return Scored(cohort, results, patients, members, excluded, left_out, thresholds)
+    return Scored(cohort, results, patients, members, excluded, left_out, thresholds, cohort_patients)
 
 
 def read_exclusions(path: str) -> dict[str, str]:
@@ -142,6 +145,22 @@ def read_exclusions(path: str) -> dict[str, str]:
     if not {"patient_id", "code"} <= set(table.columns) or table["patient_id"].duplicated().any():
         raise InputError(f"{path}: must have the columns patient_id and code, and one row per patient")
     return dict(zip(table["patient_id"], table["code"], strict=True))
+
+
+def read_sheet_flow(path: str, scored: Scored) -> dict[str, Any]:
+    """Counts of `pathoprog cohort`; the patients that it accepted must be those of the cohort table.
+
+    Raises:
+        InputError: no such file, or the numbers do not add up.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; `pathoprog cohort` writes it")
+    flow = read_json(path)
+    patients = scored.cohort_patients
+    if flow["patients_accepted"] != patients:
+        raise InputError(f"{path}: {flow['patients_accepted']} patients accepted, {patients} in the cohort; no report")
+    assert isinstance(flow, dict)
+    return flow
 
 
 def read_truth(path: str) -> pd.DataFrame:

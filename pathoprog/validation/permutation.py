@@ -39,7 +39,7 @@ def permuted_c(
 
     Outcomes (time and event together) are permuted over the patients, within strata where given, and c is that of all
     comparable pairs. Pairs are counted one event at a time for all permutations at once: events x patients x
-    permutations comparisons of small integers, some seconds for 5,000 patients and 1,000 permutations.
+    permutations comparisons of small integers, some ten seconds for 5,000 patients and 1,000 permutations.
 
     Args:
         time: follow-up (n,).
@@ -52,12 +52,13 @@ def permuted_c(
     times, codes = checked(time, event)
     died = codes == EVENT
     order = np.lexsort((~died, times))  # an event before those censored at its time: these are comparable with it
-    rank = np.unique(np.asarray(score, dtype=float), return_inverse=True)[1].astype(np.int32)
+    small = np.int16 if times.size < np.iinfo(np.int16).max else np.int32
+    rank = np.unique(np.asarray(score, dtype=float), return_inverse=True)[1].astype(small)
     groups = (
         np.zeros(times.size, dtype=int) if strata is None else np.unique(np.asarray(strata), return_inverse=True)[1]
     )
     rng = np.random.default_rng(seed)
-    shuffled = np.empty((permutations + 1, times.size), dtype=np.int32)
+    shuffled = np.empty((permutations + 1, times.size), dtype=small)
     shuffled[0] = rank
     for row in range(1, permutations + 1):
         for group in range(groups.max() + 1):
@@ -68,16 +69,18 @@ def permuted_c(
 
 
 def _concordances(
-    time: npt.NDArray[np.float64], died: npt.NDArray[np.bool_], rank: npt.NDArray[np.int32]
+    time: npt.NDArray[np.float64], died: npt.NDArray[np.bool_], rank: npt.NDArray[np.signedinteger[Any]]
 ) -> npt.NDArray[np.float64]:
     """Give c of each row of `rank` (b, n); patients sorted by time, events first among equal times."""
     columns = np.ascontiguousarray(rank.T)  # [n, b]
     concordant = np.zeros(rank.shape[0])
     pairs = 0
+    tied = np.unique(rank[0]).size < rank.shape[1]
     for place in np.flatnonzero(died):
         first = place + int(((time[place:] == time[place]) & died[place:]).sum())  # past the events of this very time
         later = columns[first:]
         pairs += later.shape[0]
         concordant += (later < columns[place]).sum(axis=0, dtype=np.int32)
-        concordant += 0.5 * (later == columns[place]).sum(axis=0, dtype=np.int32)
+        if tied:
+            concordant += 0.5 * (later == columns[place]).sum(axis=0, dtype=np.int32)
     return concordant / pairs if pairs else np.full(rank.shape[0], np.nan)

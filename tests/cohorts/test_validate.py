@@ -13,7 +13,7 @@ from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation, refuse_ids
 from pathoprog.cohorts.validate import run
 from pathoprog.errors import ConfigError, InputError, LockError
-from pathoprog.files import read_json
+from pathoprog.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +214,28 @@ def test_a_table_with_ids_is_not_logged(tmp_path: Path):
     refuse_ids(path, {"P8"})
     path.write_text("class,n\ngood,7\n")
     refuse_ids(path, {"7"})
+
+
+def test_the_sheet_s_flow_must_end_in_this_cohort(copy: MadeCohort):
+    flow = {"patients": 100, "excluded": {"stage IV": 7}, "rejected_for": {"event": 3}, "patients_rejected": 3}
+    write_json(copy.folder / "flow.json", flow | {"patients_accepted": 90})
+    run(settings(copy, flow=str(copy.folder / "flow.json")))
+    html = (copy.folder / "validation" / "report.html").read_text()
+    assert "The clinical sheet held 100 patients. 7 patients were excluded by code and 3 rejected" in html
+    write_json(copy.folder / "flow.json", flow | {"patients_accepted": 91})
+    with pytest.raises(InputError, match="91 patients accepted, 90 in the cohort; no report"):
+        run(settings(copy, flow=str(copy.folder / "flow.json")))
+
+
+def test_eligibility_that_is_not_stated_is_not_confirmed(copy: MadeCohort, external_only: MadeCohort):
+    said = (external_only.folder / "validation" / "report.html").read_text()
+    assert "organ colorectum (90)" in said and "eligibility not confirmed" not in said
+    path = copy.folder / "cohort.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[:4, "neoadjuvant"] = ""
+    table.to_csv(path, index=False)
+    run(settings(copy, out="again"))
+    assert (
+        "Of 5 slides not all of these are stated: eligibility not confirmed."
+        in (copy.folder / "again" / "report.html").read_text()
+    )

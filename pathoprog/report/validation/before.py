@@ -1,5 +1,7 @@
 """What was known before the outcomes: plan and lock, flow, patients."""
 
+from typing import Any
+
 import pandas as pd
 
 from pathoprog.cohort import SLIDE_COLUMNS, site_overlap
@@ -9,10 +11,11 @@ from pathoprog.report.numbers import format_interval
 from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
-from pathoprog.report.wording import count, listing
+from pathoprog.report.wording import capital, count, listing
 from pathoprog.validation.plan import ANALYSES, TESTS
 
-NOT_COVARIATES = {*SLIDE_COLUMNS, "patient_id", "organ", "specimen", "neoadjuvant"}
+ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
+NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
 """Columns that describe a slide or a patient's eligibility; all others are covariates."""
 
 
@@ -73,6 +76,8 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
             "All numbers add up, or there would be no report."
         )
     )
+    if findings.sheet_flow is not None:
+        section.add(*sheet_blocks(findings.sheet_flow))
     if findings.left_out:
         names = listing([f"{name} ({role})" for role, name in findings.left_out])
         section.add(Text(f"Not scored at all, and so no part of this report: {names}.", "warning"))
@@ -95,9 +100,41 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
     return section
 
 
+def sheet_blocks(flow: dict[str, Any]) -> list[Text | Table]:
+    """From the clinical sheet to the cohort table."""
+    excluded = sum(flow["excluded"].values())
+    rows = [("excluded", code, n) for code, n in flow["excluded"].items()]
+    rows += [("rejected rows", reason, n) for reason, n in flow["rejected_for"].items()]
+    text = (
+        f"The clinical sheet held {count(flow['patients'], 'patient')}. {capital(count(excluded, 'patient'))} were "
+        f"excluded by code and {flow['patients_rejected']} rejected for unsound data; {flow['patients_accepted']} "
+        "make the cohort."
+    )
+    table = Table(
+        "sheet", "Left out of the clinical sheet.", pd.DataFrame(rows, columns=["What", "Why", "n"]), text_columns=2
+    )
+    return [Text(text), table] if rows else [Text(text)]
+
+
+def eligibility_text(cohort: pd.DataFrame) -> str:
+    """Which of the eligibility columns confirm what, and how often they are silent."""
+    parts, unknown = [], 0
+    for name in ELIGIBILITY:
+        given = cohort[name] if name in cohort else pd.Series("", index=cohort.index)
+        counts = given[given != ""].value_counts()
+        unknown = max(unknown, int((given == "").sum()))
+        if len(counts):
+            parts.append(f"{name} {listing([f'{value} ({n})' for value, n in counts.items()])}")
+    text = f"Eligibility, slides: {'; '.join(parts) or 'nothing is stated'}."
+    if unknown:
+        text += f" Of {count(unknown, 'slide')} not all of these are stated: eligibility not confirmed."
+    return text
+
+
 def patients_section(findings: Findings, figures: Figures) -> Section:
     """Table 1, missing values, follow-up, shared sites, scores."""
     section = Section("patients", "Patients")
+    section.add(Text(eligibility_text(findings.cohort)))
     groups = [(p.name, p.patients) for p in findings.populations if not p.pooled]
     covariates = covariates_of(findings)
     rows = [

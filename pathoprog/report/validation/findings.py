@@ -32,6 +32,7 @@ class Findings:
     left_out: list[tuple[str, str]]
     statistics: dict[str, Any]
     stage: StageGroups | None
+    sheet_flow: dict[str, Any] | None
 
     def of(self, population: Population) -> dict[str, Any]:
         """One population's statistics."""
