@@ -96,6 +96,10 @@ class SlideDone:
 class SlideFailed:
     """A slide could not be read (to its end); `stage` says how far it came.
 
+    Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``crashed``, ``memory``,
+    ``changed``. Others will not change: ``format``, ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``,
+    ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``, ``outline_missing``.
+
     `facts` is there if it could be opened; its um/px is NaN where that is what is wrong.
     """
 

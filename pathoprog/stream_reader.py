@@ -212,7 +212,7 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
     One file: its bytes. A folder (DICOM), or a MIRAX file with its folder: the names and hashes of all files.
 
     Raises:
-        SlideError: code ``unreadable``.
+        SlideError: code ``io``.
     """
     path = Path(path)
     companion = path.with_suffix("") if path.suffix.lower() in (".mrxs", ".vms", ".vmu") else None
@@ -228,7 +228,7 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
             total.update(f"{name}\0{_file_sha256(file, on_progress)}\n".encode())
         return total.hexdigest()
     except OSError as error:
-        raise SlideError(f"{path}: {error.strerror or error}", "unreadable") from error
+        raise SlideError(f"{path}: {error.strerror or error}", "io") from error
 
 
 def _file_sha256(path: Path, on_progress: Callable[[], None]) -> str:

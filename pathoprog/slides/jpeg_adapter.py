@@ -5,6 +5,7 @@ tells the slide's facts and reads what is not plain.
 """
 
 import os
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -53,6 +54,7 @@ class JpegSlide(Slide):
             raise SlideError(f"{inner.path}: no plain JPEG pyramid; use slides.backend=auto", "format")
         self._file = os.open(inner.path, os.O_RDONLY)
         self._views: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
+        self._views_lock = threading.Lock()
         self._view_bytes = 0
         self.decoded = 0  # compressed tiles decoded so far, for tests and benchmarks
 
@@ -79,14 +81,17 @@ class JpegSlide(Slide):
     def _viewed(self, level: int, index: int) -> Pixels:
         """A decoded tile, from the few last used where it is among them."""
         key = (level, index)
-        tile = self._views.get(key)
-        if tile is None:
-            tile = self._views[key] = self.decode(level, index)
-            self._view_bytes += tile.nbytes
+        with self._views_lock:
+            if key in self._views:
+                self._views.move_to_end(key)
+                return self._views[key]
+        tile = self.decode(level, index)
+        with self._views_lock:
+            if key not in self._views:
+                self._views[key] = tile
+                self._view_bytes += tile.nbytes
             while self._view_bytes > VIEW_CACHE_BYTES and len(self._views) > 1:
                 self._view_bytes -= self._views.popitem(last=False)[1].nbytes
-        else:
-            self._views.move_to_end(key)
         return tile
 
     def decode(self, level: int, index: int) -> Pixels:
@@ -95,7 +100,7 @@ class JpegSlide(Slide):
         A tile that is absent or that this way cannot decode is left to the other adapter, to read or to refuse.
 
         Raises:
-            SlideError: code ``unreadable``.
+            SlideError: code ``unreadable``; ``io`` where the system fails, which may pass.
         """
         page = self._pages[level]
         assert page is not None
@@ -103,7 +108,10 @@ class JpegSlide(Slide):
         self.decoded += 1
         count = int(page.counts[index])
         if count:
-            data = os.pread(self._file, count, int(page.offsets[index]))
+            try:
+                data = os.pread(self._file, count, int(page.offsets[index]))
+            except OSError as error:
+                raise SlideError(f"{self.path}: {error.strerror or error}", "io") from error
             if len(data) < count:
                 raise SlideError(
                     f"{self.path}: truncated: level {level} tile {index} ends beyond the file", "unreadable"

@@ -22,7 +22,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
 
     Raises:
         SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour) or
-            ``unreadable``.
+            ``unreadable``; ``io`` where the system fails, which may pass.
         InputError: an unknown backend.
     """
     if backend not in BACKENDS:
@@ -91,7 +91,7 @@ def _facts(file: Path) -> TiffFacts | None:
     try:
         return tiff_facts(file)
     except OSError as error:
-        raise SlideError(f"{file}: {error.strerror or error}", "unreadable") from error
+        raise SlideError(f"{file}: {error.strerror or error}", "io") from error
 
 
 def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
