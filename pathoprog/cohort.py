@@ -75,7 +75,7 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
     _refuse(path, faults)
     for name in NUMERIC_COLUMNS:
         if name in table:
-            table[name] = pd.to_numeric(table[name])
+            table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("slide_path", "outline_path"):
         table[name] = [_absolute(value, path.parent) for value in table[name]]
     return table

@@ -124,7 +124,7 @@ def limits_section(findings: Findings) -> Section:
     ]
     if findings.primary.events < 60:
         texts.append(
-            f"With {findings.primary.events} events the intervals are wide; concordance needs some hundred events "
+            f"With {findings.primary.events} events the intervals are wide; concordance needs about a hundred events "
             "to be known to within ±0.05."
         )
     if findings.statistics["true_hazard"]:
