@@ -90,6 +90,15 @@ def test_lines_for_people(capsys):
     assert "override: slides.allow_upsampling=true" in text
 
 
+def test_any_file_name(capsys, tmp_path):
+    names = ["Präparat Ø [1], (a) 'b' & c=d #2~.tif", "切片 ${x}.tif", "json=true.tif"]
+    for name in names:
+        write_pyramid(tmp_path / name, texture(600, 600))
+    code, records = inspected(capsys, *(tmp_path / name for name in names))
+    assert code == 0
+    assert sorted(records) == sorted(names)
+
+
 @pytest.mark.parametrize("name", ["nothing_here.svs", "empty"])
 def test_a_path_that_is_not_there_is_a_wrong_call(capsys, tmp_path, name):
     (tmp_path / "empty").mkdir()
