@@ -283,7 +283,7 @@ def curve_figure(
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
         if len(labels) > 1:
-            _legend(axes, curves, falling, end, divide_by, limits, len(notes))
+            _legend(axes, curves, falling, end, divide_by, limits)
         _table(figure, axes, table, labels, colours, columns / divide_by, table_title, left, width, height, foot)
         stamp(figure, stamps)
     return figure
@@ -323,22 +323,34 @@ def _legend(
     end: float,
     divide_by: float,
     limits: tuple[float, float],
-    n_notes: int,
 ) -> None:
-    """Put the legend where the curves are not: below them if they stay high, else at the top right."""
-    last = [
-        float(curve.value[np.searchsorted(curve.time / divide_by, end, side="right") - 1])
-        if curve.time[0] / divide_by <= end
-        else (limits[1] if falling else 0.0)
-        for curve in curves
-    ]
-    middle = (limits[0] + limits[1]) / 2
+    """Put the legend where the curves and their bands are not: below them, else above them, else on a white ground."""
     if not falling:
         axes.legend(loc="upper left", handlelength=2.6, borderaxespad=0.2)
-    elif min(last) > middle + (limits[1] - limits[0]) * 0.02 * (n_notes + 2):
-        axes.legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
-    else:
-        axes.legend(loc="upper right", handlelength=2.6, borderaxespad=0.2)
+        return
+    span = limits[1] - limits[0]
+    height = span * (0.03 + 0.068 * len(curves))
+    lowest = min(_read(curve, curve.lower, end * divide_by, limits[1]) for curve in curves)
+    highest = max(_read(curve, curve.upper, 0.7 * end * divide_by, limits[1]) for curve in curves)
+    above = highest < limits[1] - height
+    free = above or lowest > limits[0] + height
+    axes.legend(
+        loc="upper right" if above else "lower right",
+        handlelength=2.6,
+        borderaxespad=0.2,
+        frameon=not free,
+        facecolor="white",
+        edgecolor="none",
+        framealpha=0.85,
+    )
+
+
+def _read(curve: Curve, values: FloatArray, time: float, start: float) -> float:
+    """A step curve's limit at a time; the curve itself where the limit is not known."""
+    place = int(np.searchsorted(curve.time, time, side="right")) - 1
+    if place < 0:
+        return start
+    return float(values[place] if np.isfinite(values[place]) else curve.value[place])
 
 
 def _table(
