@@ -31,6 +31,7 @@ class Table:
         note: below the table.
         status: ``primary``, ``planned``, ``exploratory`` or a stamp; printed before the title.
         text_columns: how many columns, from the left, hold text; the others are aligned as numbers.
+        wrap: True if these texts may take several lines.
         number: set by `Document.number`.
     """
 
@@ -41,6 +42,7 @@ class Table:
     note: str = ""
     status: str = ""
     text_columns: int = 1
+    wrap: bool = False
     number: int = 0
 
     @property

@@ -96,7 +96,9 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
         )
         counts = counts.reindex(columns=["slides", "patients"], fill_value=0).astype(int).reset_index()
         counts["status"] = counts["status"].str.replace("_", " ")
-        section.add(Table("not_scored", "Why slides and patients have no score.", headed(counts), text_columns=4))
+        section.add(
+            Table("not_scored", "Why slides and patients have no score.", headed(counts), text_columns=4, wrap=True)
+        )
     return section
 
 

@@ -137,7 +137,7 @@ def checklist_section(names: dict[str, str]) -> Section:
     """TRIPOD+AI and REMARK."""
     section = Section("checklists", "Reporting checklists")
     section.add(
-        Table("tripod_ai", "TRIPOD+AI (27 items), in short.", checklist(TRIPOD_AI, names), text_columns=4),
-        Table("remark", "REMARK (20 items), in short.", checklist(REMARK, names), text_columns=4),
+        Table("tripod_ai", "TRIPOD+AI (27 items), in short.", checklist(TRIPOD_AI, names), text_columns=4, wrap=True),
+        Table("remark", "REMARK (20 items), in short.", checklist(REMARK, names), text_columns=4, wrap=True),
     )
     return section
