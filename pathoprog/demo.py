@@ -19,12 +19,19 @@ from pathoprog.files import read_json, sha256_file, write_json, write_text
 
 PLAN = """\
 # Analysis plan of the demo, fixed before its external cohort is opened.
+title: "Demo: a ten-network ensemble on a made-up external cohort"
+time_zero: day of surgery
 primary:
   endpoint: cancer-specific survival
   contrast: poor vs good
   cohort: external
   horizon_years: 3
   test: logrank
+planned: [kaplan_meier, logrank, hazard_ratios, c_index, c_classes, c_resolutions, c_members, groupings, horizon_values,
+  competing_deaths, permutation, true_hazard]
+covariates: [age, sex, pT, pN, grade]
+subgroups: [prep_site, stage]
+horizons_years: [3, 5]
 """
 
 
@@ -72,7 +79,7 @@ def run(settings: DemoConfig) -> int:
                 *(f"cohort={cohort / 'cohort.csv'}", f"outcomes={cohort / 'outcomes.csv'}"),
                 *(f"overlap={cohort / 'overlap.json'}", f"truth={cohort / 'truth.csv'}", f"ensemble={bundle}"),
                 *(f"plan={plan}", f"out={report}", f"tracking={settings.tracking}"),
-                *(f"tracking_uri={settings.tracking_uri}", *settings.validate),
+                *(f"tracking_uri={settings.tracking_uri}", "amend=the demo was made again", *settings.validate),
             ],
         ),
     ]
