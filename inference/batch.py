@@ -11,7 +11,8 @@ from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine import Engine
 from pathoprog.inference.inputs import SlideInput
-from pathoprog.inference.ledger import Job, Ledger, NewJob
+from pathoprog.inference.jobs import Job, NewJob
+from pathoprog.inference.ledger import Ledger
 from pathoprog.inference.messages import Start
 from pathoprog.inference.work import Plan, Task, is_recent, outline_sha256, source_sha256
 from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide

@@ -22,11 +22,12 @@ from pathoprog.console import warn
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.faults import point
 from pathoprog.files import canonical_json
-from pathoprog.inference.ledger import DONE, FAILED, LEASE_S, Job, Ledger
+from pathoprog.inference.jobs import DONE, FAILED, Job
+from pathoprog.inference.ledger import LEASE_S, Ledger
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.inference.work import Task, source_sha256
 from pathoprog.outcomes import SlideScore
-from pathoprog.results import publish_slide, remove_leftovers, result_record, stage_slide
+from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
 
 MAY_PASS = ("hung", "changed", "device_memory")
 """Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile."""
@@ -134,7 +135,7 @@ class Engine:
         finally:
             signal.signal(signal.SIGTERM, before)
             for worker in self.workers:
-                worker.kill()
+                self._end(worker)
             self.ledger.release()
         return True
 
@@ -276,9 +277,16 @@ class Engine:
         warn(f"failed: {reason}")
         self._commit(job, FAILED, reason, text, folder, "")
 
+    def _end(self, worker: _Worker) -> str:
+        """End a worker, and remove what it was writing."""
+        how = worker.kill()
+        for _, assignment in worker.in_hand.values():
+            discard_staged(self.slides_folder, assignment.name)
+        return how
+
     def _replace(self, worker: _Worker, what: str) -> None:
         """A worker is gone: its slides are tried again one by one, or failed if they had a worker die before."""
-        how = worker.kill()
+        how = self._end(worker)
         self.workers.remove(worker)
         if not worker.device:
             raise InputError(f"the worker on {worker.start.device} {what} before it was ready ({how})")

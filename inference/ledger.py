@@ -10,12 +10,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pathoprog.errors import InputError
+from pathoprog.inference.jobs import DONE, FAILED, LEASED, PARKED, WAITING, Job, NewJob
 from pathoprog.inference.processes import boot_id, is_alive, this_process
 
 LEASE_S = 60.0
@@ -26,9 +26,6 @@ PAUSES_S = (2.0, 8.0)
 WORKER_DEATHS = 2
 """A slide in whose hands so many workers died is failed."""
 SCHEMA = 1
-
-WAITING, LEASED, PARKED, DONE, FAILED = "waiting", "leased", "parked", "done", "failed"
-"""States of a job. Parked: its content is being scored as another slide; that one's end decides."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -61,38 +58,6 @@ CREATE TABLE IF NOT EXISTS results (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (config, state);
 CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (config, result_key);
 """
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """A slide to enrol.
-
-    `request` says whose it is, `source` what its files look like; it waits `delay_s` seconds before its first try.
-    """
-
-    slide_id: str
-    path: str
-    source: str
-    request: dict[str, Any]
-    delay_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """A row of the ledger."""
-
-    job_id: int
-    slide_id: str
-    config: str
-    path: str
-    source: str
-    request: dict[str, Any]
-    state: str
-    attempt: int
-    tries: int
-    deaths: int
-    result_key: str
-    reason: str
 
 
 class Ledger:

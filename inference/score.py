@@ -6,7 +6,7 @@ from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine import WriteError
 from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths
-from pathoprog.inference.ledger import DONE, FAILED
+from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.tables import remove_tables, summary, write_tables
 from pathoprog.inference.work import make_plan
 

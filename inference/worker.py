@@ -18,8 +18,9 @@ from typing import Any
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.outcomes import SlideScore
-from pathoprog.results import slide_files, stage_slide
+from pathoprog.results import stage_slide
 from pathoprog.scoring import score_stream
+from pathoprog.slide_files import slide_files
 from pathoprog.stream import SlideJob, SlideOpened, TileStream
 
 MOST_WRITES_WAITING = 8

@@ -7,8 +7,6 @@ at all.
 """
 
 import hashlib
-import io
-import json
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -16,16 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.faults import point
 from pathoprog.files import canonical_json, finite_or_none, read_json, sync_folder
-from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.outcomes import SlideScore
 from pathoprog.settings import as_dict
 
@@ -53,7 +46,6 @@ RESULT_COLUMNS = (
 PATIENT_LEVEL = "patient"
 SLIDE_LEVEL = "slide level, not validated"
 STAGING_SUFFIX = ".staging"
-QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
 
 @dataclass
@@ -155,33 +147,13 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
     return plain
 
 
-def slide_files(outcome: SlideScore, context: Context, keep_instances: bool = False) -> dict[str, bytes]:
-    """The files of a slide's folder, except run.json: name -> content.
-
-    Args:
-        outcome: of scoring.
-        context: see there.
-        keep_instances: also keep the tiles' instance values, for a bag over several slides.
-    """
-    files = {"result.json": canonical_json(result_record(outcome, context)).encode("utf-8")}
-    if outcome.opened is None:
-        return files
-    files["heatmap.png"] = _heatmap(outcome, context)
-    if outcome.resolutions:
-        files["tiles.parquet"] = _parquet(outcome)
-        files["tiles.geojson"] = _geojson(outcome)
-    if keep_instances and outcome.status == "scored":
-        files["instances.safetensors"] = _instances(outcome)
-    return files
-
-
 def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: dict[str, Any]) -> Path:
     """Write a slide's files, synced, to a folder that no reader takes for a result yet; see `publish_slide`.
 
     Args:
         slides_folder: holds one folder per slide.
         name: of the attempt; unique.
-        files: of `slide_files`.
+        files: of `pathoprog.slide_files`.
         run: what goes to run.json: times, host, device, attempt; the other files' hashes are added.
 
     Returns:
@@ -203,6 +175,11 @@ def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: di
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return staging
+
+
+def discard_staged(slides_folder: Path, name: str) -> None:
+    """Remove what an attempt staged, if it did."""
+    shutil.rmtree(slides_folder / f".{name}{STAGING_SUFFIX}", ignore_errors=True)
 
 
 def publish_slide(staging: Path, slide_id: str) -> None:
@@ -303,98 +280,3 @@ def load_instances(slides_folder: Path, slide_id: str) -> dict[str, dict[str, An
         resolution, _, member = name.partition("/")
         result.setdefault(resolution, {})[member] = values
     return result
-
-
-def _instances(outcome: SlideScore) -> bytes:
-    from safetensors.torch import save
-
-    tensors = {
-        f"{resolution}/{name}": values.contiguous()
-        for resolution, score in outcome.resolutions.items()
-        for name, values in zip(score.members, score.instances, strict=True)
-    }
-    data: bytes = save(tensors)
-    return data
-
-
-def _parquet(outcome: SlideScore) -> bytes:
-    """The tiles as a table.
-
-    Columns ``resolution``; ``x0, y0, width0, height0`` in level-0 px; ``coverage``; ``score`` (the members' mean) and
-    ``member_1 …`` in the order of the metadata's ``members``.
-    """
-    tables = []
-    for resolution, score in outcome.resolutions.items():
-        grid, n = score.grid, len(score.grid)
-        columns = {
-            "resolution": pa.array([resolution] * n),
-            "x0": pa.array(grid.x0, pa.int64()),
-            "y0": pa.array(grid.y0, pa.int64()),
-            "width0": pa.array(np.full(n, grid.width0)),
-            "height0": pa.array(np.full(n, grid.height0)),
-            "coverage": pa.array(grid.coverage, pa.float32()),
-            "score": pa.array(score.tile_scores.mean(axis=1), pa.float32()),
-        }
-        if score.attention is not None:
-            columns["attention"] = pa.array(score.attention, pa.float32())
-        for index in range(score.tile_scores.shape[1]):
-            columns[f"member_{index + 1}"] = pa.array(score.tile_scores[:, index], pa.float32())
-        tables.append(pa.table(columns))
-    members = {resolution: score.members for resolution, score in outcome.resolutions.items()}
-    table = pa.concat_tables(tables, promote_options="default")
-    table = table.replace_schema_metadata({"members": json.dumps(members), "note": RESEARCH_USE_ONLY})
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _geojson(outcome: SlideScore) -> bytes:
-    """QuPath tile objects with their score as measurement; coordinates level-0 px, as QuPath's are."""
-    features = []
-    for resolution, score in outcome.resolutions.items():
-        grid = score.grid
-        name, colour = f"{resolution} tile", list(QUPATH_COLOURS[resolution])
-        means = score.tile_scores.mean(axis=1)
-        for index in range(len(grid)):
-            x, y = int(grid.x0[index]), int(grid.y0[index])
-            x_end, y_end = round(x + grid.width0, 2), round(y + grid.height0, 2)
-            measurements = {f"{resolution} tile score": round(float(means[index]), 6)}
-            if score.attention is not None:
-                measurements[f"{resolution} attention weight"] = float(score.attention[index])
-            corners = [[x, y], [x_end, y], [x_end, y_end], [x, y_end], [x, y]]
-            properties = {
-                "objectType": "tile",
-                "classification": {"name": name, "color": colour},
-                "measurements": measurements,
-            }
-            geometry = {"type": "Polygon", "coordinates": [corners]}
-            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    collection = {"type": "FeatureCollection", "note": RESEARCH_USE_ONLY, "features": features}
-    return json.dumps(collection, separators=(",", ":")).encode("utf-8")
-
-
-def _heatmap(outcome: SlideScore, context: Context) -> bytes:
-    opened = outcome.opened
-    assert opened is not None
-    layers, caption = [], CAPTION_EQUAL
-    for resolution, score in outcome.resolutions.items():
-        grid = score.grid
-        where = (grid.x0, grid.y0, grid.width0, grid.height0)
-        layers.append(Layer(f"{resolution} tile score", *where, score.tile_scores.mean(axis=1)))
-        if score.attention is not None:
-            caption = CAPTION_ATTENTION
-            share = score.attention * len(score.attention)  # 1 = the weight that all tiles had if they weighed equally
-            layers.append(Layer(f"{resolution} attention weight", *where, share / 4, "0", "4 x equal"))
-    numbers = ", ".join(f"{resolution} {score.score:.3f}" for resolution, score in outcome.resolutions.items())
-    said = outcome.risk_class or outcome.status.replace("_", " ")
-    image = draw_heatmap(
-        opened.thumbnail,
-        opened.thumbnail_downsample,
-        opened.tissue if opened.outline is None else opened.outline,
-        layers,
-        f"{context.slide_id}: {said}{f' ({numbers})' if numbers else ''}",
-        caption,
-    )
-    sink = io.BytesIO()
-    image.save(sink, "PNG", compress_level=1)
-    return sink.getvalue()
