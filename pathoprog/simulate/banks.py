@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 LAYOUT_UM = 1024  # period of the layouts, which have 1 px per um
+HOLE_SPACING_UM, HOLE_RADIUS_UM = 15.0, 3.2  # of cribriform lumina
 TEXTURE_PX = 2048  # period of the textures, in level-0 pixels
 ANGLES = 12  # orientations of a nucleus over half a turn
 NUCLEUS_LEVELS = 9  # steps of the nuclear factor from bland to anaplastic
@@ -51,6 +52,8 @@ class Layout:
         cell_border: distance to the border of the gland's cell, um (Voronoi cells of jittered centres).
         septum: rank in [0, 1] of that border among those between two cells of a group; 2 between two groups.
         centre: distance to the gland's centre over the gland's own lumen radius, in um of an average gland.
+        hole: um inside the nearest small, cribriform lumen.
+        hole_number: which one that is, from 0.
         crypt: distance to the centre of a normal crypt, um.
         fat: distance to the border of a fat cell, um.
         ragged: noise at a scale of about 3 um, SD 1.
@@ -60,6 +63,8 @@ class Layout:
     cell_border: Floats
     septum: Floats
     centre: Floats
+    hole: Floats
+    hole_number: NDArray[np.intp]
     crypt: Floats
     fat: Floats
     ragged: Floats
@@ -88,12 +93,18 @@ def layout() -> Layout:
     septum = np.repeat(np.repeat(septum, 2, 0), 2, 1).astype(np.float32)
     centre = _upsample(first[..., 0] / size[own])
 
+    holes = _jittered_lattice(rng, HOLE_SPACING_UM, 0.15)
+    grid = np.moveaxis(np.mgrid[0:LAYOUT_UM, 0:LAYOUT_UM][::-1], 0, -1) + 0.5
+    distance, number = cKDTree(holes, boxsize=LAYOUT_UM).query(grid)
+    radius = rng.normal(HOLE_RADIUS_UM, 0.5, len(holes))
+    hole = (radius[number] - distance - 0.5 * ragged).astype(np.float32)
+
     crypts = _jittered_lattice(rng, 64.0, 0.1)
     crypt = _upsample(_neighbours(crypts, [0.4 * w for w in warp], 1)[1][..., 0])
     cells = _jittered_lattice(rng, 50.0, 0.24)
     near, far = _neighbours(cells, [0.5 * w for w in warp], 2)
     fat, _ = _border(cells, near, far)
-    return Layout(cell_border, septum, centre, crypt, fat, ragged, smooth)
+    return Layout(cell_border, septum, centre, hole, number, crypt, fat, ragged, smooth)
 
 
 def _jittered_lattice(rng: np.random.Generator, spacing: float, jitter: float) -> NDArray[np.float64]:
@@ -308,4 +319,4 @@ def _draw_nuclei(
     for _ in range(5):
         light = (np.exp(-0.7 * od * factor) * cover).sum((1, 2), keepdims=True) / area
         factor *= -0.7 * density / np.log(light)
-    return np.clip(np.rint(od * factor * cover * OD_SCALE), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(od * factor * cover * OD_SCALE), 0, 255), np.uint8)

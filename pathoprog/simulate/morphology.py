@@ -1,12 +1,13 @@
 """Where things are on a slide: tissue, tumour, glands, fat and nuclei, in micrometres.
 
-The two hidden factors enter here and nowhere else. *Architecture* moves the stroma: from thin septa around single
-glands (low) to broad bands around fused, cribriform sheets (high). *Nuclei* chooses which nuclei are stamped. Shares
-of epithelium, lumen and stroma within the tumour are fixed by quantile, so that neither factor changes an area or
-the mean colour.
+The two hidden factors enter here and nowhere else. *Architecture* moves the stroma, from thin septa around single
+glands (low) to broad bands around fused sheets (high), and turns one wide lumen in each gland into many small,
+cribriform ones. *Nuclei* chooses which nuclei are stamped. Shares of epithelium, lumen and stroma within the tumour are
+kept, so that neither factor changes an area or the mean colour.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,8 @@ Floats = NDArray[np.float32]
 # Levels of the map that tells what a place is; between two of them lies a border.
 GLASS, EPITHELIUM, STROMA = 20.0, 128.0, 235.0
 STROMA_SHARE, LUMEN_SHARE, NUCLEI_SHARE = 0.32, 0.07, 0.20  # of the tumour's area; nuclei of its epithelium
-LUMEN_DEPTH_UM = 5.0  # epithelium around a lumen, at least
+LUMEN_DEPTH_UM = 5.0  # epithelium around a wide lumen, at least
 NUCLEUS_SPACING_UM = 5.7
-TONE = 36.0  # of the map's levels between the palest and the middle cytoplasm
-POLARITY_OD = 0.20  # density of green light that the palest cytoplasm lacks
 EDGE_UM = 0.7  # softness of a border on the map
 
 
@@ -140,7 +139,7 @@ def _window(rng: np.random.Generator, bank: Floats, n: int) -> Floats:
     return _cut(bank, int(x), int(y), int(turns), bool(mirror), n)
 
 
-def _cut(bank: Floats, x: int, y: int, turns: int, mirror: bool, n: int) -> Floats:
+def _cut(bank: NDArray[Any], x: int, y: int, turns: int, mirror: bool, n: int) -> NDArray[Any]:
     rows = np.arange(y, y + n) % len(bank)
     columns = np.arange(x, x + n) % len(bank)
     window = np.rot90(bank[np.ix_(rows, columns)], turns)
@@ -149,7 +148,7 @@ def _cut(bank: Floats, x: int, y: int, turns: int, mirror: bool, n: int) -> Floa
 
 def _step(um: Floats, softness: float = EDGE_UM) -> Floats:
     """From 0 to 1 where a signed distance turns positive."""
-    return np.clip(0.5 + um / (2 * softness), 0, 1)
+    return np.asarray(np.clip(0.5 + um / (2 * softness), 0, 1), np.float32)
 
 
 def _tumour(
@@ -171,25 +170,40 @@ def _tumour(
     tumour = inside > 0
     gland -= np.quantile(gland[tumour], STROMA_SHARE)
     epithelium = np.minimum(gland, inside)
-    hollow = -centre - 1.2 * ragged
-    deep = epithelium > LUMEN_DEPTH_UM
-    hollow -= np.quantile(hollow[deep], 1 - min(LUMEN_SHARE * tumour.sum() / max(deep.sum(), 1), 0.9))
-    lumen = np.minimum(hollow, epithelium - LUMEN_DEPTH_UM)
+    lumen = _lumina(rng, epithelium, centre, ragged, tumour, architecture)
     values = STROMA - (STROMA - EPITHELIUM) * _step(epithelium) - (EPITHELIUM - GLASS) * _step(lumen)
-    cytoplasm = (epithelium > EDGE_UM) & (lumen < -EDGE_UM)
-    values[cytoplasm] += TONE * _polarity(epithelium[cytoplasm], 1 - architecture)
     return values, epithelium, lumen, centre
 
 
-def _polarity(depth_um: Floats, strength: float) -> Floats:
-    """How dark cytoplasm is, from -1 to 1: in an orderly gland dark at its base and pale towards its lumen.
+def _lumina(
+    rng: np.random.Generator,
+    epithelium: Floats,
+    centre: Floats,
+    ragged: Floats,
+    tumour: NDArray[np.bool_],
+    architecture: float,
+) -> Floats:
+    """Um inside a lumen: one wide lumen in the middle of each gland (low architecture), or many small, cribriform ones.
 
-    Of one mean transmittance whatever the strength.
+    The white area is the same share of the tumour whatever the mixture.
     """
-    tone = strength * np.clip((6.5 - depth_um) / 4, -1, 1)
-    for _ in range(4):
-        tone = np.clip(tone + np.log(np.mean(np.exp(-POLARITY_OD * tone))) / POLARITY_OD, -1, 1)
-    return tone
+    n, share = len(epithelium), LUMEN_SHARE * tumour.sum()
+    deep = epithelium > LUMEN_DEPTH_UM
+    wide = -centre - 1.2 * ragged
+    wide -= np.quantile(wide[deep], 1 - min((1 - architecture) * share / max(deep.sum(), 1), 0.9))
+    wide = np.minimum(wide, epithelium - LUMEN_DEPTH_UM)
+    place = (int(rng.integers(banks.LAYOUT_UM)), int(rng.integers(banks.LAYOUT_UM)))
+    turn = (int(rng.integers(4)), bool(rng.integers(2)))
+    hole, number = _cut(banks.layout().hole, *place, *turn, n), _cut(banks.layout().hole_number, *place, *turn, n)
+    hole = np.minimum(hole, epithelium - 2.0)
+    hole = np.where(wide > -3.5, np.float32(-9.0), hole)  # a wall of epithelium stays around a wide lumen
+    # Holes are opened one after the other, in random order, until the share is reached.
+    white = np.bincount(number[tumour], _step(hole)[tumour])
+    order = rng.permutation(len(white))
+    opened = np.cumsum(white[order]) <= share - _step(wide)[tumour].sum()
+    is_open = np.zeros(int(number.max()) + 1, bool)
+    is_open[order[opened]] = True
+    return np.asarray(np.maximum(wide, np.where(is_open[number], hole, np.float32(-9.0))))
 
 
 def _points(rng: np.random.Generator, n: int, spacing: float) -> NDArray[np.float64]:
@@ -204,7 +218,7 @@ def _points(rng: np.random.Generator, n: int, spacing: float) -> NDArray[np.floa
 def _at(field: Floats, points: NDArray[np.float64]) -> Floats:
     """Values of a map at points (nearest um)."""
     column, row = points.astype(np.intp).T
-    return field[row, column]
+    return np.asarray(field[row, column])
 
 
 def _angle_to_centre(distance: Floats, points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.intp]:
@@ -213,7 +227,7 @@ def _angle_to_centre(distance: Floats, points: NDArray[np.float64], rng: np.rand
     gx = _at(distance, far + np.array([3, 0])) - _at(distance, far - np.array([3, 0]))
     gy = _at(distance, far + np.array([0, 3])) - _at(distance, far - np.array([0, 3]))
     angle = np.arctan2(gy, gx) + rng.normal(0, 0.22, len(points))
-    return np.rint(angle / np.pi * banks.ANGLES).astype(np.intp) % banks.ANGLES
+    return np.asarray(np.rint(angle / np.pi * banks.ANGLES).astype(np.intp) % banks.ANGLES)
 
 
 def _tumour_nuclei(

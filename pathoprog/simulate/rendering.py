@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pathoprog.simulate import banks
-from pathoprog.simulate.morphology import EPITHELIUM, GLASS, STROMA, TONE, Morphology
+from pathoprog.simulate.morphology import EPITHELIUM, GLASS, STROMA, Morphology
 
 Bytes = NDArray[np.uint8]
 
@@ -85,8 +85,8 @@ def render(rng: np.random.Generator, morphology: Morphology, field_um: float, st
     side = round(field_um / scanner.mpp)
     what = Image.fromarray(morphology.tissue_map).resize((side, side), Image.Resampling.BICUBIC)
     width = 16 + 40 * scanner.blur_um  # of a border on the map, grey levels
-    haematoxylin = np.array(what.point(_ramp((0.0, 0.36, 0.03), 0.22, width, banks.OD_SCALE)))
-    eosin = np.asarray(what.point(_ramp((0.0, 0.30, 0.46), 0.05, width, EOSIN_SCALE)))
+    haematoxylin = np.array(what.point(_ramp((0.0, 0.36, 0.03), width, banks.OD_SCALE)))
+    eosin = np.asarray(what.point(_ramp((0.0, 0.30, 0.46), width, EOSIN_SCALE)))
     stroma = np.asarray(what) > (EPITHELIUM + STROMA) / 2
 
     texture = banks.texture(scanner.mpp)
@@ -116,19 +116,15 @@ def _tiled(bank: Bytes, x: int, y: int, side: int) -> Bytes:
     return bank[np.ix_(np.arange(y, y + side) % period, np.arange(x, x + side) % period)]
 
 
-def _ramp(levels: tuple[float, float, float], tone: float, width: float, scale: float) -> list[int]:
-    """Look-up table from the tissue map to a dye's density: flat on glass and stroma, steep at borders.
-
-    On epithelium it rises by `tone` from middle to dark cytoplasm, and falls as much to pale.
-    """
+def _ramp(levels: tuple[float, float, float], width: float, scale: float) -> list[int]:
+    """Look-up table from the tissue map to a dye's density: flat on glass, epithelium and stroma, steep between."""
     value = np.arange(256)
     anchors = (GLASS, EPITHELIUM, STROMA)
     result = np.full(256, levels[0])
     for i in (0, 1):
         border = (anchors[i] + anchors[i + 1]) / 2
         result += (levels[i + 1] - levels[i]) * np.clip(0.5 + (value - border) / width, 0, 1)
-    result += np.where(np.abs(value - EPITHELIUM) <= 1.25 * TONE, tone * np.clip((value - EPITHELIUM) / TONE, -1, 1), 0)
-    return np.clip(np.rint(result * scale), 0, 255).astype(int).tolist()
+    return [int(level) for level in np.clip(np.rint(result * scale), 0, 255)]
 
 
 def _stamp_nuclei(

@@ -35,6 +35,7 @@ PATIENT_TRUTH = (
     "followup_days", "event", "distinct_outcome", "architecture", "nuclei", "log_hazard", "cancer_death_days",
     "other_death_days",
 )  # fmt: skip
+SLIDE_TRUTH = ("mpp", "tumour_area_um2", "tissue_area_um2", "haematoxylin_amount", "eosin_amount")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _write_tables(
         ["slide_id", "patient_id", "role", "cohort", "prep_site", "scanner", "slide_architecture", "slide_nuclei"]
     ]
     truth = truth.merge(hidden, on="patient_id", validate="many_to_one")
-    drawn = pd.DataFrame.from_dict(facts, orient="index").drop(columns=["key", "sha256", "outline_sha256"])
+    drawn = pd.DataFrame.from_dict(facts, orient="index")[list(SLIDE_TRUTH)]
     truth = truth.merge(drawn, left_on="slide_id", right_index=True, validate="one_to_one")
     write_text(out / "truth.csv", truth.round(6).to_csv(index=False))
 
