@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import tifffile
 import torch
 from numpy.typing import NDArray
@@ -85,8 +87,18 @@ def by_fast_path(path: Path, grid: NDArray[np.int64]) -> float:
         return (time.process_time() - start) / len(grid)
 
 
-def by_stream(path: Path, workers: int, device: torch.device | None) -> tuple[float, int]:
-    """Tiles a second through the stream, several slides at once; as normalised tensors where a device is given."""
+@dataclass
+class Streamed:
+    """Tiles a second by the clock; CPU seconds a tile of the readers and of this process; largest reader, MiB."""
+
+    rate: float
+    reader_cpu: float
+    own_cpu: float
+    memory: int
+
+
+def by_stream(path: Path, workers: int, device: torch.device | None) -> Streamed:
+    """Read several slides at once through the stream; as normalised tensors where a device is given."""
     settings = StreamSettings(workers=workers)
     spec = standard_spec("40x", SIZE, min_coverage=0.0)
     register = None
@@ -100,7 +112,8 @@ def by_stream(path: Path, workers: int, device: torch.device | None) -> tuple[fl
         for _ in stream.read(warm):
             pass
         jobs = [SlideJob(f"s{i}", str(path), [spec], hash_content=False) for i in range(COPIES)]
-        start = time.perf_counter()
+        before = sum(map(cpu_seconds, stream.pids))
+        start, own = time.perf_counter(), time.process_time()
         for event in stream.read(jobs):
             if isinstance(event, TileBatch):
                 n += len(event.tiles)
@@ -109,8 +122,15 @@ def by_stream(path: Path, workers: int, device: torch.device | None) -> tuple[fl
                     assert batch.shape[1:] == (3, SIZE, SIZE)
                     if device.type == "cuda":
                         torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - start
-        return n / seconds, max(map(peak_mib, stream.pids))
+        seconds, own = time.perf_counter() - start, time.process_time() - own
+        readers = sum(map(cpu_seconds, stream.pids)) - before
+        return Streamed(n / seconds, readers / n, own / n, max(map(peak_mib, stream.pids)))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def peak_mib(pid: int) -> int:
@@ -130,13 +150,14 @@ def main() -> None:
         slow, fast = by_read_region(path, grid), by_fast_path(path, grid)
         print(f"per core: OpenSlide read_region {1 / slow:.0f} tiles/s, fast path {1 / fast:.0f} tiles/s")
         print(f"fast path / OpenSlide: {slow / fast:.2f} (asked: 3)")
-        one, _ = by_stream(path, 1, None)
-        two, memory = by_stream(path, 2, None)
-        print(f"stream: one reader {one:.0f} tiles/s, two {two:.0f} tiles/s, ratio {two / one:.2f} (asked: 1.7)")
+        one, two = by_stream(path, 1, None), by_stream(path, 2, None)
+        print(f"stream: one reader {one.rate:.0f} tiles/s, two {two.rate:.0f}: {two.rate / one.rate:.2f} (asked: 1.7)")
+        cpu = [f"{seconds * 1e3:.2f}" for seconds in (one.reader_cpu, two.reader_cpu, two.own_cpu)]
+        print(f"  CPU ms a tile: one reader {cpu[0]}, each of two {cpu[1]}, the consumer {cpu[2]}")
         device = resolve_device("auto")
-        tensors, _ = by_stream(path, 2, device)
-        print(f"two readers to float tensors on {device}: {tensors:.0f} tiles/s")
-        print(f"largest reader: {memory} MiB resident")
+        tensors = by_stream(path, 2, device)
+        print(f"two readers to float tensors on {device}: {tensors.rate:.0f} tiles/s")
+        print(f"largest reader: {max(one.memory, two.memory)} MiB resident")
 
 
 if __name__ == "__main__":
