@@ -12,16 +12,15 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.cohorts.survival_figures import PER_YEAR, draw_figures
 from pathoprog.cohorts.survival_models import model_parts
+from pathoprog.cohorts.survival_tables import say_results, write_tables
 from pathoprog.console import say
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import sha256_file, write_json, write_text
+from pathoprog.files import sha256_file, write_json
 from pathoprog.report.curves import round_times
-from pathoprog.report.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.settings import as_dict
 from pathoprog.survival import summary
 from pathoprog.survival.arrays import FloatArray, IntArray, groups_of, level_names
-from pathoprog.survival.competing import cumulative_incidence, gray_test
-from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
+from pathoprog.survival.competing import gray_test
 from pathoprog.survival.resampled import Resampled, bootstrap_intervals
 from pathoprog.survival.table import (
     CODE,
@@ -330,86 +329,3 @@ def resample(settings: SurvivalConfig, q: Question) -> dict[str, Any]:
         q.time[keep], q.event[keep], score, place, tuple(q.levels), tuple(q.horizons), tuple(q.positives)
     )
     return bootstrap_intervals(statistic, settings.bootstrap, strata, settings.seed, settings.workers)
-
-
-def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
-    """The tables as CSV: curves, numbers at risk, hazard ratios, values at horizons."""
-    steps, at_risk, incidence = [], [], []
-    for name, time, event in _each_group(q):
-        km = kaplan_meier(time, event)
-        columns = ("time", "n_risk", "n_event", "n_censor", "survival", "std_err", "lower", "upper")
-        steps.append(pd.DataFrame({"group": name, **{key: getattr(km, key) for key in columns}}))
-        counted = number_at_risk(time, event, q.columns)
-        at_risk.append(pd.DataFrame({"group": name, **vars(counted)}))
-        if q.data.competing:
-            curve = cumulative_incidence(time, event)
-            incidence.append(pd.DataFrame({"group": name, **vars(curve)}))
-    _csv(folder / "kaplan_meier.csv", pd.concat(steps))
-    _csv(folder / "at_risk.csv", pd.concat(at_risk))
-    if incidence:
-        _csv(folder / "cumulative_incidence.csv", pd.concat(incidence))
-    cox = [{"model": name, **term} for name, model in results.get("cox", {}).items() for term in model.get("terms", [])]
-    if cox:
-        _csv(folder / "hazard_ratios.csv", pd.DataFrame(cox))
-    flat = [
-        {"positive": "+".join(row["positive"]), "horizon": row["horizon"], "estimator": key, **_flat(row[key])}
-        for row in results.get("horizon_values", [])
-        for key in row
-        if key not in ("positive", "horizon")
-    ]
-    if flat:
-        _csv(folder / "horizon_values.csv", pd.DataFrame(flat))
-    for key in ("subgroups", "sample_size"):
-        rows = [row for part in results[key] for row in part["rows"]] if key == "subgroups" and key in results else None
-        if rows is not None or key in results:
-            _csv(folder / f"{key}.csv", pd.DataFrame(rows if rows is not None else results[key]["rows"]))
-
-
-def _flat(value: dict[str, Any]) -> dict[str, Any]:
-    """One level of nesting as columns: ``ppv``, ``ppv_lower``."""
-    row: dict[str, Any] = {}
-    for key, item in value.items():
-        if key == "horizon":
-            continue
-        if isinstance(item, dict):
-            row[key] = item["value"]
-            row.update({f"{key}_{part}": number for part, number in item.items() if part != "value"})
-        else:
-            row[key] = item
-    return row
-
-
-def _each_group(q: Question) -> list[tuple[str, FloatArray, IntArray]]:
-    rows = [("all", q.time, q.event)]
-    if q.group:
-        time, event = q.time[q.known], q.event[q.known]
-        rows += [(level, time[q.place == k], event[q.place == k]) for k, level in enumerate(q.levels)]
-    return rows
-
-
-def _csv(path: Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-
-
-def say_results(q: Question, results: dict[str, Any]) -> None:
-    """The main figures, on the terminal."""
-    f = results["followup"]
-    say(f"  {f['n']} patients, {f['events']} events, {f['competing']} competing deaths, {f['censored']} censored")
-    if "tests" in results:
-        test = results["tests"]["logrank"]
-        p = format_p(test["p_value"])
-        say(f"  log-rank by {q.group}: chi-squared {test['statistic']:.2f}, {test['df']} df, {p}")
-    models = results.get("cox", {})
-    shown = [name for name in (f"univariable {q.group}", "multivariable", "stratified") if name in models]
-    for name in shown or list(models):
-        for term in models[name].get("terms", []):
-            label = f"{term['term']} {term['level']} vs {term['reference']}" if term["level"] else term["term"]
-            ratio = format_ratio(term["hr"], term["lower"], term["upper"])
-            say(f"  Cox {name}: {label}: HR {ratio}{', ' + term['note'] if term['note'] else ''}")
-    for key, c in results.get("concordance", {}).items():
-        h = c["harrell"]
-        say(f"  c-index of {key}: {format_interval(h['value'], h['lower'], h['upper'])}")
-    for row in results.get("horizon_values", []):
-        k = row["kaplan_meier"]
-        parts = [f"{name} {format_percent(k[name]['value'])}" for name in ("sensitivity", "specificity", "ppv", "npv")]
-        say(f"  {'+'.join(row['positive'])} at {row['horizon']:g}: {', '.join(parts)} (Kaplan-Meier)")
