@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -97,6 +98,8 @@ def _draw_slides(settings: SimulateConfig, slides: pd.DataFrame, out: Path) -> d
     if facts:
         say(f"    {len(facts)} slides are valid and kept")
     missing = [task for name, task in tasks.items() if name not in facts]
+    if missing:  # a cohort that is there is complete
+        (out / "cohort.csv").unlink(missing_ok=True)
 
     def save() -> None:
         write_json(out / STATE, {"settings": _lasting(settings), "code": code, "slides": facts})
@@ -115,19 +118,24 @@ def _draw_slides(settings: SimulateConfig, slides: pd.DataFrame, out: Path) -> d
 
 def _draw_all(tasks: list[SlideTask], out: Path, workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw slides on several processes, yielding each as it is done."""
-    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    workers = min(workers or len(os.sched_getaffinity(0)), len(tasks))
     if workers <= 1:
         for task in tasks:
             yield draw_slide(task, str(out))
         return
     # Spawned: what a forked child inherits (threads of libraries) may hang it.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent) as pool:
         futures = [pool.submit(draw_slide, task, str(out)) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def draw_slide(task: SlideTask, out: str) -> tuple[str, dict[str, Any]]:

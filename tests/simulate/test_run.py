@@ -57,6 +57,7 @@ def test_the_truth_names_every_slide(made: Path) -> None:
     assert geojson["features"][0]["properties"]["classification"]["name"] == "Tumor"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_on_any_number_of_processes(made: Path, tmp_path: Path) -> None:
     assert simulate.run(tiny(tmp_path, workers=2)) == 0
     assert contents(tmp_path) == contents(made)
