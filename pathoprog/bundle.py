@@ -106,6 +106,11 @@ def _member_problems(manifest: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _same_but_for_code(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two manifests lock the same: newer code that makes the same weights and thresholds changes nothing."""
+    return {**one, "code_version": ""} == {**other, "code_version": ""}
+
+
 def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> str:
     """Write a bundle, whole or not at all, and never over another one.
 
@@ -137,7 +142,7 @@ def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | s
         member["sha256"] = hashes[member["file"]]
     write_text(staging / MANIFEST, canonical_json(whole))
     if folder.exists():
-        same = (folder / MANIFEST).is_file() and ensemble_id(folder) == ensemble_id(staging)
+        same = (folder / MANIFEST).is_file() and _same_but_for_code(read_manifest(folder), read_manifest(staging))
         shutil.rmtree(staging)
         if not same:
             raise LockError(

@@ -38,13 +38,32 @@ horizons_years: [3, 5]
 def run(settings: DemoConfig) -> int:
     """Run every step in sight, then say where to look."""
     out = Path(settings.out)
+    write_text(out / "plan.yaml", PLAN)
+    planned = steps(settings)
+    began = time.monotonic()
+    say(f"pathoprog demo: {len(planned)} steps into {out}. {RESEARCH_USE_ONLY}")
+    for number, (title, command) in enumerate(planned, 1):
+        say(f"\n[{number}/{len(planned)}] {title}")
+        say(f"  pathoprog {shlex.join(command)}")
+        start = time.monotonic()
+        if command[0] == "ensemble":
+            supersede(out / "ensemble", out / "candidates")
+        code = subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=False).returncode
+        if code:
+            raise PathoprogError(f"step {number} ({command[0]}) ended with exit code {code}; what is done is kept")
+        say(f"  done in {time.monotonic() - start:.0f} s")
+    summary(settings, time.monotonic() - began)
+    return 0
+
+
+def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
+    """What the demo does: for each step its title and the command's arguments."""
+    out = Path(settings.out)
     cohort, store, candidates = out / "cohort", out / "tiles", out / "candidates"
     bundle, scores, report = out / "ensemble", out / "scores", out / "validation"
-    plan = out / "plan.yaml"
-    write_text(plan, PLAN)
     tables = [f"data.cohort={cohort / 'cohort.csv'}", f"data.overlap={cohort / 'overlap.json'}", f"data.store={store}"]
     tracking = [f"track.tracking={settings.tracking}", f"track.tracking_uri={settings.tracking_uri}"]
-    steps = [
+    return [
         (
             "made-up slides and patients of several sites, with a known truth",
             ["simulate", f"out={cohort}", f"seed={settings.seed}", *settings.simulate],
@@ -78,25 +97,11 @@ def run(settings: DemoConfig) -> int:
                 *("validate", f"scores={scores / 'patients.csv'}", f"results={scores / 'results.csv'}"),
                 *(f"cohort={cohort / 'cohort.csv'}", f"outcomes={cohort / 'outcomes.csv'}"),
                 *(f"overlap={cohort / 'overlap.json'}", f"truth={cohort / 'truth.csv'}", f"ensemble={bundle}"),
-                *(f"plan={plan}", f"out={report}", f"tracking={settings.tracking}"),
+                *(f"plan={out / 'plan.yaml'}", f"out={report}", f"tracking={settings.tracking}"),
                 *(f"tracking_uri={settings.tracking_uri}", "amend=the demo was made again", *settings.validate),
             ],
         ),
     ]
-    began = time.monotonic()
-    say(f"pathoprog demo: {len(steps)} steps into {out}. {RESEARCH_USE_ONLY}")
-    for number, (title, command) in enumerate(steps, 1):
-        say(f"\n[{number}/{len(steps)}] {title}")
-        say(f"  pathoprog {shlex.join(command)}")
-        start = time.monotonic()
-        if command[0] == "ensemble":
-            supersede(bundle, candidates)
-        code = subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=False).returncode
-        if code:
-            raise PathoprogError(f"step {number} ({command[0]}) ended with exit code {code}; what is done is kept")
-        say(f"  done in {time.monotonic() - start:.0f} s")
-    summary(settings, time.monotonic() - began)
-    return 0
 
 
 def supersede(bundle: Path, candidates: Path) -> None:

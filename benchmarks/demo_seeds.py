@@ -1,0 +1,98 @@
+"""Does the demo find what is there, over several seeds? `python benchmarks/demo_seeds.py [seeds] [folder]`.
+
+Each seed is a new set of patients, slides and networks. Printed for each: the external c of METHOD's one number and of
+the true hazard with 95% CIs, the share of the way from 0.5 to the truth, the classes' c, poor against good, the median
+single member of each resolution, and whether every target of the demo is met. Nothing is chosen after looking.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pathoprog.classes import one_number
+from pathoprog.demo import steps
+from pathoprog.demo_config import DemoConfig
+from pathoprog.survival import cox, harrell_c
+
+
+def main(seeds: int, folder: Path) -> int:
+    rows = []
+    for seed in range(1, seeds + 1):
+        out = folder / f"seed{seed}"
+        settings = DemoConfig(out=str(out), seed=seed, tracking="none", score=["roles=[external]"])
+        for title, command in steps(settings):
+            if command[0] != "validate":
+                print(f"seed {seed}: {title}", flush=True)
+                subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=True, stdout=subprocess.DEVNULL)
+        rows.append(figures(seed, out))
+        print(json.dumps(rows[-1]), flush=True)
+    table = pd.DataFrame(rows)
+    print(table.round(3).to_string(index=False))
+    print(f"all targets met in {int(table['met'].sum())} of {len(table)} seeds")
+    return 0
+
+
+def figures(seed: int, out: Path) -> dict[str, object]:
+    """The demo's targets on one seed's external cohort."""
+    manifest = json.loads((out / "ensemble" / "manifest.json").read_text())
+    cuts = {name: entry["value"] for name, entry in manifest["thresholds"].items()}
+    truth = pd.read_csv(out / "cohort" / "truth.csv").drop_duplicates("patient_id").set_index("patient_id")
+    scored = pd.read_csv(out / "scores" / "patients.csv", dtype={"patient_id": str})
+    scored = scored[(scored["role"] == "external") & (scored["status"] == "scored")].set_index("patient_id")
+    outcomes = pd.read_csv(out / "cohort" / "outcomes.csv", dtype={"patient_id": str}).set_index("patient_id")
+    table = scored.join(outcomes).join(truth["log_hazard"])
+    table["one"] = [one_number(a, b, cuts) for a, b in zip(table["score_10x"], table["score_40x"], strict=True)]
+    table["class"] = table["risk_class"].map({"good": 0, "uncertain": 1, "poor": 2})
+    time, died = table["followup_days"].to_numpy(float), (table["event"] == 1).to_numpy(int)
+    found = {name: harrell_c(time, died, table[name].to_numpy(float)) for name in ("one", "log_hazard", "class")}
+    fit = cox(table.assign(died=died), "followup_days", "died", ["risk_class"], {"risk_class": "good"}).terms
+    poor = fit[fit["level"] == "poor"].iloc[0]
+    single = members(out, time, died, table)
+    share = (found["one"].value - 0.5) / (found["log_hazard"].value - 0.5)
+    met = found["one"].value >= 0.65 and share >= 2 / 3 and poor["hr"] > 2 and poor["lower"] > 1
+    return {
+        "seed": seed,
+        "n": len(table),
+        "deaths": int(died.sum()),
+        "c": found["one"].value,
+        "c_lower": found["one"].lower,
+        "c_upper": found["one"].upper,
+        "truth": found["log_hazard"].value,
+        "share": share,
+        "c_classes": found["class"].value,
+        "hr_poor": poor["hr"],
+        "hr_lower": poor["lower"],
+        "hr_upper": poor["upper"],
+        **single,
+        "met": bool(met and all(found["one"].value > value for value in single.values())),
+    }
+
+
+def members(out: Path, time: np.ndarray, died: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
+    """Median c of the single members of each resolution; a patient's score is the mean over its slides."""
+    scores: dict[str, dict[str, dict[str, list[float]]]] = {"10x": {}, "40x": {}}
+    for path in (out / "scores" / "slides").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        for resolution, entry in result["scores"].items():
+            for name, value in entry["members"].items():
+                scores[resolution].setdefault(name, {}).setdefault(result["patient_id"], []).append(value)
+    return {
+        f"median_{resolution}": float(
+            np.median(
+                [
+                    harrell_c(time, died, np.array([np.mean(by_patient[name]) for name in table.index])).value
+                    for by_patient in found.values()
+                ]
+            )
+        )
+        for resolution, found in scores.items()
+    }
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    sys.exit(main(int(arguments[0]) if arguments else 5, Path(arguments[1] if len(arguments) > 1 else "runs/seeds")))
