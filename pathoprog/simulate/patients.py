@@ -13,6 +13,7 @@ import pandas as pd
 from pathoprog.cohort_config import YEAR_DAYS
 from pathoprog.endpoints import distinct_outcome
 from pathoprog.simulate.config import SimulateConfig
+from pathoprog.simulate.seeds import generator
 
 # Cancer deaths: Weibull with this shape; the rate is that of a patient whose log hazard is average.
 CANCER_RATE_PER_YEAR = 0.06
@@ -46,11 +47,6 @@ DEVELOPMENT_COHORTS = ("dev_north", "dev_south")
 
 _KIND = {"development": 0, "external": 1}
 _SLIDES, _RETEST = 10, 11
-
-
-def generator(seed: int, *key: int) -> np.random.Generator:
-    """The generator of one thing (a patient, a slide), whatever else is drawn."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def simulate_patients(settings: SimulateConfig) -> pd.DataFrame:

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import shapely
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.annotations import write_outline
 from pathoprog.console import progress, say
 from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
-from pathoprog.simulate.morphology import draw_morphology
-from pathoprog.simulate.patients import generator, plan_slides, simulate_patients
-from pathoprog.simulate.pyramid import write_pyramid
-from pathoprog.simulate.rendering import SCANNERS, draw_stain, render
+from pathoprog.simulate.drawing import SlideTask, code_hash, draw_slide, slide_files
+from pathoprog.simulate.patients import plan_slides, simulate_patients
 from pathoprog.survival import harrell_c
 
 STATE = "simulate.json"
@@ -37,21 +33,6 @@ PATIENT_TRUTH = (
     "other_death_days",
 )  # fmt: skip
 SLIDE_TRUTH = ("mpp", "tumour_area_um2", "tissue_area_um2", "haematoxylin_amount", "eosin_amount")
-
-
-@dataclasses.dataclass(frozen=True)
-class SlideTask:
-    """All that one slide's files depend on."""
-
-    slide_id: str
-    seed: int
-    key: tuple[int, ...]
-    architecture: float
-    nuclei: float
-    laboratory: str
-    scanner: str
-    field_um: float
-    jpeg_quality: int
 
 
 def run(settings: SimulateConfig) -> int:
@@ -88,12 +69,12 @@ def _tasks(settings: SimulateConfig, slides: pd.DataFrame) -> list[SlideTask]:
 def _draw_slides(settings: SimulateConfig, slides: pd.DataFrame, out: Path) -> dict[str, dict[str, Any]]:
     """Draw what is not there yet; per slide its recorded facts."""
     tasks = {task.slide_id: task for task in _tasks(settings, slides)}
-    code = _code_hash()
+    code = code_hash()
     keys = {name: sha256_value({"code": code, **dataclasses.asdict(task)}) for name, task in tasks.items()}
     before = read_json(out / STATE)["slides"] if (out / STATE).is_file() else {}
     facts = {name: before[name] for name in tasks if name in before and _valid(out, name, before[name], keys[name])}
     for name in sorted(set(before) - set(tasks)):  # of other settings: no table names them any more
-        for path in _slide_files(out, name):
+        for path in slide_files(out, name):
             path.unlink(missing_ok=True)
     if facts:
         say(f"    {len(facts)} slides are valid and kept")
@@ -138,35 +119,9 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def draw_slide(task: SlideTask, out: str) -> tuple[str, dict[str, Any]]:
-    """Draw one slide and its tumour's outline (level-0 px); its id and what `simulate.json` records."""
-    rng = generator(task.seed, *task.key)
-    scanner = SCANNERS[task.scanner]
-    morphology = draw_morphology(rng, task.field_um, task.architecture, task.nuclei)
-    stain = draw_stain(rng, task.laboratory)
-    picture = render(rng, morphology, task.field_um, stain, scanner)
-    slide_path, outline_path = _slide_files(Path(out), task.slide_id)
-    write_pyramid(slide_path, picture, scanner.mpp, task.jpeg_quality)
-    outline = shapely.Polygon((morphology.outline_um / scanner.mpp).round(1))
-    write_outline(outline_path, outline, name=task.slide_id)
-    return task.slide_id, {
-        "sha256": sha256_file(slide_path),
-        "outline_sha256": sha256_file(outline_path),
-        "mpp": scanner.mpp,
-        "tumour_area_um2": round(morphology.tumour_area_um2, 1),
-        "tissue_area_um2": round(morphology.tissue_area_um2, 1),
-        "haematoxylin_amount": round(stain.haematoxylin_amount, 4),
-        "eosin_amount": round(stain.eosin_amount, 4),
-    }
-
-
-def _slide_files(out: Path, slide_id: str) -> tuple[Path, Path]:
-    return out / "slides" / f"{slide_id}.tif", out / "outlines" / f"{slide_id}.geojson"
-
-
 def _valid(out: Path, slide_id: str, fact: dict[str, Any], key: str) -> bool:
     """Whether a slide was drawn from the same task and code, and is unchanged."""
-    slide_path, outline_path = _slide_files(out, slide_id)
+    slide_path, outline_path = slide_files(out, slide_id)
     return (
         fact["key"] == key
         and slide_path.is_file()
@@ -174,11 +129,6 @@ def _valid(out: Path, slide_id: str, fact: dict[str, Any], key: str) -> bool:
         and fact["sha256"] == sha256_file(slide_path)
         and fact["outline_sha256"] == sha256_file(outline_path)
     )
-
-
-def _code_hash() -> str:
-    """Hash of the code that draws: slides of another version are drawn again."""
-    return sha256_value({path.name: sha256_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
 
 
 def _lasting(settings: SimulateConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.files import read_json
 from pathoprog.simulate import run as simulate
 from pathoprog.simulate.config import SimulateConfig
+from pathoprog.simulate.drawing import SlideTask
 
 TINY = SimulateConfig(
     out="", development_patients=5, test_patients=2, external_patients=2, field_um=240.0, second_slide_fraction=0.3,
@@ -79,7 +80,7 @@ def test_an_interrupted_run_goes_on(made: Path, tmp_path: Path, monkeypatch: pyt
     drawn: list[str] = []
     draw = simulate.draw_slide
 
-    def interrupted(task: simulate.SlideTask, out: str) -> tuple[str, dict[str, object]]:
+    def interrupted(task: SlideTask, out: str) -> tuple[str, dict[str, object]]:
         if len(drawn) == 3:
             raise KeyboardInterrupt
         drawn.append(task.slide_id)
