@@ -6,7 +6,7 @@ import pandas as pd
 
 from pathoprog.errors import InputError
 from pathoprog.report.numbers import format_interval, format_p, format_ratio
-from pathoprog.report.wording import capital, listing
+from pathoprog.report.wording import capital, count, listing
 from pathoprog.stage_groups import StageGroups
 from pathoprog.validation.analyses import (
     class_counts,
@@ -163,7 +163,7 @@ def headline(population: Population, statistics: dict[str, Any]) -> str:
     concordance = statistics["populations"][population.key]["concordance"]
     c = concordance[0]
     text = (
-        f"{capital(population.phrase)}: {len(population.patients)} patients, {population.events} events. "
+        f"{capital(population.phrase)}: {count(len(population.patients), 'patient')}, {count(population.events, 'event')}. "
         f"{primary_sentence(statistics)} Harrell's c {format_interval(c['c'], c['lower'], c['upper'], 3)}."
     )
     medians = member_medians(concordance)
