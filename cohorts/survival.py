@@ -142,6 +142,7 @@ def ask(settings: SurvivalConfig, raw: pd.DataFrame) -> Question:
         natural, _ = groups_of(labels[known], int(known.sum()))
         levels = order_levels(natural, settings.reference, settings.levels)
         _, place = groups_of(labels[known], int(known.sum()), levels)
+        frame[group] = pd.Categorical(pd.Series(labels).where(known), levels)  # its order is that of every table
     elif settings.reference or settings.levels or settings.positive:
         raise ConfigError("reference, levels and positive belong to a group: give group=COLUMN")
     reference = find_pairs(settings.references, [*lists["covariates"], *lists["strata"]], "references")

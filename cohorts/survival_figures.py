@@ -75,6 +75,8 @@ def _notes(q: "Question", results: dict[str, Any]) -> list[str]:
         )
     if "tests" in results:
         lines.append(f"Log-rank {format_p(results['tests']['logrank']['p_value'])}")
+    if q.data.competing:
+        lines.append("Net: competing deaths are censored")
     return lines
 
 

@@ -12,6 +12,7 @@ from pathoprog.survival.arrays import FloatArray, checked, groups_of
 from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
 
+MOST_MARKS = 300
 ROW_INCH = 0.185
 PLOT_INCH = 3.3
 
@@ -45,7 +46,7 @@ def kaplan_meier_figure(
     brackets: str = "events",
     conf: str = "loglog",
     bands: bool = True,
-    censor_marks: bool = True,
+    censor_marks: bool | None = None,
     y_from: float = 0.0,
     width: float = 6.6,
 ) -> Any:
@@ -70,7 +71,8 @@ def kaplan_meier_figure(
             or nothing.
         conf: scale of the confidence limits, as in `kaplan_meier`.
         bands: draw 95% bands.
-        censor_marks: draw a tick for each censored patient.
+        censor_marks: draw a tick for each censored patient; default: where there are at most `MOST_MARKS`, more
+            would only thicken the line.
         y_from: where the axis of survival starts, in percent; above 0 the axis is marked as cut.
         width: of the figure, inches.
 
@@ -87,6 +89,8 @@ def kaplan_meier_figure(
         lost = np.repeat(km.time, km.n_censor)
         curves.append(Curve(km.time, 100 * km.survival, 100 * km.lower, 100 * km.upper, lost))
         table.append(_cells(followup[mine], codes[mine], columns, brackets))
+    if censor_marks is None:
+        censor_marks = sum(curve.censored.size for curve in curves) <= MOST_MARKS
     return curve_figure(
         curves,
         table,
@@ -243,7 +247,8 @@ def curve_figure(
     """
     with journal_style():
         label_inch = max(_text_inch(text) for text in labels) if len(labels) > 1 or labels[0] != "all" else 0.3
-        left = max(0.72, label_inch + 0.42)
+        gap = max(_text_inch(row[0]) for row in table) / 2 + 0.12  # half of the first cell, which stands under 0
+        left = max(0.72, label_inch + gap + 0.08)
         top = 0.28 + (0.22 if title else 0.0) + (0.24 if stamps else 0.0)
         foot = 0.32
         below = 0.58 + ROW_INCH * (len(labels) + 1.2)
@@ -284,7 +289,7 @@ def curve_figure(
             )
         if len(labels) > 1:
             _legend(axes, curves, falling, end, divide_by, limits)
-        _table(figure, axes, table, labels, colours, columns / divide_by, table_title, left, width, height, foot)
+        _table(figure, axes, table, labels, colours, columns / divide_by, table_title, left - gap, width, height, foot)
         stamp(figure, stamps)
     return figure
 
@@ -361,7 +366,7 @@ def _table(
     colours: Sequence[str],
     ticks: FloatArray,
     title: str,
-    left: float,
+    right: float,
     width: float,
     height: float,
     foot: float,
@@ -375,7 +380,7 @@ def _table(
     for row, (label, cells) in enumerate(zip(labels, table, strict=True)):
         y = (y_top - ROW_INCH * (row + 1.05)) / height
         if not single:
-            figure.text((left - 0.34) / width, y, label, fontsize=8.5, color=colours[row], ha="right", va="center")
+            figure.text(right / width, y, label, fontsize=8.5, color=colours[row], ha="right", va="center")
         for tick, cell in zip(ticks, cells, strict=True):
             x = plot.x0 + plot.width * (tick / span if span else 0.0)
             figure.text(x, y, cell, fontsize=8.5, ha="center", va="center")

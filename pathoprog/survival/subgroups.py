@@ -1,13 +1,14 @@
 """Subgroups: one hazard ratio in each, and the interaction test that says whether they differ."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, groups_of
+from pathoprog.survival.arrays import EVENT, groups_of, level_names
 from pathoprog.survival.cox_model import CoxFit, cox
 from pathoprog.survival.design import complete_rows, is_categorical
 from pathoprog.survival.ranktests import HypothesisTest
@@ -101,8 +102,8 @@ def subgroup_analysis(
     if covariate == by:
         raise InputError(f"subgroups of {covariate!r} by itself")
     table = frame.loc[complete_rows(frame, [covariate, by])]
-    label = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
-    names, place = groups_of(label, len(table))
+    label, order = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
+    names, place = groups_of(label, len(table), order)
     rows = []
     for index, name in enumerate(names):
         inside = table.loc[place == index]
@@ -115,11 +116,15 @@ def subgroup_analysis(
     return Subgroups(by, pd.DataFrame(rows), test, n, note)
 
 
-def _subgroup_labels(values: "pd.Series[float]", forced: bool) -> "pd.Series[str] | pd.Series[float]":
+def _subgroup_labels(values: "pd.Series[Any]", forced: bool) -> tuple["pd.Series[Any]", list[str] | None]:
+    """Labels of the subgroups, and their order where it is not the natural one; numbers are split at their median."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values, [str(level) for level in level_names(values.cat.categories)]
     if is_categorical(values, forced) or values.nunique() <= 10:
-        return values
+        return values, None
     middle = float(values.median())
-    return pd.Series(np.where(values <= middle, f"up to {middle:g}", f"above {middle:g}"), index=values.index)
+    halves = [f"up to {middle:g}", f"above {middle:g}"]
+    return pd.Series(np.where(values <= middle, *halves), index=values.index), halves
 
 
 def _within(

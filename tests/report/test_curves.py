@@ -1,0 +1,96 @@
+"""The Kaplan-Meier figure: what is drawn where, and what is written."""
+
+from pathlib import Path
+from typing import Any
+
+import made_survival as small
+import numpy as np
+import pytest
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.errors import InputError
+from pathoprog.report.curves import incidence_figure, kaplan_meier_figure, round_times
+from pathoprog.report.numbers import bare_p, format_p, format_percent, format_ratio
+from pathoprog.report.style import colours_of, journal_style, save_figure
+from pathoprog.survival import kaplan_meier, number_at_risk
+
+TIMES = [0, 5, 10, 15, 20]
+
+
+def texts(figure: Any) -> dict[str, Any]:
+    return {text.get_text(): text for text in figure.texts}
+
+
+def test_the_table_stands_under_the_ticks() -> None:
+    figure = kaplan_meier_figure(small.TIME, small.EVENT, small.GROUP, times=TIMES)
+    with journal_style():
+        figure.canvas.draw()
+    axes = figure.axes[0]
+    mine = np.array(small.GROUP) == "a"
+    counted = number_at_risk(np.array(small.TIME)[mine], np.array(small.EVENT)[mine], TIMES)
+    written = texts(figure)
+    rows = sorted({round(text.get_position()[1], 6) for text in figure.texts if "(" in text.get_text()}, reverse=True)
+    first = [t for t in figure.texts if abs(t.get_position()[1] - written["a"].get_position()[1]) < 1e-6]
+    cells = sorted((t for t in first if t.get_text() != "a"), key=lambda t: t.get_position()[0])
+    pairs = zip(counted.n_risk[:-1], counted.n_event[:-1], strict=True)
+    assert [t.get_text() for t in cells] == [*(f"{n} ({d})" for n, d in pairs), str(counted.n_risk[-1])]
+    for cell, time in zip(cells, TIMES, strict=True):
+        x = figure.transFigure.inverted().transform(axes.transData.transform((time, 0)))[0]
+        assert cell.get_position()[0] == pytest.approx(x, abs=1e-3)
+    assert len(rows) >= 3
+
+
+def test_nothing_in_the_table_overlaps() -> None:
+    names = np.array(["a rather long name of a class" if group == "a" else group for group in small.GROUP * 300])
+    figure = kaplan_meier_figure(small.TIME * 300, small.EVENT * 300, names, times=TIMES)
+    with journal_style():
+        figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in figure.texts if text.get_text()]
+    for k, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.width + 1
+        assert not any(box.overlaps(other) for other in boxes[k + 1 :])
+
+
+def test_curves_are_those_of_the_library_and_stamps_are_seen() -> None:
+    figure = kaplan_meier_figure(small.TIME, small.EVENT, stamps=["selected on outcome"], notes=["HR 2.0"])
+    line = figure.axes[0].lines[0]
+    np.testing.assert_allclose(line.get_ydata()[1:], 100 * kaplan_meier(small.TIME, small.EVENT).survival)
+    assert line.get_drawstyle() == "steps-post"
+    written = texts(figure)
+    assert RESEARCH_USE_ONLY in written and "SELECTED ON OUTCOME" in written
+    assert any(text.get_text() == "HR 2.0" for text in figure.axes[0].texts)
+
+
+def test_incidence_rises_and_scales_to_its_band() -> None:
+    figure = incidence_figure(small.TIME, small.EVENT, small.GROUP)
+    assert all((np.diff(line.get_ydata()) >= 0).all() for line in figure.axes[0].lines)
+    assert figure.axes[0].get_ylim()[0] == 0
+
+
+def test_equal_figures_are_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_figure(kaplan_meier_figure(small.TIME, small.EVENT, small.GROUP), tmp_path / name)
+    for suffix in (".png", ".svg"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+    assert b"<svg" in (tmp_path / "one.svg").read_bytes()
+
+
+def test_ticks_colours_and_wrong_words() -> None:
+    assert round_times(8.3).tolist() == [0, 2, 4, 6, 8] and round_times(0).tolist() == [0, 1]
+    assert colours_of(["good", "poor"]) == ["#0072B2", "#D55E00"]
+    with pytest.raises(InputError, match="brackets"):
+        kaplan_meier_figure([1, 2], [1, 0], brackets="deaths")
+
+
+def test_numbers_as_journals_print_them() -> None:
+    assert [format_p(p) for p in (0.00001, 0.00023, 0.0123, 0.18, float("nan"))] == [
+        "p<0.0001",
+        "p=0.0002",
+        "p=0.012",
+        "p=0.18",
+        "p not estimable",
+    ]
+    assert (bare_p(0.18), bare_p(0.00001)) == ("0.18", "<0.0001")
+    assert format_ratio(3.84, 2.72, 5.43) == "3.84 (95% CI 2.72–5.43)"
+    assert format_ratio(0, float("nan"), float("nan")) == "not estimable"
+    assert format_percent(0.524, 0.431, 0.615) == "52.4% (43.1–61.5)"
