@@ -28,8 +28,9 @@ from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.inference.work import Task, source_sha256
 from pathoprog.outcomes import SlideScore
 from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
+from pathoprog.slide_page import slide_page
 
-MAY_PASS = ("hung", "changed", "device_memory")
+MAY_PASS = ("io", "hung", "changed", "device_memory")
 """Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile."""
 POLL_S = 0.25
 LOG_CHARS = 600
@@ -235,12 +236,8 @@ class Engine:
             "class_level": task.class_level,
             "duplicate_of": twin["slide_id"],
         }
-        text = canonical_json(result)
-        files = {"result.json": text.encode("utf-8")}
-        with _writing(self.slides_folder):
-            name = f"{job.job_id}-{job.attempt}"
-            folder = stage_slide(self.slides_folder, name, files, run_record(device, job.attempt, 0.0))
-        self._commit(job, DONE, "", text, folder, twin["result_key"], keep_result=False)
+        outcome = SlideScore(job.slide_id, twin["status"])  # its tiles and its map lie with the twin
+        self._write(job, DONE, result, outcome, run_record(device, job.attempt, 0.0))
 
     def _commit_staged(self, job: Job, assignment: Assignment, staged: Staged) -> None:
         source = source_sha256(job.path)
@@ -250,15 +247,13 @@ class Engine:
         else:
             self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
 
-    def _commit(
-        self, job: Job, state: str, reason: str, result: str, folder: Path, key: str, keep_result: bool = True
-    ) -> None:
+    def _commit(self, job: Job, state: str, reason: str, result: str, folder: Path, key: str) -> None:
         def publish() -> None:
             publish_slide(folder, job.slide_id)
             point("before_commit")
 
         with _writing(self.slides_folder):
-            if not self.ledger.commit(job, state, key, reason, result if keep_result else "", publish):
+            if not self.ledger.commit(job, state, key, reason, result, publish):
                 shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
                 return
         self.on_done()
@@ -270,12 +265,17 @@ class Engine:
             warn(f"tried again: {reason}")
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
-        text = canonical_json(result_record(outcome, self.plan.context(self.tasks[job.slide_id], None)))
-        with _writing(self.slides_folder):
-            name, files = f"{job.job_id}-{job.attempt}", {"result.json": text.encode("utf-8")}
-            folder = stage_slide(self.slides_folder, name, files, run_record("", job.attempt, 0.0))
+        record = result_record(outcome, self.plan.context(self.tasks[job.slide_id], None))
         warn(f"failed: {reason}")
-        self._commit(job, FAILED, reason, text, folder, "")
+        self._write(job, FAILED, record, outcome, run_record("", job.attempt, 0.0))
+
+    def _write(self, job: Job, state: str, record: dict[str, Any], outcome: SlideScore, run: dict[str, Any]) -> None:
+        """Write and commit a result that needed no networks: a failure, or a copy."""
+        text, page = canonical_json(record), slide_page(record, run, outcome, b"")
+        files = {"result.json": text.encode("utf-8"), "report.html": page.encode("utf-8")}
+        with _writing(self.slides_folder):
+            folder = stage_slide(self.slides_folder, f"{job.job_id}-{job.attempt}", files, run)
+        self._commit(job, state, record["reason"], "", folder, record["result_key"])
 
     def _end(self, worker: _Worker) -> str:
         """End a worker, and remove what it was writing."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pathoprog import __version__
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.work import Plan, Task
 
@@ -47,6 +48,7 @@ class Staged:
 def run_record(device: str, attempt: int, seconds: float, **more: Any) -> dict[str, Any]:
     """What run.json says: when, where, with what."""
     return {
+        "software_version": __version__,
         "device": device,
         "attempt": attempt,
         "host": platform.node(),

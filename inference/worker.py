@@ -139,7 +139,7 @@ class Worker:
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage)
             return
         context = self.start.plan.context(assignment.task, outcome.opened)
-        files = slide_files(outcome, context, assignment.task.keep_instances)
         run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
+        files = slide_files(outcome, context, run, assignment.task.keep_instances)
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
         self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))

@@ -27,6 +27,7 @@ class ResolutionScore:
         member_scores: score of the whole bag by each member, [m], in [0, 1], higher = worse.
         tile_scores: float32 [n, m], each member's score for a bag of that tile alone.
         attention: float32 [n], mean attention weight over the members that have one, or None where tiles weigh equally.
+        strongest: the tiles of the highest scores, highest first: index and pixels, uint8 [s, s, 3].
         instances: per member the tiles' values, float32 [n, k]: what the score of any bag of these tiles follows from.
     """
 
@@ -35,6 +36,7 @@ class ResolutionScore:
     member_scores: list[float]
     tile_scores: NDArray[np.float32]
     attention: NDArray[np.float32] | None
+    strongest: list[tuple[int, NDArray[np.uint8]]]
     instances: "list[Tensor]"
 
     @property

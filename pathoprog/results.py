@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.faults import point
@@ -160,7 +160,7 @@ def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: di
         The folder; nothing of it is left where writing fails.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    run_json = canonical_json({"software_version": __version__, **run, "files": digests}).encode("utf-8")
+    run_json = canonical_json({**run, "files": digests}).encode("utf-8")
     staging = slides_folder / f".{name}{STAGING_SUFFIX}"
     staging.mkdir(parents=True)
     try:

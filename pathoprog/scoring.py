@@ -5,9 +5,11 @@ Shapes: n tiles of one slide and resolution, m members of that resolution (five)
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pathoprog.classes import RESOLUTIONS
@@ -18,37 +20,62 @@ from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.tiles import TileGrid
 
+STRONGEST = 4
+"""Tiles of the highest scores that are kept of each resolution, for the slide's page."""
+
+
+@dataclass
+class _Tiles:
+    """Tiles of one slide and resolution, as far as they have come."""
+
+    instances: list[list[Tensor]] = field(default_factory=list)  # batch -> member -> [n, k]
+    scores: list[NDArray[np.float32]] = field(default_factory=list)  # batch -> [n, m]
+    strongest: list[tuple[float, int, NDArray[np.uint8]]] = field(default_factory=list)  # score, -index, pixels
+
+    def add(self, start: int, tiles: NDArray[np.uint8], instances: list[Tensor], scores: NDArray[np.float32]) -> None:
+        self.instances.append(instances)
+        self.scores.append(scores)
+        means = scores.mean(axis=1)
+        for index in np.argsort(-means, kind="stable")[:STRONGEST]:
+            self.strongest.append((float(means[index]), -(start + int(index)), tiles[index].copy()))
+        self.strongest.sort(key=lambda entry: entry[:2], reverse=True)
+        del self.strongest[STRONGEST:]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.scores))
+
 
 @dataclass
 class _Bag:
     """A slide whose tiles are arriving."""
 
     opened: SlideOpened
-    instances: dict[str, list[list[Tensor]]]  # resolution -> batch -> member -> [n, k]
+    tiles: dict[str, _Tiles] = field(default_factory=dict)  # by resolution
     halved: int = 0
 
 
-def resolution_score(scorer: Scorer, grid: TileGrid, batches: list[list[Tensor]]) -> ResolutionScore:
+def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> ResolutionScore:
     """Judge the bag of all tiles of one slide at one resolution.
 
     Args:
         scorer: the networks.
         grid: where the tiles are.
-        batches: `Scorer.instances` of its tiles, batch by batch in the grid's order.
+        tiles: all of them, in the grid's order.
     """
     resolution = grid.spec.resolution
-    instances = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    instances = [torch.cat(parts) for parts in zip(*tiles.instances, strict=True)]
     return ResolutionScore(
         grid=grid,
         members=[member.name for member in scorer.bundle.members[resolution]],
         member_scores=scorer.bag_scores(resolution, instances),
-        tile_scores=scorer.tile_scores(resolution, instances),
+        tile_scores=np.concatenate(tiles.scores),
         attention=scorer.attention(resolution, instances),
+        strongest=[(-negative, pixels) for _, negative, pixels in tiles.strongest],
         instances=[values.cpu() for values in instances],
     )
 
 
-def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, list[list[Tensor]]]) -> SlideScore:
+def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
     """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
     result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened))
     missing = []
@@ -59,7 +86,7 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, list[list[Te
         elif len(grid) == 0:
             area = "tumour" if opened.region_source == "outline" else "tissue"
             missing.append(f"no {resolution} score: no tile with at least {grid.spec.min_coverage:.0%} {area}")
-        elif sum(len(parts[0]) for parts in bag.get(resolution, [])) != len(grid):
+        elif len(bag.get(resolution, ())) != len(grid):
             return failed(opened, f"{resolution}: not all of {len(grid)} tiles arrived", "incomplete", "reading")
         else:
             result.resolutions[resolution] = resolution_score(scorer, grid, bag[resolution])
@@ -97,7 +124,7 @@ def score_stream(
     for event in events:
         if isinstance(event, SlideOpened):
             if wanted(event):
-                bags[event.slide_id] = _Bag(event, {})
+                bags[event.slide_id] = _Bag(event)
         elif isinstance(event, TileBatch):
             bag = bags.get(event.slide_id)
             if bag is None:
@@ -108,14 +135,15 @@ def score_stream(
                 del bags[event.slide_id]
                 yield failed(bag.opened, "not even one tile fits the device's memory", "device_memory", "scoring")
                 continue
-            bag.instances.setdefault(event.resolution, []).append(instances)
+            scores = scorer.tile_scores(event.resolution, instances)
+            bag.tiles.setdefault(event.resolution, _Tiles()).add(event.start, event.tiles, instances, scores)
             bag.halved += halved
             on_tiles(len(event.tiles))
         elif isinstance(event, SlideDone):
             bag = bags.pop(event.slide_id, None)
             if bag is not None:
                 point("after_reading")
-                outcome = slide_score(scorer, bag.opened, bag.instances)
+                outcome = slide_score(scorer, bag.opened, bag.tiles)
                 outcome.seconds, outcome.halved = event.seconds, bag.halved
                 yield outcome
         elif isinstance(event, SlideFailed):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,22 +13,27 @@ from pathoprog.files import canonical_json
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.outcomes import SlideScore
 from pathoprog.results import Context, result_record
+from pathoprog.slide_page import slide_page
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
 
-def slide_files(outcome: SlideScore, context: Context, keep_instances: bool = False) -> dict[str, bytes]:
+def slide_files(
+    outcome: SlideScore, context: Context, run: dict[str, Any], keep_instances: bool = False
+) -> dict[str, bytes]:
     """The files of a slide's folder, except run.json: name -> content.
 
     Args:
         outcome: of scoring.
         context: see there.
+        run: what run.json will say.
         keep_instances: also keep the tiles' instance values, for a bag over several slides.
     """
-    files = {"result.json": canonical_json(result_record(outcome, context)).encode("utf-8")}
-    if outcome.opened is None:
-        return files
-    files["heatmap.png"] = _heatmap(outcome, context)
+    record = result_record(outcome, context)
+    files = {"result.json": canonical_json(record).encode("utf-8")}
+    if outcome.opened is not None:
+        files["heatmap.png"] = _heatmap(outcome, context)
+    files["report.html"] = slide_page(record, run, outcome, files.get("heatmap.png", b"")).encode("utf-8")
     if outcome.resolutions:
         files["tiles.parquet"] = _parquet(outcome)
         files["tiles.geojson"] = _geojson(outcome)

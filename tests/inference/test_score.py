@@ -139,7 +139,7 @@ def test_the_files_of_a_slide(scored):
     assert properties["objectType"] == "tile"
     assert properties["measurements"]["10x tile score"] == pytest.approx(first.score, abs=1e-6)
     with Image.open(folder / "heatmap.png") as image:
-        assert image.width > 2 * 500
+        assert image.width > 2 * 300
     assert {"time", "host", "attempt"}.isdisjoint(found)
 
 
@@ -162,7 +162,7 @@ def test_equal_work_gives_equal_bytes_whatever_the_number_of_readers(scored, bun
     cohort = f"cohort={slides / 'cohort.csv'}"
     cli.main(["score", cohort, f"ensemble={bundle}", f"out={tmp_path / 'other'}", *STREAM[1:], "stream.workers=2"])
     for path in sorted(out.glob("slides/*/*")):
-        if path.name != "run.json":
+        if path.name not in ("run.json", "report.html"):  # they say when
             assert (tmp_path / "other" / path.relative_to(out)).read_bytes() == path.read_bytes(), path.name
 
 
