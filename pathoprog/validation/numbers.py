@@ -162,8 +162,9 @@ def headline(population: Population, statistics: dict[str, Any]) -> str:
     """What the command prints at its end."""
     concordance = statistics["populations"][population.key]["concordance"]
     c = concordance[0]
+    patients, events = count(len(population.patients), "patient"), count(population.events, "event")
     text = (
-        f"{capital(population.phrase)}: {count(len(population.patients), 'patient')}, {count(population.events, 'event')}. "
+        f"{capital(population.phrase)}: {patients}, {events}. "
         f"{primary_sentence(statistics)} Harrell's c {format_interval(c['c'], c['lower'], c['upper'], 3)}."
     )
     medians = member_medians(concordance)
