@@ -167,7 +167,7 @@ def ask(settings: SurvivalConfig, raw: pd.DataFrame) -> Question:
         lists["strata"],
         lists["subgroups"],
         horizons,
-        settings.tau or max(horizons),
+        settings.tau or max(horizons) or float(time.max()) or 1.0,
         columns,
         _positives(settings.positive, levels, reference.get(group, "")),
         lists["risks"],
@@ -189,7 +189,7 @@ def _numbers(texts: list[str], key: str) -> list[float]:
 def _default_horizon(time: FloatArray) -> float:
     """The round time nearest to half of the follow-up."""
     ticks = round_times(float(time.max()))
-    return float(ticks[np.argmin(np.abs(ticks - time.max() / 2))]) or float(time.max()) / 2
+    return float(ticks[np.argmin(np.abs(ticks - time.max() / 2))]) or float(time.max()) / 2 or 1.0
 
 
 def _columns(settings: SurvivalConfig, time: FloatArray) -> FloatArray:

@@ -43,10 +43,10 @@ def write_tables(folder: Path, q: "Question", results: dict[str, Any]) -> None:
     ]
     if flat:
         _csv(folder / "horizon_values.csv", pd.DataFrame(flat))
-    for key in ("subgroups", "sample_size"):
-        rows = [row for part in results[key] for row in part["rows"]] if key == "subgroups" and key in results else None
-        if rows is not None or key in results:
-            _csv(folder / f"{key}.csv", pd.DataFrame(rows if rows is not None else results[key]["rows"]))
+    subgroups = [row for part in results.get("subgroups", []) for row in part["rows"]]
+    for name, rows in (("subgroups", subgroups), ("sample_size", results.get("sample_size", {}).get("rows", []))):
+        if rows:
+            _csv(folder / f"{name}.csv", pd.DataFrame(rows))
 
 
 def _flat(value: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def say_results(q: "Question", results: dict[str, Any]) -> None:
         for term in models[name].get("terms", []):
             label = f"{term['term']} {term['level']} vs {term['reference']}" if term["level"] else term["term"]
             ratio = format_ratio(term["hr"], term["lower"], term["upper"])
-            say(f"  Cox {name}: {label}: HR {ratio}{', ' + term['note'] if term['note'] else ''}")
+            say(f"  Cox {name}: {label}: {term['note'] or f'HR {ratio}'}")
     for key, c in results.get("concordance", {}).items():
         h = c["harrell"]
         say(f"  c-index of {key}: {format_interval(h['value'], h['lower'], h['upper'])}")

@@ -211,7 +211,8 @@ def _terms(
         n, events = int(mine.sum()), int(died[mine].sum())
         note = ""
         if maximum.aliased[index]:
-            note = "not estimable: determined by the other terms"
+            constant = bool((design.matrix[:, index] == design.matrix[0, index]).all())
+            note = f"not estimable: {'it has one value only' if constant else 'determined by the other terms'}"
         elif maximum.infinite[index]:
             note = _why_infinite(design, index, died)
             coef, se = float(np.copysign(np.inf, coef)), float("nan")
