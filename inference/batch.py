@@ -1,6 +1,7 @@
 """One run over a list of slides: what it must do, what holds from before, and the results when it is done."""
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ class Batch:
         plan: what is the same for all of them.
         tasks: by slide id, in the order given.
         out: the result folder; one folder per slide lies in `slides_folder`.
+        scored_now: slides that this run finished; `tiles` and `seconds` it took for them.
 
     Raises:
         ConfigError: outlines are needed, and no slide has one.
@@ -56,6 +58,7 @@ class Batch:
             )
             for task in self.tasks.values()
         ]
+        self.scored_now, self.tiles, self.seconds = 0, 0, 0.0
         self._scorer: Scorer | None = None
 
     def _task(self, slide: SlideInput, n_slides: int) -> Task:
@@ -113,15 +116,20 @@ class Batch:
             readers = self.config.stream.workers or cores
             threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, cores)
             starts = [Start(self.config, self.plan, device, readers, threads) for device in devices]
+            begun = time.monotonic()
             with progress("scoring", todo, "slides") as counter:
-                tiles = 0
 
                 def count(n: int) -> None:
-                    nonlocal tiles
-                    tiles += n
-                    counter.advance(0, f"{tiles} tiles")
+                    self.tiles += n
+                    counter.advance(0, f"{self.tiles} tiles")
 
-                return Engine(starts, ledger, self.tasks, counter.advance, count).run()
+                def finished() -> None:
+                    self.scored_now += 1
+                    counter.advance()
+
+                complete = Engine(starts, ledger, self.tasks, finished, count).run()
+            self.seconds = time.monotonic() - begun
+            return complete
         finally:
             ledger.close()
 

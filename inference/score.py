@@ -2,12 +2,13 @@
 
 from pathoprog.console import say
 from pathoprog.errors import ConfigError
+from pathoprog.files import write_json
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine import WriteError
 from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths
 from pathoprog.inference.jobs import DONE, FAILED
-from pathoprog.inference.tables import remove_tables, summary, write_tables
+from pathoprog.inference.tables import remove_tables, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
 
 STOPPED = 143
@@ -44,7 +45,9 @@ def run(config: ScoreConfig) -> int:
         say(f"stopped: {error}")
         return 1
     results, patients = write_tables(batch)
-    say(summary(batch.out, results, patients))
+    values = summary(batch, results, patients)
+    write_json(batch.out / "summary.json", values)
+    say(summary_text(batch.out, values))
     return 1 if any(result["status"] == "failed" for _, result, _ in results) else 0
 
 

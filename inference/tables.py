@@ -1,4 +1,4 @@
-"""results.csv, patients.csv and members.csv of a run, and what the command says at its end."""
+"""results.csv, patients.csv and members.csv of a run, and its summary."""
 
 import csv
 import io
@@ -24,7 +24,8 @@ from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
 
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
-TABLES = ("results.csv", "patients.csv", "members.csv")
+STATUSES = ("scored", "not_reportable", "failed")
+TABLES = ("results.csv", "patients.csv", "members.csv", "summary.json")
 
 
 def remove_tables(out: Path) -> None:
@@ -77,19 +78,43 @@ def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> 
     write_text(path, text.getvalue())
 
 
-def summary(out: Path, found: list[SlideFiles], patients: list[PatientScore]) -> str:
-    """Counts, failures with their reasons, and where the results lie."""
+def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
+    """What a run came to: counts, slides without a class with their reasons, throughput."""
     results = [result for _, result, _ in found]
-    status = Counter(result["status"] for result in results)
-    classes = Counter(patient.risk_class or patient.status.replace("_", " ") for patient in patients)
-    named = [f"{classes[name]} {name}" for name in (*RISK_CLASSES, "not reportable", "failed") if classes[name]]
+    classes = Counter(patient.risk_class or patient.status for patient in patients)
+    hours = batch.seconds / 3600
+    return {
+        "research_use_only": RESEARCH_USE_ONLY,
+        "ensemble_id": batch.plan.ensemble_id,
+        "slides": {name: sum(result["status"] == name for result in results) for name in STATUSES},
+        "patients": {name: classes[name] for name in (*RISK_CLASSES, *STATUSES[1:])},
+        "reasons": {
+            name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
+            for name in STATUSES[1:]
+        },
+        "this_run": {
+            "slides": batch.scored_now,
+            "tiles": batch.tiles,
+            "seconds": round(batch.seconds, 1),
+            "slides_per_hour": round(batch.scored_now / hours) if hours else None,
+        },
+    }
+
+
+def summary_text(out: Path, values: dict[str, Any]) -> str:
+    """The summary as lines for a terminal."""
+    slides, run = values["slides"], values["this_run"]
+    patients = [f"{count} {name.replace('_', ' ')}" for name, count in values["patients"].items() if count]
     lines = [
-        f"slides: {status['scored']} scored, {status['not_reportable']} not reportable, {status['failed']} failed",
-        f"patients: {len(patients)}: {', '.join(named)}",
+        "slides: " + ", ".join(f"{slides[name]} {name.replace('_', ' ')}" for name in STATUSES),
+        f"patients: {sum(values['patients'].values())}: {', '.join(patients)}",
     ]
-    for name in ("not_reportable", "failed"):
-        chosen = [result for result in results if result["status"] == name]
-        lines += [f"    {name.replace('_', ' ')}: {result['slide_id']}: {result['reason']}" for result in chosen[:20]]
+    if run["slides"]:
+        speed = f", {run['slides_per_hour']} slides an hour"
+        lines.append(f"this run: {run['slides']} slides, {run['tiles']} tiles in {run['seconds']:.0f} s{speed}")
+    for name, reasons in values["reasons"].items():
+        chosen = list(reasons.items())
+        lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]
         lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
     lines += [f"results: {out / 'results.csv'}, {out / 'patients.csv'}", RESEARCH_USE_ONLY]
     return "\n".join(lines)

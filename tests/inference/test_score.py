@@ -82,6 +82,15 @@ def test_every_slide_has_its_row_and_a_failure_changes_the_exit_code(scored, sli
     assert table["A"]["class_level"] == "slide level, not validated" and table["C"]["class_level"] == "patient"
 
 
+def test_the_summary_counts_slides_patients_and_reasons(scored):
+    _, out = scored
+    found = json.loads((out / "summary.json").read_text())
+    assert found["slides"] == {"scored": 3, "not_reportable": 1, "failed": 1}
+    assert sum(found["patients"].values()) == 4 and found["patients"]["failed"] == 1
+    assert list(found["reasons"]["not_reportable"]) == ["C"] and list(found["reasons"]["failed"]) == ["E"]
+    assert found["this_run"]["slides"] == 5 and found["this_run"]["tiles"] > 100
+
+
 def test_the_same_content_is_computed_once(scored):
     _, out = scored
     assert rows(out / "results.csv")["D"]["duplicate_of"] == "A"
