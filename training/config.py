@@ -147,8 +147,8 @@ class ControlConfig:
     hazard: str = setting(
         "none", "what drives cancer deaths; none is the control", choices=("none", "both", "architecture", "nuclei")
     )
-    development_patients: int = setting(100, "of each cohort", low=20)
-    external_patients: int = setting(120, "of each cohort", low=20)
+    development_patients: int = setting(80, "of each cohort", low=20)
+    external_patients: int = setting(100, "of each cohort", low=20)
     keep: bool = setting(False, "keep slides and tiles of every seed (about 0.5 GB each)")
     data: DataSettings = setting(DataSettings(), "cohort and store are set for each seed")
     labels: LabelSettings = setting(LabelSettings(), "")

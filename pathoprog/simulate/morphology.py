@@ -60,6 +60,11 @@ def unit_factor(value: float) -> float:
     return float(np.clip(0.5 + value / 4.4, 0, 1))
 
 
+def cribriform_share(value: float) -> float:
+    """The architecture's factor as a share in [0, 1] that tells patients near the middle well apart."""
+    return float(0.5 + 0.5 * np.tanh(value))
+
+
 def draw_morphology(rng: np.random.Generator, field_um: float, architecture: float, nuclei: float) -> Morphology:
     """Lay out one slide.
 
@@ -85,7 +90,7 @@ def draw_morphology(rng: np.random.Generator, field_um: float, architecture: flo
     cut = facing + np.pi / 2 + rng.uniform(-0.5, 0.5) + np.pi * rng.integers(2)
     tissue = np.minimum(tissue, (0.44 + 0.08 * rng.random()) * field_um + 9 * smooth - np.cos(turn - cut) * radius)
 
-    tumour_map, epithelium, lumen, base = _tumour(rng, n, inside, unit_factor(architecture))
+    tumour_map, epithelium, lumen, base = _tumour(rng, n, inside, cribriform_share(architecture))
     crypt = _window(rng, banks.layout().crypt, n)
     mucosa = np.minimum(gland_side, -inside - 12)
     wall = np.minimum(24 - crypt, mucosa)
@@ -102,7 +107,14 @@ def draw_morphology(rng: np.random.Generator, field_um: float, architecture: flo
     values = GLASS + (values - GLASS) * _step(tissue)
     stamps = (
         _tumour_nuclei(
-            rng, n, epithelium, lumen, base, float((inside > 0).sum()), unit_factor(architecture), unit_factor(nuclei)
+            rng,
+            n,
+            epithelium,
+            lumen,
+            base,
+            float((inside > 0).sum()),
+            cribriform_share(architecture),
+            unit_factor(nuclei),
         )
         + _crypt_nuclei(rng, n, crypt, np.minimum(wall, tissue))
         + _stroma_nuclei(rng, n, values, fat_side)
