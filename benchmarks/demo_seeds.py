@@ -75,11 +75,13 @@ def figures(seed: int, out: Path) -> dict[str, object]:
 def members(out: Path, time: np.ndarray, died: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
     """Median c of the single members of each resolution; a patient's score is the mean over its slides."""
     scores: dict[str, dict[str, dict[str, list[float]]]] = {"10x": {}, "40x": {}}
+    slides = pd.read_csv(out / "scores" / "results.csv", dtype=str).set_index("slide_id")["patient_id"]
     for path in (out / "scores" / "slides").glob("*/result.json"):
         result = json.loads(path.read_text())
+        patient = slides.get(path.parent.name, "")
         for resolution, entry in result["scores"].items():
             for name, value in entry["members"].items():
-                scores[resolution].setdefault(name, {}).setdefault(result["patient_id"], []).append(value)
+                scores[resolution].setdefault(name, {}).setdefault(patient, []).append(value)
     return {
         f"median_{resolution}": float(
             np.median(
