@@ -134,5 +134,8 @@ def summary(settings: DemoConfig, seconds: float) -> None:
         say(f"  heatmap  {heatmaps[0]}")
     say(f"  bundle   {out / 'ensemble'}   (pathoprog verify {out / 'ensemble'})")
     if settings.tracking == "mlflow":
-        say(f"  MLflow   mlflow ui --backend-store-uri {settings.tracking_uri} --host 127.0.0.1")
+        program = Path(sys.executable).with_name("mlflow")
+        here = Path.cwd()
+        shown = program.relative_to(here) if program.is_relative_to(here) else program
+        say(f"  MLflow   {shown} ui --backend-store-uri {settings.tracking_uri} --host 127.0.0.1")
     say(f"  {RESEARCH_USE_ONLY}")
