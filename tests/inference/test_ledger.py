@@ -10,9 +10,10 @@ import pytest
 from pathoprog.errors import InputError
 from pathoprog.inference.jobs import DONE, FAILED, WAITING, NewJob
 from pathoprog.inference.ledger import LEASE_S, Ledger
-from pathoprog.inference.processes import is_alive, this_process
+from pathoprog.inference.processes import is_alive, namespace, this_process
 
 CONFIG = "config"
+DEAD = f"999999999@1.00@{namespace()}"
 
 
 class Clock:
@@ -113,7 +114,7 @@ def test_heartbeats_keep_a_lease(path, clock):
 
 
 def test_leases_of_a_dead_process_or_of_before_the_last_start_are_free_at_once(path, clock):
-    opened(path, clock, "A", owner="999999999@1.00").lease(CONFIG, 1, alone=True)
+    opened(path, clock, "A", owner=DEAD).lease(CONFIG, 1, alone=True)
     assert ids(opened(path, clock, "A").lease(CONFIG, 1, alone=True)) == ["A"]
     clock.now = 5.0  # the monotonic clock began anew
     assert ids(opened(path, clock, "A", boot="boot 2").lease(CONFIG, 1, alone=True)) == ["A"]
@@ -195,7 +196,7 @@ def test_a_twin_of_a_failed_slide_is_tried_itself(path, clock):
 
 
 def test_a_twin_of_a_slide_whose_process_was_killed_is_freed(path, clock):
-    dead = opened(path, clock, "AB", owner="999999999@1.00")
+    dead = opened(path, clock, "AB", owner=DEAD)
     one, twin = dead.lease(CONFIG, 2, alone=True)
     dead.claim(one, "key", share=True)
     dead.claim(twin, "key", share=True)
@@ -272,5 +273,7 @@ def test_something_else_is_no_ledger(path, clock):
 
 def test_who_is_alive():
     assert is_alive(this_process())
-    assert not is_alive(f"{os.getpid()}@1.00"), "a number given to another process"
+    assert not is_alive(f"{os.getpid()}@1.00@{namespace()}"), "a number given to another process"
+    assert not is_alive(DEAD)
+    assert is_alive("7@1.00@pid:[1]"), "of another container: it cannot be seen from here"
     assert not is_alive("") and not is_alive("no process")
