@@ -245,7 +245,7 @@ class Ledger:
         Args:
             job: as leased.
             state: `DONE` or `FAILED`.
-            key: the result's key; empty where reading failed before it was known.
+            key: the result's key; empty where the slide was refused before its content was known.
             reason: why it failed, else empty.
             result: result.json to keep for the key; empty for failures and copies.
             publish: puts the files in their place; called with the lease held fast.
@@ -261,7 +261,7 @@ class Ledger:
                 "UPDATE jobs SET state = ?, result_key = ?, reason = ?, updated_at = ? WHERE job_id = ?",
                 (state, key, reason, _now(), job.job_id),
             )
-            if result:
+            if key and result:
                 self._db.execute(
                     "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
                     (key, job.slide_id, job.attempt, result, _now()),

@@ -185,6 +185,14 @@ def test_the_same_content_is_scored_once(path, clock):
     assert ledger.result_of("key") == {"slide_id": "A"}, "a key has one result"
 
 
+def test_slides_refused_before_their_content_was_known_share_no_result(path, clock):
+    ledger = opened(path, clock, "AB")
+    for job in ledger.lease(CONFIG, 2, alone=True):
+        assert done(ledger, job, key="", result='{"reason": "no um/px"}')
+    assert ledger.unfinished(CONFIG) == 0
+    assert ledger._db.execute("SELECT count(*) FROM results").fetchone()[0] == 0
+
+
 def test_a_twin_of_a_failed_slide_is_tried_itself(path, clock):
     ledger = opened(path, clock, "AB")
     one, twin = ledger.lease(CONFIG, 2, alone=True)
