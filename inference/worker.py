@@ -71,6 +71,7 @@ class Worker:
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.in_hand: dict[str, Assignment] = {}
+        self.writing: list[Future[None]] = []
         self.closing = threading.Event()
         self.sending = threading.Lock()
         self.send("ready", self.device)
@@ -98,7 +99,7 @@ class Worker:
         """Score what comes until told to close."""
         settings = self.start.config.stream
         settings.workers = self.start.readers
-        writing: list[Future[None]] = []
+        writing = self.writing
         with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings) as stream:
             events = stream.read(self._jobs())
             for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n)):
@@ -113,6 +114,8 @@ class Worker:
             try:
                 assignment = self.waiting.get_nowait()
             except queue.Empty:
+                while self.writing and self.writing[0].done():
+                    self.writing.pop(0).result()  # a write that failed ends the worker now, not with the next slide
                 if self.closing.is_set():
                     return
                 yield None
