@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pathoprog.quality import Check
 from pathoprog.stream_events import SlideOpened
 from pathoprog.tiles import TileGrid
 
@@ -57,6 +58,7 @@ class SlideScore:
         reason: why it is not scored, else empty.
         code: the reason's short machine-readable name.
         quality: flags that a reader of the result must see.
+        checks: of the slide's quality, each with value, limits and verdict; none where it could not be opened.
         resolutions: the resolutions that have tiles; none where failed.
         opened: what the reader found in the file, None where it failed before.
         stage: where it failed.
@@ -71,6 +73,7 @@ class SlideScore:
     reason: str = ""
     code: str = ""
     quality: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     resolutions: dict[str, ResolutionScore] = field(default_factory=dict)
     opened: SlideOpened | None = None
     stage: str = ""

@@ -9,7 +9,7 @@ at all.
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -107,6 +107,7 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
             *outcome.quality,
             *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),
         ],
+        "checks": [asdict(check) for check in outcome.checks],
         "ensemble_id": context.ensemble_id,
         "settings": context.settings,
         "overrides": context.overrides,
