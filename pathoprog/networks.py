@@ -4,14 +4,14 @@ Shapes: n tiles (of all bags of a batch, one behind the other), s tile size in p
 values per tile, b bags, c outputs of the classifier.
 """
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from pathoprog.encoders import make_encoder
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
+from pathoprog.networks_config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
 
 
 class NoisyAnd(nn.Module):
@@ -62,7 +62,7 @@ class MilNetwork(nn.Module):
     def __init__(self, settings: NetworkSettings):
         super().__init__()
         self.settings = settings
-        self.encoder, d = make_encoder(settings)
+        self.encoder, d = _encoder_of(settings)
         k = settings.instance_dim
         self.dropout = nn.Dropout(settings.dropout)
         self.instance = nn.Linear(d, k)
@@ -71,11 +71,14 @@ class MilNetwork(nn.Module):
         self.classifier = nn.Linear(k, {"poor": 2, "risk": 1, "hazards": settings.intervals}[settings.head])
 
     def forward(self, tiles: Tensor, sizes: list[int]) -> Tensor:
-        """Logits [b, c] of bags whose tiles [n, 3, s, s] lie one behind the other, `sizes` tiles each."""
+        """Logits [b, c] of bags whose tiles [n, 3, s, s] (or features [n, d]) lie one behind the other."""
         return self.bag_logits(self.instances(tiles), sizes)
 
     def instances(self, tiles: Tensor) -> Tensor:
-        """Per-tile values [n, k] of normalised tiles [n, 3, s, s]: probabilities (noisy-AND) or features >= 0."""
+        """Per-tile values [n, k] of normalised tiles [n, 3, s, s] (of features [n, d] where there is no encoder).
+
+        They are probabilities under noisy-AND, else features >= 0.
+        """
         return self.instances_of_features(self.encoder(tiles))  # encoder: [n, d]
 
     def instances_of_features(self, features: Tensor) -> Tensor:
@@ -135,79 +138,43 @@ class MilNetwork(nn.Module):
         return self.bag_scores(instances, [1] * len(instances), score_map)
 
 
-def make_encoder(settings: NetworkSettings) -> tuple[nn.Module, int]:
-    """Build the tile encoder, with its classifier removed.
-
-    Returns:
-        The module, tiles [n, 3, s, s] to features [n, d], and d.
+def _encoder_of(settings: NetworkSettings) -> tuple[nn.Module, int]:
+    """A network's encoder and d; where features are given in place of tiles, nothing, and their d.
 
     Raises:
-        ConfigError: no such encoder, or weights that do not fit it.
+        ConfigError: see `make_encoder`; also `feature_dim` without features, or features without it.
     """
-    import torchvision
-
-    if settings.encoder == "mobilenet_v2":
-        encoder: Any = torchvision.models.mobilenet_v2(weights=None, width_mult=settings.width)
-    else:
-        try:
-            encoder = torchvision.models.get_model(settings.encoder, weights=None)
-        except ValueError as error:
-            raise ConfigError(f"network.encoder={settings.encoder!r}: not a torchvision model ({error})") from error
-    for name in ("classifier", "fc", "heads", "head"):
-        last = getattr(encoder, name, None)
-        if last is not None:
-            linears = [module for module in last.modules() if isinstance(module, nn.Linear)]
-            if not linears:
-                continue
-            d = linears[0].in_features
-            setattr(encoder, name, nn.Identity())
-            break
-    else:
-        raise ConfigError(
-            f"network.encoder={settings.encoder!r}: has no classifier to remove, so it is no encoder here"
-        )
-    if settings.weights:
-        load_encoder_weights(encoder, settings.weights)
-    return encoder, d
+    if settings.encoder == NO_ENCODER:
+        if settings.feature_dim < 1 or settings.weights or settings.encoder_options or settings.width != 1.0:
+            raise ConfigError(
+                f"network.encoder={NO_ENCODER} needs network.feature_dim (the d of the stored features), and takes no"
+                " network.weights, network.width or network.encoder_options"
+            )
+        return nn.Identity(), settings.feature_dim
+    if settings.feature_dim:
+        raise ConfigError(f"network.feature_dim={settings.feature_dim}: only for network.encoder={NO_ENCODER}")
+    return make_encoder(settings)
 
 
-def load_encoder_weights(encoder: nn.Module, path: str) -> None:
-    """Load encoder weights from a safetensors file; the classifier's own tensors are left out.
-
-    Raises:
-        ConfigError: absent, not safetensors, or made for another encoder.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not Path(path).is_file():
-        raise ConfigError(f"network.weights={path}: no such file")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"network.weights={path}: not a safetensors file ({error})") from error
-    wanted = encoder.state_dict()
-    kept = {name: tensor for name, tensor in tensors.items() if name in wanted}
-    missing = [name for name in wanted if name not in kept and not name.endswith("num_batches_tracked")]
-    wrong = [name for name, tensor in kept.items() if tensor.shape != wanted[name].shape]
-    if missing or wrong:
-        raise ConfigError(
-            f"network.weights={path}: made for another encoder or width"
-            f" ({len(missing)} tensors missing, {len(wrong)} of another shape; first: {(missing + wrong)[0]})"
-        )
-    encoder.load_state_dict(kept, strict=False)
-
-
-def prepare(tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def prepare(
+    tiles: Tensor,
+    dtype: torch.dtype = torch.float32,
+    mean: Sequence[float] = NORMALISATION_MEAN,
+    std: Sequence[float] = NORMALISATION_STD,
+) -> Tensor:
     """Normalise tiles for the encoder, on the device where they lie.
 
     Args:
-        tiles: uint8 [n, s, s, 3], or float in [0, 255] of the same shape.
+        tiles: uint8 [n, s, s, 3], or float in [0, 255] of the same shape; features [n, d] are left as they are.
         dtype: of the result.
+        mean: per channel, of intensities in [0, 1].
+        std: per channel, of intensities in [0, 1].
 
     Returns:
-        [n, 3, s, s] in channels-last memory (which NHWC tiles already have: nothing is copied for it).
+        [n, 3, s, s] in channels-last memory (which NHWC tiles already have: nothing is copied for it); or [n, d].
     """
-    mean = torch.tensor(NORMALISATION_MEAN, device=tiles.device) * 255
-    std = torch.tensor(NORMALISATION_STD, device=tiles.device) * 255
-    return ((tiles.float() - mean) / std).to(dtype).permute(0, 3, 1, 2)
+    if tiles.ndim == 2:
+        return tiles.to(dtype)
+    centre = torch.tensor(mean, device=tiles.device) * 255
+    spread = torch.tensor(std, device=tiles.device) * 255
+    return ((tiles.float() - centre) / spread).to(dtype).permute(0, 3, 1, 2)

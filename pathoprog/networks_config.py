@@ -1,4 +1,4 @@
-"""Settings of a member network (light: imports nothing heavy)."""
+"""Settings of tile encoders and member networks (light: imports nothing heavy)."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,30 @@ from pathoprog.settings import setting
 
 POOLINGS = ("noisy_and", "gated_attention", "mean")
 HEADS = ("poor", "risk", "hazards")
+NO_ENCODER = "none"
+"""Name of the encoder of networks that are given features in place of tiles."""
 
 
 @dataclass
-class NetworkSettings:
+class EncoderSettings:
+    """A tile encoder by its code's name, and the file with its weights."""
+
+    encoder: str = setting(
+        "mobilenet_v2",
+        "tile encoder: a torchvision classification model, timm/NAME, or none (stored features; in training only)",
+    )
+    width: float = setting(1.0, "width multiplier of mobilenet_v2", low=0.0, high=2.0, open_low=True)
+    encoder_options: str = setting(
+        "", "timm's arguments of this encoder as YAML, such as {init_values: 1.0e-5}", kind="name"
+    )
+    weights: str = setting("", "safetensors file with the encoder's initial weights; empty = random", kind="path")
+
+
+@dataclass
+class NetworkSettings(EncoderSettings):
     """One multiple-instance network: tile encoder, pooling over the bag, classifier."""
 
-    encoder: str = setting("mobilenet_v2", "tile encoder: a torchvision classification model's name")
-    width: float = setting(1.0, "width multiplier of mobilenet_v2", low=0.0, high=2.0, open_low=True)
-    weights: str = setting("", "safetensors file with the encoder's initial weights; empty = random", kind="path")
+    feature_dim: int = setting(0, "d of the stored features, where network.encoder=none", low=0)
     instance_dim: int = setting(64, "k: instance probabilities (noisy-AND) or features (others) per tile", low=1)
     pooling: str = setting("noisy_and", "how a bag's tiles become one vector", choices=POOLINGS)
     slope: float = setting(10.0, "a: slope of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)

@@ -131,6 +131,7 @@ def fuse_batch_norm(module: nn.Module) -> None:
         return
     for index in range(len(module) - 1):
         convolution, norm = module[index], module[index + 1]
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        # timm's BatchNorm2d subclasses hold an activation, which fusing would lose
+        if isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d:
             module[index] = fuse_conv_bn_eval(convolution, norm)
             module[index + 1] = nn.Identity()

@@ -17,7 +17,7 @@ def made_bundle(
 ) -> Path:
     """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder."""
     thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
-    settings = NetworkSettings(width=0.35, instance_dim=8, **changes.pop("network", {}))
+    settings = NetworkSettings(**{"width": 0.35, "instance_dim": 8, **changes.pop("network", {})})
     members, files = [], {}
     source = folder.parent / f"{folder.name}.weights"
     source.mkdir(parents=True, exist_ok=True)

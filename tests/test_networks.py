@@ -1,13 +1,12 @@
-"""Networks: noisy-AND against hand-worked values, bags, poolings, weights files."""
+"""Networks: noisy-AND against hand-worked values, bags, poolings, features in place of tiles."""
 
 import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.networks import MilNetwork, NoisyAnd, make_encoder, prepare
+from pathoprog.networks import MilNetwork, NoisyAnd, prepare
 from pathoprog.networks_config import NetworkSettings
 
 
@@ -86,29 +85,6 @@ def test_bags_that_do_not_fit_are_refused(sizes):
         small().bag_logits(torch.rand(5, 6), sizes)
 
 
-def test_encoder_weights_come_from_a_file_and_must_fit(tmp_path):
-    settings = NetworkSettings(width=0.35)
-    source, d = make_encoder(settings)
-    assert d == 1280
-    path = tmp_path / "weights.safetensors"
-    save_file(source.state_dict(), path)
-    loaded, _ = make_encoder(NetworkSettings(width=0.35, weights=str(path)))
-    assert all(
-        torch.equal(a, b) for a, b in zip(source.state_dict().values(), loaded.state_dict().values(), strict=True)
-    )
-    with pytest.raises(ConfigError, match="another encoder or width"):
-        make_encoder(NetworkSettings(width=0.5, weights=str(path)))
-    with pytest.raises(ConfigError, match="no such file"):
-        make_encoder(NetworkSettings(weights=str(tmp_path / "absent")))
-    with pytest.raises(ConfigError, match="not a torchvision model"):
-        make_encoder(NetworkSettings(encoder="mobilenet_v9"))
-
-
-def test_other_torchvision_encoders_fit():
-    encoder, d = make_encoder(NetworkSettings(encoder="resnet18"))
-    assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, d) == (2, 512)
-
-
 def test_prepare_normalises_and_keeps_channels_last():
     tiles = torch.full((2, 8, 8, 3), 255, dtype=torch.uint8)
     ready = prepare(tiles)
@@ -123,3 +99,18 @@ def test_full_size_network_has_the_known_number_of_parameters():
     encoder = sum(p.numel() for p in network.encoder.parameters())
     assert encoder == 2_223_872  # MobileNetV2 without its classifier (3,504,872 - 1,281,000)
     assert sum(p.numel() for p in network.parameters()) == encoder + 1280 * 64 + 64 + 64 + 64 * 2 + 2
+
+
+def test_features_may_stand_in_place_of_tiles():
+    network = MilNetwork(NetworkSettings(encoder="none", feature_dim=5, pooling="gated_attention"))
+    features = torch.randn(7, 5, dtype=torch.float16)
+    assert prepare(features).dtype == torch.float32
+    assert network(prepare(features), [3, 4]).shape == (2, 2)
+    assert not list(network.encoder.parameters())
+    for wrong in (
+        {"encoder": "none"},
+        {"encoder": "none", "feature_dim": 5, "weights": "x"},
+        {"feature_dim": 5},
+    ):
+        with pytest.raises(ConfigError, match=r"network\.feature_dim"):
+            MilNetwork(NetworkSettings(**wrong))

@@ -119,6 +119,17 @@ def test_fusing_leaves_no_batch_norm_behind(bundle_folder):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())
 
 
+def test_fusing_keeps_the_activation_that_timm_puts_into_its_norms():
+    from timm.layers import BatchNormAct2d
+
+    block = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), BatchNormAct2d(4)).eval()
+    tiles = torch.randn(2, 3, 8, 8)
+    wanted = block(tiles)
+    fuse_batch_norm(block)
+    torch.testing.assert_close(block(tiles), wanted, atol=1e-5, rtol=0)
+    assert wanted.min() == 0
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
