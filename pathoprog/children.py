@@ -1,0 +1,37 @@
+"""Child processes that never outlive their parent, so that no forgotten one goes on writing beside its successor."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# The kernel ends the child when its parent is gone (Linux, prctl PR_SET_PDEATHSIG = 1); an exec keeps that.
+_BOUND = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
+    " os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def spawn(
+    command: list[str], log: str | Path, environment: dict[str, str], folder: str | Path = "."
+) -> subprocess.Popen[bytes]:
+    """Start a command whose life ends with this process's, even by SIGKILL (on Linux; elsewhere it may live on).
+
+    To be called from the main thread: it is the thread's end that the kernel looks at.
+
+    Args:
+        command: program and arguments; the program as a path.
+        log: file that its output is appended to.
+        environment: variables that differ from this process's.
+        folder: its current one.
+    """
+    bound = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())] if sys.platform == "linux" else []
+    with Path(log).open("ab") as stream:
+        return subprocess.Popen(
+            [*bound, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=folder,
+        )
