@@ -94,7 +94,7 @@ def read_outline(
     if not chosen:
         wanted = f" of class {', '.join(classes)}" if classes else ""
         raise InputError(f"{path}: no area{wanted}; classes in the file: {shown or 'no areas at all'}")
-    return _polygons(shapely.union_all([area.geometry for area in chosen]))
+    return polygons(shapely.union_all([area.geometry for area in chosen]))
 
 
 def write_outline(
@@ -108,11 +108,16 @@ def write_outline(
         name: shown in QuPath's list.
         label: its class.
     """
-    write_annotations(path, [Annotation(_polygons(geometry), label)], name)
+    write_annotations(path, [Annotation(polygons(geometry), label)], name)
 
 
 def write_annotations(path: str | Path, annotations: Sequence[Annotation], name: str = "") -> None:
     """Write areas as QuPath GeoJSON; equal input gives equal bytes."""
+    write_text(path, annotations_json(annotations, name))
+
+
+def annotations_json(annotations: Sequence[Annotation], name: str = "", **more: str) -> str:
+    """Areas as the text of a QuPath GeoJSON file; `more` is said of the whole file."""
     features = []
     for item in annotations:
         parts = list(item.geometry.geoms)
@@ -124,7 +129,37 @@ def write_annotations(path: str | Path, annotations: Sequence[Annotation], name:
         if item.label:
             properties["classification"] = {"name": item.label}
         features.append({"type": "Feature", "id": str(identity), "geometry": geometry, "properties": properties})
-    write_text(path, json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n")
+    collection = {"type": "FeatureCollection", **more, "features": features}
+    return json.dumps(collection, ensure_ascii=False) + "\n"
+
+
+def read_author(path: str | Path) -> dict[str, str]:
+    """Who drew an outline and when, as far as its GeoJSON says.
+
+    Looked for in the file's own members, its features' properties and QuPath's `metadata` of them.
+
+    Returns:
+        ``who`` and ``when``; empty where not said, several joined by "; ".
+
+    Raises:
+        InputError: no such file, or no JSON in it.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a GeoJSON file ({error})") from error
+    places = [data] if isinstance(data, dict) else []
+    features = data.get("features", [data]) if isinstance(data, dict) else data
+    for feature in features if isinstance(features, list) else []:
+        properties = feature.get("properties") if isinstance(feature, dict) else None
+        if isinstance(properties, dict):
+            places += [properties, *(properties[key] for key in ("metadata",) if isinstance(properties.get(key), dict))]
+
+    def said(key: str) -> str:
+        found = dict.fromkeys(str(place[key]).strip() for place in places if place.get(key))
+        return "; ".join(name for name in found if name)
+
+    return {"who": said("who"), "when": said("when")}
 
 
 def _read_geojson(data: Any) -> Iterator[Annotation]:
@@ -140,7 +175,7 @@ def _read_geojson(data: Any) -> Iterator[Annotation]:
         label = properties.get("classification") or {}
         names = label.get("names") if isinstance(label, dict) else None
         text = ": ".join(names) if names else label.get("name", "") if isinstance(label, dict) else str(label)
-        yield Annotation(_polygons(shape(feature["geometry"])), text)
+        yield Annotation(polygons(shape(feature["geometry"])), text)
 
 
 def _read_xml(data: bytes, path: Path) -> Iterator[Annotation]:
@@ -152,7 +187,7 @@ def _read_xml(data: bytes, path: Path) -> Iterator[Annotation]:
             if item.get("Type") in ("Polygon", "Spline", "Rectangle"):
                 ring = _ring(item.iterfind("./Coordinates/Coordinate"))
                 group = item.get("PartOfGroup") or "None"
-                yield Annotation(_polygons(ring), "" if group == "None" else group)
+                yield Annotation(polygons(ring), "" if group == "None" else group)
     elif root.tag == "Annotations":
         for layer in root.iterfind("./Annotation"):
             yield from _imagescope_layer(layer)
@@ -173,10 +208,10 @@ def _imagescope_layer(layer: ElementTree.Element) -> Iterator[Annotation]:
         if region.get("Type") not in ("0", "1", "2"):
             continue
         ring = _ring(region.iterfind("./Vertices/Vertex"), ellipse=region.get("Type") == "2")
-        (holes if region.get("NegativeROA") == "1" else areas).append(_polygons(ring))
+        (holes if region.get("NegativeROA") == "1" else areas).append(polygons(ring))
     cut = shapely.union_all(holes) if holes else shapely.Polygon()
     for area in areas:
-        yield Annotation(_polygons(shapely.difference(area, cut)), label)
+        yield Annotation(polygons(shapely.difference(area, cut)), label)
 
 
 def _ring(points: Iterator[ElementTree.Element], ellipse: bool = False) -> shapely.Polygon:
@@ -187,8 +222,8 @@ def _ring(points: Iterator[ElementTree.Element], ellipse: bool = False) -> shape
     return shapely.Polygon(xy) if len(xy) >= 3 else shapely.Polygon()
 
 
-def _polygons(geometry: Any) -> shapely.MultiPolygon:
-    """The valid polygon parts of any geometry, in two dimensions."""
+def polygons(geometry: Any) -> shapely.MultiPolygon:
+    """The valid polygon parts of any geometry, in two dimensions; none for an empty one."""
     valid = shapely.make_valid(shapely.force_2d(geometry))
     parts = [part for part in shapely.get_parts(valid) if part.geom_type in ("Polygon", "MultiPolygon")]
     merged = shapely.union_all(parts)

@@ -20,12 +20,15 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.overview import Windows
+from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream_config import StreamSettings
 from pathoprog.stream_events import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamEvent, TileBatch
 from pathoprog.stream_reader import BEAT, HEADER_BYTES, SLOTS, STAGE, STAGES
@@ -51,12 +54,32 @@ LOG = logging.getLogger(__name__)
 Register = Callable[[NDArray[np.uint8]], Callable[[], None]]
 
 
+class Outliner(Protocol):
+    """Draws the outlines of slides under the policy ``network`` (`pathoprog.tumour.Outliner`).
+
+    Any of its calls may raise a `SlideError`: that slide fails.
+    """
+
+    def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
+        """A slide's windows follow; one that began before begins again."""
+
+    def add(self, slide_id: str, start: int, pixels: NDArray[np.uint8]) -> None:
+        """Windows `start` … of a slide, uint8 [n, s, s, 3], valid during the call."""
+
+    def end(self, slide_id: str) -> shapely.MultiPolygon:
+        """All windows have come: the outline, level-0 px."""
+
+    def forget(self, slide_id: str) -> None:
+        """The slide failed on the way."""
+
+
 @dataclass
 class _Task:
-    """A job on its way: how often it was tried, what the consumer has of it."""
+    """A job on its way: how often it was tried, what the consumer has of it, the outline it was given."""
 
     job: SlideJob
     attempt: int = 1
+    outline: shapely.MultiPolygon | None = None
     opened: SlideOpened | None = None
     delivered: dict[str, int] = field(default_factory=dict)
     failed: bool = False
@@ -101,7 +124,7 @@ class _Reader:
 
     def give(self, task: _Task) -> None:
         self.tasks.append(task)
-        self.send("job", task.job, dict(task.delivered))
+        self.send("job", task.job, dict(task.delivered), task.outline)
 
     def send(self, *message: Any) -> None:
         self.touched = time.monotonic()
@@ -153,6 +176,7 @@ class TileStream:
         self._register = register
         self._n = self.settings.workers or len(os.sched_getaffinity(0))
         self._readers: list[_Reader] = []
+        self._outliner: Outliner | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -173,16 +197,18 @@ class TileStream:
             reader.kill()
         self._readers.clear()
 
-    def read(self, jobs: Iterable[SlideJob | None]) -> Iterator[StreamEvent]:
+    def read(self, jobs: Iterable[SlideJob | None], outliner: Outliner | None = None) -> Iterator[StreamEvent]:
         """Read slides; jobs are taken from the iterable only as readers become free.
 
         A None among the jobs says that there is none at the moment: the iterable is asked again a little later.
+        Jobs under the policy ``network`` need an outliner, which is shown a slide's windows before `SlideOpened`.
 
         Yields:
             For each slide `SlideOpened`, its `TileBatch`es in order within each resolution, `SlideDone`; or
             `SlideFailed`, at any point. Slides may interleave. A reader's crash or hang is tried again once, going on
             where it stopped: the consumer sees nothing of it.
         """
+        self._outliner = outliner
         source = iter(jobs)
         again: deque[_Task] = deque()
         exhausted = False
@@ -250,12 +276,16 @@ class TileStream:
         task = reader.tasks[0]
         if kind == "batch":
             yield from self._batch(reader, task, *message[1:])
+        elif kind in ("view", "windows", "outline?"):
+            yield from self._draw(reader, task, kind, *message[1:])
         elif kind == "opened":
             yield from self._opened(task, message[1])
         else:
             reader.tasks.popleft()
             if task.failed:
                 return
+            if kind != "done" and self._outliner is not None:
+                self._outliner.forget(task.job.slide_id)
             if kind == "done":
                 yield SlideDone(task.job.slide_id, message[1])
             else:
@@ -270,8 +300,33 @@ class TileStream:
             yield TileBatch(task.job.slide_id, resolution, start, tiles)
         reader.send("free", slot)
 
+    def _draw(self, reader: _Reader, task: _Task, kind: str, *message: Any) -> Iterator[StreamEvent]:
+        """Show the outliner a slide, and pass its answer on; a slide that failed gets an empty one, to be done with."""
+        outliner, slide_id = self._outliner, task.job.slide_id
+        assert outliner is not None, "jobs under the policy network need an outliner"
+        try:
+            if task.failed:
+                task.outline = shapely.MultiPolygon()
+            elif kind == "view":
+                outliner.begin(slide_id, *message)
+            elif kind == "windows":
+                slot, start, n, size = message
+                outliner.add(slide_id, start, reader.slots[slot, : n * size * size * 3].reshape(n, size, size, 3))
+            else:
+                task.outline = outliner.end(slide_id)
+        except SlideError as error:
+            task.failed, task.outline = True, shapely.MultiPolygon()
+            outliner.forget(slide_id)
+            yield SlideFailed(slide_id, error, "outline")
+        if kind == "windows":
+            reader.send("free", message[0])
+        elif kind == "outline?":
+            reader.send("outline", task.outline)
+
     def _opened(self, task: _Task, opened: SlideOpened) -> Iterator[StreamEvent]:
         before, task.opened = task.opened, opened
+        if task.failed:
+            return
         if before is None:
             yield opened
         elif before.sha256 != opened.sha256:
@@ -294,6 +349,8 @@ class TileStream:
             task.attempt += 1
             again.append(task)
             return
+        if self._outliner is not None:
+            self._outliner.forget(task.job.slide_id)
         error = SlideError(
             f"{task.job.path}: the reader {what}, {ATTEMPTS} times (stage {stage})", "hung" if hung else "crashed"
         )

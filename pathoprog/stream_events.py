@@ -12,6 +12,7 @@ from pathoprog.slides.slide import SlideFacts
 from pathoprog.tiles import TileGrid
 from pathoprog.tiles_config import TileSpec
 from pathoprog.tissue import RegionMask
+from pathoprog.tumour_config import OutlineSettings
 
 
 @dataclass
@@ -23,9 +24,11 @@ class SlideJob:
         path: the file or folder.
         specs: the tiles wanted, at most one spec per resolution.
         slides: how it is opened.
-        tumour_policy: ``tissue`` or ``outline``: where tiles are laid.
-        outline_path: annotation file, for the policy ``outline``.
+        tumour_policy: one of `tumour_config.POLICIES`: where tiles are laid.
+        outline_path: annotation file, for the policy ``outline``; for ``network`` a corrected outline, which then
+            stands in place of the network's.
         outline_classes: classes of it that count; empty by `annotations.read_outline`'s rule.
+        overview: the view that the network is shown, for the policy ``network``.
         thumbnail_px: longer side of the thumbnail.
         hash_content: False leaves the hash out, which reads the whole file.
     """
@@ -37,6 +40,7 @@ class SlideJob:
     tumour_policy: str = "tissue"
     outline_path: str = ""
     outline_classes: tuple[str, ...] = ()
+    overview: OutlineSettings = field(default_factory=OutlineSettings)
     thumbnail_px: int = 1024
     hash_content: bool = True
 
@@ -53,8 +57,8 @@ class SlideOpened:
         thumbnail: uint8 [h, w, 3].
         thumbnail_downsample: level-0 px per thumbnail px.
         tissue: mask of the tissue, whatever the policy.
-        region_source: ``tissue`` or ``outline``: what the grids were laid in.
-        outline: what was laid in under the policy ``outline``, level-0 px; None under ``tissue``.
+        region_source: what the grids were laid in: ``tissue``, ``outline``, ``network`` or ``corrected``.
+        outline: the polygons that were laid in, level-0 px; None under the policy ``tissue``.
         tissue_area_um2: area of the tissue.
         tumour_area_um2: area of the region that the grids were laid in.
         sha256: of the content; for formats of several files, of all of them; "" where it was not wanted.
@@ -96,9 +100,10 @@ class SlideDone:
 class SlideFailed:
     """A slide could not be read (to its end); `stage` says how far it came.
 
-    Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``crashed``, ``memory``,
-    ``changed``. Others will not change: ``format``, ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``,
-    ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``, ``outline_missing``.
+    Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``device_memory``.
+    Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting), ``format``,
+    ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``,
+    ``outline_missing``.
 
     `facts` is there if it could be opened; its um/px is NaN where that is what is wrong.
     """

@@ -19,21 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
 from pathoprog import hollow
 from pathoprog.annotations import read_outline
 from pathoprog.errors import InputError, SlideError
+from pathoprog.overview import lay_windows, read_window
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
 from pathoprog.tissue import RegionMask, tissue_mask
+from pathoprog.tumour_map import area_um2
 
 HEADER_BYTES = mmap.PAGESIZE
 BEAT, STAGE = 0, 1  # places in the header, float64
 SLOTS = 3
 STAGES = ("start", "open", "tissue", "outline", "hash", "tiles")
+Outline = shapely.MultiPolygon | None
 
 
 def main(arguments: list[str]) -> None:
@@ -82,7 +86,8 @@ class Reader:
         self.slot_bytes = len(slots) // SLOTS
         self.slots = slots[: self.slot_bytes * SLOTS].reshape(SLOTS, self.slot_bytes)
         self.free = deque(range(SLOTS))
-        self.jobs: deque[tuple[SlideJob, dict[str, int]]] = deque()
+        self.jobs: deque[tuple[SlideJob, dict[str, int], Outline]] = deque()
+        self.answer: Outline = None
         self.threads, self.batch_tiles = threads, batch_tiles
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.hasher = ThreadPoolExecutor(1)
@@ -94,7 +99,7 @@ class Reader:
         while True:
             while not self.jobs:
                 self._receive()
-            job, skip = self.jobs.popleft()
+            job, skip, self.answer = self.jobs.popleft()
             start = time.perf_counter()
             self._stage("start")
             self.facts = None
@@ -112,6 +117,8 @@ class Reader:
         message = self.connection.recv()
         if message[0] == "job":
             self.jobs.append(message[1:])
+        elif message[0] == "outline":
+            self.answer = message[1]
         else:
             self.free.append(message[1])
 
@@ -152,18 +159,15 @@ class Reader:
         tissue = tissue_mask(slide)
         thumbnail = slide.thumbnail(job.thumbnail_px)
         region: Any = tissue
-        area = tissue.area_um2
-        if job.tumour_policy == "outline":
+        area, source = tissue.area_um2, job.tumour_policy
+        if source != "tissue":
             self._stage("outline")
-            if not job.outline_path:
-                raise SlideError(
-                    f"{job.slide_id}: no outline given, and the policy is tumour=outline", "outline_missing"
-                )
-            try:
-                region = read_outline(job.outline_path, job.outline_classes, (facts.origin_x, facts.origin_y))
-            except InputError as error:
-                raise SlideError(str(error), "outline_missing") from error
-            area = region.area * facts.mpp_x * facts.mpp_y
+            if source == "network" and not job.outline_path:
+                region = self._asked(job, slide, facts, tissue)
+            else:
+                region = self._given(job, facts)
+                source = "outline" if source == "outline" else "corrected"
+            area = area_um2(region, facts)
         grids: dict[str, TileGrid] = {}
         refused: dict[str, str] = {}
         for spec in job.specs:
@@ -183,18 +187,52 @@ class Reader:
             thumbnail=thumbnail,
             thumbnail_downsample=slide.thumbnail_mpp(job.thumbnail_px) / facts.mpp,
             tissue=tissue,
-            region_source=job.tumour_policy,
+            region_source=source,
             outline=None if region is tissue else region,
             tissue_area_um2=tissue.area_um2,
             tumour_area_um2=area,
             sha256=sha256.result() if sha256 else "",
         )
 
-    def _read_grid(self, slide: Slide, tissue: RegionMask, resolution: str, grid: TileGrid, start: int) -> None:
-        size = grid.spec.size_px
+    def _given(self, job: SlideJob, facts: SlideFacts) -> shapely.MultiPolygon:
+        """The outline in the job's file."""
+        if not job.outline_path:
+            raise SlideError(f"{job.slide_id}: no outline given, and the policy is tumour=outline", "outline_missing")
+        try:
+            return read_outline(job.outline_path, job.outline_classes, (facts.origin_x, facts.origin_y))
+        except InputError as error:
+            raise SlideError(str(error), "outline_missing") from error
+
+    def _asked(self, job: SlideJob, slide: Slide, facts: SlideFacts, tissue: RegionMask) -> shapely.MultiPolygon:
+        """The outline that the consumer's network draws: it is shown the slide's coarse view, and answers."""
+        if self.answer is None:  # else a reader before us has asked
+            windows = lay_windows(facts, tissue, job.overview)
+            self._send("view", facts, windows)
+            size = windows.size_px
+            n_fit = min(self._fit(size), self.batch_tiles)
+            for first in range(0, len(windows), n_fit):
+                n = min(n_fit, len(windows) - first)
+                slot = self._slot()
+                out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
+                for index in range(n):
+                    read_window(slide, windows, first + index, out[index])
+                self._send("windows", slot, first, n, size)
+            self._send("outline?")
+        while (answer := self.answer) is None:
+            self._receive()
+        self._beat()
+        return answer
+
+    def _fit(self, size: int) -> int:
+        """How many tiles of `size` px a slot holds."""
         n_fit = self.slot_bytes // (size * size * 3)
         if n_fit == 0:
             raise SlideError(f"a tile of {size} px does not fit stream.buffer_mib: raise it", "memory")
+        return n_fit
+
+    def _read_grid(self, slide: Slide, tissue: RegionMask, resolution: str, grid: TileGrid, start: int) -> None:
+        size = grid.spec.size_px
+        n_fit = self._fit(size)
         in_tissue = tissue.coverage(grid.x0, grid.y0, grid.width0, grid.height0) >= 0.5
         tiles = slide.tile_reader(grid.x0, grid.y0, grid.spec.mpp, size, self.pool, self.threads)
         for first in range(start, len(grid), min(n_fit, self.batch_tiles)):

@@ -1,0 +1,31 @@
+"""Settings of the tumour network, and of how its map becomes an outline (light)."""
+
+from dataclasses import dataclass
+
+from pathoprog.settings import setting
+
+POLICIES = ("network", "outline", "tissue")
+"""Where tiles may lie: in the outline that the bundle's network draws, in given outlines, or in all tissue."""
+
+
+@dataclass
+class TumourNetworkSettings:
+    """A U-Net of segmentation_models_pytorch."""
+
+    encoder: str = setting("mobilenet_v2", "encoder by segmentation_models_pytorch's name; tu-… takes timm's models")
+    decoder: int = setting(16, "channels of the decoder's last stage; the four before have 2, 4, 8, 16 times as many",
+                           low=4, high=64)  # fmt: skip
+    weights: str = setting("", "safetensors file with the encoder's initial weights; empty = random", kind="path")
+
+
+@dataclass
+class OutlineSettings:
+    """The view that the network is shown, and the rules by which its map becomes polygons."""
+
+    mpp: float = setting(4.0, "um per pixel of the view", low=1, high=32)
+    window_px: int = setting(256, "side of a window in the view's pixels; a multiple of 32", low=32, high=2048)
+    overlap_px: int = setting(64, "overlap of neighbouring windows, over which one fades into the next; even", low=0)
+    threshold: float = setting(0.5, "probability from which a place is tumour", low=0.01, high=0.99)
+    min_area_um2: float = setting(20_000.0, "parts smaller than this are dropped", low=0)
+    min_hole_um2: float = setting(10_000.0, "holes smaller than this are filled", low=0)
+    simplify_um: float = setting(2.0, "most that simplifying may move the line", low=0)
