@@ -3,16 +3,14 @@
 Shapes: n tiles, s tile size in pixels. Tiles are float [n, s, s, 3] in [0, 255] on the way.
 """
 
-import io
 import math
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from pathoprog.augment_config import AugmentSettings
+from pathoprog.recompress import recompress
 
 # Ruifrok, Johnston 2001 (Anal Quant Cytol Histol 23:291): optical density of haematoxylin, eosin and DAB (residual)
 STAINS = torch.nn.functional.normalize(
@@ -24,15 +22,19 @@ def augment(tiles: Tensor, settings: AugmentSettings, generator: torch.Generator
     """Change tiles at random.
 
     Args:
-        tiles: uint8 [n, s, s, 3].
+        tiles: uint8 [n, s, s, 3]; features [n, d] of tiles are left as they are.
         settings: what and how much.
         generator: on the CPU; parameters are drawn there, so that CPU and GPU runs see the same ones.
 
     Returns:
-        float32 [n, s, s, 3] in [0, 255].
+        float32 [n, s, s, 3] in [0, 255], s smaller by `settings.crop`; or [n, d].
     """
+    if tiles.ndim == 2:
+        return tiles.float()
+    if settings.crop > 0:
+        tiles = crop(tiles, cropped_px(tiles.shape[1], settings), generator)
     if settings.jpeg > 0:
-        tiles = recompress(tiles, settings.jpeg, generator)
+        tiles = recompress_some(tiles, settings.jpeg, generator)
     if settings.stain > 0 or settings.stain_shift > 0:
         result = jitter_stain(tiles, settings.stain, settings.stain_shift, generator)
     else:
@@ -108,14 +110,25 @@ def turn(tiles: Tensor, generator: torch.Generator) -> Tensor:
     return result
 
 
-def recompress(tiles: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def cropped_px(size_px: int, settings: AugmentSettings) -> int:
+    """Side of the window that is left of a tile of `size_px`."""
+    return max(1, round(size_px * (1 - settings.crop)))
+
+
+def crop(tiles: Tensor, size_px: int, generator: torch.Generator) -> Tensor:
+    """A window of `size_px` at a place of its own in each tile; no pixel is interpolated."""
+    n, room = len(tiles), tiles.shape[1] - size_px + 1
+    rows, columns = (torch.randint(room, (2, n, 1), generator=generator) + torch.arange(size_px)).to(tiles.device)
+    which = torch.arange(n, device=tiles.device)[:, None, None]
+    return tiles[which, rows[:, :, None], columns[:, None, :]]
+
+
+def recompress_some(tiles: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Compress a share of the tiles (uint8 [n, s, s, 3]) as JPEG of quality 40 to 90, as another scanner might."""
-    chosen = torch.nonzero(torch.rand(len(tiles), generator=generator) < share).flatten().tolist()
-    qualities = torch.randint(40, 91, (len(tiles),), generator=generator).tolist()
+    chosen = torch.nonzero(torch.rand(len(tiles), generator=generator) < share).flatten()
+    qualities = torch.randint(40, 91, (len(tiles),), generator=generator)[chosen]
     result = tiles.clone()
-    for index in chosen:
-        coded = io.BytesIO()
-        Image.fromarray(tiles[index].cpu().numpy()).save(coded, "JPEG", quality=qualities[index])
-        with Image.open(coded) as decoded:
-            result[index] = torch.from_numpy(np.array(decoded)).to(tiles.device)
+    if len(chosen):
+        index = chosen.to(tiles.device)
+        result[index] = recompress(tiles[index], qualities)
     return result
