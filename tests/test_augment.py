@@ -100,5 +100,5 @@ def test_recompression_is_jpeg_s(quality, size_px):
     loss = np.abs(wanted - tile).mean()
     assert loss > 2
     # libjpeg's integer arithmetic rounds some coefficients to the other side; the rest is the same
-    assert np.abs(found - wanted).mean() < 0.12 * loss
+    assert np.abs(found - wanted).mean() < 0.15 * loss
     assert np.abs(np.abs(found - tile).mean() - loss) < 0.02 * loss
