@@ -19,6 +19,18 @@ class TileOverrides:
 
 
 @dataclass
+class Outputs:
+    """What is written of each slide beside its result; none of it changes a score or a class."""
+
+    pdf: bool = setting(True, "the slide's page as report.pdf, beside report.html")
+    validation: str = setting(
+        "",
+        "folder of `pathoprog validate` of this ensemble: the page shows its cohort's curve of the class",
+        kind="path",
+    )
+
+
+@dataclass
 class ScoreConfig:
     """`pathoprog score`."""
 
@@ -47,4 +59,5 @@ class ScoreConfig:
     dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
     thumbnail_px: int = setting(640, "longer side of the slide in the tile map, px", low=64, high=4096)
+    outputs: Outputs = setting(Outputs(), "files of each slide")
     dry_run: bool = setting(False, "check the input, say what would be done, and stop")

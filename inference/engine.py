@@ -28,10 +28,15 @@ from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.inference.work import Task, source_sha256
 from pathoprog.outcomes import SlideScore
 from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
-from pathoprog.slide_page import slide_page
+from pathoprog.slide_content import slide_content
+from pathoprog.slide_files import page_files
 
-MAY_PASS = ("io", "hung", "changed", "device_memory")
-"""Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile."""
+MAY_PASS = ("missing", "io", "hung", "changed", "device_memory")
+"""Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile.
+
+Not ``crashed``, since the readers tried it twice (OPERATIONS: then it waits for a person), nor ``memory``: the limit is
+a setting, and the slide will not shrink.
+"""
 POLL_S = 0.25
 LOG_CHARS = 600
 PROGRAM = (
@@ -271,8 +276,8 @@ class Engine:
 
     def _write(self, job: Job, state: str, record: dict[str, Any], outcome: SlideScore, run: dict[str, Any]) -> None:
         """Write and commit a result that needed no networks: a failure, or a copy."""
-        text, page = canonical_json(record), slide_page(record, run, outcome, b"")
-        files = {"result.json": text.encode("utf-8"), "report.html": page.encode("utf-8")}
+        page = slide_content(record, run, outcome, curves=self.plan.curves)
+        files = {"result.json": canonical_json(record).encode("utf-8"), **page_files(page, self.config.outputs.pdf)}
         with _writing(self.slides_folder):
             folder = stage_slide(self.slides_folder, f"{job.job_id}-{job.attempt}", files, run)
         self._commit(job, state, record["reason"], "", folder, record["result_key"])

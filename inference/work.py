@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.bundle import ensemble_id, verify
+from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
 from pathoprog.errors import InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.inference.config import ScoreConfig
@@ -32,6 +33,7 @@ class Plan:
         tumour_policy: in force.
         settings: the scoring configuration as plain values: part of each result's key.
         overrides: settings that depart from the bundle or the files.
+        curves: of the cohort on which the ensemble was validated, for the slides' pages.
     """
 
     ensemble_id: str
@@ -41,6 +43,7 @@ class Plan:
     tumour_policy: str
     settings: dict[str, Any]
     overrides: dict[str, Any]
+    curves: CohortCurves | None = None
 
     def job(self, slide: SlideInput, config: ScoreConfig) -> SlideJob:
         """What the readers are told of a slide."""
@@ -128,6 +131,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
 
     Raises:
         BundleError: the bundle is not whole and unchanged.
+        InputError: the validation to show is of another ensemble.
     """
     manifest = verify(config.ensemble)
     bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
@@ -159,7 +163,16 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "thumbnail_px": config.thumbnail_px,
         },
         overrides=overrides,
+        curves=_curves(config),
     )
+
+
+def _curves(config: ScoreConfig) -> CohortCurves | None:
+    if not config.outputs.validation:
+        return None
+    from pathoprog.stage_groups import scoring_ids  # brings pandas
+
+    return read_cohort_curves(config.outputs.validation, scoring_ids(config.ensemble))
 
 
 def batch_tiles(spec: TileSpec, stream: StreamSettings) -> int:

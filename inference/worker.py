@@ -143,6 +143,7 @@ class Worker:
             return
         context = self.start.plan.context(assignment.task, outcome.opened)
         run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
-        files = slide_files(outcome, context, run, assignment.task.keep_instances)
+        curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
+        files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
         self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))

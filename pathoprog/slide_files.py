@@ -7,19 +7,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.cohort_curves import CohortCurves
 from pathoprog.files import canonical_json
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.outcomes import SlideScore
 from pathoprog.results import Context, result_record
-from pathoprog.slide_page import slide_page
+from pathoprog.slide_content import SlidePage, slide_content
+from pathoprog.slide_page import slide_html
+from pathoprog.slide_pdf import slide_pdf
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
 
 def slide_files(
-    outcome: SlideScore, context: Context, run: dict[str, Any], keep_instances: bool = False
+    outcome: SlideScore,
+    context: Context,
+    run: dict[str, Any],
+    keep_instances: bool = False,
+    pdf: bool = True,
+    curves: CohortCurves | None = None,
 ) -> dict[str, bytes]:
     """The files of a slide's folder, except run.json: name -> content.
 
@@ -28,17 +37,29 @@ def slide_files(
         context: see there.
         run: what run.json will say.
         keep_instances: also keep the tiles' instance values, for a bag over several slides.
+        pdf: draw the page as PDF too.
+        curves: of the cohort on which this ensemble was validated, for the page.
     """
     record = result_record(outcome, context)
     files = {"result.json": canonical_json(record).encode("utf-8")}
+    heatmap = None
     if outcome.opened is not None:
-        files["heatmap.png"] = _heatmap(outcome, context)
-    files["report.html"] = slide_page(record, run, outcome, files.get("heatmap.png", b"")).encode("utf-8")
+        heatmap = _heatmap(outcome, context)
+        files["heatmap.png"] = _png(heatmap)
+    files |= page_files(slide_content(record, run, outcome, heatmap, curves), pdf)
     if outcome.resolutions:
         files["tiles.parquet"] = _parquet(outcome)
         files["tiles.geojson"] = _geojson(outcome)
     if keep_instances and outcome.status == "scored":
         files["instances.safetensors"] = _instances(outcome)
+    return files
+
+
+def page_files(page: SlidePage, pdf: bool) -> dict[str, bytes]:
+    """The page as files: HTML, and PDF where wanted."""
+    files = {"report.html": slide_html(page).encode("utf-8")}
+    if pdf:
+        files["report.pdf"] = slide_pdf(page)
     return files
 
 
@@ -110,7 +131,7 @@ def _geojson(outcome: SlideScore) -> bytes:
     return json.dumps(collection, separators=(",", ":")).encode("utf-8")
 
 
-def _heatmap(outcome: SlideScore, context: Context) -> bytes:
+def _heatmap(outcome: SlideScore, context: Context) -> Image.Image:
     opened = outcome.opened
     assert opened is not None
     layers, caption = [], CAPTION_EQUAL
@@ -124,7 +145,7 @@ def _heatmap(outcome: SlideScore, context: Context) -> bytes:
             layers.append(Layer(f"{resolution} attention weight", *where, share / 4, "0", "4 x equal"))
     numbers = ", ".join(f"{resolution} {score.score:.3f}" for resolution, score in outcome.resolutions.items())
     said = outcome.risk_class or outcome.status.replace("_", " ")
-    image = draw_heatmap(
+    return draw_heatmap(
         opened.thumbnail,
         opened.thumbnail_downsample,
         opened.tissue if opened.outline is None else opened.outline,
@@ -132,6 +153,9 @@ def _heatmap(outcome: SlideScore, context: Context) -> bytes:
         f"{context.slide_id}: {said}{f' ({numbers})' if numbers else ''}",
         caption,
     )
+
+
+def _png(image: Image.Image) -> bytes:
     sink = io.BytesIO()
     image.save(sink, "PNG", compress_level=1)
     return sink.getvalue()
