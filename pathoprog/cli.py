@@ -65,6 +65,11 @@ COMMANDS = {
         "pathoprog.training.config:TilesConfig",
         "cut a cohort's tiles once into a tile store for training",
     ),
+    "segment": Command(
+        "pathoprog.training.segment",
+        "pathoprog.training.segment_config:SegmentConfig",
+        "train the tumour network from outlines, or outline slides with it",
+    ),
     "train": Command("pathoprog.training.train", "pathoprog.training.config:TrainConfig", "one candidate member"),
     "train_ensemble": Command(
         "pathoprog.training.train_ensemble",

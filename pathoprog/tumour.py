@@ -142,6 +142,18 @@ def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetw
     return TumourNetwork(network.eval().requires_grad_(False).to(device), outline, device)
 
 
+def of_bundle(folder: Path, manifest: dict[str, Any], device: torch.device) -> TumourNetwork:
+    """The tumour network of a bundle that `pathoprog.bundle.verify` found whole.
+
+    Raises:
+        BundleError: it has none; see `load` for the rest.
+    """
+    entry = manifest.get("tumour")
+    if entry is None:
+        raise BundleError(f"{folder}: the bundle holds no tumour network")
+    return load(folder / entry["file"], entry, device)
+
+
 def _settings(kind: type, values: dict[str, Any]) -> Any:
     unknown = values.keys() - {field.name for field in fields(kind)}
     if unknown:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -204,7 +204,16 @@ def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Te
     return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))
 
 
-def make_optimizer(network: nn.Module, options: FitSettings) -> torch.optim.Optimizer:
+class Pace(Protocol):
+    """Settings of any loop that the optimiser and its learning rate follow from."""
+
+    steps: int
+    lr: float
+    weight_decay: float
+    warmup_steps: int
+
+
+def make_optimizer(network: nn.Module, options: Pace) -> torch.optim.Optimizer:
     """AdamW, with weight decay on matrices and kernels only."""
     decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
@@ -212,7 +221,7 @@ def make_optimizer(network: nn.Module, options: FitSettings) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr=options.lr)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, options: FitSettings, step: int) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, options: Pace, step: int) -> None:
     """Linear warm-up, then a cosine to zero at the last step."""
     warm = min(1.0, (step + 1) / max(1, options.warmup_steps))
     share = max(0, step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)

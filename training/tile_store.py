@@ -103,15 +103,16 @@ def _job(row: dict[Any, Any], data: DataSettings) -> SlideJob:
     )
 
 
+def stamp(name: Any) -> list[int]:
+    """Size and time of a file, by which it is known to be unchanged without reading it; empty where it is absent."""
+    with contextlib.suppress(OSError):
+        status = Path(str(name)).stat()
+        return [status.st_size, status.st_mtime_ns]
+    return []
+
+
 def _key(row: dict[Any, Any], data: DataSettings) -> str:
     """What a stored slide depends on, without reading it: sizes and times of its files, and all settings."""
-
-    def stamp(name: Any) -> list[int]:
-        with contextlib.suppress(OSError):
-            status = Path(str(name)).stat()
-            return [status.st_size, status.st_mtime_ns]
-        return []
-
     outline = row.get("outline_path") if data.tumour_policy == "outline" else ""
     return sha256_value(
         {
