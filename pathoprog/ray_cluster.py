@@ -22,6 +22,8 @@ from pathoprog.errors import ConfigError, InputError
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ids, paths and settings are all that travels; Ray takes a file in /tmp where /dev/shm is too small for this."""
 FIRST_WITH_TOKENS = (2, 52)
+TOKEN = secrets.token_hex(32)
+"""Of the clusters that this process starts; one for all of them, since Ray reads it once."""
 REFUSED = 2
 """Exit code of a command that a node could not start, as of one whose input is wrong: trying again changes nothing."""
 
@@ -69,7 +71,7 @@ class Cluster:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE"] = "1"
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)
         import ray
 
         self.ray = ray
@@ -83,7 +85,7 @@ class Cluster:
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             _temp_dir=str(self.folder / "ray"),
         )
         found = self.ray.util.get_node_ip_address()
@@ -99,7 +101,7 @@ class Cluster:
         if not _is_loopback(self.address.rpartition(":")[0]) and version < FIRST_WITH_TOKENS:
             raise ConfigError(f"Ray {ray.__version__} knows no tokens: beyond one machine Ray 2.52 or newer is needed")
         try:
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise InputError(
                 f"ray.address={self.address}: cannot be joined from here ({' '.join(str(error).split())[:300]});"

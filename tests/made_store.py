@@ -1,6 +1,7 @@
 """A small cohort whose tiles carry the outcome, already cut into a tile store: training without slides."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from pathoprog.augment_config import AugmentSettings
 from pathoprog.networks_config import NetworkSettings
 from pathoprog.tiles_config import TileSpec
-from pathoprog.training.config import DataSettings, FitSettings, TrackingSettings, TrainConfig
+from pathoprog.training.config import DataSettings, FitSettings, TrackingSettings, TrainConfig, TrainEnsembleConfig
 
 SIZE_PX = 32
 
@@ -91,3 +92,9 @@ def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
         fit=FitSettings(**values),  # type: ignore[arg-type]
         track=TrackingSettings(tracking="none"),
     )
+
+
+def made_many(settings: TrainConfig, candidates: int, **changes: object) -> TrainEnsembleConfig:
+    """The same as settings of `candidates` candidates per resolution."""
+    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    return TrainEnsembleConfig(**plain, candidates=candidates, **changes)  # type: ignore[arg-type]

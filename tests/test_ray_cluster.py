@@ -91,7 +91,6 @@ def test_a_cluster_of_this_machine_runs_commands_and_actors_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "")  # so that it is restored
     me = psutil.Process()
     sleep = ["python", "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
     with Cluster(cpus=2) as cluster:

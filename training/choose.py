@@ -23,6 +23,7 @@ from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
 from pathoprog.tiles_config import PREPROCESSING_VERSION
+from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient, read_patients
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.fit import CANDIDATE
@@ -30,6 +31,8 @@ from pathoprog.training.model_card import model_card
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
+
+Z_95 = 1.959963984540054
 
 
 @dataclass
@@ -57,6 +60,7 @@ def run(settings: EnsembleConfig) -> int:
     trained = settings_from_dict(record["settings"])
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
     table, members, thresholds = [], dict[str, list[Chosen]](), dict[str, Threshold]()
+    drawn = {}
     for resolution in RESOLUTIONS:
         ranked = rank(candidates, resolution)
         members[resolution] = [choose(path, candidate) for path, candidate in ranked[:MEMBERS_PER_RESOLUTION]]
@@ -67,13 +71,19 @@ def run(settings: EnsembleConfig) -> int:
         thresholds[resolution] = fit_threshold(
             scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed
         )
-        report(ranked, thresholds[resolution], float(harrell_c(times, events, scores).value))
+        drawn[resolution] = choice_figure.Chosen(
+            scores, events, harrell_c(times, events, scores), thresholds[resolution]
+        )
+        report(ranked, drawn[resolution])
     shares = class_shares(members, thresholds)
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     manifest, files = contents(settings, trained, candidates[0][1], members, thresholds, table)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
+    # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
+    figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", "tuning, selected on outcome")
+    say(f"    the choice: {figures[0]}")
     tracking = Tracking(settings.track)
     if tracking.client is not None and record["run_id"]:
         for name in ("manifest.json", "choice.csv", "model_card.md"):
@@ -139,26 +149,33 @@ def outcomes_of(members: list[Chosen], tuning: list[Patient]) -> tuple[np.ndarra
 
 
 def choice_table(ranked: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per candidate: rank, seed, best step, c on tuning, chosen or not."""
-    return [
-        {
-            "resolution": candidate["resolution"],
-            "rank": number + 1,
-            "candidate": folder.name,
-            "seed": candidate["seed"],
-            "step": candidate["best"][0]["step"],
-            "tuning_c": candidate["best"][0]["c_index"],
-            "chosen": number < MEMBERS_PER_RESOLUTION,
-        }
-        for number, (folder, candidate) in enumerate(ranked)
-    ]
+    """One row per candidate: rank, seed, best step, c on tuning with its 95% interval, chosen or not."""
+    rows = []
+    for number, (folder, candidate) in enumerate(ranked):
+        best = candidate["best"][0]
+        half = Z_95 * read_json(folder / best["file"].replace(".safetensors", ".json"))["c_se"]
+        rows.append(
+            {
+                "resolution": candidate["resolution"],
+                "rank": number + 1,
+                "candidate": folder.name,
+                "seed": candidate["seed"],
+                "step": best["step"],
+                "tuning_c": best["c_index"],
+                "tuning_c_lower": max(0.0, best["c_index"] - half),
+                "tuning_c_upper": min(1.0, best["c_index"] + half),
+                "chosen": number < MEMBERS_PER_RESOLUTION,
+            }
+        )
+    return rows
 
 
-def report(ranked: list[tuple[Path, dict[str, Any]]], cut: Threshold, together: float) -> None:
+def report(ranked: list[tuple[Path, dict[str, Any]]], drawn: choice_figure.Chosen) -> None:
     """Print the choice of one resolution."""
-    resolution = ranked[0][1]["resolution"]
+    resolution, cut, c = ranked[0][1]["resolution"], drawn.cut, drawn.together
     found = ", ".join(f"{candidate['best'][0]['c_index']:.3f}" for _, candidate in ranked)
-    say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together {together:.3f}")
+    together = f"{c.value:.3f} (95% CI {c.lower:.3f} to {c.upper:.3f})"
+    say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together {together}")
     say(f"    {resolution}: threshold {cut.value:.4f} (95% bootstrap {cut.lower:.4f} to {cut.upper:.4f})")
 
 

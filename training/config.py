@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathoprog.augment_config import AugmentSettings
 from pathoprog.cohort_config import LabelSettings
 from pathoprog.errors import ConfigError
-from pathoprog.networks_config import NetworkSettings
+from pathoprog.networks_config import (
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    EncoderSettings,
+    NetworkSettings,
+)
+from pathoprog.ray_config import RaySettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream_config import StreamSettings
@@ -151,6 +157,10 @@ class ControlConfig:
     external_patients: int = setting(100, "of each cohort", low=20)
     keep: bool = setting(False, "keep slides and tiles of every seed (about 0.5 GB each)")
     data: DataSettings = setting(DataSettings(), "cohort and store are set for each seed")
+    engine: str = setting(
+        "local", "what runs them: processes of this machine, or Ray over nodes", choices=("local", "ray")
+    )
+    ray: RaySettings = setting(RaySettings(), "")
     labels: LabelSettings = setting(LabelSettings(), "")
     network: NetworkSettings = setting(NetworkSettings(), "")
     augment: AugmentSettings = setting(AugmentSettings(), "")

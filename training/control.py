@@ -26,10 +26,11 @@ from pathoprog.survival import harrell_c
 from pathoprog.training import checkpoint, tile_store
 from pathoprog.training.bags import read_patients
 from pathoprog.training.config import ControlConfig, TrackingSettings, TrainConfig
+from pathoprog.training.engines import LocalEngine, devices_of
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.judge import judge
 from pathoprog.training.tracking import Tracking
-from pathoprog.training.train_ensemble import Task, devices_of, train_all
+from pathoprog.training.train_ensemble import Task, train_all
 
 RESULT = "control.json"
 
@@ -108,8 +109,8 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
         one = deepcopy(base)
         one.resolution, one.out = resolution, str(folder / resolution)
         tasks.append(Task(one))
-    slots = devices_of(settings.device, settings.workers, settings.fit.threads)
-    train_all(tasks, slots, 0, Tracking(base.track), "")
+    engine = LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
+    train_all(tasks, engine, 0, Tracking(base.track), "")
     return external_c(tasks)
 
 

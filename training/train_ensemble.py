@@ -1,19 +1,14 @@
-"""`pathoprog train_ensemble`: all candidates of both resolutions, over the processors or GPUs that there are.
+"""`pathoprog train_ensemble`: all candidates of both resolutions, on this machine's devices or over a Ray cluster.
 
 Each candidate is a process of its own; one that dies is started again and goes on from its checkpoint. The parent
 alone talks to MLflow.
 """
 
 import copy
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
-
-import torch
+from typing import Any
 
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
@@ -22,11 +17,15 @@ from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
 from pathoprog.training import tile_store
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
+from pathoprog.training.engines import Engine, Running, engine_of, how_ended
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import PROGRESS, read_metrics
 
 POLL_S = 0.2
+SHARE_S = 60.0
+"""How long a shared folder may take to show what another node wrote."""
+CANDIDATE_MODULE = "pathoprog.training.train"
 ENSEMBLE_RUN = "ensemble_run.json"
 
 
@@ -36,9 +35,8 @@ class Task:
 
     settings: TrainConfig
     starts: int = 0
-    process: subprocess.Popen[bytes] | None = None
-    log: IO[bytes] | None = None
-    slot: int = -1
+    process: Running | None = None
+    device: str = ""
     run_id: str = ""
     sent: int = 0
 
@@ -60,13 +58,8 @@ def run(settings: TrainEnsembleConfig) -> int:
     tasks = make_tasks(settings)
     parent = tracking.start(f"ensemble {Path(settings.out).name}", settings)
     try:
-        train_all(
-            tasks,
-            devices_of(settings.device, settings.workers, settings.fit.threads),
-            settings.restarts,
-            tracking,
-            parent,
-        )
+        with engine_of(settings) as engine:
+            train_all(tasks, engine, settings.restarts, tracking, parent)
     except BaseException:
         tracking.end(parent, "FAILED")
         raise
@@ -96,51 +89,30 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     return tasks
 
 
-def devices_of(device: str, workers: int, threads: int) -> list[str]:
-    """The device of each worker.
-
-    Args:
-        device: ``auto`` for every GPU once, or without one the CPU once per `threads` cores; else this one for all.
-        workers: how many; 0 = as many as that gives.
-        threads: CPU threads of a candidate.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu" or (device == "auto" and not count):
-        found = ["cpu"] * max(1, len(os.sched_getaffinity(0)) // threads)
-    else:
-        found = [device] if device != "auto" else [f"cuda:{index}" for index in range(count)]
-    workers = workers or len(found)
-    return [found[index % len(found)] for index in range(workers)]
-
-
-def train_all(tasks: list[Task], slots: list[str], restarts: int, tracking: Tracking, parent: str) -> None:
-    """Run the tasks, `len(slots)` at once, each on its slot's device.
+def train_all(tasks: list[Task], engine: Engine, restarts: int, tracking: Tracking, parent: str) -> None:
+    """Run the tasks, as many at once as the engine has slots.
 
     Raises:
         PathoprogError: a candidate failed; the others' work is kept, and the same command goes on.
     """
     waiting, running = list(tasks), list[Task]()
-    free = list(range(len(slots)))
     steps = tasks[0].settings.fit.steps
     with progress("training", steps * len(tasks), "steps") as counter:
         try:
             while waiting or running:
-                while waiting and free:
-                    task = waiting.pop(0)
-                    task.slot = free.pop(0)
-                    start(task, slots[task.slot], tracking, parent)
-                    running.append(task)
+                while waiting and (device := engine.take(len(running))):
+                    running.append(start(waiting.pop(0), engine, device, tracking, parent))
                 time.sleep(POLL_S)
                 for task in list(running):
-                    assert task.process is not None and task.log is not None
+                    assert task.process is not None
                     send_metrics(task, tracking)
                     code = task.process.poll()
                     if code is None:
                         continue
                     running.remove(task)
-                    free.append(task.slot)
-                    task.log.close()
+                    engine.free(task.device)
                     if code == 0:
+                        say(f"    {outcome(task)}")
                         tracking.end(task.run_id)
                     else:
                         tracking.end(task.run_id, "FAILED")
@@ -148,43 +120,52 @@ def train_all(tasks: list[Task], slots: list[str], restarts: int, tracking: Trac
                         waiting.insert(0, task)
                 done = sum(steps_done(task) for task in tasks)
                 if done > counter.done:
-                    finished = sum((task.folder / CANDIDATE).exists() for task in tasks)
-                    counter.advance(done - counter.done, f"{finished}/{len(tasks)} candidates")
+                    finished = len(tasks) - len(waiting) - len(running)
+                    counter.advance(done - counter.done, f"{finished}/{len(tasks)} candidates, {len(running)} at work")
         finally:
             for task in running:
                 assert task.process is not None
-                task.process.terminate()
-            for task in running:
-                assert task.process is not None
-                task.process.wait()
+                task.process.kill()
+            while any(task.process is not None and task.process.poll() is None for task in running):
+                time.sleep(POLL_S)
 
 
-def start(task: Task, device: str, tracking: Tracking, parent: str) -> None:
-    """Start a candidate's process."""
-    task.settings.device = device
+def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: str) -> Task:
+    """Start a candidate's process on a slot."""
+    task.settings.device = task.device = device
     task.folder.mkdir(parents=True, exist_ok=True)
     request = task.folder / "request.json"
     write_json(request, as_dict(task.settings))
-    threads = str(task.settings.fit.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    task.log = (task.folder / "log.txt").open("ab")
-    task.process = subprocess.Popen(
-        [sys.executable, "-m", "pathoprog.training.train", str(request)],
-        stdin=subprocess.DEVNULL,
-        stdout=task.log,
-        stderr=subprocess.STDOUT,
-        env=environment,
-    )
+    log = task.folder / "log.txt"
+    task.process = engine.start(CANDIDATE_MODULE, [str(request)], log, task.settings.fit.threads, device)
     task.starts += 1
     task.sent = 0
     task.run_id = tracking.start(task.folder.name, task.settings, parent, attempt=str(task.starts))
+    return task
+
+
+def outcome(task: Task) -> str:
+    """What a finished candidate came to, in a line.
+
+    Raises:
+        PathoprogError: its result does not appear.
+    """
+    end = time.monotonic() + SHARE_S
+    while not (task.folder / CANDIDATE).is_file():
+        if time.monotonic() > end:
+            raise PathoprogError(f"{task.folder / CANDIDATE}: was written, but does not appear in the shared folder")
+        time.sleep(POLL_S)
+    best = read_json(task.folder / CANDIDATE)["best"][0]
+    return f"{task.folder.name}: c on tuning {best['c_index']:.3f} at step {best['step']}"
 
 
 def again(task: Task, code: int, restarts: int) -> None:
     """Decide on a candidate that ended with an error: a crash is tried again, a refusal (exit code 2) is not."""
-    text = (task.folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip()
+    assert task.process is not None
+    log = task.folder / "log.txt"
+    text = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     end = "\n  ".join(text.splitlines()[-5:])
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    how = how_ended(task.process, code)
     if code == 2 or task.starts > restarts:
         raise PathoprogError(f"candidate {task.folder.name} ended with {how} after {task.starts} starts:\n  {end}")
     warn(f"candidate {task.folder.name} ended with {how}; started again from its last checkpoint")
