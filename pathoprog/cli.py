@@ -70,6 +70,11 @@ COMMANDS = {
         "pathoprog.training.segment_config:SegmentConfig",
         "train the tumour network from outlines, or outline slides with it",
     ),
+    "features": Command(
+        "pathoprog.training.features",
+        "pathoprog.training.config:FeaturesConfig",
+        "tile features of any encoder, stored once per slide",
+    ),
     "train": Command("pathoprog.training.train", "pathoprog.training.config:TrainConfig", "one candidate member"),
     "train_ensemble": Command(
         "pathoprog.training.train_ensemble",

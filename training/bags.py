@@ -1,6 +1,7 @@
-"""Patients as bags of stored tiles, and the draw of a step's bags: a function of seed and step, of nothing else."""
+"""Patients as bags of stored tiles or features, and the draw of a step's bags: a function of seed and step alone."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
-from pathoprog.training import tile_store
-from pathoprog.training.config import TrainConfig
+from pathoprog.training import feature_store, tile_store
+from pathoprog.training.config import DataSettings, TrainConfig
 
 
 @dataclass
@@ -33,19 +34,19 @@ class Patient:
         """Number of stored tiles."""
         return sum(len(slide.tiles) for slide in self.slides)
 
-    def gather(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Tiles uint8 [len(index), s, s, 3] by their number within the patient."""
+    def gather(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Tiles uint8 [len(index), s, s, 3], or features [len(index), d], by their number within the patient."""
         starts = np.cumsum([0, *(len(slide.tiles) for slide in self.slides)])
         which = np.searchsorted(starts, index, side="right") - 1
         return np.stack([self.slides[s].tiles[i - starts[s]] for s, i in zip(which, index, strict=True)])
 
 
 def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
-    """Patients of one role with stored tiles at the candidate's resolution, ordered by id.
+    """Patients of one role with stored tiles or features at the candidate's resolution, ordered by id.
 
     Raises:
         CohortError: patients without an outcome.
-        InputError: no patient is left, or the store lacks slides (see `pathoprog tiles`).
+        InputError: no patient is left, or features that do not fit (see `feature_store.read`).
     """
     data = settings.data
     cohort = read_cohort(data.cohort, data.overlap)
@@ -60,9 +61,15 @@ def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
     missing = sorted(set(cohort["patient_id"]) - set(by_patient))
     if missing:
         raise CohortError(f"{data.outcomes}: no outcome for {len(missing)} patients of {role}, first {missing[:3]}")
-    stored = tile_store.read(cohort["slide_id"], data, settings.resolution)
+    if data.source == "features":
+        dim = settings.network.feature_dim
+        stored = feature_store.read(cohort["slide_id"], data, settings.resolution, dim)
+        where, remedy = f"{data.features}: no features", "`pathoprog features` makes them"
+    else:
+        stored = tile_store.read(cohort["slide_id"], data, settings.resolution)
+        where, remedy = f"{data.store}: no tiles", "run `pathoprog tiles` first"
     if not stored:
-        raise InputError(f"{data.store}: no tiles of {role} at {settings.resolution}; run `pathoprog tiles` first")
+        raise InputError(f"{where} of {role} at {settings.resolution}; {remedy}")
     patients = []
     for patient_id, rows in cohort.groupby("patient_id", sort=True):
         slides = [stored[slide_id] for slide_id in sorted(rows["slide_id"]) if slide_id in stored]
@@ -91,14 +98,29 @@ def _site(rows: pd.DataFrame) -> str:
 
 @dataclass
 class Batch:
-    """One step's bags: `tiles` uint8 [b * t, s, s, 3], t tiles for each of the b patients."""
+    """One step's bags: `tiles` uint8 [b * t, s, s, 3] or features [b * t, d], t for each of the b patients."""
 
     patients: list[int]
-    tiles: NDArray[np.uint8]
+    tiles: NDArray[Any]
+
+
+def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
+    """Cut the tiles that the store lacks; where training reads features, look for them.
+
+    Args:
+        cohort: rows of the cohort table that training will read.
+        data: where everything is.
+
+    Returns:
+        Number of slides that training must go without; each was named in a warning.
+    """
+    if data.source == "features":
+        return feature_store.count_missing(cohort["slide_id"], data)
+    return tile_store.build(cohort, data)
 
 
 class Sampler:
-    """Draws a step's patients and tiles.
+    """Draws a step's patients and tiles, evenly over the groups that `balance` names (see `FitSettings`).
 
     The draw depends on seed and step alone, so a resumed run and any number of readers see the same batches.
     """
@@ -112,8 +134,12 @@ class Sampler:
         self.seed = seed
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, patient in enumerate(patients):
-            outcome = patient.label or f"event {patient.event}"
-            key = {"none": (), "class": (outcome,), "class_site": (outcome, patient.site)}[balance]
+            values = {
+                "class": patient.label or f"event {patient.event}",
+                "cohort": patient.cohort,
+                "site": patient.site,
+            }
+            key = tuple(values[part] for part in balance.split("_") if part != "none")
             groups.setdefault(key, []).append(index)
         self.groups = [np.array(groups[key]) for key in sorted(groups)]
 

@@ -18,6 +18,8 @@ from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
 
 LOSSES = ("cross_entropy", "cox", "discrete_time")
+BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
+"""By which patients are drawn evenly; the class is the distinct outcome, or event and no event where there is none."""
 
 
 @dataclass
@@ -27,7 +29,11 @@ class DataSettings:
     cohort: str = setting("", "cohort.csv", kind="path")
     outcomes: str = setting("", "outcomes.csv; opened for training and tuning only", kind="path")
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
+    source: str = setting(
+        "store", "what training reads: the tile store, or stored features", choices=("store", "features")
+    )
     store: str = setting("", "folder of the tile store", kind="path")
+    features: str = setting("", "folder of stored features: <resolution>/<slide_id>.safetensors or .h5", kind="path")
     tumour_policy: str = setting("outline", "where tiles may lie", choices=("outline", "tissue"))
     tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
     tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "tiles at 40x")
@@ -35,15 +41,21 @@ class DataSettings:
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
 
 
-def check_data(data: DataSettings) -> None:
-    """Refuse data settings without a cohort or a store, before any work.
+def check_data(data: DataSettings, source: str = "") -> None:
+    """Refuse data settings without a cohort or the folder that is read or written, before any work.
+
+    Args:
+        data: the settings.
+        source: what is read or written in place of `data.source`.
 
     Raises:
         ConfigError: names the key.
     """
-    for key, help in (("cohort", "cohort.csv"), ("store", "folder of the tile store")):
-        if not getattr(data, key):
-            raise ConfigError(f"data.{key} is missing: give data.{key}=… ({help})")
+    needed = {"store": "folder of the tile store", "features": "folder of stored features"}
+    key = source or data.source
+    for name, help in (("cohort", "cohort.csv"), (key, needed[key])):
+        if not getattr(data, name):
+            raise ConfigError(f"data.{name} is missing: give data.{name}=… ({help})")
 
 
 @dataclass
@@ -55,7 +67,7 @@ class FitSettings:
     patients_per_step: int = setting(16, "patients (bags) a step", low=2)
     tiles_per_patient: int = setting(32, "tiles drawn for each patient's bag", low=1)
     accumulate: int = setting(1, "parts a step is split into, to save memory; divides patients_per_step", low=1)
-    balance: str = setting("class", "draw patients evenly over", choices=("none", "class", "class_site"))
+    balance: str = setting("class", "draw patients evenly over", choices=BALANCES)
     class_weight_poor: float = setting(1.0, "weight of poor against good in cross-entropy", low=0.0, open_low=True)
     interval_years: list[float] = setting(
         [1.0, 2.5, 4.0], "inner boundaries of the discrete-time intervals, years", low=0.0
@@ -102,6 +114,29 @@ class TilesConfig:
 
 
 @dataclass
+class FeaturesConfig(EncoderSettings):
+    """`pathoprog features`."""
+
+    weights: str = setting("", "safetensors file with the encoder's weights", kind="path", required=True)
+    input_px: int = setting(0, "side to which tiles are scaled for the encoder, px; 0 = as they are", low=0)
+    mean: list[float] = setting(list(NORMALISATION_MEAN), "of the encoder's normalisation, R, G, B in [0, 1]")
+    std: list[float] = setting(
+        list(NORMALISATION_STD), "of the encoder's normalisation, R, G, B", low=0.0, open_low=True
+    )
+    precision: str = setting("fp16", "of the stored features", choices=("fp16", "fp32"))
+    data: DataSettings = setting(DataSettings(), "features go to data.features")
+    roles: list[str] = setting(
+        ["training", "tuning", "test", "external"],
+        "roles to read",
+        choices=("training", "tuning", "test", "external"),
+        required=True,
+    )
+    resolutions: list[str] = setting(["10x", "40x"], "resolutions to read", choices=("10x", "40x"), required=True)
+    device: str = setting("auto", "auto, cpu or cuda:N")
+    dtype: str = setting("auto", "bf16 autocast on CUDA, else fp32", choices=("auto", "fp32", "bf16"))
+
+
+@dataclass
 class TrainConfig:
     """`pathoprog train`: one candidate."""
 
@@ -122,6 +157,10 @@ class TrainEnsembleConfig(TrainConfig):
     """`pathoprog train_ensemble`: every candidate; `resolution` is ignored, both are trained."""
 
     candidates: int = setting(6, "candidates per resolution (seeds seed, seed + 1, …)", low=1)
+    engine: str = setting(
+        "local", "what runs them: processes of this machine, or Ray over nodes", choices=("local", "ray")
+    )
+    ray: RaySettings = setting(RaySettings(), "")
     workers: int = setting(0, "candidates trained at once; 0 = one per GPU, or one per core on the CPU", low=0)
     restarts: int = setting(2, "times a candidate that died is started again from its checkpoint", low=0)
 
@@ -157,10 +196,6 @@ class ControlConfig:
     external_patients: int = setting(100, "of each cohort", low=20)
     keep: bool = setting(False, "keep slides and tiles of every seed (about 0.5 GB each)")
     data: DataSettings = setting(DataSettings(), "cohort and store are set for each seed")
-    engine: str = setting(
-        "local", "what runs them: processes of this machine, or Ray over nodes", choices=("local", "ray")
-    )
-    ray: RaySettings = setting(RaySettings(), "")
     labels: LabelSettings = setting(LabelSettings(), "")
     network: NetworkSettings = setting(NetworkSettings(), "")
     augment: AugmentSettings = setting(AugmentSettings(), "")

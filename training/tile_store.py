@@ -26,11 +26,11 @@ from pathoprog.training.config import DataSettings
 
 @dataclass
 class StoredSlide:
-    """Tiles of one slide at one resolution: `tiles` is a read-only memory map uint8 [n, s, s, 3]."""
+    """Tiles of one slide at one resolution: `tiles` is a read-only map uint8 [n, s, s, 3], or features [n, d]."""
 
     slide_id: str
     sha256: str
-    tiles: NDArray[np.uint8]
+    tiles: NDArray[Any]
 
 
 @dataclass
@@ -58,14 +58,14 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
     """
     todo = []
     for row in cohort.to_dict("records"):
-        key = _key(row, data)
+        key = source_key(row, data, specs(data))
         if not all(_valid(data, spec.resolution, str(row["slide_id"]), key) for spec in specs(data)):
             todo.append((row, key))
     say(f"    tile store {data.store}: {len(cohort) - len(todo)} slides there, {len(todo)} to cut")
     if not todo:
         return 0
     keys = {str(row["slide_id"]): key for row, key in todo}
-    jobs = [_job(row, data) for row, _ in todo]
+    jobs = [slide_job(row, data, specs(data)) for row, _ in todo]
     failed = 0
     open_slides: dict[str, _Writing] = {}
     with progress("tiles", len(jobs), "slides") as counter, TileStream(data.stream) as stream:
@@ -86,7 +86,12 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
     return failed
 
 
-def _job(row: dict[Any, Any], data: DataSettings) -> SlideJob:
+def slide_job(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -> SlideJob:
+    """What the stream is told to read of one row of the cohort table.
+
+    Raises:
+        InputError: the policy asks for an outline, and the row has none.
+    """
     outline = str(row.get("outline_path") or "")
     if data.tumour_policy == "outline" and not outline:
         raise InputError(
@@ -96,7 +101,7 @@ def _job(row: dict[Any, Any], data: DataSettings) -> SlideJob:
     return SlideJob(
         slide_id=str(row["slide_id"]),
         path=str(row["slide_path"]),
-        specs=specs(data),
+        specs=wanted,
         slides=data.slides,
         tumour_policy=data.tumour_policy,
         outline_path=outline if data.tumour_policy == "outline" else "",
@@ -111,23 +116,28 @@ def stamp(name: Any) -> list[int]:
     return []
 
 
-def _key(row: dict[Any, Any], data: DataSettings) -> str:
-    """What a stored slide depends on, without reading it: sizes and times of its files, and all settings."""
+def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -> str:
+    """What a slide's tiles depend on, without reading it: sizes and times of its files, and all settings."""
     outline = row.get("outline_path") if data.tumour_policy == "outline" else ""
     return sha256_value(
         {
             "slide": stamp(row["slide_path"]),
             "outline": stamp(outline) if outline else [],
             "policy": data.tumour_policy,
-            "specs": [as_dict(spec) for spec in specs(data)],
+            "specs": [as_dict(spec) for spec in wanted],
             "slides": as_dict(data.slides),
             "preprocessing": PREPROCESSING_VERSION,
         }
     )
 
 
+def file_name(slide_id: str) -> str:
+    """A slide's id as the name of a file."""
+    return quote(slide_id, safe=" ._-+()")
+
+
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
-    base = Path(data.store) / resolution / quote(slide_id, safe=" ._-+()")
+    base = Path(data.store) / resolution / file_name(slide_id)
     return base.with_name(base.name + ".npy"), base.with_name(base.name + ".json")
 
 

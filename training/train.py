@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pathoprog.augment import cropped_px
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
-from pathoprog.errors import InputError, PathoprogError
+from pathoprog.encoders import try_encoder
+from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.files import canonical_json, read_json, sha256_value, write_json, write_text
+from pathoprog.networks_config import NO_ENCODER
 from pathoprog.settings import as_dict
-from pathoprog.training import tile_store
-from pathoprog.training.bags import Patient, read_patients
+from pathoprog.training.bags import Patient, make_ready, read_patients
 from pathoprog.training.config import TrainConfig, check_data
 from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
 from pathoprog.training.tracking import Tracking
@@ -27,11 +29,12 @@ def run(settings: TrainConfig) -> int:
     """Cut missing tiles, train, and print where the candidate lies."""
     check_data(settings.data)
     check_fit(settings)
+    check_network(settings)
     tracking = Tracking(settings.track)
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
-    failed = tile_store.build(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
+    failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
     if failed:
-        warn(f"{failed} slides could not be read; training goes on without them")
+        warn(f"{failed} slides are missing (named above); training goes on without them")
     run_id = tracking.start(f"{settings.resolution} seed {settings.seed}", settings)
     sent = 0
     with progress(f"{settings.resolution} seed {settings.seed}", settings.fit.steps, "steps") as counter:
@@ -90,6 +93,23 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
     }
     write_json(out / CANDIDATE, candidate)
     return candidate
+
+
+def check_network(settings: TrainConfig) -> None:
+    """Refuse a network that does not take what training reads, before any work.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    features = settings.data.source == "features"
+    if features != (settings.network.encoder == NO_ENCODER):
+        raise ConfigError(
+            f"data.source={settings.data.source} with network.encoder={settings.network.encoder}: stored features need"
+            f" network.encoder={NO_ENCODER}, tiles need an encoder"
+        )
+    sides = {spec.size_px for spec in (settings.data.tiles_10x, settings.data.tiles_40x)}
+    for size_px in sorted(sides | {cropped_px(side, settings.augment) for side in sides}):
+        try_encoder(settings.network, size_px, training=True)
 
 
 def _forget_other_run(out: Path, mark: str) -> None:

@@ -1,6 +1,7 @@
 """The loop: it learns, it repeats, it resumes to the same bits, it stops where it must."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -154,8 +155,29 @@ def test_draws_depend_on_seed_and_step_alone_and_are_balanced(data):
     by_site = Sampler(patients, "class_site", 8, 3, seed=1).choose(0)
     places = [(patients[index].label, patients[index].site) for index, _ in by_site]
     assert all(places.count(place) == 2 for place in set(places)) and len(set(places)) == 4
+    by_cohort = Sampler(patients, "cohort", 6, 3, seed=1).choose(0)
+    cohorts = [patients[index].cohort for index, _ in by_cohort]
+    assert cohorts.count("north") == cohorts.count("south") == 3
+    both = Sampler(patients, "class_cohort", 8, 3, seed=1).choose(0)
+    places = [(patients[index].label, patients[index].cohort) for index, _ in both]
+    assert all(places.count(place) == 2 for place in set(places)) and len(set(places)) == 4
     batch = sampler.batch(7)
     assert batch.tiles.shape == (18, 32, 32, 3) and batch.tiles.dtype == np.uint8
+
+
+def test_batches_are_the_same_however_many_are_read_ahead_and_by_whom(data):
+    patients = read_patients(made_settings(data, Path("unused")), "training")
+    sampler = Sampler(patients, "class_site", 6, 3, seed=3)
+    wanted = [sampler.batch(step) for step in range(8)]
+    for depth in (0, 1, 5):
+        with fit_module.Prefetch(Sampler(patients, "class_site", 6, 3, seed=3), 2, 8, depth) as batches:
+            found = [batches.get(step) for step in range(2, 8)]
+        for one, other in zip(found, wanted[2:], strict=True):
+            assert one.patients == other.patients and np.array_equal(one.tiles, other.tiles)
+    with ThreadPoolExecutor(4) as readers:  # several at once, the last first
+        found = list(readers.map(sampler.batch, reversed(range(8))))
+    for one, other in zip(found, reversed(wanted), strict=True):
+        assert one.patients == other.patients and np.array_equal(one.tiles, other.tiles)
 
 
 def test_small_bags_use_every_tile(data):

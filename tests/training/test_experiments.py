@@ -1,0 +1,134 @@
+"""Each named run under configs/experiment: it says how it is started, it loads, it takes two real steps."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("torch")
+import torch
+from house import ROOT
+from made_store import made_store
+
+from pathoprog.augment import augment
+from pathoprog.cli import compose
+from pathoprog.errors import ConfigError
+from pathoprog.features import write_features
+from pathoprog.files import read_json
+from pathoprog.networks import MilNetwork, prepare
+from pathoprog.settings import as_dict
+from pathoprog.training.bags import Batch, Patient
+from pathoprog.training.fit import backward, check_fit, make_optimizer
+from pathoprog.training.tile_store import StoredSlide
+from pathoprog.training.train import check_network, read_metrics, train
+from pathoprog.training.train_ensemble import make_tasks
+
+FOLDER = ROOT / "configs" / "experiment"
+EXPERIMENTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+FEW = ["device=cpu", "track.tracking=none", "fit.steps=2", "fit.evaluate_every=2", "fit.log_every=1"]
+FEW += ["fit.patients_per_step=4", "fit.tiles_per_patient=2", "fit.recalibrate=1"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A cohort of 32 patients with tiles and features."""
+    folder = tmp_path_factory.mktemp("experiments")
+    data = made_store(folder)
+    rng = np.random.default_rng(0)
+    places = np.zeros(6, np.int64)
+    for path in (folder / "store").glob("*x/*.npy"):
+        values = rng.normal(size=(6, 1024)).astype(np.float16)
+        write_features(folder / "features" / path.parent.name / f"{path.stem}.safetensors", values, places, places, {})
+    data.features = str(folder / "features")
+    return data
+
+
+def overrides(data, out):
+    paths = {name: getattr(data, name) for name in ("cohort", "outcomes", "store", "features")}
+    return [f"out={out}", *(f"data.{name}={value}" for name, value in paths.items())]
+
+
+def test_all_are_here():
+    assert set(EXPERIMENTS) >= {"domore_v1", "demo", "cox_mil", "features_abmil"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_opens_with_the_commands_that_run_it(name):
+    text = (FOLDER / f"{name}.yaml").read_text()
+    opening = re.match(r"(#.*\n)+", text)[0].replace("\\\n", "")
+    calls = [re.sub(r"\s+#?\s*|\s*\(.*\)", " ", line).split() for line in opening.splitlines() if "pathoprog " in line]
+    assert any(f"experiment={name}" in call for call in calls)
+    for call in calls:
+        if call[call.index("pathoprog") + 1] in ("train", "train_ensemble", "ensemble"):
+            words = [word for word in call[call.index("pathoprog") + 2 :] if word != "…"]
+            compose(call[call.index("pathoprog") + 1], words, checked=False)  # what it says can be typed
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_two_real_steps(name, data, tmp_path):
+    settings = compose("train_ensemble", [f"experiment={name}", *overrides(data, tmp_path / "runs"), *FEW])
+    check_fit(settings)
+    tasks = make_tasks(settings)
+    assert len(tasks) == 2 * settings.candidates
+    candidate = train(tasks[0].settings, lambda _: None)
+    lines = read_metrics(tasks[0].folder)
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2]
+    assert candidate["best"][0]["step"] == 2
+    # the resolved config lies with the run, and is what the file says
+    kept = read_json(tasks[0].folder / "settings.json")
+    assert kept == as_dict(tasks[0].settings)
+    for part in ("network", "augment"):
+        for key, value in yaml.safe_load((FOLDER / f"{name}.yaml").read_text()).get(part, {}).items():
+            assert kept[part][key] == value
+
+
+def test_domore_v1_at_full_size_takes_a_real_step(tmp_path):
+    settings = compose("train_ensemble", ["experiment=domore_v1", "out=x", "data.cohort=x", "data.store=x"])
+    check_fit(settings)
+    assert settings.fit.patients_per_step == 16 and settings.fit.tiles_per_patient == 32
+    assert settings.data.tiles_10x.size_px == settings.data.tiles_40x.size_px == 448
+    torch.manual_seed(0)
+    network = MilNetwork(settings.network).train()
+    encoder = sum(p.numel() for p in network.encoder.parameters())
+    assert encoder == 2_223_872  # MobileNetV2 without its classifier
+    # 1280 features to 64 instance probabilities; 64 thresholds of noisy-AND; 64 to 2 classes
+    assert sum(p.numel() for p in network.parameters()) == encoder + (1280 * 64 + 64) + 64 + (64 * 2 + 2)
+    tiles = np.random.default_rng(0).integers(0, 256, (8, 448, 448, 3), dtype=np.uint8)
+    slide = StoredSlide("S", "", tiles)
+    patients = [Patient("A", [slide], 3000, 0, "good", "", ""), Patient("B", [slide], 500, 1, "poor", "", "")]
+    settings.fit.patients_per_step, settings.fit.tiles_per_patient, settings.fit.accumulate = 2, 4, 1
+    before = network.encoder.features[0][0].weight.clone()
+    optimizer = make_optimizer(network, settings.fit)
+    generator = torch.Generator().manual_seed(0)
+    shapes = []
+    network.encoder.register_forward_hook(lambda _, given, got: shapes.append((given[0].shape, got.shape)))
+    cpu = torch.device("cpu")
+    loss = backward(network, settings, patients, Batch([0, 1], tiles), generator, cpu, torch.float32)
+    assert shapes == [((8, 3, 448, 448), (8, 1280))] and 0.3 < loss < 1.5
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
+    optimizer.step()
+    assert not torch.equal(before, network.encoder.features[0][0].weight)
+    assert prepare(augment(torch.from_numpy(tiles[:1]), settings.augment, generator)).shape == (1, 3, 448, 448)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("network.encodre=resnet18", r"^network\.encodre: no such setting; did you mean network\.encoder"),
+        ("data.source=cloud", r"^data\.source='cloud': must be one of store, features"),
+        ("fit.balance=age", r"^fit\.balance='age': must be one of none, class, cohort, site"),
+        ("augment.crop=0.95", r"^augment\.crop=0\.95: must be at least 0 and at most 0\.9"),
+        ("network.feature_dim=-1", r"^network\.feature_dim=-1: must be at least 0"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_full_key(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        compose("train_ensemble", ["experiment=domore_v1", "out=x", argument])
+
+
+def test_a_network_that_does_not_take_the_tiles_is_named_before_any_work(data, tmp_path: Path):
+    given = ["experiment=cox_mil", *overrides(data, tmp_path), "network.encoder=timm/vit_tiny_patch16_224"]
+    with pytest.raises(ConfigError, match=r"^network\.encoder=timm/vit_tiny_patch16_224: takes no tiles of 403 px"):
+        check_network(compose("train_ensemble", given))

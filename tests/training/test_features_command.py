@@ -1,0 +1,229 @@
+"""`pathoprog features`: slides to feature files, each slide accounted for; and training on them in place of tiles."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from made_slides import texture, write_pyramid
+from made_store import made_settings, made_store
+from safetensors.torch import save_file
+
+from pathoprog.encoders import make_encoder
+from pathoprog.errors import ConfigError, InputError
+from pathoprog.features import read_features, write_features
+from pathoprog.files import sha256_file
+from pathoprog.networks import prepare
+from pathoprog.networks_config import EncoderSettings
+from pathoprog.slides import open_slide
+from pathoprog.stream_config import StreamSettings
+from pathoprog.tiles_config import TileSpec
+from pathoprog.training import features, tile_store
+from pathoprog.training.bags import make_ready, read_patients
+from pathoprog.training.config import DataSettings, FeaturesConfig
+from pathoprog.training.train import check_network, train
+
+ENCODER = EncoderSettings("timm/test_resnet")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
+    save_file(make_encoder(ENCODER)[0].state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Three slides: one whole, one too coarse for 40x, one cut off."""
+    folder = tmp_path_factory.mktemp("cohort")
+    write_pyramid(folder / "fine.tif", texture(600, 500, seed=1))
+    write_pyramid(folder / "coarse.tif", texture(300, 250, seed=2), mpp=0.5, levels=2)
+    whole = write_pyramid(folder / "cut.tif", texture(600, 500, seed=3)).read_bytes()
+    (folder / "cut.tif").write_bytes(whole[: len(whole) // 3])
+    rows = [
+        {
+            "patient_id": f"P-{name}",
+            "slide_id": name,
+            "slide_path": f"{name}.tif",
+            "cohort": "north",
+            "role": "external",
+        }
+        for name in ("fine", "coarse", "cut")
+    ]
+    pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
+    return str(folder / "cohort.csv")
+
+
+def settings_of(cohort, weights, folder, **changes):
+    data = DataSettings(
+        cohort=cohort,
+        features=str(folder),
+        tumour_policy="tissue",
+        tiles_10x=TileSpec("10x", 1.0, 40),
+        tiles_40x=TileSpec("40x", 0.25, 64, max_per_slide=5),
+        stream=StreamSettings(workers=1, batch_tiles=2),
+    )
+    return FeaturesConfig(encoder=ENCODER.encoder, weights=weights, data=data, device="cpu", **changes)
+
+
+@pytest.fixture(scope="module")
+def stored(cohort, weights, tmp_path_factory):
+    settings = settings_of(cohort, weights, tmp_path_factory.mktemp("features"))
+    assert features.run(settings) == 1  # one slide failed
+    return settings
+
+
+def test_every_slide_has_its_rows_with_reasons(stored):
+    table = pd.read_csv(stored.data.features + "/features.csv", keep_default_na=False)
+    status = {(row.slide_id, row.resolution): row.status for row in table.itertuples()}
+    assert status == {
+        ("fine", "10x"): "stored",
+        ("fine", "40x"): "stored",
+        ("coarse", "10x"): "stored",
+        ("coarse", "40x"): "not_reportable",
+        ("cut", "10x"): "failed",
+        ("cut", "40x"): "failed",
+    }
+    reasons = table.set_index(["slide_id", "resolution"])["reason"]
+    assert "um/px" in reasons["coarse", "40x"] and reasons["cut", "10x"] and not reasons["fine", "10x"]
+
+
+def test_a_file_holds_the_encoder_s_features_of_the_slide_s_tiles(stored, weights, cohort):
+    found = read_features(features.feature_path(stored.data, "40x", "fine"))
+    assert found.values.shape == (5, 96) == (found.facts["n_tiles"], found.facts["d"])
+    encoder = make_encoder(EncoderSettings(ENCODER.encoder, weights=weights))[0].eval()
+    with open_slide(cohort.replace("cohort.csv", "fine.tif")) as slide:
+        for row in (0, 4):
+            tile = slide.read_region(int(found.x0[row]), int(found.y0[row]), 0, (64, 64))
+            with torch.inference_mode():
+                wanted = encoder(prepare(torch.from_numpy(np.ascontiguousarray(tile))[None]))[0]
+            np.testing.assert_allclose(found.values[row], wanted, atol=2e-3)
+    assert found.facts["encoder"]["weights_sha256"] == sha256_file(weights)
+    assert found.facts["slide_sha256"] == sha256_file(cohort.replace("cohort.csv", "fine.tif"))
+    assert found.facts["mpp"] == pytest.approx(0.25) and found.facts["spec"]["size_px"] == 64
+    assert (
+        found.facts["width0"] == pytest.approx(64) and "research use only" in found.facts["research_use_only"].lower()
+    )
+    assert str(stored.data.features) not in str(found.facts) and "encoder.safetensors" not in str(found.facts)
+
+
+def test_a_second_run_reads_only_what_is_missing(stored, monkeypatch):
+    asked = []
+    real = features.slide_job
+    monkeypatch.setattr(features, "slide_job", lambda *given: asked.append(given[0]["slide_id"]) or real(*given))
+    path = features.feature_path(stored.data, "10x", "fine")
+    before = path.read_bytes()
+    path.unlink()
+    table = sha256_file(stored.data.features + "/features.csv")
+    assert features.run(stored) == 1
+    assert asked == ["fine", "cut"]
+    assert path.read_bytes() == before and sha256_file(stored.data.features + "/features.csv") == table
+
+
+def test_features_of_another_encoder_are_not_overwritten(stored):
+    other = settings_of(stored.data.cohort, stored.weights, stored.data.features, input_px=32)
+    with pytest.raises(InputError, match=r"of another encoder or of other tiles; give another data\.features"):
+        features.run(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": [0.5]}, r"^mean=\[0\.5\]: must be three"),
+        ({"input_px": 1}, r"^encoder=timm/vit_tiny_patch16_224: takes no tiles of 1 px"),
+        ({"encoder": "none"}, "need an encoder"),
+    ],
+)
+def test_wrong_settings_are_named_before_any_slide_is_opened(cohort, weights, tmp_path, change, message):
+    settings = settings_of(cohort, weights, tmp_path)
+    if "input_px" in change:
+        settings.encoder = "timm/vit_tiny_patch16_224"
+    for name, value in change.items():
+        setattr(settings, name, value)
+    with pytest.raises(ConfigError, match=message):
+        features.run(settings)
+
+
+# training on features
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The made cohort with features of its tiles' stripes: ours for most, TRIDENT's for one slide."""
+    data = made_store(tmp_path / "made")
+    rng = np.random.default_rng(2)
+    for resolution in ("10x", "40x"):
+        for number in range(32):
+            values = rng.normal(size=(6, 4)).astype(np.float16)
+            values[:, 0] += 3 * (number % 2)
+            path = tmp_path / "features" / resolution / f"P{number:03d}-A.safetensors"
+            facts = {"slide_sha256": f"{number:064d}"}
+            write_features(path, values, np.zeros(6, np.int64), np.zeros(6, np.int64), facts)
+    data.source, data.features, data.store = "features", str(tmp_path / "features"), ""
+    return data
+
+
+def on_features(data, out, **fit):
+    settings = made_settings(data, out, **fit)
+    settings.network.encoder, settings.network.width, settings.network.feature_dim = "none", 1.0, 4
+    settings.network.pooling = "gated_attention"
+    return settings
+
+
+def test_a_candidate_learns_from_features_and_resumes_to_the_same_bits(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(tile_store, "build", lambda *_: pytest.fail("the tile store is not asked"))
+    settings = on_features(data, tmp_path / "run", steps=30, evaluate_every=30, ema_decay=0.8)
+    check_network(settings)
+    assert train(settings, lambda _: None)["best"][0]["c_index"] > 0.7
+
+    def stop(done):
+        if done == 7:
+            raise KeyboardInterrupt
+
+    again = on_features(data, tmp_path / "again", steps=30, evaluate_every=30, ema_decay=0.8)
+    with pytest.raises(KeyboardInterrupt):
+        train(again, stop)
+    train(again, lambda _: None)
+    for name in ("last.safetensors", "step-000030.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_features_that_do_not_fit_are_refused(data, tmp_path):
+    settings = on_features(data, tmp_path / "run")
+    settings.network.feature_dim = 5
+    with pytest.raises(InputError, match=r"d=4, but network\.feature_dim=5"):
+        read_patients(settings, "training")
+    settings.network.feature_dim = 4
+    first = tmp_path / "features" / "10x" / "P003-A.safetensors"
+    with h5py.File(first.with_suffix(".h5"), "w") as file:
+        file["features"], file["coords"] = np.zeros((6, 4), np.float32), np.zeros((6, 2))
+    with pytest.raises(InputError, match="two files for one slide"):
+        read_patients(settings, "training")
+    first.unlink()
+    with pytest.raises(InputError, match="made by different encoders"):
+        read_patients(settings, "training")
+
+
+def test_slides_without_features_are_named(data, tmp_path, capsys):
+    cohort = pd.read_csv(data.cohort)
+    assert make_ready(cohort, data) == 0
+    (tmp_path / "features" / "40x" / "P005-A.safetensors").unlink()
+    assert make_ready(cohort, data) == 1
+    assert "1 slides without features at 40x: P005-A" in capsys.readouterr().err
+    data.features = str(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no features of training at 10x; `pathoprog features` makes them"):
+        read_patients(on_features(data, tmp_path / "run"), "training")
+
+
+def test_features_need_a_network_without_encoder_and_tiles_one_with(data, tmp_path):
+    settings = on_features(data, tmp_path / "run")
+    settings.network.encoder = "mobilenet_v2"
+    with pytest.raises(ConfigError, match=r"data\.source=features with network\.encoder=mobilenet_v2"):
+        check_network(settings)
+    settings.data.source, settings.network.encoder = "store", "timm/vit_tiny_patch16_224"
+    with pytest.raises(ConfigError, match="takes no tiles of 32 px"):
+        check_network(settings)

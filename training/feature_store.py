@@ -1,0 +1,71 @@
+"""Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or `.h5` from other tools."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pathoprog.console import warn
+from pathoprog.errors import InputError
+from pathoprog.features import FOREIGN_SUFFIX, SUFFIX, Features, read_features
+from pathoprog.training.config import DataSettings
+from pathoprog.training.tile_store import StoredSlide, file_name
+
+
+def feature_path(data: DataSettings, resolution: str, slide_id: str, suffix: str = SUFFIX) -> Path:
+    """Where one slide's features lie, or would."""
+    return Path(data.features) / resolution / f"{file_name(slide_id)}{suffix}"
+
+
+def _found(data: DataSettings, resolution: str, slide_id: str) -> Path | None:
+    paths = [feature_path(data, resolution, slide_id, suffix) for suffix in (SUFFIX, FOREIGN_SUFFIX)]
+    there = [path for path in paths if path.is_file()]
+    if len(there) > 1:
+        raise InputError(f"{there[0]} and {there[1]}: two files for one slide; remove the one that is not meant")
+    return there[0] if there else None
+
+
+def count_missing(slide_ids: Iterable[str], data: DataSettings) -> int:
+    """How many slides lack features at a resolution of which others have some; each resolution's are named."""
+    ids = list(slide_ids)
+    missing = set[str]()
+    for resolution in ("10x", "40x"):
+        lacking = [slide_id for slide_id in ids if _found(data, resolution, slide_id) is None]
+        if lacking and len(lacking) < len(ids):
+            warn(f"{data.features}: {len(lacking)} slides without features at {resolution}: {', '.join(lacking[:5])} …")
+            missing |= set(lacking)
+    return len(missing)
+
+
+def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_dim: int) -> dict[str, StoredSlide]:
+    """Open stored features.
+
+    Args:
+        slide_ids: of the cohort.
+        data: where the features are.
+        resolution: of their tiles.
+        feature_dim: d that the network takes.
+
+    Returns:
+        By slide id, those that have a file with at least one tile.
+
+    Raises:
+        InputError: another d, or files made by different encoders or of different tiles.
+    """
+    stored = {}
+    first: Features | None = None
+    for slide_id in slide_ids:
+        path = _found(data, resolution, slide_id)
+        if path is None:
+            continue
+        features = read_features(path)
+        if not len(features.values):
+            continue
+        if features.values.shape[1] != feature_dim:
+            raise InputError(
+                f"{path}: d={features.values.shape[1]}, but network.feature_dim={feature_dim}"
+                " (with network.encoder=none it must be the features' d)"
+            )
+        first = first or features
+        if features.made_by != first.made_by:
+            raise InputError(f"{path} and {first.path}: made by different encoders, or of different tiles")
+        stored[slide_id] = StoredSlide(slide_id, features.content, features.values)
+    return stored

@@ -1,0 +1,241 @@
+"""`pathoprog features`: tile features of any encoder, computed once per slide and stored.
+
+Shapes: n tiles of one slide, s tile size in pixels, d features.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.cohort import read_cohort
+from pathoprog.console import progress, say, warn
+from pathoprog.device import dtype_name, exact_fp32, resolve_device, resolve_dtype
+from pathoprog.encoders import make_encoder, try_encoder
+from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.features import read_facts, write_features
+from pathoprog.files import sha256_file, sha256_value, write_text
+from pathoprog.networks import prepare
+from pathoprog.networks_config import NO_ENCODER
+from pathoprog.pinned import register
+from pathoprog.settings import as_dict
+from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, TileBatch, TileStream
+from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
+from pathoprog.training.config import FeaturesConfig, check_data
+from pathoprog.training.feature_store import feature_path
+from pathoprog.training.tile_store import slide_job, source_key
+
+TABLE = "features.csv"
+STORED = {"fp16": np.float16, "fp32": np.float32}
+
+
+@dataclass
+class Extractor:
+    """An encoder on its device, and what the files say of it."""
+
+    settings: FeaturesConfig
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    facts: dict[str, Any]
+
+    @torch.inference_mode()
+    def features(self, tiles: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+        """Features [n, d] of tiles uint8 [n, s, s, 3].
+
+        Raises:
+            PathoprogError: the batch does not fit the device's memory.
+        """
+        try:
+            with exact_fp32():
+                batch = prepare(torch.from_numpy(tiles).to(self.device), mean=self.settings.mean, std=self.settings.std)
+                if self.settings.input_px:
+                    side = (self.settings.input_px, self.settings.input_px)
+                    batch = functional.interpolate(batch, side, mode="bilinear", antialias=True)
+                with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+                    values = self.network(batch)
+                return values.float().cpu().numpy().astype(STORED[self.settings.precision])  # type: ignore[no-any-return]
+        except torch.OutOfMemoryError as error:
+            raise PathoprogError(
+                f"out of memory with {len(tiles)} tiles at once; lower data.stream.batch_tiles"
+            ) from error
+
+
+@dataclass
+class _Slide:
+    """A slide whose tiles are arriving; `parts` by resolution."""
+
+    opened: SlideOpened
+    parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+
+
+def run(settings: FeaturesConfig) -> int:
+    """Compute what is missing; every slide has its rows in features.csv; exit code 1 if some could not be read."""
+    check_data(settings.data, "features")
+    extractor = make_extractor(settings)
+    data = settings.data
+    specs = [spec for spec in (data.tiles_10x, data.tiles_40x) if spec.resolution in settings.resolutions]
+    cohort = read_cohort(data.cohort, data.overlap)
+    cohort = cohort[cohort["role"].isin(settings.roles)].drop_duplicates("slide_id")
+    if cohort.empty:
+        raise InputError(f"{data.cohort}: no row has a role among {', '.join(settings.roles)}")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    keys: dict[str, dict[str, str]] = {}
+    jobs = []
+    for row in cohort.to_dict("records"):
+        slide_id = str(row["slide_id"])
+        keys[slide_id] = {s.resolution: sha256_value([source_key(row, data, [s]), extractor.facts]) for s in specs}
+        stored = {s.resolution: _stored(extractor, s, slide_id, keys[slide_id][s.resolution]) for s in specs}
+        missing = [spec for spec in specs if stored[spec.resolution] is None]
+        rows[slide_id] = [found for found in stored.values() if found is not None]
+        if missing:
+            jobs.append(slide_job(row, data, missing))
+    say(f"  features {data.features}: {len(cohort) - len(jobs)} slides there, {len(jobs)} to read")
+    on_device = register if extractor.device.type == "cuda" else None
+    with progress("features", len(jobs), "slides") as counter, TileStream(data.stream, on_device) as stream:
+        open_slides: dict[str, _Slide] = {}
+        for event in stream.read(jobs):
+            if isinstance(event, SlideOpened):
+                open_slides[event.slide_id] = _Slide(event)
+            elif isinstance(event, TileBatch):
+                parts = open_slides[event.slide_id].parts.setdefault(event.resolution, [])
+                parts.append(extractor.features(event.tiles))
+            elif isinstance(event, SlideFailed):
+                status = "not_reportable" if event.error.not_reportable else "failed"
+                warn(f"{event.slide_id}: {event.error}")
+                rows[event.slide_id] += [
+                    _row(event.slide_id, spec.resolution, status, reason=str(event.error))
+                    for spec in specs
+                    if all(found["resolution"] != spec.resolution for found in rows[event.slide_id])
+                ]
+                open_slides.pop(event.slide_id, None)
+                counter.advance()
+            elif isinstance(event, SlideDone):
+                slide = open_slides.pop(event.slide_id)
+                for resolution in (spec.resolution for spec in specs):
+                    if resolution in slide.opened.grids or resolution in slide.opened.refused:
+                        rows[event.slide_id].append(_write(extractor, slide, resolution, keys[event.slide_id]))
+                counter.advance()
+    table = [row for found in rows.values() for row in sorted(found, key=lambda row: str(row["resolution"]))]
+    write_text(Path(data.features) / TABLE, pd.DataFrame(table).to_csv(index=False))
+    failed = {str(row["slide_id"]) for row in table if row["status"] == "failed"}
+    if failed:
+        say(f"  {len(failed)} slides failed (named above and in {TABLE}); the others are stored")
+    return 1 if failed else 0
+
+
+def make_extractor(settings: FeaturesConfig) -> Extractor:
+    """Build the encoder and load its weights, before any slide is opened.
+
+    Raises:
+        ConfigError: no such encoder, weights that do not fit, or tiles of a size it does not take.
+    """
+    if settings.encoder == NO_ENCODER:
+        raise ConfigError("encoder=none: features need an encoder")
+    for name in ("mean", "std"):
+        if len(getattr(settings, name)) != 3:
+            raise ConfigError(f"{name}={getattr(settings, name)}: must be three numbers, for red, green and blue")
+    for spec in (settings.data.tiles_10x, settings.data.tiles_40x):
+        if spec.resolution in settings.resolutions:
+            try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
+    network, d = make_encoder(settings, key="")
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    names = ("encoder", "width", "encoder_options", "input_px", "mean", "std")
+    values = as_dict(settings)
+    facts = {
+        "encoder": {**{name: values[name] for name in names}, "weights_sha256": sha256_file(settings.weights)},
+        "d": d,
+        "precision": settings.precision,
+        "dtype": dtype_name(dtype),
+    }
+    return Extractor(settings, network, device, dtype, facts)
+
+
+def _stored(extractor: Extractor, spec: TileSpec, slide_id: str, key: str) -> dict[str, Any] | None:
+    """The row of a slide whose features are there and still hold, else None.
+
+    Raises:
+        InputError: a damaged file, or the folder holds features of another encoder or of other tiles.
+    """
+    resolution = spec.resolution
+    path = feature_path(extractor.settings.data, resolution, slide_id)
+    if not path.is_file():
+        return None
+    facts = read_facts(path)
+    if facts["encoder"] != extractor.facts["encoder"] or facts["spec"] != as_dict(spec):
+        raise InputError(
+            f"{path}: features of another encoder or of other tiles; give another data.features=…, or delete them"
+        )
+    if facts["key"] == key:
+        return _row_of(facts)
+    path.unlink()  # of a slide or an outline that has changed: if it cannot be read now, nothing stale stays
+    return None
+
+
+def _write(extractor: Extractor, slide: _Slide, resolution: str, keys: dict[str, str]) -> dict[str, Any]:
+    """Store one slide's features at one resolution; returns its row."""
+    settings, opened = extractor.settings, slide.opened
+    grid = opened.grids.get(resolution)
+    n = 0 if grid is None else len(grid)
+    parts = slide.parts.get(resolution, [])
+    values = np.concatenate(parts) if parts else np.zeros((0, extractor.facts["d"]), STORED[settings.precision])
+    assert len(values) == n
+    spec: TileSpec = settings.data.tiles_10x if resolution == "10x" else settings.data.tiles_40x
+    reason = opened.refused.get(resolution, "")
+    if not reason and n == 0:
+        area = "tumour" if opened.region_source == "outline" else "tissue"
+        reason = f"no tile with at least {spec.min_coverage:.0%} {area}"
+    facts = {
+        **extractor.facts,
+        "key": keys[resolution],
+        "slide_id": opened.slide_id,
+        "slide_sha256": opened.sha256,
+        "mpp": opened.facts.mpp,
+        "spec": as_dict(spec),
+        "width0": None if grid is None else grid.width0,
+        "height0": None if grid is None else grid.height0,
+        "region": opened.region_source,
+        "preprocessing": PREPROCESSING_VERSION,
+        "n_tiles": n,
+        "reason": reason,
+        "software_version": __version__,
+        "research_use_only": RESEARCH_USE_ONLY,
+    }
+    none = np.zeros(0, np.int64)
+    path = feature_path(settings.data, resolution, opened.slide_id)
+    try:
+        write_features(path, values, none if grid is None else grid.x0, none if grid is None else grid.y0, facts)
+    except InputError as error:
+        hint = "; give precision=fp32" if settings.precision == "fp16" else ""
+        warn(f"{opened.slide_id}: {resolution}: {error}{hint}")
+        return _row(opened.slide_id, resolution, "failed", reason=f"{error}{hint}", slide_sha256=opened.sha256)
+    return _row_of(facts)
+
+
+def _row_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """The row of a stored file."""
+    status = "stored" if facts["n_tiles"] else "not_reportable"
+    resolution = facts["spec"]["resolution"]
+    return _row(facts["slide_id"], resolution, status, facts["n_tiles"], facts["reason"], facts["slide_sha256"])
+
+
+def _row(
+    slide_id: str, resolution: str, status: str, n_tiles: int = 0, reason: str = "", slide_sha256: str = ""
+) -> dict[str, Any]:
+    return {
+        "slide_id": slide_id,
+        "resolution": resolution,
+        "status": status,
+        "n_tiles": n_tiles,
+        "reason": reason,
+        "slide_sha256": slide_sha256,
+    }
