@@ -7,6 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.quality_look import QualityLook
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.tiles import TileGrid
@@ -62,6 +63,7 @@ class SlideOpened:
         tissue_area_um2: area of the tissue.
         tumour_area_um2: area of the region that the grids were laid in.
         sha256: of the content; for formats of several files, of all of them; "" where it was not wanted.
+        look: what was measured of its quality.
     """
 
     slide_id: str
@@ -76,6 +78,7 @@ class SlideOpened:
     tissue_area_um2: float
     tumour_area_um2: float
     sha256: str
+    look: QualityLook = field(default_factory=QualityLook)
 
 
 @dataclass(frozen=True)

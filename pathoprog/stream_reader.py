@@ -25,18 +25,19 @@ from pathoprog import hollow
 from pathoprog.annotations import read_outline
 from pathoprog.errors import InputError, SlideError
 from pathoprog.overview import lay_windows, read_window
+from pathoprog.quality_look import look_at
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
-from pathoprog.tissue import RegionMask, tissue_mask
+from pathoprog.tissue import RegionMask, tissue_and_view
 from pathoprog.tumour_map import area_um2
 
 HEADER_BYTES = mmap.PAGESIZE
 BEAT, STAGE = 0, 1  # places in the header, float64
 SLOTS = 3
-STAGES = ("start", "open", "tissue", "outline", "hash", "tiles")
+STAGES = ("start", "open", "tissue", "outline", "quality", "hash", "tiles")
 Outline = shapely.MultiPolygon | None
 
 
@@ -156,7 +157,7 @@ class Reader:
     def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str] | None") -> SlideOpened:
         facts = slide.facts
         self._stage("tissue")
-        tissue = tissue_mask(slide)
+        tissue, view = tissue_and_view(slide)
         thumbnail = slide.thumbnail(job.thumbnail_px)
         region: Any = tissue
         area, source = tissue.area_um2, job.tumour_policy
@@ -178,6 +179,8 @@ class Reader:
             else:
                 grids[spec.resolution] = tile_grid(facts, region, spec)
                 hollow.check_index(slide, slide.level_for(spec.mpp), tissue)
+        self._stage("quality")
+        look = look_at(slide, view, tissue, region)
         self._stage("hash")
         return SlideOpened(
             slide_id=job.slide_id,
@@ -192,6 +195,7 @@ class Reader:
             tissue_area_um2=tissue.area_um2,
             tumour_area_um2=area,
             sha256=sha256.result() if sha256 else "",
+            look=look,
         )
 
     def _given(self, job: SlideJob, facts: SlideFacts) -> shapely.MultiPolygon:

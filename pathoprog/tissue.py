@@ -75,15 +75,21 @@ def tissue_mask(slide: Slide, mpp: float = MASK_MPP) -> RegionMask:
         slide: an open slide with sane um/px.
         mpp: um per pixel of the mask; a slide of fewer pixels than 64 at this is looked at four times finer.
     """
+    return tissue_and_view(slide, mpp)[0]
+
+
+def tissue_and_view(slide: Slide, mpp: float = MASK_MPP) -> tuple[RegionMask, NDArray[np.uint8]]:
+    """`tissue_mask`, and the view of the whole slide that it was found in, uint8 [h, w, 3] of the mask's pixels."""
     while mpp > slide.mpp and min(slide.width * slide.mpp_x, slide.height * slide.mpp_y) < 64 * mpp and mpp > 2.0:
         mpp /= 2
     view = slide.overview(mpp)
-    return RegionMask(
+    mask = RegionMask(
         stained(view, mpp),
         slide.width / view.shape[1] if view.shape[1] == 1 else mpp / slide.mpp_x,
         slide.height / view.shape[0] if view.shape[0] == 1 else mpp / slide.mpp_y,
         mpp,
     )
+    return mask, view
 
 
 def stained(view: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -91,8 +97,8 @@ def stained(view: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     chroma = (view.max(axis=2) - view.min(axis=2)).astype(np.float32)
     chroma = ndimage.uniform_filter(chroma, 3)
     mask = chroma > np.clip(otsu(chroma), MIN_CHROMA, MAX_CHROMA)
-    mask = _without_small(mask, MIN_OBJECT_UM2 / mpp**2)
-    return ~_without_small(~mask, MAX_HOLE_UM2 / mpp**2, keep_at_edge=True)
+    mask = without_small(mask, MIN_OBJECT_UM2 / mpp**2)
+    return ~without_small(~mask, MAX_HOLE_UM2 / mpp**2, keep_at_edge=True)
 
 
 def otsu(values: NDArray[np.float32]) -> float:
@@ -106,7 +112,7 @@ def otsu(values: NDArray[np.float32]) -> float:
     return float(edges[1:-1][np.argmax(np.nan_to_num(between))])
 
 
-def _without_small(mask: NDArray[np.bool_], min_px: float, keep_at_edge: bool = False) -> NDArray[np.bool_]:
+def without_small(mask: NDArray[np.bool_], min_px: float, keep_at_edge: bool = False) -> NDArray[np.bool_]:
     """The mask without connected parts of fewer than `min_px` pixels."""
     labels, n = ndimage.label(mask)
     keep = np.bincount(labels.ravel(), minlength=n + 1) >= min_px
