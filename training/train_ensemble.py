@@ -15,12 +15,12 @@ from pathoprog.console import progress, say, warn
 from pathoprog.errors import PathoprogError
 from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
-from pathoprog.training import tile_store
+from pathoprog.training.bags import make_ready
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.engines import Engine, Running, engine_of, how_ended
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.tracking import Tracking
-from pathoprog.training.train import PROGRESS, read_metrics
+from pathoprog.training.train import PROGRESS, check_network, read_metrics
 
 POLL_S = 0.2
 SHARE_S = 60.0
@@ -50,11 +50,12 @@ def run(settings: TrainEnsembleConfig) -> int:
     """Cut missing tiles, train every candidate, print how each fared on tuning."""
     check_data(settings.data)
     check_fit(settings)
+    check_network(settings)
     tracking = Tracking(settings.track)
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
-    failed = tile_store.build(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
+    failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
     if failed:
-        warn(f"{failed} slides could not be read; training goes on without them")
+        warn(f"{failed} slides are missing (named above); training goes on without them")
     tasks = make_tasks(settings)
     parent = tracking.start(f"ensemble {Path(settings.out).name}", settings)
     try:
