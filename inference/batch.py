@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pathoprog.annotations import read_author
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.console import progress
 from pathoprog.errors import ConfigError, InputError, PathoprogError
@@ -44,7 +45,7 @@ class Batch:
         if plan.tumour_policy == "outline" and not any(slide.outline_path for slide in slides):
             raise ConfigError(
                 "the tumour policy is outline, and no slide has one: give outlines=FOLDER with <slide_id>.geojson, a "
-                "cohort with outline_path, or tumour_policy=tissue"
+                "cohort with outline_path, or tumour_policy=network or tissue"
             )
         siblings = Counter((slide.patient_id, slide.role) for slide in slides)
         self.tasks = {slide.slide_id: self._task(slide, siblings[slide.patient_id, slide.role]) for slide in slides}
@@ -68,9 +69,11 @@ class Batch:
         except InputError:
             outline = ""  # named and not there: the reader says so, and the slide alone fails
         several = n_slides > 1
+        corrected = bool(outline) and self.plan.tumour_policy == "network"
         return Task(
             slide=slide,
             outline_sha256=outline,
+            outline_author=read_author(slide.outline_path) if corrected else {},
             class_level=SLIDE_LEVEL if several else PATIENT_LEVEL,
             keep_instances=several and self.plan.aggregation == "bag",
         )

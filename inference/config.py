@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream_config import StreamSettings
+from pathoprog.tumour_config import POLICIES
 
 ROLES = ("training", "tuning", "test", "external")
 
@@ -42,7 +43,13 @@ class ScoreConfig:
     ensemble: str = setting("", "the locked bundle", kind="path", required=True)
     out: str = setting("", "folder for the results; running again goes on where it stopped", kind="path", required=True)
     tumour_policy: str = setting(
-        "bundle", "where tiles may lie; bundle: as it was trained", choices=("bundle", "outline", "tissue")
+        "bundle",
+        "where tiles may lie: in the outline of the bundle's network, in given outlines, in all tissue; bundle: as "
+        "locked in it",
+        choices=("bundle", *POLICIES),
+    )
+    corrected_outlines: str = setting(
+        "", "folder with <slide_id>.geojson outlines that stand in place of the network's", kind="path"
     )
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     tiles: TileOverrides = setting(TileOverrides(), "tiles")

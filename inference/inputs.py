@@ -2,10 +2,10 @@
 
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pathoprog.errors import InputError
+from pathoprog.errors import ConfigError, InputError
 
 SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".dcm", ".czi")
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
@@ -76,6 +76,35 @@ def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = N
             raise InputError(f"{path}: no slide in the roles {', '.join(roles)}")
     columns = ["slide_id", "slide_path", "patient_id", "cohort", "role", "outline_path"]
     return [SlideInput(*map(str, row)) for row in table[columns].itertuples(index=False)]
+
+
+def with_corrections(slides: list[SlideInput], folder: str, policy: str) -> list[SlideInput]:
+    """The slides with what counts as their outline under the policy: under ``network`` a corrected one alone.
+
+    Args:
+        slides: as read.
+        folder: of corrected outlines, called ``<slide_id>.geojson``; may hold those of other slides. Empty for none.
+        policy: in force.
+
+    Raises:
+        ConfigError: corrected outlines under another policy.
+        InputError: no such folder, or nothing in it for any of the slides.
+    """
+    if policy != "network":
+        if folder:
+            raise ConfigError(
+                f"corrected_outlines={folder}: they replace the network's, and the tumour policy is {policy}; "
+                "give tumour_policy=network, or outlines=FOLDER with tumour_policy=outline"
+            )
+        return slides
+    there = {path.name: str(path.resolve()) for path in Path(folder).glob("*.geojson")} if folder else {}
+    found = [replace(slide, outline_path=there.get(f"{slide.slide_id}.geojson", "")) for slide in slides]
+    if folder and not any(slide.outline_path for slide in found):
+        raise InputError(
+            f"{folder}: {'no' if Path(folder).is_dir() else 'no such folder, so no'} corrected outline of these "
+            "slides; a file is called <slide_id>.geojson"
+        )
+    return found
 
 
 def slide_id_of(path: str) -> str:

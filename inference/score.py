@@ -6,7 +6,7 @@ from pathoprog.files import write_json
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine import WriteError
-from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths
+from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths, with_corrections
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.tables import remove_tables, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
@@ -23,6 +23,7 @@ def run(config: ScoreConfig) -> int:
     device = resolve_device(config.device)
     devices = worker_devices(config.device, config.workers)
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
+    slides = with_corrections(slides, config.corrected_outlines, plan.tumour_policy)
     batch = Batch(config, slides, plan, str(device))
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())

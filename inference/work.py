@@ -3,22 +3,24 @@
 import contextlib
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pathoprog.bundle import ensemble_id, verify
 from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
-from pathoprog.errors import InputError
+from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
+from pathoprog.signature import check_signature
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
 from pathoprog.stream_reader import SLOTS
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
+from pathoprog.tumour_config import OutlineSettings
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Plan:
         thresholds: by resolution.
         specs: tile specs in force, 10x first.
         tumour_policy: in force.
+        overview: the view that the bundle's tumour network is shown, where there is one.
         settings: the scoring configuration as plain values: part of each result's key.
         overrides: settings that depart from the bundle or the files.
         curves: of the cohort on which the ensemble was validated, for the slides' pages.
@@ -41,6 +44,7 @@ class Plan:
     thresholds: dict[str, float]
     specs: list[TileSpec]
     tumour_policy: str
+    overview: OutlineSettings
     settings: dict[str, Any]
     overrides: dict[str, Any]
     curves: CohortCurves | None = None
@@ -53,7 +57,8 @@ class Plan:
             specs=self.specs,
             slides=config.slides,
             tumour_policy=self.tumour_policy,
-            outline_path=slide.outline_path if self.tumour_policy == "outline" else "",
+            outline_path=slide.outline_path if self.tumour_policy != "tissue" else "",
+            overview=self.overview,
             thumbnail_px=config.thumbnail_px,
         )
 
@@ -96,6 +101,7 @@ class Plan:
             settings=self.settings,
             overrides=overrides,
             outline_sha256=task.outline_sha256,
+            outline_author=task.outline_author,
             class_level=task.class_level,
         )
 
@@ -108,6 +114,7 @@ class Task:
     outline_sha256: str
     class_level: str
     keep_instances: bool
+    outline_author: dict[str, str] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
         """What the ledger keeps of it; a change of any of it is other work."""
@@ -130,10 +137,13 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         dtype: ``fp32`` or ``bf16``.
 
     Raises:
-        BundleError: the bundle is not whole and unchanged.
+        BundleError: the bundle is not whole and unchanged, or not signed with the key that is required.
+        ConfigError: the tumour policy needs a network, and the bundle has none.
         InputError: the validation to show is of another ensemble.
     """
     manifest = verify(config.ensemble)
+    if config.key:
+        check_signature(config.ensemble, config.key)
     bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
     overrides: dict[str, Any] = {}
     specs = bundle_specs
@@ -144,6 +154,15 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
     policy = manifest["tumour_policy"] if config.tumour_policy == "bundle" else config.tumour_policy
     if policy != manifest["tumour_policy"]:
         overrides["tumour_policy"] = policy
+    overview = OutlineSettings(**manifest["tumour"]["outline"]) if "tumour" in manifest else OutlineSettings()
+    batches = {spec.resolution: batch_tiles(spec, config.stream) for spec in specs}
+    if policy == "network":
+        if "tumour" not in manifest:
+            raise ConfigError(
+                f"the tumour policy is network, and {config.ensemble} holds no tumour network: lock one into a bundle "
+                "(`pathoprog segment`, `pathoprog ensemble … tumour=FOLDER`), or give tumour_policy=outline or tissue"
+            )
+        batches["overview"] = batch_tiles(TileSpec(size_px=overview.window_px), config.stream)
     if config.slides.mpp > 0:
         overrides["slides.mpp"] = config.slides.mpp
     if config.slides.allow_upsampling:
@@ -154,9 +173,10 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         thresholds={resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()},
         specs=specs,
         tumour_policy=policy,
+        overview=overview,
         settings={
             "dtype": dtype,
-            "batch_tiles": {spec.resolution: batch_tiles(spec, config.stream) for spec in specs},
+            "batch_tiles": batches,
             "tumour_policy": policy,
             "tile_specs": [as_dict(spec) for spec in specs],
             "slides": as_dict(config.slides),
@@ -181,12 +201,12 @@ def batch_tiles(spec: TileSpec, stream: StreamSettings) -> int:
 
 
 def outline_sha256(slide: SlideInput, plan: Plan) -> str:
-    """Hash of the slide's outline file; empty where the policy needs none.
+    """Hash of the slide's outline file (under the policy ``network`` a corrected one); empty where it has none.
 
     Raises:
         InputError: the outline is needed, named and not there.
     """
-    if plan.tumour_policy != "outline" or not slide.outline_path:
+    if plan.tumour_policy == "tissue" or not slide.outline_path:
         return ""
     try:
         return sha256_file(slide.outline_path)

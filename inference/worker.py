@@ -59,6 +59,7 @@ class Worker:
         from pathoprog.device import DTYPES, device_name, resolve_device
         from pathoprog.ensemble import load_bundle
         from pathoprog.scorer import Scorer
+        from pathoprog.tumour import Outliner, of_bundle
 
         self.connection, self.start = connection, start
         device = resolve_device(start.device)
@@ -67,6 +68,10 @@ class Worker:
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
         self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads)
+        self.outliner: Outliner | None = None
+        if start.plan.tumour_policy == "network":
+            network = of_bundle(bundle.folder, bundle.manifest, device)
+            self.outliner = Outliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -101,7 +106,7 @@ class Worker:
         settings.workers = self.start.readers
         writing = self.writing
         with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings) as stream:
-            events = stream.read(self._jobs())
+            events = stream.read(self._jobs(), self.outliner)
             for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n)):
                 writing.append(writer.submit(self._finish, outcome))  # drawing and compressing beside the networks
                 while len(writing) > MOST_WRITES_WAITING or (writing and writing[0].done()):

@@ -1,8 +1,8 @@
 """The bundle on disk: a locked ensemble as a folder whose manifest holds the hash of every other file. No torch.
 
 ``manifest.json`` (members, thresholds, tile specs, cohorts, code version, files), ``members/*.safetensors``,
-``model_card.md`` and whatever else the lock took in. The ensemble's id is the SHA-256 of the manifest, so any change of
-weights or thresholds is another ensemble.
+``tumour.safetensors`` where it holds a network that outlines, ``model_card.md`` and whatever else the lock took in. The
+ensemble's id is the SHA-256 of the manifest, so any change of weights or thresholds is another ensemble.
 """
 
 import shutil
@@ -92,6 +92,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
 
 def _member_problems(manifest: dict[str, Any]) -> list[str]:
     problems = []
+    if "tumour" in manifest and manifest["tumour"]["file"] not in manifest["files"]:
+        problems.append(f"tumour network: its file {manifest['tumour']['file']} is not among the hashed files")
     for resolution in ("10x", "40x"):
         members = [member for member in manifest["members"] if member["resolution"] == resolution]
         if len(members) != MEMBERS_PER_RESOLUTION:

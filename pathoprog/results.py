@@ -1,7 +1,8 @@
 """The files of one scored slide, and the rows of results.csv that follow from them.
 
 Per slide one folder: ``result.json`` (canonical: equal work gives equal bytes; no time, host or path in it),
-``run.json`` (when, where, with what; hashes of the others), ``tiles.parquet``, ``tiles.geojson`` and ``heatmap.png``;
+``run.json`` (when, where, with what; hashes of the others), ``tiles.parquet``, ``tiles.geojson``, ``tumour.geojson``
+(the outline that tiles lie in, where there is one) and ``heatmap.png``;
 under the bag rule also ``instances.safetensors`` where the patient has several slides. A folder appears whole or not
 at all.
 """
@@ -63,6 +64,7 @@ class Context:
         settings: the scoring configuration that belongs to the key.
         overrides: settings that depart from the bundle's or the file's own values.
         outline_sha256: of the outline's file, or empty.
+        outline_author: of a corrected outline, ``who`` drew it and ``when``, as far as its file says.
         class_level: `PATIENT_LEVEL`, or `SLIDE_LEVEL` where the patient has several slides.
         duplicate_of: another slide with the same content, whose result this is.
     """
@@ -77,6 +79,7 @@ class Context:
     settings: dict[str, Any]
     overrides: dict[str, Any] = field(default_factory=dict)
     outline_sha256: str = ""
+    outline_author: dict[str, str] = field(default_factory=dict)
     class_level: str = PATIENT_LEVEL
     duplicate_of: str = ""
 
@@ -112,6 +115,8 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
         "settings": context.settings,
         "overrides": context.overrides,
         "outline_sha256": context.outline_sha256,
+        "outline_who": context.outline_author.get("who", ""),
+        "outline_when": context.outline_author.get("when", ""),
         "batches_halved": outcome.halved,
         "scores": {
             resolution: {

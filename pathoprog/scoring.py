@@ -78,13 +78,17 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> Resolutio
 def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
     """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
     result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened))
+    if opened.outline is not None and opened.outline.is_empty:
+        result.status, result.code = "not_reportable", "no_tumour"
+        result.reason = "the network found no tumour; a corrected outline can say where it is"
+        return result
     missing = []
     for resolution in RESOLUTIONS:
         grid = opened.grids.get(resolution)
         if grid is None:
             missing.append(opened.refused[resolution])
         elif len(grid) == 0:
-            area = "tumour" if opened.region_source == "outline" else "tissue"
+            area = "tissue" if opened.outline is None else "tumour"
             missing.append(f"no {resolution} score: no tile with at least {grid.spec.min_coverage:.0%} {area}")
         elif len(bag.get(resolution, ())) != len(grid):
             return failed(opened, f"{resolution}: not all of {len(grid)} tiles arrived", "incomplete", "reading")

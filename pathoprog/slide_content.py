@@ -43,6 +43,12 @@ COLOURS = {
     "not checked": "#5A5A5A",
 }
 """Of a class, a status or a verdict: dark enough for white letters on them, and for letters on white."""
+AREA_NAMES = {
+    "tissue": "tissue area (no outline was used)",
+    "outline": "tumour area (outline)",
+    "network": "tumour area (outline of the bundle's network)",
+    "corrected": "tumour area (corrected outline)",
+}
 FEW_TILES = 10
 """Fewer tiles than this at a resolution are a warning (project default)."""
 NOT_CHECKED = ("focus", "pen marks", "folds", "stain", "scanner seen in training")
@@ -211,7 +217,7 @@ def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
         return []
     rows = []
     area = slide["tumour_area_um2"] / 1e6
-    name = "tumour area (outline)" if slide["region_source"] == "outline" else "tissue area (no outline was used)"
+    name = AREA_NAMES[slide["region_source"]]
     rows.append(CheckRow(name, f"{area:.2f} mm²", "pass" if area > 0 else "fail"))
     for resolution in RESOLUTIONS:
         found = record["scores"].get(resolution)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 from PIL import Image
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.cohort_curves import CohortCurves
 from pathoprog.files import canonical_json
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
@@ -46,6 +48,9 @@ def slide_files(
     if outcome.opened is not None:
         heatmap = _heatmap(outcome, context)
         files["heatmap.png"] = _png(heatmap)
+        if outcome.opened.outline is not None:
+            name = f"{context.slide_id}: {outcome.opened.region_source}"
+            files["tumour.geojson"] = _outline(outcome.opened.outline, name)
     files |= page_files(slide_content(record, run, outcome, heatmap, curves), pdf)
     if outcome.resolutions:
         files["tiles.parquet"] = _parquet(outcome)
@@ -61,6 +66,12 @@ def page_files(page: SlidePage, pdf: bool) -> dict[str, bytes]:
     if pdf:
         files["report.pdf"] = slide_pdf(page)
     return files
+
+
+def _outline(outline: shapely.MultiPolygon, name: str) -> bytes:
+    """The outline that tiles were laid in (level-0 px), for QuPath."""
+    areas = [] if outline.is_empty else [Annotation(outline, TUMOUR_CLASS)]
+    return annotations_json(areas, name, note=RESEARCH_USE_ONLY).encode("utf-8")
 
 
 def _instances(outcome: SlideScore) -> bytes:

@@ -3,6 +3,7 @@
 Shapes: n windows of one slide, s their side in pixels of the view.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,9 @@ class TumourNetwork:
 class Outliner:
     """What `pathoprog.stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
 
-    def __init__(self, network: TumourNetwork):
-        self.network = network
+    def __init__(self, network: TumourNetwork, on_windows: Callable[[int], None] = lambda n: None):
+        """`on_windows` is told how many windows went through the network."""
+        self.network, self._on_windows = network, on_windows
         self._maps: dict[str, tuple[SlideFacts, TumourMap]] = {}
 
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
@@ -97,6 +99,7 @@ class Outliner:
             self._maps[slide_id][1].add(start, self.network.probabilities(pixels))
         except torch.OutOfMemoryError as error:
             raise SlideError(f"{slide_id}: not even one window fits the device's memory", "device_memory") from error
+        self._on_windows(len(pixels))
 
     def end(self, slide_id: str) -> shapely.MultiPolygon:
         """All windows have come: the outline, level-0 px."""
