@@ -72,6 +72,14 @@ class QualityLook:
         """Of the fields; NaN without any."""
         return float(np.median(self.sharpness)) if self.sharpness else math.nan
 
+    @property
+    def other_dye(self) -> float:
+        """Mean OD in red and blue over that in green; NaN without stained fields.
+
+        0.9 to 1.3 in H&E (up to 1.5 in pale ones), 1.55 and more in immunostains, 2 in grey pictures.
+        """
+        return (self.colour[0] + self.colour[2]) / self.colour[1] if self.colour else math.nan
+
 
 def look_at(
     slide: Slide, view: NDArray[np.uint8], tissue: RegionMask, region: RegionMask | shapely.MultiPolygon
