@@ -31,6 +31,7 @@ from pathoprog.training.model_card import model_card
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
+from pathoprog.training.tumour_lock import add_tumour
 
 Z_95 = 1.959963984540054
 
@@ -78,6 +79,7 @@ def run(settings: EnsembleConfig) -> int:
     shares = class_shares(members, thresholds)
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     manifest, files = contents(settings, trained, candidates[0][1], members, thresholds, table)
+    add_tumour(settings, manifest, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")

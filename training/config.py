@@ -173,6 +173,12 @@ class EnsembleConfig:
     out: str = setting("", "folder of the bundle", kind="path", required=True)
     name: str = setting("ensemble", "the ensemble's name", kind="name")
     aggregation: str = setting("bag", "several slides of a patient", choices=("bag", "mean", "max"))
+    tumour: str = setting("", "folder of `pathoprog segment`: the tumour network to lock into the bundle", kind="path")
+    tumour_policy: str = setting(
+        "trained",
+        "where tiles lie in scoring, unless it is told otherwise: as in training, or in the tumour network's outline",
+        choices=("trained", "network"),
+    )
     min_share: float = setting(0.15, "smallest share of patients on each side of a threshold", low=0.01, high=0.5)
     bootstrap: int = setting(200, "resamples for the thresholds' intervals; 0 = none", low=0)
     seed: int = setting(1, "of the bootstrap", low=0)

@@ -49,7 +49,7 @@ def model_card(
         f"{len(manifest['members'])} networks: five at 10x (1.0 um/px) and five at 40x (0.25 um/px).",
         f"Encoder {trained.network.encoder} (width {trained.network.width:g}), pooling {trained.network.pooling},"
         f" loss {trained.fit.loss}. Several slides of a patient: {manifest['aggregation']}."
-        f" Tumour area: {manifest['tumour_policy']}.",
+        f" Tumour area: {manifest['tumour_policy']}.{tumour_line(manifest)}",
         "",
         "| resolution | tile | threshold (95% bootstrap) | rule |",
         "|---|---|---|---|",
@@ -78,6 +78,17 @@ def model_card(
         "- Not validated by this card: see the report of `pathoprog validate` on a cohort that played no part in it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def tumour_line(manifest: dict[str, Any]) -> str:
+    """What the card says of the tumour network, where there is one."""
+    if "tumour" not in manifest:
+        return ""
+    found = manifest["tumour"]
+    return (
+        f" Tumour network: U-Net on {found['network']['encoder']} at {found['outline']['mpp']:g} um/px, learned from the"
+        f" outlines of {found['cohorts']['training']['n_slides']} slides; Dice on tuning {found['tuning_dice']:.3f}."
+    )
 
 
 def _described(cohort: pd.DataFrame) -> list[str]:
