@@ -86,8 +86,8 @@ def tumour_line(manifest: dict[str, Any]) -> str:
         return ""
     found = manifest["tumour"]
     return (
-        f" Tumour network: U-Net on {found['network']['encoder']} at {found['outline']['mpp']:g} um/px, learned from the"
-        f" outlines of {found['cohorts']['training']['n_slides']} slides; Dice on tuning {found['tuning_dice']:.3f}."
+        f" Tumour network: U-Net on {found['network']['encoder']} at {found['outline']['mpp']:g} um/px, learned from"
+        f" outlines on {found['cohorts']['training']['n_slides']} slides; Dice on tuning {found['tuning_dice']:.3f}."
     )
 
 
