@@ -61,7 +61,8 @@ class Extractor:
                     batch = functional.interpolate(batch, side, mode="bilinear", antialias=True)
                 with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
                     values = self.network(batch)
-                return values.float().cpu().numpy().astype(STORED[self.settings.precision])  # type: ignore[no-any-return]
+                found: NDArray[np.floating[Any]] = values.float().cpu().numpy().astype(STORED[self.settings.precision])
+                return found
         except torch.OutOfMemoryError as error:
             raise PathoprogError(
                 f"out of memory with {len(tiles)} tiles at once; lower data.stream.batch_tiles"
@@ -148,7 +149,8 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
     network, d = make_encoder(settings, key="")
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    network.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().requires_grad_(False).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
     names = ("encoder", "width", "encoder_options", "input_px", "mean", "std")
     values = as_dict(settings)
     facts = {
