@@ -150,7 +150,7 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     network.eval().requires_grad_(False).to(device)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+    network.to(memory_format=torch.channels_last)
     names = ("encoder", "width", "encoder_options", "input_px", "mean", "std")
     values = as_dict(settings)
     facts = {
