@@ -38,7 +38,12 @@ class Patient:
         """Tiles uint8 [len(index), s, s, 3], or features [len(index), d], by their number within the patient."""
         starts = np.cumsum([0, *(len(slide.tiles) for slide in self.slides)])
         which = np.searchsorted(starts, index, side="right") - 1
-        return np.stack([self.slides[s].tiles[i - starts[s]] for s, i in zip(which, index, strict=True)])
+        tiles = [slide.tiles for slide in self.slides]
+        result = np.empty((len(index), *tiles[0].shape[1:]), np.result_type(*tiles))
+        for number in np.unique(which):
+            here = which == number
+            result[here] = tiles[number][index[here] - starts[number]]
+        return result
 
 
 def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
