@@ -81,6 +81,11 @@ COMMANDS = {
         "pathoprog.training.config:TrainEnsembleConfig",
         "all candidates of both resolutions",
     ),
+    "cross_validate": Command(
+        "pathoprog.training.cross_validate",
+        "pathoprog.training.config:CrossValidateConfig",
+        "k folds that keep patients and sites together, for those without a tuning cohort",
+    ),
     "control": Command(
         "pathoprog.training.control",
         "pathoprog.training.config:ControlConfig",

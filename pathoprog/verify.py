@@ -18,3 +18,8 @@ def run(settings: VerifyConfig) -> int:
     say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
     say(RESEARCH_USE_ONLY)
     return 0
+    if "tumour" in manifest:
+        say(f"  tumour network: Dice on tuning {manifest['tumour']['tuning_dice']:.3f}")
+    if "parent" in manifest:
+        parent = manifest["parent"]
+        say(f"  fine-tuned from {parent['name']} ({parent['ensemble_id'][:16]}), whose validation does not hold for it")

@@ -3,8 +3,6 @@
 Only one checkpoint per run may be chosen: two of one run are nearly the same network.
 """
 
-import csv
-import io
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,23 +15,22 @@ from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.console import say
 from pathoprog.errors import InputError
-from pathoprog.files import read_json
-from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD
+from pathoprog.files import csv_text, read_json
+from pathoprog.networks_config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
 from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.training import choice_figure
-from pathoprog.training.bags import Patient, read_patients
+from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.fit import CANDIDATE
-from pathoprog.training.model_card import model_card
+from pathoprog.training.model_card import judged_on, model_card
+from pathoprog.training.parts import read_parts
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 from pathoprog.training.tumour_lock import add_tumour
-
-Z_95 = 1.959963984540054
 
 
 @dataclass
@@ -59,6 +56,11 @@ def run(settings: EnsembleConfig) -> int:
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
     record = read_json(folder / ENSEMBLE_RUN)
     trained = settings_from_dict(record["settings"])
+    if trained.network.encoder == NO_ENCODER:
+        raise InputError(
+            f"{folder}: these candidates were trained on stored features; a bundle holds whole networks, and their"
+            " encoder is not among them. They can be compared, not locked"
+        )
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
     table, members, thresholds = [], dict[str, list[Chosen]](), dict[str, Threshold]()
     drawn = {}
@@ -67,7 +69,7 @@ def run(settings: EnsembleConfig) -> int:
         members[resolution] = [choose(path, candidate) for path, candidate in ranked[:MEMBERS_PER_RESOLUTION]]
         table += choice_table(ranked)
         trained.resolution = resolution
-        times, events, cohorts = outcomes_of(members[resolution], read_patients(trained, "tuning"))
+        times, events, cohorts = outcomes_of(members[resolution], read_parts(trained)[1])
         scores = mean_scores(members[resolution])
         thresholds[resolution] = fit_threshold(
             scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed
@@ -84,7 +86,7 @@ def run(settings: EnsembleConfig) -> int:
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
-    figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", "tuning, selected on outcome")
+    figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")
     tracking = Tracking(settings.track)
     if tracking.client is not None and record["run_id"]:
@@ -155,7 +157,7 @@ def choice_table(ranked: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, An
     rows = []
     for number, (folder, candidate) in enumerate(ranked):
         best = candidate["best"][0]
-        half = Z_95 * read_json(folder / best["file"].replace(".safetensors", ".json"))["c_se"]
+        verdict = read_json(folder / best["file"].replace(".safetensors", ".json"))
         rows.append(
             {
                 "resolution": candidate["resolution"],
@@ -164,8 +166,8 @@ def choice_table(ranked: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, An
                 "seed": candidate["seed"],
                 "step": best["step"],
                 "tuning_c": best["c_index"],
-                "tuning_c_lower": max(0.0, best["c_index"] - half),
-                "tuning_c_upper": min(1.0, best["c_index"] + half),
+                "tuning_c_lower": verdict["c_lower"],
+                "tuning_c_upper": verdict["c_upper"],
                 "chosen": number < MEMBERS_PER_RESOLUTION,
             }
         )
@@ -203,7 +205,7 @@ def contents(
 ) -> tuple[dict[str, Any], dict[str, Path | str]]:
     """The manifest and the files of the bundle. No time, host or path is in it: equal work gives an equal ensemble."""
     entries: list[dict[str, Any]] = []
-    files: dict[str, Path | str] = {"choice.csv": to_csv(table)}
+    files: dict[str, Path | str] = {"choice.csv": csv_text(table)}
     for resolution in RESOLUTIONS:
         for chosen in members[resolution]:
             best = chosen.candidate["best"][0]
@@ -222,6 +224,8 @@ def contents(
                     "tuning_c": best["c_index"],
                 }
             )
+            if chosen.candidate.get("parent"):
+                entries[-1]["parent_member"] = chosen.candidate["parent"]["member"]
             files[f"members/{name}.safetensors"] = chosen.folder / best["file"]
     training = as_dict(trained)
     manifest = {
@@ -239,16 +243,9 @@ def contents(
         "training": {key: training[key] for key in ("labels", "augment", "fit")},
         "code_version": code_version(),
     }
+    if candidate.get("parent"):
+        manifest["parent"] = {key: candidate["parent"][key] for key in ("ensemble_id", "name")}
     return manifest, files
-
-
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows of equal keys as CSV text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def code_version() -> str:

@@ -95,6 +95,28 @@ class FitSettings:
 
 
 @dataclass
+class SplitSettings:
+    """Who is held out, where there is no tuning cohort (`pathoprog cross_validate`)."""
+
+    folds: int = setting(0, "k of k-fold cross-validation over training and tuning; 0 = by role", low=0)
+    fold: int = setting(0, "the fold that is held out and judged on, from 0; -1 = none", low=-1)
+    together: str = setting(
+        "", "column of cohort.csv that is kept in one fold, such as prep_site; patients always are", kind="name"
+    )
+    seed: int = setting(1, "of the folds; candidates share them", low=0)
+
+
+@dataclass
+class StartSettings:
+    """Fine-tuning: the locked ensemble that candidates start from; its networks are taken with their weights."""
+
+    bundle: str = setting("", "a locked bundle; empty = from scratch, or from network.weights", kind="path")
+    member: str = setting(
+        "", "the member's name; empty = its members of the same resolution in turn, one for each seed", kind="name"
+    )
+
+
+@dataclass
 class TrackingSettings:
     """MLflow, or nothing."""
 
@@ -149,6 +171,8 @@ class TrainConfig:
     network: NetworkSettings = setting(NetworkSettings(), "")
     augment: AugmentSettings = setting(AugmentSettings(), "")
     fit: FitSettings = setting(FitSettings(), "")
+    start: StartSettings = setting(StartSettings(), "")
+    split: SplitSettings = setting(SplitSettings(), "")
     track: TrackingSettings = setting(TrackingSettings(), "")
 
 
@@ -163,6 +187,17 @@ class TrainEnsembleConfig(TrainConfig):
     ray: RaySettings = setting(RaySettings(), "")
     workers: int = setting(0, "candidates trained at once; 0 = one per GPU, or one per core on the CPU", low=0)
     restarts: int = setting(2, "times a candidate that died is started again from its checkpoint", low=0)
+
+
+@dataclass
+class CrossValidateConfig(TrainEnsembleConfig):
+    """`pathoprog cross_validate`: every candidate once for each fold; `split.fold` is set for each."""
+
+    split: SplitSettings = setting(SplitSettings(folds=5), "")
+    candidates: int = setting(1, "seeds per resolution, each trained once for each fold", low=1)
+    refit: bool = setting(
+        False, "then train every seed on all patients, for `pathoprog ensemble` to lock by the out-of-fold scores"
+    )
 
 
 @dataclass

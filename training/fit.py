@@ -28,7 +28,8 @@ from pathoprog.settings import as_dict
 from pathoprog.training import checkpoint
 from pathoprog.training.bags import Batch, Patient, Sampler
 from pathoprog.training.config import FitSettings, TrainConfig
-from pathoprog.training.judge import Judgement, judge
+from pathoprog.training.finetune import parent_of, start_weights
+from pathoprog.training.judge import Judgement
 
 LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
 HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
@@ -72,6 +73,8 @@ def fingerprint(settings: TrainConfig) -> str:
     values = as_dict(settings)
     plain = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
     data = values["data"]
+    plain |= {"split": values["split"]} if settings.split.folds else {}
+    plain |= {"start": parent_of(settings)} if settings.start.bundle else {}
     plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x", "slides")}
     return sha256_value(plain)
 
@@ -79,7 +82,7 @@ def fingerprint(settings: TrainConfig) -> str:
 def fit(
     settings: TrainConfig,
     training: list[Patient],
-    tuning: list[Patient],
+    judged: Callable[[MilNetwork, torch.device, torch.dtype], Judgement],
     log: Callable[[dict[str, Any]], None],
     tick: Callable[[int], None],
 ) -> list[Best]:
@@ -88,7 +91,7 @@ def fit(
     Args:
         settings: of the run; see `check_fit`.
         training: patients to learn from.
-        tuning: patients to judge checkpoints on.
+        judged: judges a checkpoint's network, in evaluation mode on its device.
         log: takes every line of metrics.
         tick: told each finished step's number.
 
@@ -104,7 +107,10 @@ def fit(
     device = resolve_device(settings.device)
     dtype = resolve_dtype(options.dtype, device)
     torch.manual_seed(settings.seed)
-    network = MilNetwork(settings.network).to(device)
+    network = MilNetwork(settings.network)
+    if settings.start.bundle:
+        network.load_state_dict(start_weights(settings))
+    network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(network, options)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -112,7 +118,7 @@ def fit(
     start, best = resume(out, fingerprint(settings), network, optimizer, average)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
-    with Prefetch(sampler, start, options.steps, options.prefetch) as batches:
+    with Prefetch(sampler, start, options.steps, options.prefetch, pin=device.type == "cuda") as batches:
         for step in range(start, options.steps):
             began = time.perf_counter()
             batch = batches.get(step)
@@ -123,7 +129,9 @@ def fit(
             network.train()
             try:
                 loss = backward(forward, settings, training, batch, generator, device, dtype)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 raise PathoprogError(
                     f"out of memory at step {step}: a step holds {len(batch.tiles)} tiles of"
                     f" {batch.tiles.shape[1]} px; raise fit.accumulate, or lower fit.patients_per_step or"
@@ -153,14 +161,20 @@ def fit(
                 )
             if done % options.evaluate_every == 0 or done == options.steps:
                 averaged = averaged_network(settings, average, sampler, device, dtype)
-                verdict = judge(averaged, tuning, options.evaluate_tiles, options.evaluate_batch, device, dtype)
-                log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se})
+                verdict = judged(averaged, device, dtype)
+                interval = {"tuning_c_lower": verdict.c_lower, "tuning_c_upper": verdict.c_upper}
+                log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se, **interval})
                 best = keep_best(out, best, done, averaged.state_dict(), verdict, options.keep_best)
             if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
                 state = {"step": done, "fingerprint": fingerprint(settings), "best": [vars(item) for item in best]}
                 checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
             tick(done)
     return best
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether that is what an error means; on the CPU it has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def backward(
@@ -180,8 +194,6 @@ def backward(
     for part in range(options.accumulate):
         chosen = [patients[index] for index in batch.patients[part * per_part : (part + 1) * per_part]]
         tiles = torch.from_numpy(batch.tiles[part * per_part * t : (part + 1) * per_part * t])
-        if device.type == "cuda":
-            tiles = tiles.pin_memory()
         tiles = prepare(augment(tiles.to(device, non_blocking=True), settings.augment, generator))  # [b * t, 3, s, s]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = forward(tiles, [t] * per_part)  # [b, c]
@@ -306,10 +318,18 @@ def resume(
 
 
 class Prefetch:
-    """Reads the next steps' tiles in a thread while the device works."""
+    """Reads the next steps' tiles in a thread while the device works.
 
-    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int):
-        self.sampler, self.next, self.stop, self.depth = sampler, start, stop, depth
+    Args:
+        sampler: draws and reads.
+        start: the first step.
+        stop: the step behind the last.
+        depth: batches read ahead; 0 reads each when it is asked for.
+        pin: into page-locked memory, from which a GPU copies beside its work.
+    """
+
+    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, pin: bool = False):
+        self.sampler, self.next, self.stop, self.depth, self.pin = sampler, start, stop, depth, pin
         self.pool = ThreadPoolExecutor(max_workers=1) if depth else None
         self.waiting: dict[int, Future[Batch]] = {}
 
@@ -320,11 +340,15 @@ class Prefetch:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
+    def _read(self, step: int) -> Batch:
+        batch = self.sampler.batch(step)
+        return Batch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
+
     def get(self, step: int) -> Batch:
         """The batch of `step`; steps are asked for in order."""
         if self.pool is None:
-            return self.sampler.batch(step)
+            return self._read(step)
         while self.next < self.stop and self.next <= step + self.depth:
-            self.waiting[self.next] = self.pool.submit(self.sampler.batch, self.next)
+            self.waiting[self.next] = self.pool.submit(self._read, self.next)
             self.next += 1
         return self.waiting.pop(step).result()

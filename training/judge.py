@@ -13,13 +13,15 @@ from pathoprog.training.bags import Patient
 
 @dataclass
 class Judgement:
-    """What tuning says: Harrell's c with its SE, and each patient's risk (unbounded, higher = worse).
+    """What tuning says: Harrell's c with SE and 95% interval, and each patient's risk (unbounded, higher = worse).
 
     On a cohort selected on outcome c ranks candidates, and compares with nothing else.
     """
 
     c_index: float
     c_se: float
+    c_lower: float
+    c_upper: float
     patient_ids: list[str]
     risks: list[float]
 
@@ -63,9 +65,12 @@ def judge(
         risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
     if not np.isfinite(risks).all():
         raise PathoprogError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
+    return judgement(patients, risks)
+
+
+def judgement(patients: list[Patient], risks: list[float]) -> Judgement:
+    """What risks, in the order of the patients, come to."""
     times = np.array([patient.followup_days for patient in patients])
     events = np.array([patient.event for patient in patients])
-    concordance = harrell_c(times, events, np.array(risks))
-    return Judgement(
-        float(concordance.value), float(concordance.se), [patient.patient_id for patient in patients], risks
-    )
+    c = harrell_c(times, events, np.array(risks))
+    return Judgement(c.value, c.se, c.lower, c.upper, [patient.patient_id for patient in patients], risks)

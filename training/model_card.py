@@ -7,6 +7,7 @@ import pandas as pd
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort import read_cohort
 from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.folds import DEVELOPMENT
 
 DESCRIBED = (
     "cohort",
@@ -14,13 +15,21 @@ DESCRIBED = (
     "scan_site",
     "scanner",
     "sex",
+    "age",
     "stage",
+    "pT",
+    "pN",
     "grade",
     "organ",
     "specimen",
     "stain",
     "neoadjuvant",
 )
+"""What a reader asks: was it trained on patients like ours? Columns that the cohort lacks are named as not recorded."""
+FEW = 20
+"""Groups with fewer training patients than this are named among the limits (a project default)."""
+GROUPS = ("prep_site", "scan_site", "scanner", "sex", "stage")
+MISSING = "missing"
 
 
 def model_card(
@@ -35,6 +44,11 @@ def model_card(
         shares: of the classes on tuning.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+    roles = {"training": DEVELOPMENT, "tuning": DEVELOPMENT} if trained.split.folds else {}
+    parts = {
+        role: cohort[cohort["role"].isin(roles.get(role, (role,)))].drop_duplicates("patient_id")
+        for role in ("training", "tuning")
+    }
     lines = [
         f"# Model card: {settings.name}",
         "",
@@ -66,16 +80,18 @@ def model_card(
             f"- {role}: {facts['n_patients']} patients, {facts['n_slides']} slides, {facts['n_tiles']} tiles,"
             f" {facts['n_events']} events"
         )
-    lines += ["", "| | training | tuning |", "|---|---|---|"]
-    lines += _described(cohort)
+    labels = trained.labels
     lines += [
+        f"- distinct outcome: good = followed over {labels.good_after_years:g} years without the event;"
+        f" poor = the event between {labels.poor_from_days:g} days and {labels.poor_until_years:g} years.",
+        f"- judged on: {judged_on(manifest)}.",
+        "",
+        "| | training | tuning |",
+        "|---|---|---|",
+        *_described(parts),
         "",
         "## Limits",
-        "- Training and tuning patients were selected on outcome: nothing measured on them describes a population.",
-        f"- Classes on tuning: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}.",
-        "- Neither a score nor a tile's score is a probability of death, or a cause.",
-        "- Scanners, sites, organs and preparations other than those above were not seen in training.",
-        "- Not validated by this card: see the report of `pathoprog validate` on a cohort that played no part in it.",
+        *(f"- {limit}" for limit in _limits(manifest, parts, shares)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -91,23 +107,88 @@ def tumour_line(manifest: dict[str, Any]) -> str:
     )
 
 
-def _described(cohort: pd.DataFrame) -> list[str]:
-    """Table rows: the values of each described column with their counts of patients, and age."""
+def judged_on(manifest: dict[str, Any]) -> str:
+    """What candidates and thresholds were judged on, in words."""
+    tuning = manifest["cohorts"]["tuning"]
+    if "out_of_folds" not in tuning:
+        return "tuning, selected on outcome"
+    together = f", {tuning['together']} kept together" if tuning["together"] else ""
+    return f"the same patients as they learned from, each out of {tuning['out_of_folds']} folds{together}"
+
+
+def _limits(manifest: dict[str, Any], parts: dict[str, pd.DataFrame], shares: dict[str, float]) -> list[str]:
+    """What must be known before use, from the facts."""
+    found = []
+    if "parent" in manifest:
+        parent = manifest["parent"]
+        found.append(
+            f"**Fine-tuned from the ensemble {parent['name']} ({parent['ensemble_id'][:16]}); not validated.** No"
+            " validation of that ensemble holds for this one; what that one learned from stands in its own card, and"
+            " none of its patients may be in a validation of this one."
+        )
+    if "out_of_folds" in manifest["cohorts"]["tuning"]:
+        found.append(
+            "There was no tuning cohort. Thresholds were fixed on scores of networks that had not seen the patient;"
+            " the members learned from all patients and may score a little differently."
+        )
+    found += [
+        "Training and tuning patients were selected on outcome: nothing measured on them describes a population.",
+        f"Classes where it was judged: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}.",
+        "Neither a score nor a tile's score is a probability of death, or a cause.",
+        "Scanners, sites, organs, stages and preparations other than those above were not seen in training.",
+    ]
+    training = parts["training"]
+    few = [
+        f"{column} {value} ({count})"
+        for column in GROUPS
+        if column in training
+        for value, count in _values(training[column]).value_counts().sort_index().items()
+        if count < FEW and value != MISSING
+    ]
+    if few:
+        found.append(f"Fewer than {FEW} training patients: {', '.join(few)}.")
+    absent = [column for column in DESCRIBED if column not in training or (_values(training[column]) == MISSING).all()]
+    if absent:
+        found.append(f"Not recorded, so not known to be represented: {', '.join(absent)}.")
+    found.append("Not validated by this card: `pathoprog validate` on a cohort that played no part in it does that.")
+    return found
+
+
+def _absent(parts: dict[str, pd.DataFrame]) -> list[str]:
+    """Described columns that the cohort lacks, or that are empty for everybody."""
+    return [
+        column
+        for column in DESCRIBED
+        if all(column not in part or (_values(part[column]) == MISSING).all() for part in parts.values())
+    ]
+
+
+def _values(column: pd.Series) -> pd.Series:
+    return column.astype("string").fillna("").replace("", MISSING)
+
+
+def _described(parts: dict[str, pd.DataFrame]) -> list[str]:
+    """Table rows: the values of each described column with their counts of patients; age by its quartiles and range."""
     rows = []
-    parts = {role: cohort[cohort["role"] == role].drop_duplicates("patient_id") for role in ("training", "tuning")}
-    if "age" in cohort:
-        cells = []
-        for part in parts.values():
-            age = pd.to_numeric(part["age"], errors="coerce").dropna()
-            cells.append(f"median {age.median():.0f} ({age.min():.0f}-{age.max():.0f})" if len(age) else "not known")
-        rows.append(f"| age | {' | '.join(cells)} |")
+    absent = _absent(parts)
     for column in DESCRIBED:
-        if column not in cohort:
-            continue
         cells = []
         for part in parts.values():
-            values = part[column].astype("string").fillna("").replace("", "missing")
-            counts = values.value_counts().sort_index()
-            cells.append(", ".join(f"{value} {count}" for value, count in counts.items()))
+            if column in absent:
+                cells.append("not recorded")
+            elif column == "age":
+                cells.append(_ages(pd.to_numeric(part[column], errors="coerce")))
+            else:
+                counts = _values(part[column]).value_counts().sort_index()
+                cells.append(", ".join(f"{value} {count}" for value, count in counts.items()))
         rows.append(f"| {column} | {' | '.join(cells)} |")
     return rows
+
+
+def _ages(age: pd.Series) -> str:
+    known = age.dropna()
+    if known.empty:
+        return f"{MISSING} {len(age)}"
+    low, middle, high = known.quantile([0.25, 0.5, 0.75])
+    missing = f", {MISSING} {age.isna().sum()}" if age.isna().any() else ""
+    return f"median {middle:.0f} (quartiles {low:.0f}-{high:.0f}, range {known.min():.0f}-{known.max():.0f}){missing}"

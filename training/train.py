@@ -16,9 +16,11 @@ from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.files import canonical_json, read_json, sha256_value, write_json, write_text
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.settings import as_dict
-from pathoprog.training.bags import Patient, make_ready, read_patients
+from pathoprog.training.bags import Patient, make_ready
 from pathoprog.training.config import TrainConfig, check_data
+from pathoprog.training.finetune import adopt, parent_of
 from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.parts import facts_of_parts, judge_of, read_parts
 from pathoprog.training.tracking import Tracking
 
 SETTINGS = "settings.json"
@@ -28,6 +30,7 @@ PROGRESS = "progress.json"
 def run(settings: TrainConfig) -> int:
     """Cut missing tiles, train, and print where the candidate lies."""
     check_data(settings.data)
+    adopt(settings)
     check_fit(settings)
     check_network(settings)
     tracking = Tracking(settings.track)
@@ -64,8 +67,8 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
     A folder whose candidate is done with the same settings is left as it is.
     """
     out = Path(settings.out)
-    training, tuning = read_patients(settings, "training"), read_patients(settings, "tuning")
-    cohorts = {"training": cohort_facts(training), "tuning": cohort_facts(tuning)}
+    training, tuning = read_parts(settings)
+    cohorts = facts_of_parts(settings, training, tuning)
     learned = learnable(training, settings.fit.loss)
     mark = sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})
     if (out / CANDIDATE).is_file() and read_json(out / CANDIDATE)["fingerprint"] == mark:
@@ -82,7 +85,7 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
         with (out / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
-    best = fit(settings, learned, tuning, log, tick)
+    best = fit(settings, learned, judge_of(settings, tuning), log, tick)
     candidate = {
         "fingerprint": mark,
         "resolution": settings.resolution,
@@ -90,6 +93,7 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
         "best": [vars(item) for item in best],
         "n_training": len(learned),
         "cohorts": cohorts,
+        "parent": parent_of(settings),
     }
     write_json(out / CANDIDATE, candidate)
     return candidate
@@ -141,21 +145,6 @@ def learnable(patients: list[Patient], loss: str) -> list[Patient]:
     return patients
 
 
-def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
-    """Size of a cohort and the hash over its patients, slides' content and outcomes; no id leaves with it."""
-    rows = [
-        [patient.patient_id, [slide.sha256 for slide in patient.slides], patient.followup_days, patient.event]
-        for patient in patients
-    ]
-    return {
-        "n_patients": len(patients),
-        "n_slides": sum(len(patient.slides) for patient in patients),
-        "n_tiles": sum(patient.n_tiles for patient in patients),
-        "n_events": sum(patient.event for patient in patients),
-        "sha256": sha256_value(rows),
-    }
-
-
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """Whole lines of a run's metrics so far."""
     if not (out / METRICS).exists():
@@ -171,6 +160,8 @@ def settings_from_dict(values: dict[str, Any]) -> TrainConfig:
     def build(cls: Any, given: dict[str, Any]) -> Any:
         parts = {}
         for field in fields(cls):
+            if field.name not in given:  # a setting that is younger than the file
+                continue
             value = given[field.name]
             parts[field.name] = build(field.type, value) if is_dataclass(field.type) else value
         return cls(**parts)

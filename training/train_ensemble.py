@@ -18,6 +18,7 @@ from pathoprog.settings import as_dict
 from pathoprog.training.bags import make_ready
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.engines import Engine, Running, engine_of, how_ended
+from pathoprog.training.finetune import adopt
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import PROGRESS, check_network, read_metrics
@@ -45,10 +46,18 @@ class Task:
         """Where the candidate is written."""
         return Path(self.settings.out)
 
+    @property
+    def name(self) -> str:
+        """What it is called: its folder's name; a fold's with that of what it is a fold of."""
+        split = self.settings.split
+        return "/".join(self.folder.parts[-2 if split.folds and split.fold >= 0 else -1 :])
+
 
 def run(settings: TrainEnsembleConfig) -> int:
     """Cut missing tiles, train every candidate, print how each fared on tuning."""
     check_data(settings.data)
+    tasks = make_tasks(settings)
+    settings.network = tasks[0].settings.network  # the parent's, where there is one
     check_fit(settings)
     check_network(settings)
     tracking = Tracking(settings.track)
@@ -56,7 +65,6 @@ def run(settings: TrainEnsembleConfig) -> int:
     failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
     if failed:
         warn(f"{failed} slides are missing (named above); training goes on without them")
-    tasks = make_tasks(settings)
     parent = tracking.start(f"ensemble {Path(settings.out).name}", settings)
     try:
         with engine_of(settings) as engine:
@@ -64,21 +72,26 @@ def run(settings: TrainEnsembleConfig) -> int:
     except BaseException:
         tracking.end(parent, "FAILED")
         raise
+    finish(settings, tasks, tracking, parent)
+    tracking.end(parent)
+    return 0
+
+
+def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking, parent: str) -> None:
+    """Write down what was trained, for `pathoprog ensemble`, and print how it fared on tuning."""
     candidates = [read_json(task.folder / CANDIDATE) for task in tasks]
     tracking.datasets(parent, candidates[0]["cohorts"])
     write_json(
         Path(settings.out) / ENSEMBLE_RUN,
         {"candidates": [task.folder.name for task in tasks], "run_id": parent, "settings": as_dict(settings)},
     )
-    tracking.end(parent)
     for resolution in ("10x", "40x"):
         found = [item["best"][0]["c_index"] for item in candidates if item["resolution"] == resolution]
         say(f"    {resolution}: {len(found)} candidates, c on tuning {min(found):.3f} to {max(found):.3f}")
-    return 0
 
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
-    """The candidates: seeds x resolutions."""
+    """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
     tasks = []
     for number in range(settings.candidates):
@@ -86,6 +99,7 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
             one = TrainConfig(**copy.deepcopy(plain))
             one.resolution, one.seed = resolution, settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
+            adopt(one, number)
             tasks.append(Task(one))
     return tasks
 
@@ -141,7 +155,7 @@ def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: s
     task.process = engine.start(CANDIDATE_MODULE, [str(request)], log, task.settings.fit.threads, device)
     task.starts += 1
     task.sent = 0
-    task.run_id = tracking.start(task.folder.name, task.settings, parent, attempt=str(task.starts))
+    task.run_id = tracking.start(task.name, task.settings, parent, attempt=str(task.starts))
     return task
 
 
@@ -157,7 +171,7 @@ def outcome(task: Task) -> str:
             raise PathoprogError(f"{task.folder / CANDIDATE}: was written, but does not appear in the shared folder")
         time.sleep(POLL_S)
     best = read_json(task.folder / CANDIDATE)["best"][0]
-    return f"{task.folder.name}: c on tuning {best['c_index']:.3f} at step {best['step']}"
+    return f"{task.name}: c on tuning {best['c_index']:.3f} at step {best['step']}"
 
 
 def again(task: Task, code: int, restarts: int) -> None:
@@ -168,8 +182,8 @@ def again(task: Task, code: int, restarts: int) -> None:
     end = "\n  ".join(text.splitlines()[-5:])
     how = how_ended(task.process, code)
     if code == 2 or task.starts > restarts:
-        raise PathoprogError(f"candidate {task.folder.name} ended with {how} after {task.starts} starts:\n  {end}")
-    warn(f"candidate {task.folder.name} ended with {how}; started again from its last checkpoint")
+        raise PathoprogError(f"candidate {task.name} ended with {how} after {task.starts} starts:\n  {end}")
+    warn(f"candidate {task.name} ended with {how}; started again from its last checkpoint")
 
 
 def steps_done(task: Task) -> int:

@@ -1,0 +1,233 @@
+"""`pathoprog cross_validate`: k folds that keep patients, and on request sites, together; c per fold and over all.
+
+Nothing is chosen on a fold that is held out: each network is judged once, at its last step. With `refit=true` every
+seed is then trained on all patients, and `pathoprog ensemble` fixes the thresholds on the out-of-fold scores: the way
+to a bundle for those without a tuning cohort.
+"""
+
+import copy
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.classes import RESOLUTIONS
+from pathoprog.cohort import read_cohort
+from pathoprog.console import say, warn
+from pathoprog.errors import ConfigError
+from pathoprog.files import csv_text, read_json, write_json, write_text
+from pathoprog.survival import harrell_c
+from pathoprog.training.bags import Patient, make_ready
+from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
+from pathoprog.training.engines import engine_of
+from pathoprog.training.fit import CANDIDATE, check_fit
+from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
+from pathoprog.training.judge import judgement
+from pathoprog.training.parts import OUT_OF_FOLD, read_parts
+from pathoprog.training.tracking import Tracking
+from pathoprog.training.train import check_network
+from pathoprog.training.train_ensemble import Task, finish, make_tasks, train_all
+
+TABLE, SCORES = "cross_validation", "out_of_fold.csv"
+ALL = "mean of all"
+Z_95 = 1.959963984540054
+CAPTION = (
+    "c on patients that the network did not see; all folds: pairs within folds. The intervals hold for these networks:"
+    " they leave out how much training varies, so they are too narrow for the recipe."
+)
+
+
+def run(settings: CrossValidateConfig) -> int:
+    """Train every fold, print and write the table; with `refit`, train the candidates to be locked."""
+    check_data(settings.data)
+    refits = refit_tasks(settings)
+    settings.network = refits[0].settings.network  # the parent's, where there is one
+    check_fit(settings)
+    check_network(settings)
+    if settings.split.folds < 2:
+        raise ConfigError(f"split.folds={settings.split.folds}: a cross-validation needs at least 2")
+    folds = read_folds(settings)
+    say(f"    {settings.split.folds} folds of {sorted(Counter(folds.values()).values())} patients")
+    tracking = Tracking(settings.track)
+    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
+    if missing := make_ready(cohort[cohort["role"].isin(DEVELOPMENT)], settings.data):
+        warn(f"{missing} slides are missing (named above); training goes on without them")
+    out = Path(settings.out)
+    parent = tracking.start(f"cross-validation {out.name}", settings)
+    try:
+        by_refit = [fold_tasks(task.settings) for task in refits]
+        with engine_of(settings) as engine:
+            train_all([task for tasks in by_refit for task in tasks], engine, settings.restarts, tracking, parent)
+        everybody = {resolution: read_parts(one_of(refits, resolution).settings)[0] for resolution in RESOLUTIONS}
+        risks = [out_of_fold(tasks) for tasks in by_refit]
+        rows = table_of(refits, risks, everybody, folds)
+        write_text(out / f"{TABLE}.csv", csv_text(rows))
+        write_text(out / f"{TABLE}.md", page(settings, rows))
+        write_text(out / SCORES, csv_text(score_rows(refits, risks, folds)))
+        for suffix in (".csv", ".md"):
+            tracking.file(parent, out / f"{TABLE}{suffix}")
+        whole = {f"cv_c_{row['resolution']}": row["c"] for row in rows if row["seed"] == ALL and row["fold"] == "all"}
+        tracking.metrics(parent, [{"step": 0, **whole}])
+        say(page(settings, [row for row in rows if row["seed"] == ALL]))
+        if settings.refit:
+            for task, found in zip(refits, risks, strict=True):
+                patients = everybody[task.settings.resolution]
+                verdict = judgement(patients, [found[patient.patient_id] for patient in patients])
+                write_json(task.folder / OUT_OF_FOLD, asdict(verdict))
+            with engine_of(settings) as engine:
+                train_all(refits, engine, settings.restarts, tracking, parent)
+            finish(settings, refits, tracking, parent)
+    except BaseException:
+        tracking.end(parent, "FAILED")
+        raise
+    tracking.end(parent)
+    say(f"    {out / TABLE}.csv, .md; each patient's scores in {out / SCORES}")
+    return 0
+
+
+def refit_tasks(settings: CrossValidateConfig) -> list[Task]:
+    """The candidates as they are trained on everybody: seeds x resolutions."""
+    tasks = make_tasks(settings)
+    for task in tasks:
+        task.settings.split.fold = NONE_HELD_OUT
+        # judged once: neither a fold nor the out-of-fold scores choose a step
+        task.settings.fit.evaluate_every, task.settings.fit.keep_best = task.settings.fit.steps, 1
+    settings.split.fold = NONE_HELD_OUT
+    return tasks
+
+
+def fold_tasks(refit: TrainConfig) -> list[Task]:
+    """The same candidate once for each fold held out."""
+    tasks = []
+    for fold in range(refit.split.folds):
+        one = copy.deepcopy(refit)
+        one.split.fold = fold
+        one.out = str(Path(refit.out) / f"fold{fold}")
+        tasks.append(Task(one))
+    return tasks
+
+
+def one_of(tasks: list[Task], resolution: str) -> Task:
+    """The first task of a resolution."""
+    return next(task for task in tasks if task.settings.resolution == resolution)
+
+
+def out_of_fold(tasks: list[Task]) -> dict[str, float]:
+    """Each patient's risk by the network that did not see him."""
+    found: dict[str, float] = {}
+    for task in tasks:
+        best = read_json(task.folder / CANDIDATE)["best"][0]
+        verdict = read_json(task.folder / best["file"].replace(".safetensors", ".json"))
+        found |= dict(zip(verdict["patient_ids"], verdict["risks"], strict=True))
+    return found
+
+
+def scores_of(refits: list[Task], risks: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean out-of-fold score over the seeds, by resolution and patient; both = the mean over the two resolutions.
+
+    As in `pathoprog ensemble`: heads other than *poor* are standardised over all patients first.
+    """
+    members: dict[str, list[dict[str, float]]] = {resolution: [] for resolution in RESOLUTIONS}
+    for task, found in zip(refits, risks, strict=True):
+        values = np.array(list(found.values()))
+        if task.settings.network.head != "poor":
+            values = (values - values.mean()) / max(float(values.std()), 1e-6)
+        members[task.settings.resolution].append(dict(zip(found, expit(values).tolist(), strict=True)))
+    mean = {
+        resolution: {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+        for resolution, found in members.items()
+    }
+    shared = [name for name in mean["10x"] if name in mean["40x"]]
+    return mean | {"both": {name: (mean["10x"][name] + mean["40x"][name]) / 2 for name in shared}}
+
+
+def table_of(
+    refits: list[Task], risks: list[dict[str, float]], everybody: dict[str, list[Patient]], folds: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of the table: each seed alone and all together, per resolution, per fold and over all folds."""
+    patients = {patient.patient_id: patient for found in everybody.values() for patient in found}
+    rows = []
+    for task, found in zip(refits, risks, strict=True):
+        rows += rows_of(task.settings.resolution, str(task.settings.seed), found, patients, folds)
+    for resolution, found in scores_of(refits, risks).items():
+        rows += rows_of(resolution, ALL, found, patients, folds)
+    return rows
+
+
+def rows_of(
+    resolution: str, seed: str, risks: dict[str, float], patients: dict[str, Patient], folds: dict[str, int]
+) -> list[dict[str, Any]]:
+    """C of each fold, and over all folds.
+
+    Over all folds only pairs within a fold count: risks of two networks need not be comparable. The folds' patients
+    differ, so their errors add up as independent ones, given the networks; that the networks learned from overlapping
+    patients is left out, and no unbiased estimate has it (Bengio, Grandvalet 2004, JMLR 5:1089).
+    """
+    names = np.array(list(risks))
+    score = np.array([risks[name] for name in names])
+    time = np.array([patients[name].followup_days for name in names])
+    event = np.array([patients[name].event for name in names])
+    fold = np.array([folds[name] for name in names])
+    rows = []
+    values, errors, pairs = list[float](), list[float](), list[int]()
+    for number in sorted(set(fold.tolist())):
+        here = fold == number
+        c = harrell_c(time[here], event[here], score[here])
+        rows.append(_row(resolution, seed, str(number), event[here], c.value, c.se))
+        n = c.concordant + c.discordant + c.tied_score
+        if n:
+            values.append(c.value)
+            errors.append(c.se)
+            pairs.append(n)
+    weight = np.array(pairs) / max(1, sum(pairs))
+    value = float(weight @ np.array(values)) if pairs else float("nan")
+    rows.append(_row(resolution, seed, "all", event, value, float(np.sqrt(weight**2 @ np.array(errors) ** 2))))
+    return rows
+
+
+def _row(resolution: str, seed: str, fold: str, event: NDArray[np.int64], value: float, error: float) -> dict[str, Any]:
+    limits = np.clip([value - Z_95 * error, value + Z_95 * error], 0, 1)  # NaN, where no pair can be compared, stays
+    return {
+        "resolution": resolution,
+        "seed": seed,
+        "fold": fold,
+        "n_patients": len(event),
+        "n_events": int(event.sum()),
+        "c": value,
+        "c_lower": float(limits[0]),
+        "c_upper": float(limits[1]),
+    }
+
+
+def score_rows(refits: list[Task], risks: list[dict[str, float]], folds: dict[str, int]) -> list[dict[str, Any]]:
+    """Out-of-fold scores of each patient, empty where a resolution has no tiles of his."""
+    scores = scores_of(refits, risks)
+    names = sorted({name for found in scores.values() for name in found})
+    return [
+        {"patient_id": name, "fold": folds[name], **{f"score_{r}": scores[r].get(name, "") for r in RESOLUTIONS}}
+        for name in names
+    ]
+
+
+def page(settings: CrossValidateConfig, rows: list[dict[str, Any]]) -> str:
+    """The table as Markdown, with what its figures mean."""
+    split = settings.split
+    together = f", {split.together} kept together" if split.together else ""
+    lines = [
+        f"# Cross-validation, {split.folds} folds, patients kept together{together}",
+        "",
+        f"**{RESEARCH_USE_ONLY}** {CAPTION}",
+        "",
+        "| resolution | seed | fold | patients | events | c (95% CI) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        c = f"{row['c']:.3f} ({row['c_lower']:.3f} to {row['c_upper']:.3f})"
+        cells = (row["resolution"], row["seed"], row["fold"], row["n_patients"], row["n_events"], c)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"

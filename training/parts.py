@@ -1,0 +1,88 @@
+"""Who learns and who judges: by the cohort's roles, or by the folds of a cross-validation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pathoprog.cohort import read_cohort
+from pathoprog.errors import InputError
+from pathoprog.files import read_json, sha256_value
+from pathoprog.networks import MilNetwork
+from pathoprog.training.bags import Patient, read_patients
+from pathoprog.training.config import TrainConfig
+from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
+from pathoprog.training.judge import Judgement, judge
+
+OUT_OF_FOLD = "out_of_fold.json"
+Judge = Callable[[MilNetwork, torch.device, torch.dtype], Judgement]
+
+
+def read_parts(settings: TrainConfig) -> tuple[list[Patient], list[Patient]]:
+    """Patients that learn and patients that judge, each ordered by id.
+
+    By role: training and tuning. By folds, over both roles together: all but the fold held out, and that fold; where
+    none is held out everybody, twice.
+
+    Raises:
+        InputError, CohortError: see `read_patients` and `read_folds`.
+    """
+    split = settings.split
+    if not split.folds:
+        return read_patients(settings, "training"), read_patients(settings, "tuning")
+    there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
+    everybody = [patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role)]
+    everybody.sort(key=lambda patient: patient.patient_id)
+    if split.fold == NONE_HELD_OUT:
+        return everybody, everybody
+    folds = read_folds(settings)
+    learn = [patient for patient in everybody if folds[patient.patient_id] != split.fold]
+    held_out = [patient for patient in everybody if folds[patient.patient_id] == split.fold]
+    if not learn or not held_out:
+        raise InputError(f"split.fold={split.fold}: no patient with tiles in it, or none outside")
+    return learn, held_out
+
+
+def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
+    """What judges a network: those patients' bags; or, where all of them learned, what their folds' networks said."""
+    fit = settings.fit
+    if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
+        verdict = Judgement(**read_json(_out_of_fold(settings)))
+        return lambda network, device, dtype: verdict
+
+    def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
+        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype)
+
+    return by_bags
+
+
+def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
+    """Size of a cohort and the hash over its patients, slides' content and outcomes; no id leaves with it."""
+    rows = [
+        [patient.patient_id, [slide.sha256 for slide in patient.slides], patient.followup_days, patient.event]
+        for patient in patients
+    ]
+    return {
+        "n_patients": len(patients),
+        "n_slides": sum(len(patient.slides) for patient in patients),
+        "n_tiles": sum(patient.n_tiles for patient in patients),
+        "n_events": sum(patient.event for patient in patients),
+        "sha256": sha256_value(rows),
+    }
+
+
+def facts_of_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> dict[str, dict[str, Any]]:
+    """`cohort_facts` of training and tuning; tuning by folds says so."""
+    facts = {"training": cohort_facts(learning), "tuning": cohort_facts(judging)}
+    if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
+        facts["tuning"] |= {"out_of_folds": settings.split.folds, "together": settings.split.together}
+        facts["tuning"]["verdict_sha256"] = sha256_value(read_json(_out_of_fold(settings)))
+    return facts
+
+
+def _out_of_fold(settings: TrainConfig) -> Path:
+    path = Path(settings.out) / OUT_OF_FOLD
+    if not path.is_file():
+        raise InputError(f"split.fold={NONE_HELD_OUT} belongs to `pathoprog cross_validate refit=true`: no {path}")
+    return path
