@@ -1,6 +1,5 @@
 """One run over a list of slides: what it must do, what holds from before, and the results when it is done."""
 
-import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.console import progress
 from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.crew import Crew, crew_of
 from pathoprog.inference.engine import Engine
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.inference.jobs import Job, NewJob
@@ -32,6 +32,7 @@ class Batch:
         plan: what is the same for all of them.
         tasks: by slide id, in the order given.
         out: the result folder; one folder per slide lies in `slides_folder`.
+        ledger: its file.
         scored_now: slides that this run finished; `tiles` and `seconds` it took for them.
 
     Raises:
@@ -42,6 +43,7 @@ class Batch:
         self.config, self.plan, self.device = config, plan, device
         self.out = Path(config.out)
         self.slides_folder = self.out / "slides"
+        self.ledger = Path(config.ledger) if config.ledger else self.out / LEDGER
         if plan.tumour_policy == "outline" and not any(slide.outline_path for slide in slides):
             raise ConfigError(
                 "the tumour policy is outline, and no slide has one: give outlines=FOLDER with <slide_id>.geojson, a "
@@ -92,49 +94,50 @@ class Batch:
 
     def look(self) -> dict[str, Job]:
         """`standing`, without making anything."""
-        if not (self.out / LEDGER).is_file():
+        if not self.ledger.is_file():
             return {}
-        ledger = Ledger(self.out / LEDGER)
+        ledger = Ledger(self.ledger)
         try:
             return self.standing(ledger)
         finally:
             ledger.close()
 
-    def score(self, devices: list[str]) -> bool:
+    def score(self) -> bool:
         """Score what is not done yet; returns False if stopped before the end.
-
-        Args:
-            devices: one per worker.
 
         Raises:
             WriteError: the disk is full or fails.
+            ConfigError: the workers asked for cannot be had.
         """
-        ledger = Ledger(self.out / LEDGER)
+        ledger = Ledger(self.ledger)
         try:
             ledger.enrol(self.new, self.plan.config, self.standing(ledger))
             todo = ledger.unfinished(self.plan.config)
             if not todo:
                 return True
-            cores = max(1, len(os.sched_getaffinity(0)) // len(devices))
-            readers = self.config.stream.workers or cores
-            threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, cores)
-            starts = [Start(self.config, self.plan, device, readers, threads) for device in devices]
-            begun = time.monotonic()
-            with progress("scoring", todo, "slides") as counter:
-
-                def count(n: int) -> None:
-                    self.tiles += n
-                    counter.advance(0, f"{self.tiles} tiles")
-
-                def finished() -> None:
-                    self.scored_now += 1
-                    counter.advance()
-
-                complete = Engine(starts, ledger, self.tasks, finished, count).run()
-            self.seconds = time.monotonic() - begun
-            return complete
+            with crew_of(self.config) as crew:
+                return self._run(crew, ledger, todo)
         finally:
             ledger.close()
+
+    def _run(self, crew: Crew, ledger: Ledger, todo: int) -> bool:
+        readers = self.config.stream.workers or crew.cores
+        threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, crew.cores)
+        starts = [Start(self.config, self.plan, device, readers, threads) for device in crew.devices]
+        begun = time.monotonic()
+        with progress("scoring", todo, "slides") as counter:
+
+            def count(n: int) -> None:
+                self.tiles += n
+                counter.advance(0, f"{self.tiles} tiles")
+
+            def finished() -> None:
+                self.scored_now += 1
+                counter.advance()
+
+            complete = Engine(crew, starts, ledger, self.tasks, finished, count).run()
+        self.seconds = time.monotonic() - begun
+        return complete
 
     def results(self) -> list[tuple[Context, dict[str, Any], dict[str, Any]]]:
         """Context, result.json and run.json of each slide, in the order given.
@@ -159,6 +162,8 @@ class Batch:
             from pathoprog.ensemble import load_bundle
             from pathoprog.scorer import Scorer
 
-            device = torch.device(self.device)
-            self._scorer = Scorer(load_bundle(self.config.ensemble), device, DTYPES[self.plan.settings["dtype"]])
+            bundle = load_bundle(self.config.ensemble)
+            if bundle.ensemble_id != self.plan.ensemble_id:
+                raise PathoprogError(f"{self.config.ensemble}: the bundle was changed during this run")
+            self._scorer = Scorer(bundle, torch.device(self.device), DTYPES[self.plan.settings["dtype"]])
         return self._scorer

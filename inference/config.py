@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.ray_config import RaySettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream_config import StreamSettings
@@ -41,6 +42,7 @@ class ScoreConfig:
     roles: list[str] = setting([], "score only these roles of the cohort (none given: all)", choices=ROLES)
     outlines: str = setting("", "folder with <slide_id>.geojson tumour outlines, for slides=…", kind="path")
     ensemble: str = setting("", "the locked bundle", kind="path", required=True)
+    key: str = setting("", "public key (PEM): refuse an ensemble that it has not signed", kind="path")
     out: str = setting("", "folder for the results; running again goes on where it stopped", kind="path", required=True)
     tumour_policy: str = setting(
         "bundle",
@@ -61,7 +63,16 @@ class ScoreConfig:
         low=0.0,
         high=86400,
     )
-    workers: int = setting(0, "processes with the networks (0: one per GPU, one on a CPU)", low=0, high=64)
+    engine: str = setting(
+        "local", "where the workers run: processes of this machine, or Ray over nodes", choices=("local", "ray")
+    )
+    ray: RaySettings = setting(RaySettings(), "")
+    ledger: str = setting(
+        "", "file of the ledger, on a local disk, where out=… is a share (none: out/ledger.sqlite)", kind="path"
+    )
+    workers: int = setting(
+        0, "processes with the networks (0: one per GPU; without one, one per machine)", low=0, high=64
+    )
     device: str = setting("auto", "auto, cpu or cuda:N")
     dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)

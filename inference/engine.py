@@ -4,24 +4,19 @@ One parent process, which alone opens the ledger; workers come and go (`pathopro
 """
 
 import contextlib
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pathoprog
 from pathoprog.console import warn
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.faults import point
 from pathoprog.files import canonical_json
+from pathoprog.inference.crew import POLL_S, Crew, Line
 from pathoprog.inference.jobs import DONE, FAILED, Job
 from pathoprog.inference.ledger import LEASE_S, Ledger
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
@@ -37,65 +32,28 @@ MAY_PASS = ("missing", "io", "hung", "changed", "device_memory")
 Not ``crashed``, since the readers tried it twice (OPERATIONS: then it waits for a person), nor ``memory``: the limit is
 a setting, and the slide will not shrink.
 """
-POLL_S = 0.25
-LOG_CHARS = 600
-PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.worker import main; main(int(sys.argv[2]))"
-)
 
 
 class WriteError(PathoprogError):
     """Results cannot be written; what was written before is whole."""
 
 
+@dataclass(eq=False)
 class _Worker:
-    """A worker process and what it has in hand: job_id -> job and assignment."""
+    """A worker and what it has in hand: job_id -> job and assignment."""
 
-    def __init__(self, start: Start):
-        root = Path(pathoprog.__file__).resolve().parents[1]
-        ours, theirs = socket.socketpair()
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill, it lives as long as the process
-        with theirs:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    PROGRAM,
-                    str(root),
-                    str(theirs.fileno()),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=self.log,
-                stderr=self.log,
-            )
-        self.connection = Connection(ours.detach())
-        self.start = start
-        self.device = ""  # known once it is ready
-        self.in_hand: dict[int, tuple[Job, Assignment]] = {}
-        self.heard = time.monotonic()
-        self.send(start)
-
-    def send(self, message: Any) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: the next receive tells
-            self.connection.send(message)
-
-    def kill(self) -> str:
-        """End it, and say how it ended and what it last wrote."""
-        self.process.kill() if self.process.poll() is None else None
-        code = self.process.wait()
-        self.connection.close()
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        with self.log:
-            self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - LOG_CHARS))
-            text = " ".join(self.log.read().decode(errors="replace").split())
-        return f"{how}{': … ' + text if text else ''}"
+    line: Line
+    start: Start
+    device: str = ""  # known once it is ready
+    in_hand: dict[int, tuple[Job, Assignment]] = field(default_factory=dict)
+    heard: float = field(default_factory=time.monotonic)
 
 
 class Engine:
     """Works on the ledger until the run's slides are done.
 
     Args:
+        crew: starts workers and hears them.
         starts: one per worker.
         ledger: with the run's slides enrolled.
         tasks: of the run's slides, by id.
@@ -105,13 +63,14 @@ class Engine:
 
     def __init__(
         self,
+        crew: Crew,
         starts: list[Start],
         ledger: Ledger,
         tasks: dict[str, Task],
         on_done: Callable[[], None],
         on_tiles: Callable[[int], None],
     ):
-        self.starts, self.ledger, self.tasks = starts, ledger, tasks
+        self.crew, self.starts, self.ledger, self.tasks = crew, starts, ledger, tasks
         self.plan, self.config = starts[0].plan, starts[0].config
         self.slides_folder = Path(self.config.out) / "slides"
         self.on_done, self.on_tiles = on_done, on_tiles
@@ -131,7 +90,7 @@ class Engine:
         before = signal.signal(signal.SIGTERM, self._stop)
         try:
             self._reconcile()
-            self.workers = [_Worker(start) for start in self.starts]
+            self.workers = [self._start(start) for start in self.starts]
             while self.ledger.unfinished(self.plan.config):
                 if self.stopping and not any(worker.in_hand for worker in self.workers):
                     return False
@@ -144,6 +103,11 @@ class Engine:
                 self._end(worker)
             self.ledger.release()
         return True
+
+    def _start(self, start: Start) -> _Worker:
+        line = self.crew.start()
+        line.send(start)
+        return _Worker(line, start)
 
     def _stop(self, *_: Any) -> None:
         """Finish what is in hand, take nothing new."""
@@ -187,20 +151,19 @@ class Engine:
             assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id])
             worker.in_hand[job.job_id] = (job, assignment)
             worker.heard = time.monotonic()
-            worker.send(("assign", assignment))
+            worker.line.send(("assign", assignment))
 
     def _listen(self) -> None:
-        ready = wait([worker.connection for worker in self.workers], timeout=POLL_S)
-        for worker in list(self.workers):
-            if worker.connection in ready:
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, ConnectionResetError, BrokenPipeError):
-                    self._replace(worker, "died")
-                    continue
+        of_line = {id(worker.line): worker for worker in self.workers}
+        for line, message in self.crew.hear([worker.line for worker in self.workers], POLL_S):
+            worker = of_line[id(line)]
+            if message is None:
+                self._replace(worker, "died")
+            else:
                 worker.heard = time.monotonic()
                 self._take(worker, *message)
-            elif worker.in_hand and time.monotonic() - worker.heard > self._silence_s:
+        for worker in list(self.workers):
+            if worker.in_hand and time.monotonic() - worker.heard > self._silence_s:
                 self._replace(worker, f"said nothing for {self._silence_s:.0f} s and was ended")
 
     def _take(self, worker: _Worker, kind: str, *values: Any) -> None:
@@ -226,7 +189,7 @@ class Engine:
         key = self.plan.key(sha256, assignment.task.outline_sha256)
         # A patient's bag over several slides needs each slide's own tiles' values.
         answer = self.ledger.claim(job, key, share=not assignment.task.keep_instances)
-        worker.send(("answer", answer == "score"))
+        worker.line.send(("answer", answer == "score"))
         if answer != "score":
             del worker.in_hand[job_id]
         if answer == "copy":
@@ -284,7 +247,7 @@ class Engine:
 
     def _end(self, worker: _Worker) -> str:
         """End a worker, and remove what it was writing."""
-        how = worker.kill()
+        how = worker.line.end()
         for _, assignment in worker.in_hand.values():
             discard_staged(self.slides_folder, assignment.name)
         return how
@@ -298,7 +261,7 @@ class Engine:
         for job, _ in worker.in_hand.values():
             reason = f"{job.slide_id}: the worker that scored it {what} ({how})"
             self._try_again(job, "worker_died", reason, "scoring", died=True)
-        self.workers.append(_Worker(worker.start))
+        self.workers.append(self._start(worker.start))
 
 
 @contextlib.contextmanager

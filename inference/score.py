@@ -21,7 +21,7 @@ def run(config: ScoreConfig) -> int:
     from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
 
     device = resolve_device(config.device)
-    devices = worker_devices(config.device, config.workers)
+    where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
     slides = with_corrections(slides, config.corrected_outlines, plan.tumour_policy)
     batch = Batch(config, slides, plan, str(device))
@@ -30,7 +30,7 @@ def run(config: ScoreConfig) -> int:
     failed = sum(job.state == FAILED for job in standing.values())
     say(
         f"{len(slides)} slides: {done} done before and unchanged{f' ({failed} of them failed)' if failed else ''}, "
-        f"{len(slides) - done} to score on {', '.join(devices)}"
+        f"{len(slides) - done} to score on {where}"
     )
     if config.dry_run:
         for slide in slides:
@@ -39,7 +39,7 @@ def run(config: ScoreConfig) -> int:
         return 0
     remove_tables(batch.out)
     try:
-        if not batch.score(devices):
+        if not batch.score():
             say("stopped; what is done is kept, the same command goes on")
             return STOPPED
     except WriteError as error:

@@ -15,6 +15,7 @@ from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
+from pathoprog.signature import check_signature
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
 from pathoprog.stream_reader import SLOTS
@@ -136,11 +137,13 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         dtype: ``fp32`` or ``bf16``.
 
     Raises:
-        BundleError: the bundle is not whole and unchanged.
+        BundleError: the bundle is not whole and unchanged, or not signed with the key that is required.
         ConfigError: the tumour policy needs a network, and the bundle has none.
         InputError: the validation to show is of another ensemble.
     """
     manifest = verify(config.ensemble)
+    if config.key:
+        check_signature(config.ensemble, config.key)
     bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
     overrides: dict[str, Any] = {}
     specs = bundle_specs

@@ -120,7 +120,10 @@ COMMANDS = {
         "survival validation of a locked ensemble",
     ),
     "verify": Command(
-        "pathoprog.verify", "pathoprog.verify_config:VerifyConfig", "is a bundle whole and unchanged", "bundle"
+        "pathoprog.verify", "pathoprog.verify_config:VerifyConfig", "is a bundle whole, unchanged, signed", "bundle"
+    ),
+    "sign": Command(
+        "pathoprog.sign", "pathoprog.verify_config:SignConfig", "sign a bundle with one's own key", "bundle"
     ),
 }
 

@@ -1,25 +1,38 @@
-"""`pathoprog verify BUNDLE`: is a locked ensemble whole and unchanged?"""
+"""`pathoprog verify BUNDLE`: is a locked ensemble whole, unchanged, and signed?"""
+
+from pathlib import Path
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.bundle import ensemble_id, verify
+from pathoprog.bundle import SIGNATURE, ensemble_id, verify
 from pathoprog.console import say
+from pathoprog.signature import check_signature
 from pathoprog.verify_config import VerifyConfig
 
 
 def run(settings: VerifyConfig) -> int:
-    """Verify every file's hash and print what the bundle is; a refusal is an error (exit code 2)."""
+    """Verify every file's hash, with a key the signature too, and print what the bundle is; refused: exit code 2."""
     manifest = verify(settings.bundle)
+    if settings.key:
+        check_signature(settings.bundle, settings.key)
     say(f"ensemble {ensemble_id(settings.bundle)}")
     say(f"  {len(manifest['files'])} files, all as locked; format {manifest['format']}")
     for resolution in ("10x", "40x"):
         members = [member["name"] for member in manifest["members"] if member["resolution"] == resolution]
         threshold = manifest["thresholds"][resolution]["value"]
         say(f"  {resolution}: {len(members)} members ({', '.join(members)}), threshold {threshold:.4f}")
+    say(f"  signature: {_signature(settings)}")
     say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
-    say(RESEARCH_USE_ONLY)
-    return 0
     if "tumour" in manifest:
         say(f"  tumour network: Dice on tuning {manifest['tumour']['tuning_dice']:.3f}")
     if "parent" in manifest:
         parent = manifest["parent"]
         say(f"  fine-tuned from {parent['name']} ({parent['ensemble_id'][:16]}), whose validation does not hold for it")
+    say(RESEARCH_USE_ONLY)
+    return 0
+
+
+def _signature(settings: VerifyConfig) -> str:
+    if settings.key:
+        return f"made with the key of {settings.key}"
+    there = (Path(settings.bundle) / SIGNATURE).is_file()
+    return "there, not checked (give key=public.pem)" if there else "none"

@@ -1,4 +1,4 @@
-"""Settings of `pathoprog verify`."""
+"""Settings of `pathoprog verify` and `pathoprog sign`."""
 
 from dataclasses import dataclass
 
@@ -10,3 +10,12 @@ class VerifyConfig:
     """What to verify."""
 
     bundle: str = setting("", "folder of the locked ensemble", kind="path", required=True)
+    key: str = setting("", "public key (PEM) that must have signed it; none: only whole and unchanged", kind="path")
+
+
+@dataclass
+class SignConfig:
+    """What to sign."""
+
+    bundle: str = setting("", "folder of the locked ensemble", kind="path", required=True)
+    key: str = setting("", "private key (PEM, unencrypted, P-256, P-384 or P-521)", kind="path", required=True)
