@@ -96,6 +96,12 @@ COMMANDS = {
         "pathoprog.training.config:EnsembleConfig",
         "choose the best candidates, fix thresholds, lock the bundle",
     ),
+    "promote": Command(
+        "pathoprog.training.promote",
+        "pathoprog.training.config:PromoteConfig",
+        "make a bundle the champion among MLflow's registered models",
+        "bundle",
+    ),
     "score": Command(
         "pathoprog.inference.score",
         "pathoprog.inference.config:ScoreConfig",

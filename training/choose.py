@@ -88,12 +88,40 @@ def run(settings: EnsembleConfig) -> int:
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")
-    tracking = Tracking(settings.track)
-    if tracking.client is not None and record["run_id"]:
-        for name in ("manifest.json", "choice.csv", "model_card.md"):
-            tracking.file(record["run_id"], Path(settings.out) / name, "bundle")
-        tracking.tag(record["run_id"], ensemble_id=ensemble)
+    track(settings, record["run_id"], ensemble, figures, drawn, shares)
     return 0
+
+
+def track(
+    settings: EnsembleConfig,
+    run_id: str,
+    ensemble: str,
+    figures: list[Path],
+    drawn: dict[str, choice_figure.Chosen],
+    shares: dict[str, float],
+) -> None:
+    """Log the choice to the run of the training, or one of its own, and register the bundle."""
+    tracking = Tracking(settings.track)
+    own = not tracking.knows(run_id)
+    run_id = tracking.start(f"ensemble {settings.name}", settings, kind="ensemble") if own else run_id
+    for path in figures:
+        tracking.file(run_id, path, "figures")
+    line: dict[str, Any] = {"step": 0} | {f"tuning_share_{name}": share for name, share in shares.items()}
+    for resolution, found in drawn.items():
+        line |= {
+            f"ensemble_tuning_c_{resolution}": found.together.value,
+            f"ensemble_tuning_c_lower_{resolution}": found.together.lower,
+            f"ensemble_tuning_c_upper_{resolution}": found.together.upper,
+            f"threshold_{resolution}": found.cut.value,
+        }
+    tracking.metrics(run_id, [line])
+    tracking.tag(run_id, ensemble_id=ensemble)
+    place = f"bundle-{ensemble[:12]}"  # several bundles may come from one training
+    tracking.folder(run_id, Path(settings.out), place)
+    if version := tracking.register(settings.name, run_id, place, ensemble):
+        say(f"    MLflow: registered as {version}; `pathoprog promote {settings.out}` makes it the champion")
+    if own:
+        tracking.end(run_id)
 
 
 def rank(candidates: list[tuple[Path, dict[str, Any]]], resolution: str) -> list[tuple[Path, dict[str, Any]]]:

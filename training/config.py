@@ -224,6 +224,15 @@ class EnsembleConfig:
 
 
 @dataclass
+class PromoteConfig:
+    """`pathoprog promote`: an alias for a registered bundle."""
+
+    bundle: str = setting("", "the locked bundle", kind="path", required=True)
+    alias: str = setting("champion", "of the registered model's version", choices=("champion", "candidate"))
+    track: TrackingSettings = setting(TrackingSettings(), "")
+
+
+@dataclass
 class ControlConfig:
     """`pathoprog control`: the whole way where there is nothing to find."""
 

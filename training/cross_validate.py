@@ -58,7 +58,7 @@ def run(settings: CrossValidateConfig) -> int:
     if missing := make_ready(cohort[cohort["role"].isin(DEVELOPMENT)], settings.data):
         warn(f"{missing} slides are missing (named above); training goes on without them")
     out = Path(settings.out)
-    parent = tracking.start(f"cross-validation {out.name}", settings)
+    parent = tracking.start(f"cross-validation {out.name}", settings, kind="cross-validation")
     try:
         by_refit = [fold_tasks(task.settings) for task in refits]
         with engine_of(settings) as engine:

@@ -1,14 +1,16 @@
-"""MLflow's tracking of training: parent run per ensemble, child per member. No patient ids ever go there.
+"""MLflow's tracking of training: parent run per ensemble, child per member, the bundle as a registered model's version.
 
-The only module of the researchers' door that imports MLflow, and only where `track.tracking=mlflow`.
+No patient ids ever go there. The only module of the researchers' door that imports MLflow, and only where
+`track.tracking=mlflow`.
 """
 
 import importlib.util
 import math
+import re
 from pathlib import Path
 from typing import Any
 
-from pathoprog.errors import ConfigError
+from pathoprog.errors import ConfigError, InputError
 from pathoprog.settings import as_dict, flat
 from pathoprog.training.config import TrackingSettings
 
@@ -92,6 +94,78 @@ class Tracking:
         """Log one file as an artifact."""
         if run_id:
             self.client.log_artifact(run_id, str(path), folder or None)
+
+    def folder(self, run_id: str, path: Path, name: str) -> None:
+        """Log a folder with all its files as the artifact folder `name`."""
+        if run_id:
+            self.client.log_artifacts(run_id, str(path), name)
+
+    def knows(self, run_id: str) -> bool:
+        """Whether this store holds the run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(run_id) and self.client is not None and bool(self.client.get_run(run_id))
+        except MlflowException:
+            return False
+
+    def register(self, name: str, run_id: str, folder: str, ensemble: str) -> str:
+        """Make a run's artifact folder a version of the registered model `name`, with the alias ``candidate``.
+
+        Args:
+            name: of the model; characters that MLflow refuses become hyphens.
+            run_id: of the run; '' does nothing.
+            folder: of its artifacts.
+            ensemble: the ensemble's id, a tag by which `promote` finds the version.
+
+        Returns:
+            ``NAME version N``; the version that is there already, if the ensemble is registered.
+        """
+        if not run_id:
+            return ""
+        from mlflow.exceptions import MlflowException
+
+        name = re.sub(r"[/:\s]+", "-", name)
+        found = self._versions(ensemble)
+        if found:
+            return f"{found[0].name} version {found[0].version}"
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/{folder}"
+        version = self.client.create_model_version(name, source, run_id, tags={"ensemble_id": ensemble})
+        self.client.set_registered_model_alias(name, "candidate", version.version)
+        return f"{name} version {version.version}"
+
+    def promote(self, ensemble: str, alias: str) -> tuple[str, str]:
+        """Give an ensemble's registered version an alias, taking it from the version that had it.
+
+        Returns:
+            ``NAME version N``, and the version that had the alias before ('' if none).
+
+        Raises:
+            InputError: the ensemble is not registered in this store.
+        """
+        from mlflow.exceptions import MlflowException
+
+        found = self._versions(ensemble)
+        if not found:
+            raise InputError(
+                f"ensemble {ensemble[:16]} is not registered in this MLflow store; `pathoprog ensemble` registers what"
+                " it locks, where track.tracking=mlflow, and track.tracking_uri must be the same"
+            )
+        name, version = found[0].name, found[0].version
+        try:
+            before = str(self.client.get_model_version_by_alias(name, alias).version)
+        except MlflowException:
+            before = ""
+        self.client.set_registered_model_alias(name, alias, version)
+        return f"{name} version {version}", before
+
+    def _versions(self, ensemble: str) -> list[Any]:
+        return [found for found in self.client.search_model_versions() if found.tags.get("ensemble_id") == ensemble]
 
     def end(self, run_id: str, status: str = "FINISHED") -> None:
         """End a run: FINISHED, FAILED or KILLED."""

@@ -65,7 +65,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
     if failed:
         warn(f"{failed} slides are missing (named above); training goes on without them")
-    parent = tracking.start(f"ensemble {Path(settings.out).name}", settings)
+    parent = tracking.start(f"ensemble {Path(settings.out).name}", settings, kind="ensemble")
     try:
         with engine_of(settings) as engine:
             train_all(tasks, engine, settings.restarts, tracking, parent)
@@ -155,7 +155,7 @@ def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: s
     task.process = engine.start(CANDIDATE_MODULE, [str(request)], log, task.settings.fit.threads, device)
     task.starts += 1
     task.sent = 0
-    task.run_id = tracking.start(task.name, task.settings, parent, attempt=str(task.starts))
+    task.run_id = tracking.start(task.name, task.settings, parent, kind="candidate", attempt=str(task.starts))
     return task
 
 
