@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathoprog.annotations import read_author
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.console import progress
 from pathoprog.errors import ConfigError, InputError, PathoprogError
@@ -16,7 +15,7 @@ from pathoprog.inference.inputs import SlideInput
 from pathoprog.inference.jobs import Job, NewJob
 from pathoprog.inference.ledger import Ledger
 from pathoprog.inference.messages import Start
-from pathoprog.inference.work import Plan, Task, is_recent, outline_sha256, source_sha256
+from pathoprog.inference.work import Plan, Task, is_recent, outline_author, outline_sha256, source_sha256
 from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide
 
 if TYPE_CHECKING:
@@ -71,11 +70,10 @@ class Batch:
         except InputError:
             outline = ""  # named and not there: the reader says so, and the slide alone fails
         several = n_slides > 1
-        corrected = bool(outline) and self.plan.tumour_policy == "network"
         return Task(
             slide=slide,
             outline_sha256=outline,
-            outline_author=read_author(slide.outline_path) if corrected else {},
+            outline_author=outline_author(slide, self.plan),
             class_level=SLIDE_LEVEL if several else PATIENT_LEVEL,
             keep_instances=several and self.plan.aggregation == "bag",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pathoprog.annotations import read_author
 from pathoprog.bundle import ensemble_id, verify
 from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
 from pathoprog.errors import ConfigError, InputError
@@ -212,6 +213,14 @@ def outline_sha256(slide: SlideInput, plan: Plan) -> str:
         return sha256_file(slide.outline_path)
     except OSError as error:
         raise InputError(f"{slide.slide_id}: outline {slide.outline_path}: {error.strerror or error}") from error
+
+
+def outline_author(slide: SlideInput, plan: Plan) -> dict[str, str]:
+    """Who corrected the slide's outline and when, as far as its file says; nothing where it was not corrected."""
+    if plan.tumour_policy == "network" and slide.outline_path:
+        with contextlib.suppress(InputError):  # no such file, or not one: the reader says so, and the slide alone fails
+            return read_author(slide.outline_path)
+    return {}
 
 
 def source_sha256(path: str) -> str:
