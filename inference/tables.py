@@ -11,6 +11,7 @@ from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
+from pathoprog.inference.config import ScoreConfig
 from pathoprog.patients import (
     MEMBER_COLUMNS,
     PATIENT_COLUMNS,
@@ -50,8 +51,34 @@ def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
         batch.out / "results.csv", RESULT_COLUMNS, [slide_row(result, run, context) for context, result, run in found]
     )
     _write(batch.out / "members.csv", MEMBER_COLUMNS, [row for patient in patients for row in member_rows(patient)])
-    _write(batch.out / "patients.csv", PATIENT_COLUMNS, [patient_row(patient, thresholds) for patient in patients])
+    groups = stage_combined(batch.config, patients)
+    rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
+    _write(batch.out / "patients.csv", PATIENT_COLUMNS, rows)
     return found, patients
+
+
+def stage_combined(config: ScoreConfig, patients: list[PatientScore]) -> list[str]:
+    """The class combined with stage (METHOD section 4) of each patient: low, intermediate, high.
+
+    Empty without a class or stage, and for all where the bundle has no table, or the slides come without a cohort.
+    """
+    nothing = [""] * len(patients)
+    if not config.cohort:
+        return nothing
+    from pathoprog.cohort import read_cohort
+    from pathoprog.stage_groups import COLUMNS, read_stage_groups, risk_groups
+
+    table = read_stage_groups(config.ensemble)
+    if table is None:
+        return nothing
+    cohort = read_cohort(config.cohort, config.overlap).drop_duplicates("patient_id").set_index("patient_id")
+    stage = [name for name in COLUMNS if name != "risk_class"]
+    absent = [name for name in stage if name not in cohort]
+    if absent:
+        warn(f"the bundle joins class and stage, and {config.cohort} has no {', '.join(absent)}: no risk groups")
+        return nothing
+    rows = cohort.loc[[patient.patient_id for patient in patients], stage]
+    return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
 
 
 def mark_duplicates(found: list[SlideFiles]) -> None:

@@ -28,6 +28,7 @@ PATIENT_COLUMNS = (
     "slides",
     "reason",
     "rule",
+    "risk_group",
 )
 MEMBER_COLUMNS = ("patient_id", "role", "cohort", "resolution", "member", "score")
 RULES = ("bag", "mean", "max")
@@ -156,14 +157,15 @@ def _join_scores(patient: PatientScore, results: list[dict[str, Any]], join: Cal
         }
 
 
-def patient_row(patient: PatientScore, thresholds: dict[str, float]) -> dict[str, Any]:
-    """A patient's row of patients.csv."""
+def patient_row(patient: PatientScore, thresholds: dict[str, float], risk_group: str = "") -> dict[str, Any]:
+    """A patient's row of patients.csv; `risk_group` is the class combined with stage, a second output beside it."""
     row: dict[str, Any] = {
         "borderline": "true" if patient.borderline else "false" if patient.scores else "",
         "n_slides": len(patient.slides),
         "n_slides_scored": len(patient.scored),
         "slides": ";".join(patient.slides),
         "one_number": "",
+        "risk_group": risk_group,
     }
     for name in ("patient_id", "role", "cohort", "status", "risk_class", "reason", "rule"):
         row[name] = getattr(patient, name)

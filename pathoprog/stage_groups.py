@@ -34,6 +34,8 @@ NODAL_LEVELS = (
     "pN2",
 )
 FEW_NODES = 12
+COLUMNS = ["pT", "pN", "nodes_sampled", "risk_class"]
+"""What a patient's cell follows from."""
 EVENTS_PER_TERM = 5
 RULE = (
     "Cox model with main effects of pT, nodal level and class; its predicted survival at the horizon orders the cells; "
@@ -90,11 +92,10 @@ def cells_of(patients: pd.DataFrame) -> list[Cell | None]:
     Raises:
         InputError: a column is absent.
     """
-    needed = ["pT", "pN", "nodes_sampled", "risk_class"]
-    absent = [name for name in needed if name not in patients]
+    absent = [name for name in COLUMNS if name not in patients]
     if absent:
         raise InputError(f"stage-combined groups need the columns {', '.join(absent)}")
-    return [stage_cell(*row) for row in patients[needed].itertuples(index=False, name=None)]
+    return [stage_cell(*row) for row in patients[COLUMNS].itertuples(index=False, name=None)]
 
 
 def risk_groups(patients: pd.DataFrame, table: StageGroups) -> list[str]:
