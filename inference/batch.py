@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pathoprog import eligibility
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.console import progress
 from pathoprog.errors import ConfigError, InputError, PathoprogError
@@ -76,6 +77,7 @@ class Batch:
             outline_author=outline_author(slide, self.plan),
             class_level=SLIDE_LEVEL if several else PATIENT_LEVEL,
             keep_instances=several and self.plan.aggregation == "bag",
+            eligibility=eligibility.judge(slide.traits, self.plan.made_for),
         )
 
     def standing(self, ledger: Ledger) -> dict[str, Job]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.quality_config import QualitySettings
 from pathoprog.ray_config import RaySettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
@@ -55,6 +56,7 @@ class ScoreConfig:
     )
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     tiles: TileOverrides = setting(TileOverrides(), "tiles")
+    quality: QualitySettings = setting(QualitySettings(), "checks of the slides' quality, and eligibility")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
     requeue: bool = setting(False, "try slides again that failed before and are unchanged")
     settle_s: float = setting(

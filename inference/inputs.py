@@ -2,12 +2,13 @@
 
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pathoprog.eligibility import TRAITS
 from pathoprog.errors import ConfigError, InputError
+from pathoprog.slides.finding import SUFFIXES, slides_in
 
-SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".svslide", ".bif", ".vms", ".vmu", ".dcm", ".czi")
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 OUTLINE_SUFFIXES = (".geojson", ".json", ".xml")
 
@@ -17,6 +18,7 @@ class SlideInput:
     """One slide to score, and whose it is.
 
     Without a table `patient_id` is the slide's id, each slide a patient of its own, and `cohort` and `role` are empty.
+    `traits` is what the table says of its eligibility, by trait.
     """
 
     slide_id: str
@@ -25,6 +27,7 @@ class SlideInput:
     cohort: str = ""
     role: str = ""
     outline_path: str = ""
+    traits: dict[str, str] = field(default_factory=dict)
 
 
 def slides_from_paths(paths: list[str], outlines: str = "") -> list[SlideInput]:
@@ -74,8 +77,19 @@ def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = N
         table = table[table["role"].isin(roles)]
         if table.empty:
             raise InputError(f"{path}: no slide in the roles {', '.join(roles)}")
-    columns = ["slide_id", "slide_path", "patient_id", "cohort", "role", "outline_path"]
-    return [SlideInput(*map(str, row)) for row in table[columns].itertuples(index=False)]
+    known = [name for name in TRAITS if name in table]
+    return [
+        SlideInput(
+            slide_id=str(row["slide_id"]),
+            path=str(row["slide_path"]),
+            patient_id=str(row["patient_id"]),
+            cohort=str(row["cohort"]),
+            role=str(row["role"]),
+            outline_path=str(row["outline_path"]),
+            traits={name: str(row[name]) for name in known},
+        )
+        for row in table.to_dict("records")
+    ]
 
 
 def with_corrections(slides: list[SlideInput], folder: str, policy: str) -> list[SlideInput]:
@@ -113,16 +127,16 @@ def slide_id_of(path: str) -> str:
     for suffix in DOUBLE_SUFFIXES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
-    return Path(name).stem if Path(name).suffix.lower() in SLIDE_SUFFIXES else name
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
 def _expand(text: str, base: Path) -> list[str]:
     """Absolute paths of the slides that one argument names."""
     path = base / text
     if path.is_dir():
-        slides = _in_folder(path)
+        slides = [str(slide.resolve()) for slide in slides_in(path)]
         if not slides:
-            raise InputError(f"{path}: no slide in this folder ({', '.join(SLIDE_SUFFIXES)})")
+            raise InputError(f"{path}: no slide in this folder ({', '.join(SUFFIXES)})")
         return slides
     if path.is_file() and path.suffix.lower() == ".txt":
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -143,24 +157,6 @@ def _matches(pattern: Path) -> Iterator[Path]:
     fixed = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
     found = Path(*pattern.parts[:fixed]).glob(str(Path(*pattern.parts[fixed:])))
     return (path for path in found if not path.name.startswith("."))
-
-
-def _in_folder(folder: Path) -> list[str]:
-    """Slides in a folder and below it.
-
-    A folder of nothing but DICOM files is one slide; the data folder of a MIRAX slide belongs to its .mrxs file.
-    """
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    if entries and all(entry.suffix.lower() == ".dcm" for entry in entries):
-        return [str(folder.resolve())]
-    mirax = {entry.stem for entry in entries if entry.suffix.lower() == ".mrxs"}
-    slides = []
-    for entry in entries:
-        if entry.is_dir() and entry.name not in mirax:
-            slides += _in_folder(entry)
-        elif entry.is_file() and entry.suffix.lower() in SLIDE_SUFFIXES:
-            slides.append(str(entry.resolve()))
-    return slides
 
 
 def _outline(folder: str, slide_id: str) -> str:

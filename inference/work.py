@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pathoprog import quality
 from pathoprog.annotations import read_author
 from pathoprog.bundle import ensemble_id, verify
 from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
+from pathoprog.eligibility import Eligibility
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
+from pathoprog.quality_look import QUALITY_VERSION
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
 from pathoprog.signature import check_signature
@@ -37,6 +40,8 @@ class Plan:
         overview: the view that the bundle's tumour network is shown, where there is one.
         settings: the scoring configuration as plain values: part of each result's key.
         overrides: settings that depart from the bundle or the files.
+        rules: by which a slide's quality is judged.
+        made_for: what the bundle was made for: trait -> values.
         curves: of the cohort on which the ensemble was validated, for the slides' pages.
     """
 
@@ -48,6 +53,8 @@ class Plan:
     overview: OutlineSettings
     settings: dict[str, Any]
     overrides: dict[str, Any]
+    rules: quality.QualityRules = field(default_factory=quality.QualityRules)
+    made_for: dict[str, list[str]] = field(default_factory=dict)
     curves: CohortCurves | None = None
 
     def job(self, slide: SlideInput, config: ScoreConfig) -> SlideJob:
@@ -66,14 +73,18 @@ class Plan:
     @property
     def config(self) -> str:
         """Hash of all that is the same for the slides of a run."""
-        return self.key("", "")
+        return self.key("", "", {})
 
-    def key(self, slide_sha256: str, outline_sha256: str) -> str:
-        """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing."""
+    def key(self, slide_sha256: str, outline_sha256: str, traits: dict[str, str]) -> str:
+        """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing.
+
+        `traits` is what the table says of the slide's eligibility, which the class hangs on too.
+        """
         return sha256_value(
             {
                 "slide": slide_sha256,
                 "outline": outline_sha256,
+                "traits": traits,
                 "ensemble": self.ensemble_id,
                 "settings": self.settings,
                 "preprocessing": PREPROCESSING_VERSION,
@@ -96,7 +107,7 @@ class Plan:
             patient_id=slide.patient_id,
             cohort=slide.cohort,
             role=slide.role,
-            key=self.key(opened.sha256, task.outline_sha256) if opened is not None else "",
+            key=self.key(opened.sha256, task.outline_sha256, task.eligibility.slide) if opened is not None else "",
             ensemble_id=self.ensemble_id,
             thresholds=self.thresholds,
             settings=self.settings,
@@ -116,6 +127,7 @@ class Task:
     class_level: str
     keep_instances: bool
     outline_author: dict[str, str] = field(default_factory=dict)
+    eligibility: Eligibility = field(default_factory=Eligibility)
 
     def request(self) -> dict[str, Any]:
         """What the ledger keeps of it; a change of any of it is other work."""
@@ -125,6 +137,7 @@ class Task:
             "role": self.slide.role,
             "outline_path": self.slide.outline_path,
             "outline_sha256": self.outline_sha256,
+            "traits": self.eligibility.slide,
             "class_level": self.class_level,
             "keep_instances": self.keep_instances,
         }
@@ -168,6 +181,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         overrides["slides.mpp"] = config.slides.mpp
     if config.slides.allow_upsampling:
         overrides["slides.allow_upsampling"] = True
+    overrides |= quality.overrides(config.quality)
     return Plan(
         ensemble_id=ensemble_id(config.ensemble),
         aggregation=manifest["aggregation"],
@@ -182,8 +196,11 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "tile_specs": [as_dict(spec) for spec in specs],
             "slides": as_dict(config.slides),
             "thumbnail_px": config.thumbnail_px,
+            "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
         },
         overrides=overrides,
+        rules=quality.read_rules(config.ensemble, config.quality, policy),
+        made_for=manifest.get("made_for", {}),
         curves=_curves(config),
     )
 

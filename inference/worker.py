@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pathoprog.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.outcomes import SlideScore
@@ -107,7 +108,8 @@ class Worker:
         writing = self.writing
         with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings) as stream:
             events = stream.read(self._jobs(), self.outliner)
-            for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n)):
+            rules = self.start.plan.rules
+            for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n), rules):
                 writing.append(writer.submit(self._finish, outcome))  # drawing and compressing beside the networks
                 while len(writing) > MOST_WRITES_WAITING or (writing and writing[0].done()):
                     writing.pop(0).result()
@@ -146,9 +148,20 @@ class Worker:
         if outcome.status == "failed":
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage)
             return
+        self._judge_eligibility(outcome, assignment.task.eligibility)
         context = self.start.plan.context(assignment.task, outcome.opened)
         run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
         curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
         files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
         self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))
+
+    def _judge_eligibility(self, outcome: SlideScore, eligibility: Eligibility) -> None:
+        """Take the class from a slide that the bundle was not made for; say where that is not known."""
+        outcome.eligibility = eligibility
+        if eligibility.verdict == NOT_CONFIRMED:
+            outcome.quality.append(f"eligibility not confirmed: {eligibility.says}")
+        elif eligibility.verdict == NOT_ELIGIBLE and self.start.config.quality.eligibility == "report":
+            outcome.quality.append(f"not eligible, reported only: {eligibility.says}")
+        elif eligibility.verdict == NOT_ELIGIBLE:
+            outcome.withhold(f"not eligible: {eligibility.says}", "not_eligible")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pathoprog.eligibility import Eligibility
 from pathoprog.quality import Check
 from pathoprog.stream_events import SlideOpened
 from pathoprog.tiles import TileGrid
@@ -59,6 +60,7 @@ class SlideScore:
         code: the reason's short machine-readable name.
         quality: flags that a reader of the result must see.
         checks: of the slide's quality, each with value, limits and verdict; none where it could not be opened.
+        eligibility: whether the bundle was made for such a slide; None where nobody asked.
         resolutions: the resolutions that have tiles; none where failed.
         opened: what the reader found in the file, None where it failed before.
         stage: where it failed.
@@ -74,8 +76,15 @@ class SlideScore:
     code: str = ""
     quality: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    eligibility: Eligibility | None = None
     resolutions: dict[str, ResolutionScore] = field(default_factory=dict)
     opened: SlideOpened | None = None
     stage: str = ""
     seconds: float = 0.0
     halved: int = 0
+
+    def withhold(self, reason: str, code: str) -> None:
+        """Take the class away from a slide that was scored: it is not reportable, for one more reason."""
+        self.reason = f"{self.reason}; {reason}" if self.reason else reason
+        if self.status == "scored":
+            self.status, self.code, self.risk_class, self.borderline = "not_reportable", code, "", False

@@ -111,6 +111,7 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
             *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),
         ],
         "checks": [asdict(check) for check in outcome.checks],
+        "eligibility": asdict(outcome.eligibility) if outcome.eligibility is not None else None,
         "ensemble_id": context.ensemble_id,
         "settings": context.settings,
         "overrides": context.overrides,

@@ -15,6 +15,7 @@ from torch import Tensor
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.faults import point
 from pathoprog.outcomes import ResolutionScore, SlideScore
+from pathoprog.quality import FAIL, WARN, QualityRules
 from pathoprog.scorer import Scorer
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
@@ -111,6 +112,7 @@ def score_stream(
     scorer: Scorer,
     wanted: Callable[[SlideOpened], bool] = lambda opened: True,
     on_tiles: Callable[[int], None] = lambda n: None,
+    rules: QualityRules | None = None,
 ) -> Iterator[SlideScore]:
     """Score slides as their tiles arrive; different slides may interleave.
 
@@ -120,6 +122,7 @@ def score_stream(
         wanted: called once a slide is open, when its content's hash is known; False leaves its tiles unscored and
             yields nothing for it.
         on_tiles: told how many tiles went through the networks.
+        rules: by which the slides' quality is judged; None judges none.
 
     Yields:
         One outcome per wanted slide, as soon as it is complete; slides that cannot be read are outcomes too.
@@ -149,6 +152,8 @@ def score_stream(
                 point("after_reading")
                 outcome = slide_score(scorer, bag.opened, bag.tiles)
                 outcome.seconds, outcome.halved = event.seconds, bag.halved
+                if rules is not None:
+                    judge_quality(outcome, rules)
                 yield outcome
         elif isinstance(event, SlideFailed):
             bag = bags.pop(event.slide_id, None)
@@ -161,6 +166,21 @@ def score_stream(
                 stage=event.stage,
                 opened=bag.opened if bag is not None else None,
             )
+
+
+def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:
+    """Add the quality checks: a warning is a flag; a failure takes the class away, if the policy is to enforce it."""
+    if outcome.opened is None or outcome.status == "failed":
+        return
+    outcome.checks = rules.judge(outcome.opened)
+    outcome.quality += [f"quality: {check.finding}" for check in outcome.checks if check.verdict == WARN]
+    if rules.reference is None:
+        outcome.quality.append(f"quality: distance to the training slides not checked: {rules.why_no_reference}")
+    failures = [check.finding for check in outcome.checks if check.verdict == FAIL]
+    if rules.policy == "report":
+        outcome.quality += [f"quality failed, reported only: {finding}" for finding in failures]
+    elif failures:
+        outcome.withhold(f"quality: {', '.join(failures)}", "quality")
 
 
 def upsampled(opened: SlideOpened) -> bool:

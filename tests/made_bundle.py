@@ -7,18 +7,26 @@ import torch
 from safetensors.torch import save
 
 from pathoprog.bundle import lock
+from pathoprog.files import canonical_json
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
+from pathoprog.quality import DEFAULT_LIMITS, quality_file
 from pathoprog.settings import as_dict
 
 
 def made_bundle(
     folder: Path, size_px: int = 96, aggregation: str = "bag", tumour_policy: str = "tissue", **changes: Any
 ) -> Path:
-    """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder."""
+    """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder.
+
+    Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue.
+    """
+    reference = changes.pop("reference", None)
+    limits = {key: [None, None] for key in DEFAULT_LIMITS} | changes.pop("limits", {})
     thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
     settings = NetworkSettings(**{"width": 0.35, "instance_dim": 8, **changes.pop("network", {})})
-    members, files = [], {}
+    members: list[dict[str, Any]] = []
+    files: dict[str, Path | str] = {}
     source = folder.parent / f"{folder.name}.weights"
     source.mkdir(parents=True, exist_ok=True)
     for resolution in ("10x", "40x"):
@@ -67,5 +75,6 @@ def made_bundle(
         "cohorts": {},
         **changes,
     }
+    files["quality.json"] = canonical_json(quality_file(limits, reference, tumour_policy))
     lock(folder, manifest, files)
     return folder

@@ -43,7 +43,7 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
     for name in ("one.dcm", "two.dcm"):
         path = tmp_path / "series" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x")
+        path.write_bytes(bytes(128) + b"DICM")
     assert ids(slides_from_paths([str(tmp_path)])) == ["series"]
     assert ids(slides_from_paths([str(tmp_path / "series")])) == ["series"]
 
