@@ -39,9 +39,10 @@ class Settings:
 
 
 def test_defaults_pass_and_bounds_are_inclusive() -> None:
-    check(Settings())
-    check(Settings(inner=Inner(share=0.0)))
-    check(Settings(inner=Inner(share=1.0), free=math.inf))
+    for settings in (Settings(), Settings(inner=Inner(share=0.0)), Settings(inner=Inner(share=1.0), free=math.inf)):
+        before = as_dict(settings)
+        check(settings)
+        assert as_dict(settings) == before, "a check changes nothing"
 
 
 @pytest.mark.parametrize(
