@@ -81,6 +81,12 @@ class QualityLook:
         return (self.colour[0] + self.colour[2]) / self.colour[1] if self.colour else math.nan
 
 
+def look_from(values: dict[str, Any]) -> QualityLook:
+    """A look from its fields in JSON, where NaN is null and a tuple a list."""
+    plain: dict[str, Any] = {key: math.nan if value is None else value for key, value in values.items()}
+    return QualityLook(**plain | {key: tuple(plain[key]) for key in ("sharpness", "colour")})
+
+
 def look_at(
     slide: Slide, view: NDArray[np.uint8], tissue: RegionMask, region: RegionMask | shapely.MultiPolygon
 ) -> QualityLook:

@@ -27,6 +27,7 @@ from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
 from pathoprog.training.parts import read_parts
+from pathoprog.training.quality import add_quality
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
@@ -82,6 +83,7 @@ def run(settings: EnsembleConfig) -> int:
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     manifest, files = contents(settings, trained, candidates[0][1], members, thresholds, table)
     add_tumour(settings, manifest, files)
+    add_quality(settings, trained, manifest, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")

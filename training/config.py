@@ -11,11 +11,13 @@ from pathoprog.networks_config import (
     EncoderSettings,
     NetworkSettings,
 )
+from pathoprog.quality_config import MadeForSettings
 from pathoprog.ray_config import RaySettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
+from pathoprog.tracking_config import TrackingSettings
 
 LOSSES = ("cross_entropy", "cox", "discrete_time")
 BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
@@ -117,15 +119,6 @@ class StartSettings:
 
 
 @dataclass
-class TrackingSettings:
-    """MLflow, or nothing."""
-
-    tracking: str = setting("mlflow", "where runs are logged", choices=("mlflow", "none"))
-    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
-    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
-
-
-@dataclass
 class TilesConfig:
     """`pathoprog tiles`."""
 
@@ -220,6 +213,7 @@ class EnsembleConfig:
     intended_use: str = setting(
         "Research on prognosis after resection of colorectal cancer.", "first line of the model card", kind="name"
     )
+    made_for: MadeForSettings = setting(MadeForSettings(), "slides that the ensemble is for")
     track: TrackingSettings = setting(TrackingSettings(), "")
 
 

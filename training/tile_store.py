@@ -6,7 +6,7 @@ tiles' level-0 corners and the key (file, outline and settings) by which a later
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
 from pathoprog.files import read_json, sha256_value, sync_folder, write_json
+from pathoprog.quality_look import QUALITY_VERSION, QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
@@ -144,7 +145,8 @@ def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Pa
 def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool:
     array, info = _paths(data, resolution, slide_id)
     try:
-        return array.is_file() and read_json(info)["key"] == key
+        found = read_json(info)
+        return array.is_file() and found["key"] == key and found["quality_version"] == QUALITY_VERSION
     except (OSError, ValueError, KeyError):
         return False
 
@@ -187,9 +189,24 @@ def _finish(data: DataSettings, writing: _Writing, key: str) -> None:
                 "x0": grid.x0 if grid is not None else [],
                 "y0": grid.y0 if grid is not None else [],
                 "refused": writing.opened.refused.get(spec.resolution, ""),
+                "quality_version": QUALITY_VERSION,
+                "look": asdict(writing.opened.look),
+                "tumour_area_um2": writing.opened.tumour_area_um2,
             },
         )
         sync_folder(array.parent)
+
+
+def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | None:
+    """What was measured of a slide's quality when its tiles were cut, and its analysed area in square um.
+
+    None for a slide that is not in the store, or was cut by another version of the checks.
+    """
+    _, info = _paths(data, data.tiles_10x.resolution, slide_id)
+    found = read_json(info) if info.is_file() else {}
+    if found.get("quality_version") != QUALITY_VERSION:
+        return None
+    return look_from(found["look"]), float(found["tumour_area_um2"])
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:
