@@ -59,10 +59,11 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
             raise InputError(f"{settings.cohort}: no slide of the role {role} could be read")
     cohorts = {role: cohort_facts(found) for role, found in views.items()}
     mark = fingerprint(settings, cohorts)
-    if (out / RECORD).is_file() and read_json(out / RECORD)["fingerprint"] == mark:
+    if (out / RECORD).is_file():
+        if read_json(out / RECORD)["fingerprint"] != mark:
+            raise InputError(f"{out}: holds a network of other settings or slides; give another out=…")
         say(f"  {out}: trained before with the same settings and slides")
         return 1 if failed else 0
-    (out / RECORD).unlink(missing_ok=True)
     run_id = tracking.start("tumour network", settings)
     tracking.datasets(run_id, cohorts)
     sent = 0

@@ -204,7 +204,7 @@ def resume(out: Path, mark: str, network: nn.Module, optimizer: torch.optim.Opti
         return 0, {}
     tensors, state = checkpoint.read(out / LAST)
     if state.get("mark") != mark:
-        raise InputError(f"{out}: holds a run with other settings or slides; give another out=…, or delete it")
+        raise InputError(f"{out}: holds a run of other settings or slides; give another out=…, or delete it")
     checkpoint.unpack(tensors, network, optimizer)
     step = int(state["step"])
     lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []

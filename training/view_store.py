@@ -112,6 +112,7 @@ def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
                 _finish(store, cutter, opened.pop(name), rows[name], keys[name], settings.outline.mpp)
             except PathoprogError as error:
                 warn(f"{event.slide_id}: {error}")
+                cutter.forget(event.slide_id)
                 failed += 1
     return failed
 
