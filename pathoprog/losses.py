@@ -56,14 +56,30 @@ def discrete_time(logits: Tensor, time: Tensor, event: Tensor, cuts: Tensor) -> 
         event: [b], 1 for the event, 0 for censored.
         cuts: [intervals - 1], inner boundaries, in the unit of `time`; the last interval is open.
     """
+    died, survived = died_and_survived(time, event, cuts)
+    log_hazard, log_survival = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    likelihood = (log_hazard * died).sum(1) + (log_survival * survived).sum(1)
+    return -likelihood.mean()
+
+
+def baseline_logits(time: Tensor, event: Tensor, cuts: Tensor) -> Tensor:
+    """Logits [intervals] of the hazards that `discrete_time` likes best for patients who are all alike.
+
+    A network that starts there spends its steps on telling patients apart; one that starts at hazards of one half first
+    has to learn how rare deaths are. Half a death and half a survivor are added, so that none is infinite.
+    """
+    died, survived = died_and_survived(time, event, cuts)
+    return torch.log((died.sum(0) + 0.5) / (survived.sum(0) + 0.5))
+
+
+def died_and_survived(time: Tensor, event: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:
+    """Who died in which interval, and who survived which: two bool [b, intervals], by `discrete_time`'s rules."""
     index = interval_of(time, cuts)
-    intervals = torch.arange(logits.shape[1], device=logits.device)
+    intervals = torch.arange(len(cuts) + 1, device=time.device)
     lower = torch.cat([cuts.new_zeros(1), cuts])
     upper = torch.cat([cuts, 2 * cuts[-1:] - lower[-2:-1]])  # the open interval is taken as long as the last closed one
     middle = (lower + upper) / 2
     survived = intervals < index[:, None]
     survived |= (intervals == index[:, None]) & (event[:, None] == 0) & (time[:, None] >= middle)
     died = (intervals == index[:, None]) & (event[:, None] == 1)
-    log_hazard, log_survival = functional.logsigmoid(logits), functional.logsigmoid(-logits)
-    likelihood = (log_hazard * died).sum(1) + (log_survival * survived).sum(1)
-    return -likelihood.mean()
+    return died, survived

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pathoprog.losses import cox_partial_likelihood, cross_entropy, discrete_time, interval_of
+from pathoprog.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time, interval_of
 
 
 def test_cross_entropy_weighs_the_classes():
@@ -44,3 +44,20 @@ def test_discrete_time_meets_a_hand_worked_likelihood():
     # event in the second interval: survive one, die; censored late in the second: survive two; early: survive one
     loss = discrete_time(logits, torch.tensor([1.5, 1.8, 1.2]), torch.tensor([1, 0, 0]), cuts)
     assert loss.item() == pytest.approx(-math.log(0.5) * (2 + 2 + 1) / 3)
+
+
+def test_baseline_hazards_meet_hand_worked_ones_and_are_where_the_loss_is_least():
+    cuts = torch.tensor([1.0, 2.0])
+    time, event = torch.tensor([0.5, 1.5, 1.8, 1.2, 5.0, 0.9]), torch.tensor([1, 1, 0, 0, 0, 0])
+    # interval 1: 1 died, 5 survived (the one censored at 0.9 is past its middle); 2: 1 and 2; 3: 0 and 1
+    found = baseline_logits(time, event, cuts)
+    assert found.tolist() == pytest.approx([math.log(1.5 / 5.5), math.log(1.5 / 2.5), math.log(0.5 / 1.5)])
+    many, events = torch.rand(4000) * 4, (torch.rand(4000) < 0.3).long()
+    alike = baseline_logits(many, events, cuts).requires_grad_()
+    loss = discrete_time(alike.expand(4000, 3), many, events, cuts)
+    (gradient,) = torch.autograd.grad(loss, alike)
+    assert (
+        gradient.abs().max()
+        < 1e-3
+        < torch.autograd.grad(discrete_time((alike + 0.1).expand(4000, 3), many, events, cuts), alike)[0].abs().max()
+    )

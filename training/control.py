@@ -23,9 +23,10 @@ from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.run import run as simulate
 from pathoprog.survival import harrell_c
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import checkpoint, tile_store
 from pathoprog.training.bags import read_patients
-from pathoprog.training.config import ControlConfig, TrackingSettings, TrainConfig
+from pathoprog.training.config import ControlConfig, TrainConfig
 from pathoprog.training.engines import LocalEngine, devices_of
 from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.judge import judge
@@ -78,6 +79,23 @@ def verdict(found: list[float], hazard: str) -> int:
 
 def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]:
     """Simulate, cut, train and judge one cohort."""
+    base = made_cohort(settings, seed, folder)
+    tasks = []
+    for resolution in RESOLUTIONS:
+        one = deepcopy(base)
+        one.resolution, one.out = resolution, str(folder / resolution)
+        tasks.append(Task(one))
+    engine = LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
+    train_all(tasks, engine, 0, Tracking(base.track), "")
+    return external_c(tasks)
+
+
+def made_cohort(settings: ControlConfig, seed: int, folder: Path) -> TrainConfig:
+    """Simulate one cohort and cut its tiles; returns the settings of a candidate on it, without `out`.
+
+    Raises:
+        PathoprogError: slides that were just made cannot be read.
+    """
     cohort = folder / "cohort"
     simulate(
         SimulateConfig(
@@ -104,14 +122,7 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
     base.data.overlap, base.data.store = str(cohort / "overlap.json"), str(folder / "tiles")
     if tile_store.build(read_cohort(base.data.cohort, base.data.overlap), base.data):
         raise PathoprogError(f"{folder}: slides that were just made could not be read (named above)")
-    tasks = []
-    for resolution in RESOLUTIONS:
-        one = deepcopy(base)
-        one.resolution, one.out = resolution, str(folder / resolution)
-        tasks.append(Task(one))
-    engine = LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
-    train_all(tasks, engine, 0, Tracking(base.track), "")
-    return external_c(tasks)
+    return base
 
 
 def external_c(tasks: list[Task]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from pathoprog.compiling import compiled
 from pathoprog.device import resolve_device, resolve_dtype
 from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.files import sha256_value, write_json
-from pathoprog.losses import cox_partial_likelihood, cross_entropy, discrete_time
+from pathoprog.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.settings import as_dict
 from pathoprog.training import checkpoint
@@ -110,6 +110,8 @@ def fit(
     network = MilNetwork(settings.network)
     if settings.start.bundle:
         network.load_state_dict(start_weights(settings))
+    elif options.loss == "discrete_time":
+        start_at_baseline(network, training, options)
     network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(network, options)
@@ -203,14 +205,26 @@ def backward(
     return float(total)
 
 
+def start_at_baseline(network: MilNetwork, patients: list[Patient], options: FitSettings) -> None:
+    """Let a fresh network give everybody about the hazards of these patients as a whole."""
+    cuts = torch.tensor(options.interval_years)
+    with torch.no_grad():
+        network.classifier.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
+
+
+def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
+    """Follow-up in years [b] and whether it ended with the event [b]."""
+    years = torch.tensor([patient.followup_days / YEAR_DAYS for patient in patients])
+    return years, torch.tensor([patient.event for patient in patients])
+
+
 def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
     """The chosen loss of some patients' logits [b, c]."""
     device = logits.device
     if options.loss == "cross_entropy":
         poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
         return cross_entropy(logits, poor, (1.0, options.class_weight_poor))
-    time_years = torch.tensor([patient.followup_days / YEAR_DAYS for patient in patients], device=device)
-    event = torch.tensor([patient.event for patient in patients], device=device)
+    time_years, event = (values.to(device) for values in times_and_events(patients))
     if options.loss == "cox":
         return cox_partial_likelihood(logits[:, 0], time_years, event)
     return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))

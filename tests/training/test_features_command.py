@@ -14,16 +14,18 @@ from safetensors.torch import save_file
 from pathoprog.encoders import make_encoder
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.features import read_features, write_features
-from pathoprog.files import sha256_file
+from pathoprog.files import sha256_file, write_json
 from pathoprog.networks import prepare
 from pathoprog.networks_config import EncoderSettings
+from pathoprog.settings import as_dict
 from pathoprog.slides import open_slide
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
-from pathoprog.training import features, tile_store
+from pathoprog.training import choose, features, tile_store
 from pathoprog.training.bags import make_ready, read_patients
-from pathoprog.training.config import DataSettings, FeaturesConfig
+from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
 from pathoprog.training.train import check_network, train
+from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
 ENCODER = EncoderSettings("timm/test_resnet")
 
@@ -206,6 +208,14 @@ def test_features_that_do_not_fit_are_refused(data, tmp_path):
     first.unlink()
     with pytest.raises(InputError, match="made by different encoders"):
         read_patients(settings, "training")
+
+
+def test_candidates_on_features_cannot_be_locked(data, tmp_path):
+    settings = on_features(data, tmp_path / "runs")
+    write_json(tmp_path / "runs" / ENSEMBLE_RUN, {"candidates": [], "run_id": "", "settings": as_dict(settings)})
+    with pytest.raises(InputError, match="trained on stored features; a bundle holds whole networks"):
+        choose.run(EnsembleConfig(candidates=str(tmp_path / "runs"), out=str(tmp_path / "bundle")))
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_slides_without_features_are_named(data, tmp_path, capsys):

@@ -96,6 +96,17 @@ def test_survival_losses_train_too(data, tmp_path, loss, head):
     assert train(settings, nothing)["n_training"] == 16
 
 
+def test_a_discrete_time_network_starts_at_the_patients_hazards(data):
+    settings = made_settings(data, Path("unused"), loss="discrete_time")
+    settings.network.head = "hazards"
+    patients = read_patients(settings, "training")
+    network = fit_module.MilNetwork(settings.network)
+    fit_module.start_at_baseline(network, patients, settings.fit)
+    # 8 of 16 die at about 1.1 to 1.5 years, that is in the second interval, the others are followed to its end
+    hazards = torch.sigmoid(network.classifier.bias).tolist()
+    assert hazards == pytest.approx([0.5 / 17, 8.5 / 17, 0.5 / 9, 0.5 / 9], abs=1e-6)
+
+
 def test_nan_stops_the_run_and_names_the_step(data, tmp_path, monkeypatch):
     settings = made_settings(data, tmp_path / "run")
     whole = fit_module.loss_of
