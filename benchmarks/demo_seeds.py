@@ -18,13 +18,14 @@ from pathoprog.classes import one_number
 from pathoprog.demo import steps
 from pathoprog.demo_config import DemoConfig
 from pathoprog.survival import cox, harrell_c
+from pathoprog.tracking_config import TrackingSettings
 
 
 def main(seeds: int, folder: Path) -> int:
     rows = []
     for seed in range(1, seeds + 1):
         out = folder / f"seed{seed}"
-        settings = DemoConfig(out=str(out), seed=seed, tracking="none", score=["roles=[external]"])
+        settings = DemoConfig(out=str(out), seed=seed, track=TrackingSettings("none"), score=["roles=[external]"])
         for title, command in steps(settings):
             if command[0] != "validate":
                 print(f"seed {seed}: {title}", flush=True)

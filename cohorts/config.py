@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pathoprog.cohort_config import LabelSettings
 from pathoprog.settings import setting
+from pathoprog.tracking_config import TrackingSettings
 
 
 @dataclass
@@ -25,9 +26,7 @@ class ValidateConfig:
     amend: str = setting("", "why something locked has changed: makes a new lock, shown in the report", kind="name")
     permutations: int = setting(1000, "permutations of the outcomes", low=100, high=100_000)
     seed: int = setting(1, "of the permutations", low=0)
-    tracking: str = setting("mlflow", "where tables, figures and numbers are logged", choices=("mlflow", "none"))
-    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
-    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
+    track: TrackingSettings = setting(TrackingSettings(), "")
 
 
 @dataclass

@@ -40,7 +40,7 @@ def log_validation(
         import mlflow
         from mlflow.exceptions import MlflowException
     except ImportError as error:
-        raise ConfigError("tracking=mlflow needs MLflow: pip install mlflow, or give tracking=none") from error
+        raise ConfigError("MLflow is not installed: pip install mlflow, or give track.tracking=none") from error
     for path in (path for paths in files.values() for path in paths if path.suffix == ".csv"):
         refuse_ids(path, forbidden)
     if uri.startswith("sqlite:///"):

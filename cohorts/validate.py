@@ -102,13 +102,19 @@ def run(settings: ValidateConfig) -> int:
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
-    if settings.tracking == "mlflow":
+    if settings.track.tracking == "mlflow":
         ids = {*scored.cohort["patient_id"], *scored.cohort["slide_id"]}
         params = {"software_version": __version__, "lock": locked["sha256"], "ensemble_id": ensemble, **hashes}
         run_id = log_validation(
-            settings.tracking_uri, settings.experiment, plan.title[:200], params, metrics_of(statistics), files, ids
+            settings.track.tracking_uri,
+            settings.track.experiment,
+            plan.title[:200],
+            params,
+            metrics_of(statistics),
+            files,
+            ids,
         )
-        say(f"   MLflow run {run_id} in {settings.tracking_uri}")
+        say(f"   MLflow run {run_id} in {settings.track.tracking_uri}")
     text = headline(primary, statistics)
     write_text(out / "headline.txt", text + "\n")
     say(f"   {text}")

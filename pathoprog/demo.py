@@ -16,6 +16,7 @@ from pathoprog.console import say
 from pathoprog.demo_config import DemoConfig
 from pathoprog.errors import PathoprogError
 from pathoprog.files import read_json, sha256_file, write_json, write_text
+from pathoprog.settings import as_dict
 
 PLAN = """\
 # Analysis plan of the demo, fixed before its external cohort is opened.
@@ -62,7 +63,7 @@ def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
     cohort, store, candidates = out / "cohort", out / "tiles", out / "candidates"
     bundle, scores, report = out / "ensemble", out / "scores", out / "validation"
     tables = [f"data.cohort={cohort / 'cohort.csv'}", f"data.overlap={cohort / 'overlap.json'}", f"data.store={store}"]
-    tracking = [f"track.tracking={settings.tracking}", f"track.tracking_uri={settings.tracking_uri}"]
+    tracking = [f"track.{key}={value}" for key, value in as_dict(settings.track).items()]
     return [
         (
             "made-up slides and patients of several sites, with a known truth",
@@ -97,8 +98,8 @@ def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
                 *("validate", f"scores={scores / 'patients.csv'}", f"results={scores / 'results.csv'}"),
                 *(f"cohort={cohort / 'cohort.csv'}", f"outcomes={cohort / 'outcomes.csv'}"),
                 *(f"overlap={cohort / 'overlap.json'}", f"truth={cohort / 'truth.csv'}", f"ensemble={bundle}"),
-                *(f"plan={out / 'plan.yaml'}", f"out={report}", f"tracking={settings.tracking}"),
-                *(f"tracking_uri={settings.tracking_uri}", "amend=the demo was made again", *settings.validate),
+                *(f"plan={out / 'plan.yaml'}", f"out={report}", *tracking),
+                *("amend=the demo was made again", *settings.validate),
             ],
         ),
     ]
@@ -133,9 +134,9 @@ def summary(settings: DemoConfig, seconds: float) -> None:
     if heatmaps:
         say(f"  heatmap  {heatmaps[0]}")
     say(f"  bundle   {out / 'ensemble'}   (pathoprog verify {out / 'ensemble'})")
-    if settings.tracking == "mlflow":
+    if settings.track.tracking == "mlflow":
         program = Path(sys.executable).with_name("mlflow")
         here = Path.cwd()
         shown = program.relative_to(here) if program.is_relative_to(here) else program
-        say(f"  MLflow   {shown} ui --backend-store-uri {settings.tracking_uri} --host 127.0.0.1")
+        say(f"  MLflow   {shown} ui --backend-store-uri {settings.track.tracking_uri} --host 127.0.0.1")
     say(f"  {RESEARCH_USE_ONLY}")

@@ -10,6 +10,7 @@ from pathoprog.bundle import ensemble_id, lock
 from pathoprog.classes import one_number, risk_class
 from pathoprog.endpoints import distinct_outcome
 from pathoprog.files import write_json
+from pathoprog.tracking_config import TrackingSettings
 
 THRESHOLDS = {"10x": 0.45, "40x": 0.55}
 PLAN = """\
@@ -46,7 +47,10 @@ class MadeCohort:
             "plan": "plan.yaml",
             "out": out,
         }
-        return {key: str(self.folder / value) for key, value in paths.items()} | {"tracking": "none", **more}
+        return {key: str(self.folder / value) for key, value in paths.items()} | {
+            "track": TrackingSettings("none"),
+            **more,
+        }
 
 
 def make_cohort(

@@ -10,7 +10,8 @@ import pandas as pd
 from pathoprog.augment_config import AugmentSettings
 from pathoprog.networks_config import NetworkSettings
 from pathoprog.tiles_config import TileSpec
-from pathoprog.training.config import DataSettings, FitSettings, TrackingSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.tracking_config import TrackingSettings
+from pathoprog.training.config import DataSettings, FitSettings, TrainConfig, TrainEnsembleConfig
 
 SIZE_PX = 32
 

@@ -17,7 +17,7 @@ from pathoprog.files import write_json
 
 SMALL = (
     "candidates=5",
-    "tracking=none",
+    "track.tracking=none",
     "simulate=development_patients=40,external_patients=24,test_patients=4,field_um=420",
     "train=fit.steps=2,fit.patients_per_step=4,fit.tiles_per_patient=4,fit.evaluate_every=2,fit.recalibrate=1",
 )

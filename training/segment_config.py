@@ -6,7 +6,7 @@ from pathoprog.augment_config import AugmentSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream_config import StreamSettings
-from pathoprog.training.config import TrackingSettings
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.tumour_config import OutlineSettings, TumourNetworkSettings
 
 

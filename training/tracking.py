@@ -12,7 +12,7 @@ from typing import Any
 
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.settings import as_dict, flat
-from pathoprog.training.config import TrackingSettings
+from pathoprog.tracking_config import TrackingSettings
 
 MAX_PARAM_CHARACTERS = 500
 

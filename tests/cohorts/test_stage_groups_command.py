@@ -20,7 +20,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
 
 
 def settings(made: MadeCohort, out: Path, *development: str) -> StageGroupsConfig:
-    paths = {key: str(value) for key, value in made.settings().items() if key not in ("plan", "out", "tracking")}
+    paths = {key: str(value) for key, value in made.settings().items() if key not in ("plan", "out", "track")}
     return StageGroupsConfig(**paths, development=list(development), out=str(out))
 
 

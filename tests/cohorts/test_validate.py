@@ -14,6 +14,7 @@ from pathoprog.cohorts.tracking import log_validation, refuse_ids
 from pathoprog.cohorts.validate import run
 from pathoprog.errors import ConfigError, InputError, LockError
 from pathoprog.files import read_json, write_json
+from pathoprog.tracking_config import TrackingSettings
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +186,7 @@ def test_few_events_and_one_class_still_make_a_report(tmp_path: Path):
 def test_mlflow_gets_numbers_tables_and_figures(copy: MadeCohort, tmp_path: Path):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
-    run(settings(copy, tracking="mlflow", tracking_uri=uri))
+    run(settings(copy, track=TrackingSettings("mlflow", uri)))
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("pathoprog")
     (logged,) = client.search_runs([experiment.experiment_id])

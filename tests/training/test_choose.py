@@ -15,8 +15,9 @@ from pathoprog.ensemble import load_bundle
 from pathoprog.errors import InputError, LockError
 from pathoprog.files import read_json, sha256_file, write_json
 from pathoprog.settings import as_dict
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose
-from pathoprog.training.config import EnsembleConfig, TrackingSettings
+from pathoprog.training.config import EnsembleConfig
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
 

@@ -15,9 +15,10 @@ from pathoprog.bundle import verify
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import read_json
 from pathoprog.survival import harrell_c
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose
 from pathoprog.training.bags import Patient
-from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrackingSettings, TrainConfig
+from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
 from pathoprog.training.cross_validate import rows_of, run
 from pathoprog.training.train import settings_from_dict, train
 

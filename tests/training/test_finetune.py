@@ -15,8 +15,9 @@ from pathoprog.bundle import ensemble_id, read_manifest
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose
-from pathoprog.training.config import EnsembleConfig, StartSettings, TrackingSettings
+from pathoprog.training.config import EnsembleConfig, StartSettings
 from pathoprog.training.finetune import adopt
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks

@@ -14,8 +14,9 @@ from pathoprog.bundle import ensemble_id
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import sha256_file, write_json
 from pathoprog.settings import as_dict
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose, promote
-from pathoprog.training.config import EnsembleConfig, PromoteConfig, TrackingSettings
+from pathoprog.training.config import EnsembleConfig, PromoteConfig
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
 

@@ -15,8 +15,8 @@ from made_store import made_many, made_settings, made_store
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.files import sha256_file
 from pathoprog.ray_config import RaySettings
+from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import train_ensemble
-from pathoprog.training.config import TrackingSettings
 from pathoprog.training.engines import LocalEngine, RayEngine, devices_of, engine_of
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import train
