@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.console import warn
-from pathoprog.errors import InputError, PathoprogError
+from pathoprog.errors import InputError
 from pathoprog.faults import point
 from pathoprog.files import canonical_json
 from pathoprog.inference.crew import POLL_S, Crew, Line
 from pathoprog.inference.jobs import DONE, FAILED, Job
-from pathoprog.inference.ledger import LEASE_S, Ledger
+from pathoprog.inference.ledger import LEASE_S, Ledger, WriteError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.inference.work import Task, source_sha256
 from pathoprog.outcomes import SlideScore
@@ -34,8 +34,8 @@ a setting, and the slide will not shrink.
 """
 
 
-class WriteError(PathoprogError):
-    """Results cannot be written; what was written before is whole."""
+SILENCE_S = 120.0
+"""A worker that has slides in hand and says nothing for so long, beside the time that its readers may take, hangs."""
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class Engine:
         self.on_done, self.on_tiles = on_done, on_tiles
         self.stopping = False
         self.workers: list[_Worker] = []
-        self._silence_s = 3 * self.config.stream.timeout_s + 120  # the readers' own watchdog has its turn first
+        self._silence_s = 3 * self.config.stream.timeout_s + SILENCE_S  # the readers' own watchdog has its turn first
         self._next_lease = 0.0
         self._next_beat = 0.0
 
@@ -101,7 +101,8 @@ class Engine:
             signal.signal(signal.SIGTERM, before)
             for worker in self.workers:
                 self._end(worker)
-            self.ledger.release()
+            with contextlib.suppress(WriteError):  # leases of a process that is gone are free anyhow
+                self.ledger.release()
         return True
 
     def _start(self, start: Start) -> _Worker:
@@ -266,11 +267,8 @@ class Engine:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Any:
-    """Turn an error of the disk, or of the ledger on it, into one that says what to do."""
-    import sqlite3
-
+    """Turn an error of the disk into one that says what to do."""
     try:
         yield
-    except (OSError, sqlite3.OperationalError) as error:
-        what = getattr(error, "strerror", None) or str(error)
-        raise WriteError(f"{folder}: {what}; the same command goes on later") from error
+    except OSError as error:
+        raise WriteError(f"{folder}: {error.strerror or error}; the same command goes on later") from error

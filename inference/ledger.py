@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pathoprog.errors import InputError
+from pathoprog.errors import InputError, PathoprogError
 from pathoprog.inference.jobs import DONE, FAILED, LEASED, PARKED, WAITING, Job, NewJob
 from pathoprog.inference.processes import boot_id, is_alive, this_process
 
@@ -60,6 +60,10 @@ CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (config, result_key);
 """
 
 
+class WriteError(PathoprogError):
+    """Results or the ledger cannot be written; what was written before is whole."""
+
+
 class Ledger:
     """The ledger of one result folder. One process writes through one object; several processes may share the file.
 
@@ -90,6 +94,7 @@ class Ledger:
         try:
             self._db.execute("PRAGMA journal_mode=DELETE")  # not WAL: SQLite before 3.51.3 can corrupt there
             self._db.execute("PRAGMA synchronous=EXTRA")
+            self._db.execute("PRAGMA temp_store=MEMORY")  # the list of a run's slides needs no file of its own
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise InputError(f"{path}: a ledger of version {version}, this version reads {SCHEMA}")
@@ -105,15 +110,21 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Read and write with nobody in between."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Read and write with nobody in between.
+
+        Raises:
+            WriteError: the disk is full or fails.
+        """
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
+            self._db.execute("COMMIT")
+        except BaseException as error:
             with suppress(sqlite3.Error):  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise WriteError(f"{self.path}: {error}; the same command goes on later") from error
             raise
-        self._db.execute("COMMIT")
 
     def standing(
         self, jobs: Sequence[NewJob], config: str, requeue: bool, holds: Callable[[Job], bool]

@@ -5,9 +5,9 @@ from pathoprog.errors import ConfigError
 from pathoprog.files import write_json
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.engine import WriteError
 from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths, with_corrections
 from pathoprog.inference.jobs import DONE, FAILED
+from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.tables import remove_tables, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
 
@@ -42,12 +42,12 @@ def run(config: ScoreConfig) -> int:
         if not batch.score():
             say("stopped; what is done is kept, the same command goes on")
             return STOPPED
-    except WriteError as error:
+        results, patients = write_tables(batch)
+        values = summary(batch, results, patients)
+        write_json(batch.out / "summary.json", values)
+    except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
-    results, patients = write_tables(batch)
-    values = summary(batch, results, patients)
-    write_json(batch.out / "summary.json", values)
     say(summary_text(batch.out, values))
     return 1 if any(result["status"] == "failed" for _, result, _ in results) else 0
 

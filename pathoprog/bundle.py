@@ -81,7 +81,9 @@ def verify(folder: str | Path) -> dict[str, Any]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            problems.append(f"{name}: is a link") if name not in known else None
+            problems.append(f"{name}: is a link") if name not in manifest["files"] else None  # of those it was said
+        elif name == SIGNATURE and not path.is_file():
+            problems.append(f"{name}: not a regular file")
         elif not path.is_dir() and name not in known:
             problems.append(f"{name}: not in the manifest")
     problems += _member_problems(manifest)

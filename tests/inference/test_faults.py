@@ -20,7 +20,7 @@ from made_slides import texture, write_pyramid
 
 from pathoprog import cli, results
 from pathoprog.inference.jobs import NewJob
-from pathoprog.inference.ledger import Ledger
+from pathoprog.inference.ledger import Ledger, WriteError
 
 SIZE = 64
 NAMES = ("A", "B", "C")
@@ -164,7 +164,7 @@ def test_a_ledger_on_a_full_disk_commits_nothing(tmp_path):
     (job,) = ledger.lease("config", 1, alone=True)
     pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
     ledger._db.execute(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with pytest.raises(WriteError, match="full"):
         ledger.commit(job, "done", "key", "", "x" * 100_000, lambda: None)
     ledger._db.execute("PRAGMA max_page_count=100000")
     assert ledger.unfinished("config") == 1
