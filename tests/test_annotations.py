@@ -7,7 +7,7 @@ import pytest
 import shapely
 from shared_data import shared_data
 
-from pathoprog.annotations import read_annotations, read_outline, write_outline
+from pathoprog.annotations import read_annotations, read_author, read_outline, write_outline
 from pathoprog.errors import InputError
 
 
@@ -109,3 +109,17 @@ def test_other_files_are_refused_by_name(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(InputError, match=r"a\.json"):
         read_annotations(tmp_path / "a.json")
+
+
+def test_who_corrected_an_outline_and_when(tmp_path):
+    path = tmp_path / "o.geojson"
+    write_outline(path, shapely.box(0, 0, 9, 9))
+    assert read_author(path) == {"who": "", "when": ""}
+    data = json.loads(path.read_text())
+    data["who"] = "A"
+    data["features"][0]["properties"] |= {"when": "2026-11-22", "metadata": {"who": "B"}}
+    path.write_text(json.dumps(data))
+    assert read_author(path) == {"who": "A; B", "when": "2026-11-22"}
+    path.write_text("<xml/>")
+    with pytest.raises(InputError, match="not a GeoJSON"):
+        read_author(path)

@@ -16,12 +16,12 @@ from pathoprog.errors import BundleError, ConfigError
 from pathoprog.files import read_json, sha256_file
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.training.segment_config import SegmentConfig
-from pathoprog.training.tumour_fit import change, draw, places_of
+from pathoprog.training.tumour_fit import change, draw, outline_of_view, places_of
 from pathoprog.training.view_store import TISSUE, TUMOUR, View, drawn
 from pathoprog.training.view_store import read as read_views
 from pathoprog.tumour import load
 from pathoprog.tumour_config import OutlineSettings
-from pathoprog.tumour_map import area_um2, dice
+from pathoprog.tumour_map import area_um2, dice, outline_of
 
 
 def table(path):
@@ -141,6 +141,21 @@ def test_an_outline_is_drawn_where_it_lies():
     y, x = np.nonzero(mask)
     assert (x.mean() + 0.5) * 4 / 0.25 == pytest.approx(2000, abs=10)
     assert (y.mean() + 0.5) * 4 / 0.26 == pytest.approx(1500, abs=10)
+
+
+def test_windows_give_the_outline_of_the_whole(tumour):
+    cohort = read_cohort(tumour.cohort)
+    network = load(
+        tumour.trained / "tumour.safetensors", read_json(tumour.trained / "tumour.json"), torch.device("cpu")
+    )
+    for view in read_views(cohort[cohort["role"] == "tuning"], tumour.trained / "views"):
+        height, width = view.pixels.shape[:2]
+        assert min(height, width) > network.outline.window_px
+        whole = np.full((1, 96, 96, 3), 255, np.uint8)
+        whole[0, :height, :width] = view.pixels[..., :3]
+        found = network.probabilities(whole)[0, :height, :width]
+        halved = found.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+        assert dice(outline_of(halved, 8.0, view.facts, network.outline), outline_of_view(network, view)) > 0.97
 
 
 def test_windows_and_labels_turn_together(tumour):
