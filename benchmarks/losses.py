@@ -2,8 +2,8 @@
 
 Each seed is a made-up cohort whose hazard follows the images. On it, one network at 40x for each loss is trained for
 equally many steps and judged once, at the end, on the external cohort. Cross-entropy sees the patients with a distinct
-outcome; Cox and discrete time see all development patients, as `nondistinct=training` has it. A seed takes about four
-minutes on one core; what is done is kept, so that a run that was stopped goes on and more seeds can be added.
+outcome; Cox and discrete time see all development patients, as `nondistinct=training` has it. What is
+done is kept, so that a run that was stopped goes on and more seeds can be added.
 """
 
 import shutil
@@ -31,11 +31,12 @@ FIRST_SEED = 311  # 301 was looked at while these settings were made
 LOSSES = tuple(HEAD_OF_LOSS)
 TARGET = -0.05
 RESAMPLES = 500
-STEPS = 120
+STEPS = 100
 SETTINGS = [
     "hazard=both",
-    "development_patients=120",
-    "external_patients=120",
+    "development_patients=100",
+    "external_patients=160",
+    "field_um=400",
     "data.tiles_40x.size_px=64",
     *(f"fit.{name}={STEPS}" for name in ("steps", "evaluate_every", "checkpoint_every")),
 ]

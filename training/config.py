@@ -238,6 +238,7 @@ class ControlConfig:
     )
     development_patients: int = setting(80, "of each cohort", low=20)
     external_patients: int = setting(100, "of each cohort", low=20)
+    field_um: float = setting(640.0, "width and height of each slide, um", low=240, high=4000)
     keep: bool = setting(False, "keep slides and tiles of every seed (about 0.5 GB each)")
     data: DataSettings = setting(DataSettings(), "cohort and store are set for each seed")
     labels: LabelSettings = setting(LabelSettings(), "")

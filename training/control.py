@@ -105,6 +105,7 @@ def made_cohort(settings: ControlConfig, seed: int, folder: Path) -> TrainConfig
             development_patients=settings.development_patients,
             test_patients=0,
             external_patients=settings.external_patients,
+            field_um=settings.field_um,
         )
     )
     base = TrainConfig(
