@@ -9,6 +9,8 @@ pytest.importorskip("torch")
 import torch
 from made_bundle import made_bundle
 
+from pathoprog.augment import augment
+from pathoprog.augment_config import AugmentSettings
 from pathoprog.device import DTYPES, resolve_device, resolve_dtype
 from pathoprog.ensemble import load_bundle
 from pathoprog.errors import ConfigError
@@ -62,6 +64,16 @@ def test_a_batch_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
     assert halved > 0
     for part, one in zip(parts, whole, strict=True):
         torch.testing.assert_close(part, one, atol=1e-4, rtol=0)
+
+
+def test_augmentation_gives_the_tiles_that_the_cpu_gives() -> None:
+    settings = AugmentSettings(crop=0.2, blur=1.0, zoom=0.1, jpeg=0.5)
+    tiles = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (32, 96, 96, 3), dtype=np.uint8))
+    wanted = augment(tiles, settings, torch.Generator().manual_seed(1))
+    found = augment(tiles.to("cuda"), settings, torch.Generator().manual_seed(1))
+    assert found.is_cuda
+    # a coefficient of JPEG on the edge of two steps may fall to the other side; the rest is rounding
+    assert (found.cpu() - wanted).abs().mean() < 0.1
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

@@ -13,7 +13,7 @@ from house import ROOT
 from made_store import made_store
 
 from pathoprog.augment import augment
-from pathoprog.cli import compose
+from pathoprog.cli import COMMANDS, command_help, compose
 from pathoprog.errors import ConfigError
 from pathoprog.features import write_features
 from pathoprog.files import read_json
@@ -52,6 +52,12 @@ def overrides(data, out):
 
 def test_all_are_here():
     assert set(EXPERIMENTS) >= {"domore_v1", "demo", "cox_mil", "features_abmil"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_whose_help_lists_experiments_takes_them(command):
+    if "experiment=…" in command_help(command):
+        compose(command, ["experiment=demo"], checked=False)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
