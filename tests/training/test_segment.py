@@ -189,3 +189,26 @@ def test_a_given_outline_that_cannot_be_read_fails_its_slide_alone(tumour, tmp_p
     assert train(folder / "cohort.csv", tmp_path / "out", "fit.steps=2") == 1
     assert "warning: 1: " in capsys.readouterr().err
     assert read_json(tmp_path / "out" / "tumour.json")["cohorts"]["training"]["n_slides"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # those of MLflow and of what it stands on
+def test_mlflow_holds_the_run_its_curve_and_no_slide(tumour, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    more = [
+        "track.tracking=mlflow",
+        f"track.tracking_uri={uri}",
+        "fit.steps=4",
+        "fit.evaluate_every=2",
+        "fit.log_every=1",
+    ]
+    assert train(tumour.cohort, tmp_path / "out", *more) == 0
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("pathoprog").experiment_id])
+    assert run.info.status == "FINISHED" and run.data.params["network.encoder"] == "tu-mobilenetv3_small_050"
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "tuning_dice")] == [2, 4]
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 4
+    assert {item.dataset.name for item in run.inputs.dataset_inputs} == {"training", "tuning"}
+    assert b".tif" not in (tmp_path / "mlflow.db").read_bytes(), "no slide is named there"
