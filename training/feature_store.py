@@ -30,7 +30,8 @@ def count_missing(slide_ids: Iterable[str], data: DataSettings) -> int:
     for resolution in ("10x", "40x"):
         lacking = [slide_id for slide_id in ids if _found(data, resolution, slide_id) is None]
         if lacking and len(lacking) < len(ids):
-            warn(f"{data.features}: {len(lacking)} slides without features at {resolution}: {', '.join(lacking[:5])} …")
+            names = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"
+            warn(f"{data.features}: no features at {resolution} of {len(lacking)} among {len(ids)} slides: {names}")
             missing |= set(lacking)
     return len(missing)
 

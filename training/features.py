@@ -25,6 +25,7 @@ from pathoprog.files import sha256_file, sha256_value, write_text
 from pathoprog.networks import prepare
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
+from pathoprog.report.wording import count
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
@@ -128,7 +129,7 @@ def run(settings: FeaturesConfig) -> int:
     write_text(Path(data.features) / TABLE, pd.DataFrame(table).to_csv(index=False))
     failed = {str(row["slide_id"]) for row in table if row["status"] == "failed"}
     if failed:
-        say(f"  {len(failed)} slides failed (named above and in {TABLE}); the others are stored")
+        say(f"  {count(len(failed), 'slide')} failed (named above and in {TABLE}); the rest is stored")
     return 1 if failed else 0
 
 

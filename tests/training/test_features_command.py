@@ -10,6 +10,7 @@ import torch
 from made_slides import texture, write_pyramid
 from made_store import made_settings, made_store
 from safetensors.torch import save_file
+from shared_data import shared_data
 
 from pathoprog.encoders import make_encoder
 from pathoprog.errors import ConfigError, InputError
@@ -150,6 +151,19 @@ def test_wrong_settings_are_named_before_any_slide_is_opened(cohort, weights, tm
         features.run(settings)
 
 
+def test_a_real_slide_at_another_um_per_px(weights, tmp_path):
+    slide = shared_data("wsi/aperio_CMU-1-Small-Region.svs")
+    row = {"patient_id": "P", "slide_id": "CMU 1", "slide_path": str(slide), "cohort": "c", "role": "external"}
+    pd.DataFrame([row]).to_csv(tmp_path / "cohort.csv", index=False)
+    settings = settings_of(str(tmp_path / "cohort.csv"), weights, tmp_path / "features", resolutions=["40x"])
+    settings.data.tiles_40x = TileSpec("40x", 0.5, 224)
+    assert features.run(settings) == 0
+    found = read_features(features.feature_path(settings.data, "40x", "CMU 1"))
+    assert found.values.shape == (44, 96) and np.ptp(found.values, axis=0).max() > 0
+    assert found.facts["mpp"] == pytest.approx(0.499) and found.facts["width0"] == pytest.approx(224 * 0.5 / 0.499)
+    assert not (tmp_path / "features" / "10x").exists()
+
+
 # training on features
 
 
@@ -223,7 +237,7 @@ def test_slides_without_features_are_named(data, tmp_path, capsys):
     assert make_ready(cohort, data) == 0
     (tmp_path / "features" / "40x" / "P005-A.safetensors").unlink()
     assert make_ready(cohort, data) == 1
-    assert "1 slides without features at 40x: P005-A" in capsys.readouterr().err
+    assert "no features at 40x of 1 among 32 slides: P005-A\n" in capsys.readouterr().err
     data.features = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no features of training at 10x; `pathoprog features` makes them"):
         read_patients(on_features(data, tmp_path / "run"), "training")
