@@ -105,7 +105,7 @@ class Cluster:
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise InputError(
                 f"ray.address={self.address}: cannot be joined from here ({' '.join(str(error).split())[:300]});"
-                " `ray status` tells whether it runs; this machine must be one of its nodes"
+                " `ray status` tells whether it runs; this machine must be one of its nodes, with its token"
             ) from error
 
     def capacity(self) -> dict[str, int]:

@@ -121,13 +121,38 @@ def test_nan_stops_the_run_and_names_the_step(data, tmp_path, monkeypatch):
         train(settings, nothing)
 
 
-def test_running_out_of_memory_says_what_to_change(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), r"out of memory at step 0.*fit\.accumulate"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), r"fit\.accumulate"),
+    ],
+)
+def test_running_out_of_memory_says_what_to_change(data, tmp_path, monkeypatch, error, message):
     def full(*_: object) -> float:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(fit_module, "backward", full)
-    with pytest.raises(PathoprogError, match=r"fit\.accumulate"):
+    with pytest.raises(PathoprogError, match=message):
         train(made_settings(data, tmp_path / "run"), nothing)
+
+
+def test_another_defect_of_torch_s_is_not_taken_for_it(data, tmp_path, monkeypatch):
+    def broken(*_: object) -> float:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(fit_module, "backward", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(made_settings(data, tmp_path / "run"), nothing)
+
+
+def test_evaluations_are_logged_with_their_interval(undisturbed):
+    lines = [line for line in read_metrics(undisturbed) if "tuning_c" in line]
+    assert [line["step"] for line in lines] == [4, 8]
+    for line in lines:
+        verdict = read_json(undisturbed / f"step-{line['step']:06d}.json")
+        assert (line["tuning_c"], line["tuning_c_lower"]) == (verdict["c_index"], verdict["c_lower"])
+        assert line["tuning_c_lower"] <= line["tuning_c"] <= line["tuning_c_upper"]
 
 
 def test_accumulation_gives_the_gradients_of_the_whole_step(data):
