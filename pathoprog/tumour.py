@@ -40,9 +40,8 @@ def make_tumour_network(settings: TumourNetworkSettings) -> nn.Module:
             settings.encoder, encoder_weights=None, decoder_channels=channels, in_channels=3, classes=1
         )
     except (KeyError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"network.encoder={settings.encoder!r}: segmentation_models_pytorch has none ({error})"
-        ) from error
+        said = str(error).strip("\"'").split(",")[0]  # the rest lists every encoder there is
+        raise ConfigError(f"network.encoder={settings.encoder!r}: no encoder here ({said})") from error
     if settings.weights:
         load_encoder_weights(network.get_submodule("encoder"), settings.weights)
     return network.to(memory_format=torch.channels_last)
