@@ -6,6 +6,7 @@ No patient ids ever go there. The only module of the researchers' door that impo
 
 import importlib.util
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Tracking:
             return
         if importlib.util.find_spec("mlflow") is None:
             raise ConfigError("track.tracking=mlflow, but MLflow is not installed; give track.tracking=none")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
         from mlflow.tracking import MlflowClient
 
         prepare_store(settings.tracking_uri)
