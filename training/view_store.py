@@ -96,6 +96,8 @@ def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
     jobs = [_job(name, row, settings) for name, row in rows.items() if not _valid(store, name, keys[name])]
     say(f"    views at {settings.outline.mpp:g} um/px in {store}: {len(rows) - len(jobs)} there, {len(jobs)} to make")
     store.mkdir(parents=True, exist_ok=True)
+    for job in jobs:
+        _paths(store, job.slide_id)[1].unlink(missing_ok=True)  # what no longer holds is not read, whatever comes
     cutter, failed = _Cutter(store), 0
     opened: dict[str, SlideOpened] = {}
     with progress("views", len(jobs), "slides") as counter, TileStream(settings.stream) as stream:
@@ -164,7 +166,6 @@ def _finish(store: Path, cutter: _Cutter, opened: SlideOpened, row: dict[Any, An
     canvas.flush()  # type: ignore[attr-defined]  # a memory map, as open_memmap's stub does not say
     del canvas
     array, info = _paths(store, opened.slide_id)
-    info.unlink(missing_ok=True)
     cutter.path(opened.slide_id).replace(array)
     kept = {**asdict(facts), "path": ""}
     write_json(info, {"key": key, "sha256": opened.sha256, "outline": outline.wkt, "facts": kept})

@@ -184,11 +184,16 @@ def test_a_given_outline_that_cannot_be_read_fails_its_slide_alone(tumour, tmp_p
         write_slide(folder / f"{number}.tif", number, (640, 640), 300)
         write_outline(folder / f"{number}.geojson", disc((640, 640), 300))
         rows.append(f"P{number},{number},{number}.tif,{number}.geojson,North,{role}")
-    (folder / "1.geojson").write_text("{}")
     (folder / "cohort.csv").write_text("\n".join(rows) + "\n")
+    assert train(folder / "cohort.csv", tmp_path / "first", "fit.steps=2") == 0
+    (tmp_path / "out").mkdir()
+    (tmp_path / "first" / "views").rename(tmp_path / "out" / "views")
+    (folder / "1.geojson").write_text("{}")
     assert train(folder / "cohort.csv", tmp_path / "out", "fit.steps=2") == 1
     assert "warning: 1: " in capsys.readouterr().err
-    assert read_json(tmp_path / "out" / "tumour.json")["cohorts"]["training"]["n_slides"] == 1
+    assert read_json(tmp_path / "out" / "tumour.json")["cohorts"]["training"]["n_slides"] == 1, (
+        "nor is its older view taken"
+    )
 
 
 @pytest.mark.slow
