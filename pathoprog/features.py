@@ -81,7 +81,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as stream:
             facts = json.loads((stream.metadata() or {}).get(METADATA, "null"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a feature file ({error}); delete it, `pathoprog features` makes it again") from error
+        raise InputError(f"{path}: not a feature file ({error}); delete it to have it made again") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise InputError(f"{path}: not a feature file of `pathoprog features`, format {FORMAT}")
     return facts
