@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("torch")
@@ -19,6 +19,7 @@ from pathoprog.training.folds import assign_folds, connected, read_folds
 from pathoprog.training.parts import read_parts
 
 
+@settings(deadline=None)
 @given(
     strata=st.lists(st.sampled_from(["good", "poor", "event 0"]), min_size=8, max_size=60),
     folds=st.integers(2, 8),
@@ -38,6 +39,7 @@ def test_patients_alone_are_spread_evenly_by_outcome(strata: list[str], folds: i
     assert max(sizes[fold] for fold in range(folds)) - min(sizes[fold] for fold in range(folds)) <= len(set(strata))
 
 
+@settings(deadline=None)
 @given(
     places=st.lists(st.tuples(st.integers(0, 29), st.sampled_from("abcdefghij")), min_size=30, max_size=80),
     folds=st.integers(2, 4),
@@ -87,15 +89,15 @@ def data(tmp_path_factory):
 
 
 def test_both_resolutions_and_all_candidates_share_the_folds(data, tmp_path):
-    settings = made_settings(data, tmp_path)
-    settings.split = SplitSettings(folds=4)
-    folds = read_folds(settings)
+    run = made_settings(data, tmp_path)
+    run.split = SplitSettings(folds=4)
+    folds = read_folds(run)
     assert len(folds) == 32 and set(Counter(folds.values()).values()) == {8}
-    assert read_folds(replace(settings, resolution="40x", seed=9)) == folds
+    assert read_folds(replace(run, resolution="40x", seed=9)) == folds
     held_out = []
     for fold in range(4):
-        settings.split.fold = fold
-        learning, judging = read_parts(settings)
+        run.split.fold = fold
+        learning, judging = read_parts(run)
         assert {patient.patient_id for patient in judging} == {name for name, k in folds.items() if k == fold}
         assert not {patient.patient_id for patient in learning} & {patient.patient_id for patient in judging}
         assert Counter(patient.event for patient in judging) == {0: 4, 1: 4}
@@ -104,17 +106,17 @@ def test_both_resolutions_and_all_candidates_share_the_folds(data, tmp_path):
 
 
 def test_sites_come_from_the_column_that_is_named(data, tmp_path):
-    settings = made_settings(data, tmp_path)
-    settings.split = SplitSettings(folds=2, together="scan_site")
-    folds, cohort = read_folds(settings), pd.read_csv(data.cohort)
+    run = made_settings(data, tmp_path)
+    run.split = SplitSettings(folds=2, together="scan_site")
+    folds, cohort = read_folds(run), pd.read_csv(data.cohort)
     for _, rows in cohort.groupby("scan_site"):
         assert len({folds[name] for name in rows["patient_id"]}) == 1
-    settings.split.folds = 3
+    run.split.folds = 3
     with pytest.raises(InputError, match="only 2 groups"):
-        read_folds(settings)
-    settings.split.together = "hospital"
+        read_folds(run)
+    run.split.together = "hospital"
     with pytest.raises(CohortError, match="no such column"):
-        read_folds(settings)
+        read_folds(run)
     cohort.loc[3, "scan_site"] = None
     cohort.to_csv(tmp_path / "cohort.csv", index=False)
     holes = made_settings(replace(data, cohort=str(tmp_path / "cohort.csv")), Path("unused"))
