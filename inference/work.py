@@ -16,7 +16,7 @@ from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
-from pathoprog.quality_look import QUALITY_VERSION
+from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
 from pathoprog.signature import check_signature

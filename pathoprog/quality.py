@@ -7,8 +7,7 @@ from typing import Any
 
 from pathoprog.errors import BundleError
 from pathoprog.files import read_json
-from pathoprog.quality_config import QualitySettings
-from pathoprog.quality_look import QUALITY_VERSION
+from pathoprog.quality_config import QUALITY_VERSION, QualitySettings
 from pathoprog.quality_reference import Reference
 from pathoprog.settings import as_dict
 from pathoprog.stream_events import SlideOpened

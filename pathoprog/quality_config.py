@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pathoprog.settings import setting
 
+QUALITY_VERSION = "1"
+"""What is measured of a slide and how (`quality_look`): a change of any value raises it."""
 POLICIES = ("enforce", "report")
 
 

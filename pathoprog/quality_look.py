@@ -21,9 +21,6 @@ from pathoprog.tiles import tile_grid
 from pathoprog.tiles_config import TileSpec
 from pathoprog.tissue import MIN_OBJECT_UM2, RegionMask, without_small
 
-QUALITY_VERSION = "1"
-"""What is measured and how: a change of any value raises it."""
-
 MAX_VIEW_PX = 4_000_000
 FIELD = TileSpec("field", mpp=0.5, size_px=128, min_coverage=0.5, max_per_slide=6)
 """Where sharpness and colour are measured: 6 fields of 64 um, spread over the analysed area."""

@@ -10,7 +10,7 @@ from pathoprog.bundle import lock
 from pathoprog.files import canonical_json
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
-from pathoprog.quality import DEFAULT_LIMITS, quality_file
+from pathoprog.quality_config import QUALITY_VERSION, LimitSettings
 from pathoprog.settings import as_dict
 
 
@@ -21,8 +21,13 @@ def made_bundle(
 
     Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue.
     """
-    reference = changes.pop("reference", None)
-    limits = {key: [None, None] for key in DEFAULT_LIMITS} | changes.pop("limits", {})
+    checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
+    quality = {
+        "version": QUALITY_VERSION,
+        "region": tumour_policy,
+        "limits": {check: [None, None] for check in checks} | changes.pop("limits", {}),
+        "reference": changes.pop("reference", None),
+    }
     thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
     settings = NetworkSettings(**{"width": 0.35, "instance_dim": 8, **changes.pop("network", {})})
     members: list[dict[str, Any]] = []
@@ -75,6 +80,6 @@ def made_bundle(
         "cohorts": {},
         **changes,
     }
-    files["quality.json"] = canonical_json(quality_file(limits, reference, tumour_policy))
+    files["quality.json"] = canonical_json(quality)
     lock(folder, manifest, files)
     return folder

@@ -15,6 +15,7 @@ LONGER: dict[str, str] = {}
 WITHOUT_TORCH = (
     "slides", "annotations", "tissue", "tiles", "stream", "cohort", "endpoints", "survival", "report", "classes",
     "simulate", "settings", "errors", "files", "console", "cli", "inspect", "cohorts", "validation", "thresholds",
+    "quality", "quality_look", "eligibility",
 )  # fmt: skip
 # Settings modules import nothing that takes long.
 HEAVY = (

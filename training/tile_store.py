@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
 from pathoprog.files import read_json, sha256_value, sync_folder, write_json
-from pathoprog.quality_look import QUALITY_VERSION, QualityLook, look_from
+from pathoprog.quality_config import QUALITY_VERSION
+from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec

@@ -65,7 +65,9 @@ def bundle(slides, tmp_path_factory):
     reference = Reference(features(looked_at(slides, GOOD)), np.eye(5) * 0.01, 50, 4)
     limits = {key: list(pair) for key, pair in DEFAULT_LIMITS.items()} | {"distance": [5.0, 10.0]}
     folder = tmp_path_factory.mktemp("bundle") / "bundle"
-    return made_bundle(folder, SIZE, tumour_policy="outline", limits=limits, reference=reference, made_for=MADE_FOR)
+    return made_bundle(
+        folder, SIZE, tumour_policy="outline", limits=limits, reference=reference.as_dict(), made_for=MADE_FOR
+    )
 
 
 @pytest.fixture(scope="module")
