@@ -74,9 +74,9 @@ def one_after_another(data, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize(("engine", "victim"), [("local", "candidate"), ("ray", "candidate"), ("ray", "slot")])
 def test_side_by_side_gives_the_members_of_one_after_another_even_if_one_is_killed(
-    data, one_after_another, tmp_path, engine
+    data, one_after_another, tmp_path, engine, victim
 ):
     settings = made_many(made_settings(data, tmp_path, steps=6, evaluate_every=3), 1, workers=2, engine=engine)
     tasks = make_tasks(settings)
@@ -85,8 +85,8 @@ def test_side_by_side_gives_the_members_of_one_after_another_even_if_one_is_kill
     def kill(name):
         found = [process for process in processes_of(tmp_path / tasks[0].folder.name) if not killed]
         if name == tasks[0].folder.name and found:
-            killed.append(found[0].pid)
-            os.kill(found[0].pid, signal.SIGKILL)
+            killed.append(found[0].pid)  # the slot is Ray's process that waits for the candidate
+            os.kill(found[0].pid if victim == "candidate" else found[0].ppid(), signal.SIGKILL)
 
     with engine_of(settings) as workers:
         assert isinstance(workers, RayEngine if engine == "ray" else LocalEngine)
