@@ -3,7 +3,8 @@
 Shapes: n tiles of one slide, s tile size in pixels, d features.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
 from pathoprog.report.wording import count
 from pathoprog.settings import as_dict
-from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, TileBatch, TileStream
+from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import FeaturesConfig, check_data
 from pathoprog.training.feature_store import feature_path
-from pathoprog.training.tile_store import slide_job, source_key
+from pathoprog.training.tile_store import slide_job, source_key, specs
 
 TABLE = "features.csv"
 STORED = {"fp16": np.float16, "fp32": np.float32}
@@ -71,66 +72,95 @@ class Extractor:
 
 
 @dataclass
-class _Slide:
-    """A slide whose tiles are arriving; `parts` by resolution."""
+class Plan:
+    """What is to be done: rows of what is stored already, jobs for the stream, and the keys that the files will get.
 
-    opened: SlideOpened
-    parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    `keys` by slide and resolution: those of a slide that are missing, whose job it is.
+    """
+
+    rows: list[dict[str, Any]]
+    jobs: list[SlideJob]
+    keys: dict[tuple[str, str], str]
 
 
 def run(settings: FeaturesConfig) -> int:
     """Compute what is missing; every slide has its rows in features.csv; exit code 1 if some could not be read."""
-    check_data(settings.data, "features")
-    extractor = make_extractor(settings)
     data = settings.data
-    specs = [spec for spec in (data.tiles_10x, data.tiles_40x) if spec.resolution in settings.resolutions]
+    check_data(data, "features")
+    extractor = make_extractor(settings)
     cohort = read_cohort(data.cohort, data.overlap)
-    cohort = cohort[cohort["role"].isin(settings.roles)].drop_duplicates("slide_id")
+    cohort = cohort[cohort["role"].isin(settings.roles)]
     if cohort.empty:
         raise InputError(f"{data.cohort}: no row has a role among {', '.join(settings.roles)}")
-    rows: dict[str, list[dict[str, Any]]] = {}
-    keys: dict[str, dict[str, str]] = {}
-    jobs = []
+    plan = make_plan(extractor, cohort)
+    say(f"  features {data.features}: {len(cohort) - len(plan.jobs)} slides there, {len(plan.jobs)} to read")
+    order = {str(slide_id): number for number, slide_id in enumerate(cohort["slide_id"])}
+    rows = sorted([*plan.rows, *extract(extractor, plan)], key=lambda row: (order[row["slide_id"]], row["resolution"]))
+    table = pd.DataFrame(rows)
+    write_text(Path(data.features) / TABLE, table.to_csv(index=False))
+    failed = table.loc[table["status"] == "failed", "slide_id"].nunique()
+    if failed:
+        say(f"  {count(failed, 'slide')} failed (named above and in {TABLE}); the rest is stored")
+    return 1 if failed else 0
+
+
+def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> Plan:
+    """Look which slides have their features, and what of the others is missing.
+
+    Raises:
+        InputError: a damaged file, or features of another encoder or of other tiles in the folder.
+    """
+    data = extractor.settings.data
+    plan = Plan([], [], {})
     for row in cohort.to_dict("records"):
-        slide_id = str(row["slide_id"])
-        keys[slide_id] = {s.resolution: sha256_value([source_key(row, data, [s]), extractor.facts]) for s in specs}
-        stored = {s.resolution: _stored(extractor, s, slide_id, keys[slide_id][s.resolution]) for s in specs}
-        missing = [spec for spec in specs if stored[spec.resolution] is None]
-        rows[slide_id] = [found for found in stored.values() if found is not None]
+        slide_id, missing = str(row["slide_id"]), []
+        for spec in wanted_specs(extractor.settings):
+            key = sha256_value([source_key(row, data, [spec]), extractor.facts])
+            stored = _stored(extractor, spec, slide_id, key)
+            if stored is not None:
+                plan.rows.append(stored)
+            else:
+                missing.append(spec)
+                plan.keys[slide_id, spec.resolution] = key
         if missing:
-            jobs.append(slide_job(row, data, missing))
-    say(f"  features {data.features}: {len(cohort) - len(jobs)} slides there, {len(jobs)} to read")
+            plan.jobs.append(slide_job(row, data, missing))
+    return plan
+
+
+def extract(extractor: Extractor, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Read the plan's slides and store their features; yields the row of each slide and resolution."""
     on_device = register if extractor.device.type == "cuda" else None
-    with progress("features", len(jobs), "slides") as counter, TileStream(data.stream, on_device) as stream:
-        open_slides: dict[str, _Slide] = {}
-        for event in stream.read(jobs):
+    opened: dict[str, SlideOpened] = {}
+    parts: dict[tuple[str, str], list[NDArray[Any]]] = {}
+    wanted = {job.slide_id: [spec.resolution for spec in job.specs] for job in plan.jobs}
+    with (
+        progress("features", len(plan.jobs), "slides") as counter,
+        TileStream(extractor.settings.data.stream, on_device) as stream,
+    ):
+        for event in stream.read(plan.jobs):
+            name = event.slide_id
             if isinstance(event, SlideOpened):
-                open_slides[event.slide_id] = _Slide(event)
+                opened[name] = event
             elif isinstance(event, TileBatch):
-                parts = open_slides[event.slide_id].parts.setdefault(event.resolution, [])
-                parts.append(extractor.features(event.tiles))
+                parts.setdefault((name, event.resolution), []).append(extractor.features(event.tiles))
             elif isinstance(event, SlideFailed):
+                warn(f"{name}: {event.error}")
                 status = "not_reportable" if event.error.not_reportable else "failed"
-                warn(f"{event.slide_id}: {event.error}")
-                rows[event.slide_id] += [
-                    _row(event.slide_id, spec.resolution, status, reason=str(event.error))
-                    for spec in specs
-                    if all(found["resolution"] != spec.resolution for found in rows[event.slide_id])
-                ]
-                open_slides.pop(event.slide_id, None)
+                for resolution in wanted[name]:
+                    parts.pop((name, resolution), None)
+                    yield _row(name, resolution, status, reason=str(event.error))
                 counter.advance()
             elif isinstance(event, SlideDone):
-                slide = open_slides.pop(event.slide_id)
-                for resolution in (spec.resolution for spec in specs):
-                    if resolution in slide.opened.grids or resolution in slide.opened.refused:
-                        rows[event.slide_id].append(_write(extractor, slide, resolution, keys[event.slide_id]))
+                slide = opened.pop(name)
+                for resolution in wanted[name]:
+                    values = parts.pop((name, resolution), [])
+                    yield _write(extractor, slide, resolution, values, plan.keys[name, resolution])
                 counter.advance()
-    table = [row for found in rows.values() for row in sorted(found, key=lambda row: str(row["resolution"]))]
-    write_text(Path(data.features) / TABLE, pd.DataFrame(table).to_csv(index=False))
-    failed = {str(row["slide_id"]) for row in table if row["status"] == "failed"}
-    if failed:
-        say(f"  {count(len(failed), 'slide')} failed (named above and in {TABLE}); the rest is stored")
-    return 1 if failed else 0
+
+
+def wanted_specs(settings: FeaturesConfig) -> list[TileSpec]:
+    """The tile specs of the resolutions to read."""
+    return [spec for spec in specs(settings.data) if spec.resolution in settings.resolutions]
 
 
 def make_extractor(settings: FeaturesConfig) -> Extractor:
@@ -144,9 +174,8 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
     for name in ("mean", "std"):
         if len(getattr(settings, name)) != 3:
             raise ConfigError(f"{name}={getattr(settings, name)}: must be three numbers, for red, green and blue")
-    for spec in (settings.data.tiles_10x, settings.data.tiles_40x):
-        if spec.resolution in settings.resolutions:
-            try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
+    for spec in wanted_specs(settings):
+        try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
     network, d = make_encoder(settings, key="")
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
@@ -184,22 +213,23 @@ def _stored(extractor: Extractor, spec: TileSpec, slide_id: str, key: str) -> di
     return None
 
 
-def _write(extractor: Extractor, slide: _Slide, resolution: str, keys: dict[str, str]) -> dict[str, Any]:
+def _write(
+    extractor: Extractor, opened: SlideOpened, resolution: str, parts: list[NDArray[Any]], key: str
+) -> dict[str, Any]:
     """Store one slide's features at one resolution; returns its row."""
-    settings, opened = extractor.settings, slide.opened
+    settings = extractor.settings
     grid = opened.grids.get(resolution)
     n = 0 if grid is None else len(grid)
-    parts = slide.parts.get(resolution, [])
     values = np.concatenate(parts) if parts else np.zeros((0, extractor.facts["d"]), STORED[settings.precision])
     assert len(values) == n
-    spec: TileSpec = settings.data.tiles_10x if resolution == "10x" else settings.data.tiles_40x
+    spec = next(spec for spec in wanted_specs(settings) if spec.resolution == resolution)
     reason = opened.refused.get(resolution, "")
     if not reason and n == 0:
         area = "tumour" if opened.region_source == "outline" else "tissue"
         reason = f"no tile with at least {spec.min_coverage:.0%} {area}"
     facts = {
         **extractor.facts,
-        "key": keys[resolution],
+        "key": key,
         "slide_id": opened.slide_id,
         "slide_sha256": opened.sha256,
         "mpp": opened.facts.mpp,
