@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -26,9 +26,6 @@ MEANINGS = {
 RULER_NOTE = (
     "Diamond: the score, mean of the five members (circles) of that resolution; 0 to 1, higher = worse. Dashed: the "
     "locked threshold. Scores are no probabilities."
-)
-ELIGIBILITY_NOTE = (
-    "Eligibility (organ, primary resection, stage, no neoadjuvant treatment, H&E) is not confirmed by this result."
 )
 COORDINATES_NOTE = "Coordinates: top-left corner, level-0 pixels."
 COLOURS = {
@@ -121,6 +118,7 @@ class SlidePage:
         rulers: one per resolution that has a score.
         curves: of the validation cohort, or None where none was given or there is no class.
         checks: quality.
+        eligibility: whether the slide is of the kind that the ensemble was made for.
         map_jpeg: the tile map, empty where there is none.
         strongest: tiles of the highest scores, by resolution.
         caption: what a tile's score is and is not.
@@ -134,6 +132,7 @@ class SlidePage:
     rulers: tuple[Ruler, ...]
     curves: CohortCurves | None
     checks: tuple[CheckRow, ...]
+    eligibility: str
     map_jpeg: bytes
     strongest: dict[str, tuple[TilePicture, ...]]
     caption: str
@@ -166,6 +165,7 @@ def slide_content(
         rulers=tuple(_ruler(name, record["scores"][name]) for name in RESOLUTIONS if name in record["scores"]),
         curves=curves if curves is not None and curves.points.get(record["risk_class"]) else None,
         checks=tuple(_checks(record)),
+        eligibility=_eligibility(record["eligibility"]),
         map_jpeg=b"" if heatmap is None else _jpeg(heatmap),
         strongest={
             name: tuple(
@@ -202,6 +202,13 @@ def _flags(record: Mapping[str, Any]) -> list[Flag]:
     return flags + [Flag("", text) for text in record["quality"]]
 
 
+def _eligibility(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "Eligibility (organ, primary resection, no neoadjuvant treatment, H&E) is not confirmed by this result."
+    says = f" ({found['says']})" if found["says"] else ""
+    return f"Eligibility by the table (organ, specimen, stain, neoadjuvant treatment): {found['verdict']}{says}."
+
+
 def _ruler(resolution: str, entry: Mapping[str, Any]) -> Ruler:
     dots: list[Dot] = []
     for name, score in sorted(entry["members"].items(), key=lambda item: item[1]):
@@ -231,16 +238,20 @@ def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
     um_px = f"{slide['mpp_x']:.4g} x {slide['mpp_y']:.4g}{' (given, not the file’s)' if given else ''}"
     rows.append(CheckRow("um/px", um_px, "warn" if given else "pass" if fine else "fail"))
     rows += [CheckRow("warning of the reader", text, "warn") for text in slide["warnings"]]
-    measured = [
-        CheckRow(
-            check["name"].replace("_", " "),
-            f"{check['value']:.3g} {check['unit']}".strip() if check["value"] is not None else "",
-            check["verdict"],
-            check["says"],
-        )
-        for check in record["checks"]
-    ]
-    return rows + (measured or [CheckRow(name, "", "not checked") for name in NOT_CHECKED])
+    measured = {check["name"]: _measured(check) for check in record["checks"]}
+    if not measured:
+        return rows + [CheckRow(name, "", "not checked") for name in NOT_CHECKED]
+    own = {row.name: row for row in rows[1:]}  # the area is among the measured
+    for name in own.keys() & measured.keys():
+        measured[name] = replace(measured[name], value=own[name].value)  # of how many tiles, too
+    return [row for row in rows[1:] if row.name not in measured] + list(measured.values())
+
+
+def _measured(check: Mapping[str, Any]) -> CheckRow:
+    value = check["value"]
+    number = "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    text = f"{number} {check['unit']}".strip() if number else ""
+    return CheckRow(check["name"].replace("_", " "), text, check["verdict"], check["says"])
 
 
 def _jpeg(image: Image.Image) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_curves import CURVE_NOTE
-from pathoprog.slide_content import COLOURS, COORDINATES_NOTE, ELIGIBILITY_NOTE, RULER_NOTE, SlidePage
+from pathoprog.slide_content import COLOURS, COORDINATES_NOTE, RULER_NOTE, SlidePage
 
 RULER_WIDTH = 600
 """Of a ruler from 0 to 1, in the drawing's units."""
@@ -23,7 +23,6 @@ def slide_html(page: SlidePage) -> str:
             last_year=page.curves.last_year if page.curves is not None else 0,
             ruler_note=RULER_NOTE,
             curve_note=CURVE_NOTE,
-            eligibility_note=ELIGIBILITY_NOTE,
             coordinates_note=COORDINATES_NOTE,
             research_use_only=RESEARCH_USE_ONLY,
         )

@@ -13,7 +13,6 @@ from pathoprog.cohort_curves import CURVE_NOTE, CohortCurves
 from pathoprog.slide_content import (
     COLOURS,
     COORDINATES_NOTE,
-    ELIGIBILITY_NOTE,
     RULER_NOTE,
     CheckRow,
     Ruler,
@@ -51,7 +50,7 @@ def slide_pdf(page: SlidePage) -> bytes:
         sheet.heading("Quality", 60)
         for check in page.checks:
             _check(sheet, check)
-        sheet.note(ELIGIBILITY_NOTE)
+        sheet.note(page.eligibility)
     if page.map_jpeg:
         _map(sheet, page.map_jpeg)
     for resolution, pictures in page.strongest.items():
@@ -325,14 +324,14 @@ def _curve(sheet: _Sheet, curves: CohortCurves, risk_class: str) -> None:
 
 
 def _check(sheet: _Sheet, check: CheckRow) -> None:
-    columns = ((check.name, 0.0, 140.0), (check.value, 146.0, 150.0), (check.says, 362.0, TEXT_WIDTH - 362.0))
-    cells = [(_lines(text, 8, False, width), x) for text, x, width in columns]
-    height = 10.5 * max(len(lines) for lines, _ in cells) + 2
+    columns = ((check.name, 0.0, 124.0), (check.value, 130.0, 84.0), (check.says, 274.0, TEXT_WIDTH - 274.0))
+    cells = [(_lines(text, 7.5, False, width), x) for text, x, width in columns]
+    height = 9.5 * max(len(lines) for lines, _ in cells) + 1.5
     sheet.room(height)
     for lines, x in cells:
         for index, line in enumerate(lines):
-            sheet.draw(line, MARGIN + x, sheet.y - 10 - 10.5 * index, 8)
-    sheet.draw(check.verdict, MARGIN + 302, sheet.y - 10, 8, bold=True, colour=COLOURS[check.verdict])
+            sheet.draw(line, MARGIN + x, sheet.y - 9 - 9.5 * index, 7.5)
+    sheet.draw(check.verdict, MARGIN + 220, sheet.y - 9, 7.5, bold=True, colour=COLOURS[check.verdict])
     sheet.y -= height
 
 

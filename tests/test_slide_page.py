@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pathoprog.cohort_curves import read_cohort_curves
+from pathoprog.eligibility import Eligibility
 from pathoprog.errors import InputError
 from pathoprog.outcomes import ResolutionScore, SlideScore
 from pathoprog.quality import Check
@@ -132,11 +133,11 @@ def test_letters_that_the_standard_fonts_lack_are_embedded():
 
 
 def test_a_long_reason_and_many_checks_stay_on_the_paper():
-    checks = [Check(f"check_{i}", 1.0, "um", "warn", 0.5, 2.0, "a sentence " * 12) for i in range(40)]
+    checks = [Check(f"check_{i}", 1.0, "um", "warn", 0.5, 2.0, "a sentence " * 12) for i in range(90)]
     data = slide_pdf(content(**NOT_REPORTABLE | {"reason": "x" * 3000}, checks=checks))
     assert len(re.findall(rb"/Type /Page\b", data)) >= 4
     text = "".join(pdf_text(data).split())
-    assert text.count("x" * 60) >= 1 and text.count("check") >= 40
+    assert text.count("x" * 60) >= 1 and text.count("check") >= 90
 
 
 def test_the_rulers_show_ten_members_two_scores_two_thresholds():
@@ -169,6 +170,24 @@ def test_measured_checks_stand_in_the_table_with_what_they_say():
     rows = check_rows(html)
     assert rows["pen marks"] == "warn" and rows["focus"] == "fail" and "folds" not in rows
     assert "12.3 %" in html and "Pen marks cover part of the tissue." in html
+
+
+def test_what_is_measured_stands_once():
+    checks = [
+        Check("tumour area", 1234.5, "mm²", "pass", None, 0.005, "Area in which tiles may lie."),
+        Check("tiles at 10x", 12.0, "", "warn", 20, None, "Tiles that the score rests on."),
+    ]
+    rows = [(row.name, row.value, row.verdict) for row in content(checks=checks).checks]
+    assert ("tumour area", "1,234 mm²", "pass") in rows
+    assert [row for row in rows if row[0] == "tiles at 10x"] == [("tiles at 10x", "12", "warn")]
+    assert ("tiles at 40x", "12", "pass") in rows and not any(name.startswith("tissue area") for name, _, _ in rows)
+
+
+def test_eligibility_is_said_in_words():
+    assert "is not confirmed by this result" in page()
+    found = content(eligibility=Eligibility("confirmed", ""))
+    said = "Eligibility by the table (organ, specimen, stain, neoadjuvant treatment): confirmed."
+    assert said in slide_html(found) and "neoadjuvant treatment): confirmed." in pdf_text(slide_pdf(found))
 
 
 def test_the_strongest_tiles_stand_with_their_scores():
