@@ -43,7 +43,7 @@ SAYS = {
     "empty": "Part of the analysed area that holds no tissue.",
     "pen": "Part of the analysed area under marker ink.",
     "pen_elsewhere": "Marker ink outside the analysed area.",
-    "folds": "Part of the analysed area where the tissue lies double.",
+    "folds": "Part of the analysed area where the tissue lies in several layers.",
     "bubbles": "Part of the analysed area under air bubbles.",
     "green": "Stained pixels that absorb green most: nearly all in H&E, few in immunostains.",
     "other_dye": "Density in red and blue over that in green: 0.9 to 1.3 in H&E, more in other stains.",

@@ -31,7 +31,7 @@ MIN_STAINED_PX = 200
 INK_RED_TO_GREEN = 1.3  # blue and green ink absorb red most; haematoxylin alone stays below 1.25 in real pictures
 RED_INK = (0.34, 0.70, 0.35)  # r/g below, b/g above, total density above: eosin has b/g 0.5 to 0.7
 BLACK_INK = (0.65, 0.62, 1.5)  # r/g above, b/g above, total density above
-FOLD = (2.0, 1.0)  # of the slide's median density in tissue; and at least so dense
+FOLD = (2.5, 1.0)  # of the slide's median density in tissue (dense epithelium: up to 2.2); and at least so dense
 NEUTRAL = 0.6  # weakest over strongest channel's excess: a refracting rim takes light from all channels alike
 RIM_OD = 0.10  # excess density of a bubble's rim in its weakest channel
 RIM_WINDOW_UM = 120.0
@@ -47,7 +47,7 @@ class QualityLook:
         empty_share: without tissue.
         pen_share: under ink.
         pen_elsewhere_mm2: area of ink outside the analysed area.
-        fold_share: at least twice as dense as the slide's tissue.
+        fold_share: in folds: at least 2.5 times as dense as the slide's tissue.
         bubble_share: inside closed rims that are dark in all channels alike.
         green_share: of the stained pixels, those that absorb green most; see `stain.StainLook`.
         sharpness: of each field; see `sharpness`.
@@ -232,11 +232,12 @@ def _ink(od: NDArray[np.float32], mpp: float) -> NDArray[np.bool_]:
 
 
 def _folds(od: NDArray[np.float32], tissue: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """Tissue that lies double: at least twice as dense as the slide's median."""
+    """Tissue that lies in several layers: far denser than the slide's median, fat left out."""
     total = ndimage.uniform_filter(od.sum(axis=-1), 3)
-    if not tissue.any():
+    dyed = total[tissue & (total > STAINED_OD)]
+    if not len(dyed):
         return np.zeros_like(tissue)
-    limit = max(FOLD[0] * float(np.median(total[tissue])), FOLD[1])
+    limit = max(FOLD[0] * float(np.median(dyed)), FOLD[1])
     return without_small(tissue & (total > limit), MIN_OBJECT_UM2 / mpp**2)
 
 
