@@ -22,6 +22,9 @@ BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
 """How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
 borderline (OPERATIONS, fault table)."""
 
+CPU_PIXELS = 8 * 448 * 448
+"""Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
+
 
 class Scorer:
     """A bundle's networks on a device, ready to be shown tiles.
@@ -58,11 +61,18 @@ class Scorer:
 
             @torch.inference_mode()  # threads have a mode of their own
             def of_member(member: Member) -> Tensor:
-                values = member.network.instances_of_features(member.network.encoder(batch).float())
+                values = [
+                    member.network.instances_of_features(member.network.encoder(part).float())
+                    for part in batch.split(self._most_tiles(batch))
+                ]
                 point("after_member")
-                return values
+                return torch.cat(values)
 
             return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
+
+    def _most_tiles(self, batch: Tensor) -> int:
+        """How many tiles of [n, 3, s, s] go through a network at once; never by the machine, for equal bits."""
+        return len(batch) if self.device.type != "cpu" else max(1, CPU_PIXELS // (batch.shape[2] * batch.shape[3]))
 
     def instances_in_parts(self, resolution: str, tiles: NDArray[np.uint8]) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.

@@ -46,6 +46,17 @@ def test_batch_size_does_not_matter(bundle_folder, tiles):
     assert scores(scorer, tiles, 24) == pytest.approx(scores(scorer, tiles, 5), abs=1e-6)
 
 
+def test_on_a_cpu_a_network_never_sees_more_than_its_memory_allows(bundle_folder, tiles, monkeypatch):
+    scorer = Scorer(load_bundle(bundle_folder), CPU)
+    expected, seen = scores(scorer, tiles, 24), []
+    monkeypatch.setattr("pathoprog.scorer.CPU_PIXELS", 7 * 32 * 32 + 5)
+    encoder = scorer.bundle.members["10x"][0].network.encoder
+    hook = encoder.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    assert scores(scorer, tiles, 24) == pytest.approx(expected, abs=1e-6)
+    hook.remove()
+    assert seen == [7, 7, 7, 3]
+
+
 def test_equal_work_gives_equal_bits(bundle_folder, tiles):
     one, other = (Scorer(load_bundle(bundle_folder), CPU) for _ in range(2))
     assert scores(one, tiles, 8) == scores(other, tiles, 8)
