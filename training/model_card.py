@@ -58,6 +58,7 @@ def model_card(
         settings.intended_use,
         "Input: digitised H&E whole-slide images of primary tumour resections. Output per patient: two scores in [0, 1]"
         " (higher = worse) and a class: good, uncertain (the two resolutions disagree) or poor.",
+        "Not meant for biopsies, for organs other than those below, or for tumours that were treated before surgery.",
         "",
         "## Ensemble",
         f"{len(manifest['members'])} networks: five at 10x (1.0 um/px) and five at 40x (0.25 um/px).",
@@ -150,6 +151,7 @@ def _limits(manifest: dict[str, Any], parts: dict[str, pd.DataFrame], shares: di
     absent = [column for column in DESCRIBED if column not in training or (_values(training[column]) == MISSING).all()]
     if absent:
         found.append(f"Not recorded, so not known to be represented: {', '.join(absent)}.")
+    found.append("The method is the subject of patent application WO 2019/096708 A1: users must mind it.")
     found.append("Not validated by this card: `pathoprog validate` on a cohort that played no part in it does that.")
     return found
 

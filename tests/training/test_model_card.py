@@ -54,6 +54,7 @@ def test_it_says_whom_it_learned_from_and_what_was_not_recorded(settings):
     assert "prep_site" in absent and "pT" in absent and "stage" not in absent
     assert "good = followed over 6 years" in text and "between 100 days and 2.5 years" in text
     assert "0.4000 (0.3500 to 0.5000)" in text and "For research use only" in text
+    assert "Not meant for biopsies" in text and "WO 2019/096708 A1" in text
     assert "Fine-tuned" not in text and "out of" not in text
     assert "P000" not in text
 
