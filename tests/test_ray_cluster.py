@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pathoprog import __version__, ray_cluster
 from pathoprog.children import spawn
 from pathoprog.console import Progress
 from pathoprog.errors import ConfigError
@@ -84,6 +85,15 @@ def test_a_child_gets_its_variables_and_writes_its_log(tmp_path: Path) -> None:
     child = spawn(command, tmp_path / "log.txt", {"WORD": "tile"}, tmp_path)
     assert child.wait() == 3
     assert (tmp_path / "log.txt").read_text() == f"tile {tmp_path}\n"
+
+
+def test_a_node_refuses_another_version_and_a_folder_that_it_does_not_see(tmp_path: Path) -> None:
+    command, log = ["python", "-c", "raise SystemExit(5)"], str(tmp_path / "log.txt")
+    code, reason = ray_cluster._run(command, log, {}, str(tmp_path), "0.0.0")
+    assert code == ray_cluster.REFUSED and "started with 0.0.0" in reason
+    code, reason = ray_cluster._run(command, log, {}, str(tmp_path / "elsewhere"), __version__)
+    assert code == ray_cluster.REFUSED and "shared folder" in reason
+    assert ray_cluster._run(command, log, {}, str(tmp_path), __version__) == (5, "")
 
 
 @pytest.mark.slow
