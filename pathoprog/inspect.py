@@ -17,6 +17,7 @@ from pathoprog.console import say
 from pathoprog.errors import InputError
 from pathoprog.files import finite_or_none
 from pathoprog.inspect_config import InspectConfig
+from pathoprog.quality import FAIL, WARN, QualityRules
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.finding import slides_in
 from pathoprog.slides.slide import SlideFacts
@@ -43,6 +44,7 @@ class Inspection:
         tissue_mm2: area of the tissue, NaN where it was not measured.
         tiles: number of tiles by resolution, or why there are none.
         green_share: see `stain.StainLook`.
+        quality: checks that scoring would warn of or refuse, by the project's limits; a bundle may have others.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Inspection:
     tissue_mm2: float = float("nan")
     tiles: dict[str, int | str] = field(default_factory=dict)
     green_share: float = float("nan")
+    quality: list[str] = field(default_factory=list)
 
     def refuse(self, reason: str) -> None:
         """It cannot be used."""
@@ -145,6 +148,11 @@ def _judge_grids(item: Inspection, opened: SlideOpened, specs: list[TileSpec]) -
     item.facts = opened.facts
     item.tissue_mm2 = opened.tissue_area_um2 / 1e6
     item.tiles = {name: grid.n_candidates for name, grid in opened.grids.items()} | opened.refused
+    item.quality = [
+        f"{check.verdict}: {check.finding}"
+        for check in QualityRules().judge(dataclasses.replace(opened, grids={}))
+        if check.verdict in (WARN, FAIL)
+    ]
     base = specs[0]
     side_um = base.size_px * base.mpp
     smallest_um = min(opened.facts.width * opened.facts.mpp_x, opened.facts.height * opened.facts.mpp_y)
@@ -218,6 +226,7 @@ def as_record(item: Inspection) -> dict[str, Any]:
         "tissue_mm2": round(item.tissue_mm2, 4),
         "tiles": item.tiles,
         "green_share": round(item.green_share, 3),
+        "quality": item.quality,
         "warnings": list(facts.warnings) if facts else [],
     }
     plain = finite_or_none(record)
@@ -240,5 +249,6 @@ def line(item: Inspection) -> str:
         parts += [", ".join(counts)] if counts else []
     parts += item.reasons
     parts += [f"override: {' '.join(item.override)}"] if item.verdict == OVERRIDE else []
+    parts += [f"quality {text}" for text in item.quality]
     parts += [f"warning: {text}" for text in (item.facts.warnings if item.facts else ())]
     return " | ".join(parts)

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
-from pathoprog.stain import STAINED_OD, stain_look
+from pathoprog.stain import STAINED_OD, is_dark, stain_look
 from pathoprog.tiles import tile_grid
 from pathoprog.tiles_config import TileSpec
 from pathoprog.tissue import MIN_OBJECT_UM2, RegionMask, without_small
@@ -193,6 +193,8 @@ def view_measures(
         mpp *= factor
     od = density(view)
     ink = _ink(od, mpp)
+    if is_dark(view):  # a dark ground is no black ink
+        ink[:] = False
     shares = {
         "empty_share": ~(tissue | ink),
         "pen_share": ink,

@@ -55,6 +55,8 @@ def test_every_shared_file_gets_its_verdict(capsys):
     slide = records["ome_OS-1-detail_HE.ome.tif"]
     assert (slide["backend"], slide["width"], round(slide["mpp_x"], 4)) == ("tiffslide+jpeg", 1101, 0.2271)
     assert records["openslide_boxes.tiff"]["override"] == ["slides.mpp=…", "tile_px=…"]
+    assert slide["quality"] == [] and records["aperio_CMU-1-Small-Region.svs"]["quality"] == []
+    assert any("fail: stain: red and blue" in text for text in records["ome_OS-2-ndpi_Ki67.ome.tif"]["quality"])
 
 
 def test_made_slides(capsys, tmp_path):
@@ -79,6 +81,8 @@ def test_made_slides(capsys, tmp_path):
     assert "the objective (20x) contradicts 0.234 um/px" in records["fine20x.svs"]["warnings"][0]
     assert got["fluorescence.tif"][0] == "not usable"
     assert "dark background" in got["fluorescence.tif"][1]
+    found = " ".join(records["fluorescence.tif"]["quality"])
+    assert "fail: brightness of the glass" in found and "pen marks" not in found
     assert got["blank.tif"] == ("not usable", "no stained tissue")
 
 
