@@ -228,6 +228,7 @@ def page(settings: CrossValidateConfig, rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         c = f"{row['c']:.3f} ({row['c_lower']:.3f} to {row['c_upper']:.3f})"
+        c = c if np.isfinite(row["c"]) else "no two patients can be compared"
         cells = (row["resolution"], row["seed"], row["fold"], row["n_patients"], row["n_events"], c)
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"

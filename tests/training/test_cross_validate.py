@@ -19,7 +19,7 @@ from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
-from pathoprog.training.cross_validate import rows_of, run
+from pathoprog.training.cross_validate import page, rows_of, run
 from pathoprog.training.train import settings_from_dict, train
 
 
@@ -54,6 +54,8 @@ def test_a_fold_without_a_comparable_pair_has_no_c():
     people = {name: patient(name, days, event) for name, days, event in (("A", 1, 1), ("B", 2, 0), ("C", 3, 0))}
     rows = rows_of("10x", "1", {"A": 2.0, "B": 1.0, "C": 1.0}, people, {"A": 0, "B": 0, "C": 1})
     assert [row["c"] for row in rows] == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+    text = page(CrossValidateConfig(), rows)
+    assert "| 10x | 1 | 1 | 1 | 0 | no two patients can be compared |" in text and "For research use only" in text
 
 
 def test_refused_before_any_work(tmp_path):
