@@ -91,8 +91,8 @@ class Engine:
         try:
             self._reconcile()
             self.workers = [self._start(start) for start in self.starts]
-            while self.ledger.unfinished(self.plan.config):
-                if self.stopping and not any(worker.in_hand for worker in self.workers):
+            while self._busy() or self.ledger.unfinished(self.plan.config):  # the count takes milliseconds
+                if self.stopping and not self._busy():
                     return False
                 self._beat()
                 self._supply()
@@ -104,6 +104,9 @@ class Engine:
             with contextlib.suppress(WriteError):  # leases of a process that is gone are free anyhow
                 self.ledger.release()
         return True
+
+    def _busy(self) -> bool:
+        return any(worker.in_hand for worker in self.workers)
 
     def _start(self, start: Start) -> _Worker:
         line = self.crew.start()
@@ -139,7 +142,7 @@ class Engine:
                 self._give(worker, job)
             if room > 0 and not jobs:
                 self._next_lease = time.monotonic() + POLL_S
-                if not any(other.in_hand for other in self.workers):
+                if not self._busy():
                     self.ledger.free_parked(self.plan.config)
 
     def _give(self, worker: _Worker, job: Job) -> None:

@@ -10,6 +10,7 @@ from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.tables import remove_tables, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
+from pathoprog.report.wording import count
 
 STOPPED = 143
 """Exit code after SIGTERM, as shells give it."""
@@ -28,8 +29,9 @@ def run(config: ScoreConfig) -> int:
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
     failed = sum(job.state == FAILED for job in standing.values())
+    of_them = f" ({failed} of them failed)" if failed else ""
     say(
-        f"{len(slides)} slides: {done} done before and unchanged{f' ({failed} of them failed)' if failed else ''}, "
+        f"{count(len(slides), 'slide')}: {done} done before and unchanged{of_them}, "
         f"{len(slides) - done} to score on {where}"
     )
     if config.dry_run:

@@ -21,6 +21,7 @@ from pathoprog.patients import (
     patient_row,
     score_patients,
 )
+from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
 
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
@@ -131,14 +132,15 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
 def summary_text(out: Path, values: dict[str, Any]) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
-    patients = [f"{count} {name.replace('_', ' ')}" for name, count in values["patients"].items() if count]
+    patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]
     lines = [
         "slides: " + ", ".join(f"{slides[name]} {name.replace('_', ' ')}" for name in STATUSES),
         f"patients: {sum(values['patients'].values())}: {', '.join(patients)}",
     ]
     if run["slides"]:
         speed = f", {run['slides_per_hour']} slides an hour"
-        lines.append(f"this run: {run['slides']} slides, {run['tiles']} tiles in {run['seconds']:.0f} s{speed}")
+        done = f"{count(run['slides'], 'slide')}, {count(run['tiles'], 'tile')}"
+        lines.append(f"this run: {done} in {run['seconds']:.0f} s{speed}")
     for name, reasons in values["reasons"].items():
         chosen = list(reasons.items())
         lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]

@@ -63,7 +63,7 @@ class Scorer:
             def of_member(member: Member) -> Tensor:
                 values = [
                     member.network.instances_of_features(member.network.encoder(part).float())
-                    for part in batch.split(self._most_tiles(batch))
+                    for part in torch.split(batch, self._most_tiles(batch))
                 ]
                 point("after_member")
                 return torch.cat(values)
