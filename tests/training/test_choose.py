@@ -12,7 +12,7 @@ from made_store import made_many, made_settings, made_store
 
 from pathoprog.bundle import read_manifest, verify
 from pathoprog.ensemble import load_bundle
-from pathoprog.errors import InputError, LockError
+from pathoprog.errors import ConfigError, InputError, LockError
 from pathoprog.files import read_json, sha256_file, write_json
 from pathoprog.settings import as_dict
 from pathoprog.tracking_config import TrackingSettings
@@ -108,3 +108,19 @@ def test_manifest_says_what_made_it(candidates, tmp_path):
     assert manifest["training"]["fit"]["steps"] == 2 and manifest["code_version"].startswith("0.")
     text = Path(tmp_path / "bundle" / "manifest.json").read_text()
     assert str(tmp_path) not in text
+
+
+def test_a_tumour_network_is_locked_with_the_members(candidates, tumour, tmp_path):
+    settings = EnsembleConfig(str(candidates), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING)
+    settings = replace(settings, tumour=str(tumour.trained))
+    choose.run(settings)
+    manifest = verify(tmp_path / "bundle")
+    assert manifest["files"]["tumour.safetensors"] == sha256_file(tumour.trained / "tumour.safetensors")
+    assert manifest["tumour_policy"] == "tissue", "as the tiles of training were laid, unless it is told otherwise"
+    assert "Tumour network" in (tmp_path / "bundle" / "model_card.md").read_text()
+    choose.run(replace(settings, out=str(tmp_path / "other"), tumour_policy="network"))
+    assert verify(tmp_path / "other")["tumour_policy"] == "network"
+    for wrong, said in ((str(tmp_path), "no finished tumour network"), ("", "needs tumour=FOLDER")):
+        with pytest.raises(ConfigError, match=said):
+            choose.run(replace(settings, out=str(tmp_path / "none"), tumour=wrong, tumour_policy="network"))
+    assert not (tmp_path / "none").exists()
