@@ -52,6 +52,12 @@ class Task:
         split = self.settings.split
         return "/".join(self.folder.parts[-2 if split.folds and split.fold >= 0 else -1 :])
 
+    @property
+    def judged(self) -> str:
+        """What its c is from."""
+        split = self.settings.split
+        return "on tuning" if not split.folds else "on the fold held out" if split.fold >= 0 else "out of fold"
+
 
 def run(settings: TrainEnsembleConfig) -> int:
     """Cut missing tiles, train every candidate, print how each fared on tuning."""
@@ -78,7 +84,7 @@ def run(settings: TrainEnsembleConfig) -> int:
 
 
 def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking, parent: str) -> None:
-    """Write down what was trained, for `pathoprog ensemble`, and print how it fared on tuning."""
+    """Write down what was trained, for `pathoprog ensemble`, and print how it fared."""
     candidates = [read_json(task.folder / CANDIDATE) for task in tasks]
     tracking.datasets(parent, candidates[0]["cohorts"])
     write_json(
@@ -87,7 +93,7 @@ def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking,
     )
     for resolution in ("10x", "40x"):
         found = [item["best"][0]["c_index"] for item in candidates if item["resolution"] == resolution]
-        say(f"    {resolution}: {len(found)} candidates, c on tuning {min(found):.3f} to {max(found):.3f}")
+        say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
@@ -171,7 +177,7 @@ def outcome(task: Task) -> str:
             raise PathoprogError(f"{task.folder / CANDIDATE}: was written, but does not appear in the shared folder")
         time.sleep(POLL_S)
     best = read_json(task.folder / CANDIDATE)["best"][0]
-    return f"{task.name}: c on tuning {best['c_index']:.3f} at step {best['step']}"
+    return f"{task.name}: c {task.judged} {best['c_index']:.3f} at step {best['step']}"
 
 
 def again(task: Task, code: int, restarts: int) -> None:

@@ -96,7 +96,9 @@ def test_without_a_tuning_cohort_to_a_locked_bundle(tmp_path, monkeypatch, capsy
     quick = made_settings(data, tmp_path / "cv", steps=2, recalibrate=1, log_every=2)
     settings = crossed(quick, split=SplitSettings(folds=2), candidates=5, refit=True, workers=2)
     assert run(settings) == 0
-    assert "Cross-validation, 2 folds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Cross-validation, 2 folds" in said and "10x-seed5/fold1: c on the fold held out" in said
+    assert "10x: 5 candidates, c out of fold" in said
 
     rows = list(csv.DictReader((tmp_path / "cv" / "cross_validation.csv").read_text().splitlines()))
     assert len(rows) == (2 * 5 + 3) * 3  # each seed and resolution, the means, both together; two folds and all
