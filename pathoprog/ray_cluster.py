@@ -54,14 +54,16 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if self.address:
-            self._join()
-        else:
-            self._start()
+        try:
+            self._join() if self.address else self._start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ray.shutdown()
+        if self.ray is not None:
+            self.ray.shutdown()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -90,7 +92,6 @@ class Cluster:
         )
         found = self.ray.util.get_node_ip_address()
         if not ipaddress.ip_address(found).is_loopback:  # Ray was imported before, without the switch
-            self.__exit__()
             raise ConfigError(f"Ray listens on {found}, not on the loopback interface: start the command anew")
 
     def _join(self) -> None:

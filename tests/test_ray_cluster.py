@@ -87,6 +87,20 @@ def test_a_child_gets_its_variables_and_writes_its_log(tmp_path: Path) -> None:
     assert (tmp_path / "log.txt").read_text() == f"tile {tmp_path}\n"
 
 
+def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: object) -> None:
+        raise RuntimeError("no room")
+
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):  # so that they are restored
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the next line imports Ray, which reads it then
+    monkeypatch.setattr("ray.init", fails)
+    cluster = Cluster(cpus=1)
+    with pytest.raises(RuntimeError, match="no room"), cluster:
+        pass
+    assert cluster.folder is not None and not cluster.folder.exists()
+
+
 def test_a_node_refuses_another_version_and_a_folder_that_it_does_not_see(tmp_path: Path) -> None:
     command, log = ["python", "-c", "raise SystemExit(5)"], str(tmp_path / "log.txt")
     code, reason = ray_cluster._run(command, log, {}, str(tmp_path), "0.0.0")
