@@ -222,13 +222,15 @@ def test_a_slide_that_kills_its_worker_twice_is_failed_until_it_is_requeued(star
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_run_keeps_what_is_done_and_goes_on(start, bundle, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "engine"), [(signal.SIGTERM, 143, "local"), (signal.SIGINT, 130, "local"), (15, 143, "ray")]
+)
+def test_a_stopped_run_keeps_what_is_done_and_goes_on(start, bundle, tmp_path, number, code, engine):
     folder, out = tmp_path / "slides", tmp_path / "out"
     folder.mkdir()
     for seed in range(8):
         write_pyramid(folder / f"{seed}.tif", texture(500, 500, seed=seed, margin=30))
-    service = start(call(bundle, folder, out))
+    service = start(call(bundle, folder, out, f"engine={engine}"))
     wait_for(lambda: leased(out))
     service.send_signal(number)
     text, _ = service.communicate(timeout=120)
