@@ -75,6 +75,9 @@ class FitSettings:
         [1.0, 2.5, 4.0], "inner boundaries of the discrete-time intervals, years", low=0.0
     )
     lr: float = setting(1e-3, "peak learning rate (AdamW)", low=0.0, high=1.0, open_low=True)
+    head_lr: float = setting(
+        1.0, "factor on lr for what follows the encoder (instance layer, pooling, classifier)", low=0.0, open_low=True
+    )
     weight_decay: float = setting(1e-2, "AdamW's weight decay; none on biases and normalisation", low=0.0, high=1.0)
     warmup_steps: int = setting(100, "steps of linear warm-up; a cosine to zero follows", low=0)
     clip_norm: float = setting(1.0, "largest gradient norm", low=0.0, open_low=True)

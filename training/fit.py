@@ -114,7 +114,7 @@ def fit(
         start_at_baseline(network, training, options)
     network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(network, options)
+    optimizer = make_optimizer(network, options, options.head_lr)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
     start, best = resume(out, fingerprint(settings), network, optimizer, average)
@@ -239,11 +239,14 @@ class Pace(Protocol):
     warmup_steps: int
 
 
-def make_optimizer(network: nn.Module, options: Pace) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on matrices and kernels only."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+def make_optimizer(network: nn.Module, options: Pace, head_lr: float = 1.0) -> torch.optim.Optimizer:
+    """AdamW, with weight decay on matrices and kernels only; what is not the encoder learns at `head_lr` times lr."""
+    groups = []
+    for is_head, rate in ((False, 1.0), (True, head_lr)):
+        part = [p for name, p in network.named_parameters() if name.startswith("encoder.") is not is_head]
+        for is_matrix, decay in ((True, options.weight_decay), (False, 0.0)):
+            chosen = [parameter for parameter in part if (parameter.ndim > 1) is is_matrix]
+            groups.append({"params": chosen, "weight_decay": decay, "rate": rate})
     return torch.optim.AdamW(groups, lr=options.lr)
 
 
@@ -252,7 +255,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, options: Pace, step: int
     warm = min(1.0, (step + 1) / max(1, options.warmup_steps))
     share = max(0, step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
     for group in optimizer.param_groups:
-        group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
+        group["lr"] = group.get("rate", 1.0) * options.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:

@@ -224,8 +224,8 @@ def nuclei(mpp: float, blur_um: float) -> Nuclei:
             draw(
                 ANGLES,
                 area_um2=NUCLEUS_AREA_UM2,
-                size_sd=0.08 + 0.05 * u,
-                aspect=1.6 - 0.15 * u,
+                size_sd=0.1,
+                aspect=1.5,
                 ragged=0.025 + 0.02 * u,
                 vesicular=0.1 + 0.3 * u,
                 clumps=0.05 + 0.45 * u,

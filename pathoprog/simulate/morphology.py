@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 # Levels of the map that tells what a place is; between two of them lies a border.
 GLASS, EPITHELIUM, STROMA = 20.0, 128.0, 235.0
-STROMA_SHARE, LUMEN_SHARE, NUCLEI_SHARE = 0.32, 0.07, 0.20  # of the tumour's area; nuclei of its epithelium
+STROMA_SHARE, LUMEN_SHARE, NUCLEI_SHARE = 0.32, 0.10, 0.19  # of the tumour's area; nuclei of its epithelium
 LUMEN_DEPTH_UM = 5.0  # epithelium around a wide lumen, at least
 NUCLEUS_SPACING_UM = 5.7
 EDGE_UM = 0.7  # softness of a border on the map
@@ -262,8 +262,7 @@ def _tumour_nuclei(
     spread = rng.normal(0, 0.13, len(points))
     level = np.rint(np.clip(nuclei + spread, 0, 1) * (banks.NUCLEUS_LEVELS - 1)).astype(np.intp)
     angle = _angle_to_centre(centre, points, rng)
-    dividing = rng.random(len(points)) < 0.002 + 0.02 * nuclei
-    angle = np.where(rng.random(len(points)) < 0.3 * nuclei, rng.integers(0, banks.ANGLES, len(points)), angle)
+    dividing = rng.random(len(points)) < 0.002 + 0.006 * nuclei
     return (
         _stamps("tumour", points[~dividing], angle[~dividing], level[~dividing]),
         _stamps("mitosis", points[dividing], angle[dividing]),
