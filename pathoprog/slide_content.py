@@ -46,6 +46,8 @@ AREA_NAMES = {
     "network": "tumour area (outline of the bundle's network)",
     "corrected": "tumour area (corrected outline)",
 }
+AREAS_MEASURED = {"tumour area", "tissue area analysed"}
+"""What the quality checks call that area."""
 FEW_TILES = 10
 """Fewer tiles than this at a resolution are a warning (project default)."""
 NOT_CHECKED = ("focus", "pen marks", "folds", "stain", "scanner seen in training")
@@ -244,6 +246,8 @@ def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
     own = {row.name: row for row in rows[1:]}  # the area is among the measured
     for name in own.keys() & measured.keys():
         measured[name] = replace(measured[name], value=own[name].value)  # of how many tiles, too
+    for name in AREAS_MEASURED & measured.keys():
+        measured[name] = replace(measured[name], name=rows[0].name)  # whose outline it was
     return [row for row in rows[1:] if row.name not in measured] + list(measured.values())
 
 

@@ -174,11 +174,11 @@ def test_measured_checks_stand_in_the_table_with_what_they_say():
 
 def test_what_is_measured_stands_once():
     checks = [
-        Check("tumour area", 1234.5, "mm²", "pass", None, 0.005, "Area in which tiles may lie."),
+        Check("tissue area analysed", 1234.5, "mm²", "pass", None, 0.005, "Area in which tiles may lie."),
         Check("tiles at 10x", 12.0, "", "warn", 20, None, "Tiles that the score rests on."),
     ]
     rows = [(row.name, row.value, row.verdict) for row in content(checks=checks).checks]
-    assert ("tumour area", "1,234 mm²", "pass") in rows
+    assert ("tissue area (no outline was used)", "1,234 mm²", "pass") in rows
     assert [row for row in rows if row[0] == "tiles at 10x"] == [("tiles at 10x", "12", "warn")]
     assert ("tiles at 40x", "12", "pass") in rows and not any(name.startswith("tissue area") for name, _, _ in rows)
 
