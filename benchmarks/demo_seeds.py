@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import shapely
 
-from pathoprog.classes import one_number
+from pathoprog.annotations import read_outline
+from pathoprog.classes import RESOLUTIONS, one_number
 from pathoprog.demo import steps
 from pathoprog.demo_config import DemoConfig
+from pathoprog.slides import open_slide
 from pathoprog.survival import cox, harrell_c
 from pathoprog.tracking_config import TrackingSettings
 
@@ -46,7 +49,7 @@ def figures(seed: int, out: Path) -> dict[str, object]:
     scored = pd.read_csv(out / "scores" / "patients.csv", dtype={"patient_id": str})
     scored = scored[(scored["role"] == "external") & (scored["status"] == "scored")].set_index("patient_id")
     outcomes = pd.read_csv(out / "cohort" / "outcomes.csv", dtype={"patient_id": str}).set_index("patient_id")
-    table = scored.join(outcomes).join(truth["log_hazard"])
+    table = scored.join(outcomes).join(truth[["log_hazard", "patient_architecture", "patient_nuclei"]])
     table["one"] = [one_number(a, b, cuts) for a, b in zip(table["score_10x"], table["score_40x"], strict=True)]
     table["class"] = table["risk_class"].map({"good": 0, "uncertain": 1, "poor": 2})
     time, died = table["followup_days"].to_numpy(float), (table["event"] == 1).to_numpy(int)
@@ -55,7 +58,17 @@ def figures(seed: int, out: Path) -> dict[str, object]:
     poor = fit[fit["level"] == "poor"].iloc[0]
     single = members(out, time, died, table)
     share = (found["one"].value - 0.5) / (found["log_hazard"].value - 0.5)
-    met = found["one"].value >= 0.65 and share >= 2 / 3 and poor["hr"] > 2 and poor["lower"] > 1
+    follows = {
+        f"r_{resolution}_{factor}": float(table[f"score_{resolution}"].corr(table[f"patient_{factor}"]))
+        for resolution in RESOLUTIONS
+        for factor in ("architecture", "nuclei")
+    }
+    own = (
+        follows["r_10x_architecture"] > follows["r_10x_nuclei"]
+        and follows["r_40x_nuclei"] > follows["r_40x_architecture"]
+    )
+    colour = colour_c(out)
+    met = found["one"].value >= 0.65 and share >= 2 / 3 and poor["hr"] > 2 and poor["lower"] > 1 and own
     return {
         "seed": seed,
         "n": len(table),
@@ -70,8 +83,37 @@ def figures(seed: int, out: Path) -> dict[str, object]:
         "hr_lower": poor["lower"],
         "hr_upper": poor["upper"],
         **single,
-        "met": bool(met and all(found["one"].value > value for value in single.values())),
+        **follows,
+        "c_colour": colour,
+        "truth_in_range": bool(0.70 <= found["log_hazard"].value <= 0.80),
+        "met": bool(met and colour <= 0.55 and all(found["one"].value > value for value in single.values())),
     }
+
+
+def colour_c(out: Path) -> float:
+    """External c of a Cox model, fitted on training and tuning, on the tumour's mean colour and the areas alone."""
+    cohort = pd.read_csv(out / "cohort" / "cohort.csv", dtype=str).set_index("slide_id")
+    truth = pd.read_csv(out / "cohort" / "truth.csv").set_index("slide_id")
+    rows = []
+    for slide_id, line in cohort[cohort["role"] != "test"].iterrows():
+        with open_slide(out / "cohort" / line["slide_path"]) as slide:
+            view = slide.thumbnail(256)
+            step = slide.width / view.shape[1]
+        y, x = (np.mgrid[0 : view.shape[0], 0 : view.shape[1]] + 0.5) * step
+        inside = shapely.contains_xy(read_outline(out / "cohort" / line["outline_path"]), x, y)
+        areas = truth.loc[slide_id, ["tumour_area_um2", "tissue_area_um2"]].to_numpy(float) / 1e5
+        rows.append([line["patient_id"], line["role"], *view[inside].mean(0) / 25.5, *areas])
+    names = ["red", "green", "blue", "tumour", "tissue"]
+    table = (
+        pd.DataFrame(rows, columns=["patient_id", "role", *names]).groupby(["patient_id", "role"]).mean().reset_index()
+    )
+    outcomes = pd.read_csv(out / "cohort" / "outcomes.csv", dtype={"patient_id": str})
+    table = table.merge(outcomes, on="patient_id")
+    table["died"] = (table["event"] == 1).astype(int)
+    external = table["role"] == "external"
+    fit = cox(table[~external], "followup_days", "died", names, {})
+    risk = table.loc[external, names].to_numpy() @ fit.terms["coef"].to_numpy()
+    return float(harrell_c(table.loc[external, "followup_days"], table.loc[external, "died"], risk).value)
 
 
 def members(out: Path, time: np.ndarray, died: np.ndarray, table: pd.DataFrame) -> dict[str, float]:
