@@ -17,7 +17,8 @@ from made_slides import texture, write_pyramid
 from pathoprog import cli
 from pathoprog.bundle import read_manifest
 from pathoprog.errors import ConfigError
-from pathoprog.inference.crew import Relay, slots
+from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.crew import Relay, crew_of, slots
 from pathoprog.scorer import BORDERLINE_TOLERANCE
 
 SIZE = 64
@@ -177,6 +178,34 @@ def test_a_node_of_another_version_or_without_the_folder_refuses(tmp_path):
     assert "every node needs the shared folder" in Relay(str(tmp_path / "x"), __version__).exchange([])[0][1]
 
 
-def test_ray_deals_out_the_devices(bundle, slides, tmp_path, capsys):
-    assert cli.main(call(bundle, slides, tmp_path / "out", "engine=ray", "device=cuda")) == 2
-    assert "CUDA" in capsys.readouterr().err
+class TwoGpus:
+    """A cluster with GPUs, on a machine that has none."""
+
+    def __init__(self, address, cpus):
+        self.ray = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def capacity(self):
+        return {"CPU": 8, "GPU": 2}
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
+
+
+def test_ray_deals_out_the_devices(monkeypatch):
+    monkeypatch.setattr("pathoprog.ray_cluster.Cluster", TwoGpus)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    of_this_machine = ScoreConfig(engine="ray", device="cuda:0")
+    with pytest.raises(ConfigError, match="Ray deals out the devices"), crew_of(of_this_machine):
+        pass
+    with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), crew_of(ScoreConfig(engine="ray")):
+        pass
+    with crew_of(ScoreConfig(engine="ray", dtype="bf16")) as crew:
+        assert (crew.devices, crew.cores, crew.gpus) == (["cuda:0", "cuda:0"], 4, 1)
+    with crew_of(ScoreConfig(engine="ray", device="cpu")) as crew:
+        assert (crew.devices, crew.cores, crew.gpus) == (["cpu"], 8, 0)
