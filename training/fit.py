@@ -206,10 +206,16 @@ def backward(
 
 
 def start_at_baseline(network: MilNetwork, patients: list[Patient], options: FitSettings) -> None:
-    """Let a fresh network give everybody about the hazards of these patients as a whole."""
+    """Let a fresh network give everybody about the hazards of these patients as a whole.
+
+    All intervals start with one direction of risk: with a random one each, the same death would push the encoder four
+    ways, and a short training learns little (docs/method.md).
+    """
     cuts = torch.tensor(options.interval_years)
+    weight = network.classifier.weight  # [intervals, k]
     with torch.no_grad():
         network.classifier.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
+        weight.copy_(weight[:1].expand_as(weight))
 
 
 def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:

@@ -105,6 +105,8 @@ def test_a_discrete_time_network_starts_at_the_patients_hazards(data):
     # 8 of 16 die at about 1.1 to 1.5 years, that is in the second interval, the others are followed to its end
     hazards = torch.sigmoid(network.classifier.bias).tolist()
     assert hazards == pytest.approx([0.5 / 17, 8.5 / 17, 0.5 / 9, 0.5 / 9], abs=1e-6)
+    weight = network.classifier.weight
+    assert torch.equal(weight, weight[:1].expand_as(weight)) and weight[0].std() > 0
 
 
 def test_nan_stops_the_run_and_names_the_step(data, tmp_path, monkeypatch):
