@@ -27,7 +27,7 @@ from pathoprog.training.fit import HEAD_OF_LOSS, fit
 from pathoprog.training.judge import Judgement, judge
 from pathoprog.training.train import learnable
 
-FIRST_SEED = 311  # 301 was looked at while these settings were made
+FIRST_SEED = 321  # 301 and 311 to 313 were looked at while these settings were made
 LOSSES = tuple(HEAD_OF_LOSS)
 TARGET = -0.05
 RESAMPLES = 500
@@ -38,6 +38,9 @@ SETTINGS = [
     "external_patients=160",
     "field_um=400",
     "data.tiles_40x.size_px=64",
+    "fit.patients_per_step=32",  # the batch is Cox's risk set
+    "fit.tiles_per_patient=3",
+    "fit.head_lr=0.1",
     *(f"fit.{name}={STEPS}" for name in ("steps", "evaluate_every", "checkpoint_every")),
 ]
 

@@ -45,7 +45,7 @@ def main(demo: Path, out: Path, n_scored: int) -> int:
     for name, policy, given in (("network", "network", "true"), ("true", "outline", "true"),
                                 ("outside", "outline", "outside")):  # fmt: skip
         run("score", f"cohort={out / given}.csv", f"ensemble={bundle}", f"out={out / 'scores' / name}",
-            f"tumour_policy={policy}")  # fmt: skip
+            f"tumour_policy={policy}", "quality.policy=report")  # fmt: skip
     found = {name: scores(out / "scores" / name) for name in ("network", "true", "outside")}
     both = found["network"].join(found["true"], lsuffix="_network", rsuffix="_true", how="inner")
     agree = both["risk_class_network"] == both["risk_class_true"]
