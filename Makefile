@@ -80,7 +80,7 @@ format: $(READY)
 requirements: $(READY)
 	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
 	$(COMPILE) pyproject.toml --extra dev --extra signing --universal --python-version 3.11 -o requirements.txt
-	$(COMPILE) pyproject.toml --constraint requirements.txt --python-version 3.12 \
+	$(COMPILE) pyproject.toml --extra signing --constraint requirements.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
 
 clean:
