@@ -20,8 +20,8 @@ import psutil
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from made_bundle import made_bundle  # noqa: E402 - the tests' helpers make slides and bundle
-from made_slides import texture, write_pyramid  # noqa: E402
+from made_bundle import made_bundle  # the tests' helpers make slides and bundle
+from made_slides import texture, write_pyramid
 
 POISON = ("truncated", "empty", "text", "no_mpp")
 SIZE = 32

@@ -17,15 +17,15 @@ import psutil
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from made_bundle import made_bundle  # noqa: E402 - the tests' helpers make slide and bundle
-from made_slides import write_giant  # noqa: E402
+from made_bundle import made_bundle  # the tests' helpers make slide and bundle
+from made_slides import write_giant
 
-from pathoprog.files import read_json  # noqa: E402
-from pathoprog.networks_config import NetworkSettings  # noqa: E402
-from pathoprog.settings import as_dict  # noqa: E402
-from pathoprog.stream import SlideJob, SlideOpened, TileStream  # noqa: E402
-from pathoprog.stream_config import StreamSettings  # noqa: E402
-from pathoprog.tiles import standard_spec  # noqa: E402
+from pathoprog.files import read_json
+from pathoprog.networks_config import NetworkSettings
+from pathoprog.settings import as_dict
+from pathoprog.stream import SlideJob, SlideOpened, TileStream
+from pathoprog.stream_config import StreamSettings
+from pathoprog.tiles import standard_spec
 
 LIMIT_MIB = 4096
 

@@ -25,21 +25,21 @@ import psutil
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from made_bundle import made_bundle  # noqa: E402 - the tests' helpers make slides and bundle
-from made_slides import texture, write_giant, write_pyramid  # noqa: E402
+from made_bundle import made_bundle  # the tests' helpers make slides and bundle
+from made_slides import texture, write_giant, write_pyramid
 
-from pathoprog.cli import compose  # noqa: E402
-from pathoprog.inference.batch import Batch  # noqa: E402
-from pathoprog.inference.config import ScoreConfig  # noqa: E402
-from pathoprog.inference.crew import LocalCrew  # noqa: E402
-from pathoprog.inference.engine import Engine  # noqa: E402
-from pathoprog.inference.ledger import Ledger  # noqa: E402
-from pathoprog.inference.messages import Start, run_record  # noqa: E402
-from pathoprog.inference.score import read_slides  # noqa: E402
-from pathoprog.inference.work import make_plan  # noqa: E402
-from pathoprog.networks_config import NetworkSettings  # noqa: E402
-from pathoprog.settings import as_dict  # noqa: E402
-from pathoprog.tiles import standard_spec  # noqa: E402
+from pathoprog.cli import compose
+from pathoprog.inference.batch import Batch
+from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.crew import LocalCrew
+from pathoprog.inference.engine import Engine
+from pathoprog.inference.ledger import Ledger
+from pathoprog.inference.messages import Start, run_record
+from pathoprog.inference.score import read_slides
+from pathoprog.inference.work import make_plan
+from pathoprog.networks_config import NetworkSettings
+from pathoprog.settings import as_dict
+from pathoprog.tiles import standard_spec
 
 MOST_SHARE, MOST_SMALL_S, LARGE_S = 0.03, 0.050, 20.0
 

@@ -10,7 +10,6 @@ from contextlib import closing
 
 import psutil
 import pytest
-import torch
 from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
@@ -24,13 +23,6 @@ from pathoprog.scorer import BORDERLINE_TOLERANCE
 SIZE = 64
 NAMES = ("A", "B", "C", "D")
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")  # Ray's own sockets
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -14,29 +14,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli, results
 from pathoprog.inference.jobs import NewJob
 from pathoprog.inference.ledger import Ledger, WriteError
 
-SIZE = 64
 NAMES = ("A", "B", "C")
 SAY_WHEN = ("run.json", "report.html", "report.pdf")
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return made_bundle(tmp_path_factory.mktemp("faults") / "bundle", SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
-import torch
-from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
@@ -28,18 +26,6 @@ from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles import standard_spec
 
 SIZE = 64
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return made_bundle(tmp_path_factory.mktemp("limits") / "bundle", SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import pytest
 import shapely
 import shapely.geometry
 import torch
-from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 from PIL import Image
 from shared_data import shared_data
@@ -24,18 +23,6 @@ from pathoprog.slides import open_slide
 
 SIZE = 64
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return made_bundle(tmp_path_factory.mktemp("score") / "bundle", SIZE)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-import torch
 from made_bundle import made_bundle
 from made_slides import aperio_description, halved
 from made_spoilt import GOOD, looked_at, made_good
@@ -23,13 +22,6 @@ SIZE = 64
 STREAM = ["stream.workers=1", "device=cpu", "settle_s=0", "tiles.max_per_slide=8"]
 MADE_FOR = {"organ": ["colorectum"], "specimen": ["resection"], "stain": ["H&E"], "neoadjuvant": ["no"]}
 TRAITS = {"organ": "colorectum", "specimen": "resection", "stain": "H&E", "neoadjuvant": "no"}
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

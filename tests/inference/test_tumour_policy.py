@@ -6,7 +6,6 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import shapely
-import torch
 from made_bundle import made_bundle
 from made_tumour import MPP, bundle_with_tumour, disc
 
@@ -18,13 +17,6 @@ from pathoprog.tumour_map import dice
 
 SIZE = 64  # 64 um at 10x: tiles fit the made tumour, which is 120 um wide or more
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]
-
-
-@pytest.fixture(autouse=True)
-def threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

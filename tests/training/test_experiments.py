@@ -14,7 +14,7 @@ from house import ROOT
 from made_store import made_store
 
 from pathoprog.augment import augment
-from pathoprog.cli import COMMANDS, command_help, compose
+from pathoprog.cli import COMMANDS, command_help, compose, settings_class
 from pathoprog.errors import ConfigError
 from pathoprog.features import write_features
 from pathoprog.files import read_json
@@ -57,9 +57,10 @@ def test_all_are_here():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_whose_help_lists_experiments_takes_them(command):
-    if "experiment=…" in command_help(command):
-        for name in EXPERIMENTS:
-            compose(command, [f"experiment={name}"], checked=False)
+    offered = EXPERIMENTS if "experiment=…" in command_help(command) else []
+    for name in offered:
+        assert isinstance(compose(command, [f"experiment={name}"], checked=False), settings_class(command))
+    assert bool(offered) == (command in ("train", "train_ensemble", "cross_validate"))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
