@@ -54,7 +54,7 @@ class LocalEngine:
 
     def start(self, module: str, arguments: list[str], log: Path, threads: int, device: str) -> Running:
         """See `Engine`."""
-        return spawn([sys.executable, "-m", module, *arguments], log, thread_variables(threads))
+        return spawn([sys.executable, "-m", module, *arguments], log, process_variables(threads, device == "cpu"))
 
     def free(self, device: str) -> None:
         """See `Engine`."""
@@ -95,7 +95,7 @@ class RayEngine:
     def start(self, module: str, arguments: list[str], log: Path, threads: int, device: str) -> Running:
         """See `Engine`."""
         return self.cluster.start(
-            ["python", "-m", module, *arguments], log, thread_variables(threads), threads, self.gpus
+            ["python", "-m", module, *arguments], log, process_variables(threads, not self.gpus), threads, self.gpus
         )
 
     def free(self, device: str) -> None:
@@ -135,9 +135,12 @@ def devices_of(device: str, workers: int, threads: int) -> list[str]:
     return [found[index % len(found)] for index in range(workers)]
 
 
-def thread_variables(threads: int) -> dict[str, str]:
+def process_variables(threads: int, on_cpu: bool) -> dict[str, str]:
     """Environment of a candidate: equal settings give equal bits only with equal threads."""
-    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if on_cpu:  # glibc would give large activations back at once and fetch zeroed pages anew; the bits stay the same
+        variables |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+    return variables
 
 
 def how_ended(process: Running, code: int) -> str:
