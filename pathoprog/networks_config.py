@@ -9,6 +9,11 @@ HEADS = ("poor", "risk", "hazards")
 NO_ENCODER = "none"
 """Name of the encoder of networks that are given features in place of tiles."""
 
+NORMALISATION_MEAN = (0.485, 0.456, 0.406)
+"""Per channel, of intensities in [0, 1]: those that torchvision's published weights were trained with."""
+
+NORMALISATION_STD = (0.229, 0.224, 0.225)
+
 
 @dataclass
 class EncoderSettings:
@@ -16,13 +21,25 @@ class EncoderSettings:
 
     encoder: str = setting(
         "mobilenet_v2",
-        "tile encoder: a torchvision classification model, timm/NAME, or none (stored features; in training only)",
+        "tile encoder: a torchvision classification model, timm/NAME, or none (features in place of tiles)",
     )
     width: float = setting(1.0, "width multiplier of mobilenet_v2", low=0.0, high=2.0, open_low=True)
     encoder_options: str = setting(
         "", "timm's arguments of this encoder as YAML, such as {init_values: 1.0e-5}", kind="name"
     )
     weights: str = setting("", "safetensors file with the encoder's initial weights; empty = random", kind="path")
+
+
+@dataclass
+class FeatureEncoderSettings(EncoderSettings):
+    """A frozen encoder, how it is shown tiles, and the precision in which its features are kept."""
+
+    input_px: int = setting(0, "side to which tiles are scaled for the encoder, px; 0 = as they are", low=0)
+    mean: list[float] = setting(list(NORMALISATION_MEAN), "of the encoder's normalisation, R, G, B in [0, 1]")
+    std: list[float] = setting(
+        list(NORMALISATION_STD), "of the encoder's normalisation, R, G, B", low=0.0, open_low=True
+    )
+    precision: str = setting("fp16", "of the stored features", choices=("fp16", "fp32"))
 
 
 @dataclass
@@ -38,9 +55,3 @@ class NetworkSettings(EncoderSettings):
         "poor", "poor: softmax of good and poor; risk: one log hazard; hazards: discrete time", choices=HEADS
     )
     intervals: int = setting(4, "number of time intervals of the hazards head", low=2)
-
-
-NORMALISATION_MEAN = (0.485, 0.456, 0.406)
-"""Per channel, of intensities in [0, 1]: those that torchvision's published weights were trained with."""
-
-NORMALISATION_STD = (0.229, 0.224, 0.225)

@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from pathoprog.augment_config import AugmentSettings
 from pathoprog.cohort_config import LabelSettings
 from pathoprog.errors import ConfigError
-from pathoprog.networks_config import (
-    NORMALISATION_MEAN,
-    NORMALISATION_STD,
-    EncoderSettings,
-    NetworkSettings,
-)
+from pathoprog.networks_config import FeatureEncoderSettings, NetworkSettings
 from pathoprog.quality_config import MadeForSettings
 from pathoprog.ray_config import RaySettings
 from pathoprog.settings import setting
@@ -132,16 +127,10 @@ class TilesConfig:
 
 
 @dataclass
-class FeaturesConfig(EncoderSettings):
+class FeaturesConfig(FeatureEncoderSettings):
     """`pathoprog features`."""
 
     weights: str = setting("", "safetensors file with the encoder's weights", kind="path", required=True)
-    input_px: int = setting(0, "side to which tiles are scaled for the encoder, px; 0 = as they are", low=0)
-    mean: list[float] = setting(list(NORMALISATION_MEAN), "of the encoder's normalisation, R, G, B in [0, 1]")
-    std: list[float] = setting(
-        list(NORMALISATION_STD), "of the encoder's normalisation, R, G, B", low=0.0, open_low=True
-    )
-    precision: str = setting("fp16", "of the stored features", choices=("fp16", "fp32"))
     data: DataSettings = setting(DataSettings(), "features go to data.features")
     roles: list[str] = setting(
         ["training", "tuning", "test", "external"],
