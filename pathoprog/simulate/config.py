@@ -28,7 +28,7 @@ class SimulateConfig:
         choices=("both", "architecture", "nuclei", "none"),
     )
     log_hazard_sd: float = setting(
-        1.2, "standard deviation over patients of the log hazard that the factors make", low=0, high=5
+        1.1, "standard deviation over patients of the log hazard that the factors make", low=0, high=5
     )
     factor_correlation: float = setting(0.8, "correlation of the two hidden factors", low=-1, high=1)
     block_sd: float = setting(
