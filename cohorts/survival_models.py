@@ -74,10 +74,10 @@ def _models(q: "Question") -> dict[str, list[str]]:
 def cox_models(settings: SurvivalConfig, q: "Question") -> dict[str, CoxFit | dict[str, Any]]:
     """Fit all Cox models; one that cannot be fitted is a dict with a note."""
     fits: dict[str, CoxFit | dict[str, Any]] = {}
-    models = [(name, names, None) for name, names in _models(q).items()]
+    models: list[tuple[str, list[str], list[str] | None]] = [(name, names, None) for name, names in _models(q).items()]
     if q.strata:
         every = [name for name in ([q.group] if q.group else []) + q.covariates if name not in q.strata]
-        models.append(("stratified", every, q.strata))  # type: ignore[arg-type]
+        models.append(("stratified", every, q.strata))
     for name, names, strata in models:
         try:
             fits[name] = cox(

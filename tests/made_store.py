@@ -90,7 +90,7 @@ def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
         data=data,
         network=NetworkSettings(width=0.35, instance_dim=8, dropout=0.1),
         augment=AugmentSettings(blur=0.5),
-        fit=FitSettings(**values),  # type: ignore[arg-type]
+        fit=FitSettings(**values),  # type: ignore[arg-type]  # str and int by name
         track=TrackingSettings(tracking="none"),
     )
 
@@ -98,4 +98,4 @@ def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
 def made_many(settings: TrainConfig, candidates: int, **changes: object) -> TrainEnsembleConfig:
     """The same as settings of `candidates` candidates per resolution."""
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
-    return TrainEnsembleConfig(**plain, candidates=candidates, **changes)  # type: ignore[arg-type]
+    return TrainEnsembleConfig(**plain, candidates=candidates, **changes)  # type: ignore[arg-type]  # str and int by name

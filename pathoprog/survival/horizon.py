@@ -102,7 +102,13 @@ def _risk(
     """Risk at the horizon, its standard error and limits, and whether it had to be carried on."""
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
-        return (*(float(v[0]) for v in (read.value, read.std_err, read.lower, read.upper)), bool(read.beyond[0]))  # type: ignore[return-value]
+        return (
+            float(read.value[0]),
+            float(read.std_err[0]),
+            float(read.lower[0]),
+            float(read.upper[0]),
+            bool(read.beyond[0]),
+        )
     curve = kaplan_meier(time, event, level=level).at(horizon)
     return (
         float(1 - curve.survival[0]),

@@ -50,7 +50,7 @@ def settings(folder: Path, *rows: str, mapping: str = MAPPING, **more: object) -
     (folder / "sheet.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     (folder / "mapping.yaml").write_text(mapping)
     paths = {"table": "sheet.csv", "mapping": "mapping.yaml", "out": "out"}
-    return CohortConfig(**{key: str(folder / value) for key, value in paths.items()}, **more)  # type: ignore[arg-type]
+    return CohortConfig(**{key: str(folder / value) for key, value in paths.items()}, **more)  # type: ignore[arg-type]  # by name
 
 
 def test_a_sheet_becomes_a_checked_cohort(tmp_path: Path):

@@ -22,7 +22,7 @@ TINY = SimulateConfig(
 
 
 def tiny(out: Path, **changes: object) -> SimulateConfig:
-    return dataclasses.replace(TINY, out=str(out), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(TINY, out=str(out), **changes)  # type: ignore[arg-type]  # by name
 
 
 def contents(folder: Path) -> dict[str, bytes]:

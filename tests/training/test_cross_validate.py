@@ -25,7 +25,7 @@ from pathoprog.training.train import settings_from_dict, train
 
 def crossed(settings: TrainConfig, **changes: object) -> CrossValidateConfig:
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
-    return CrossValidateConfig(**{**plain, **changes})  # type: ignore[arg-type]
+    return CrossValidateConfig(**{**plain, **changes})  # type: ignore[arg-type]  # by name
 
 
 def patient(name: str, days: float, event: int) -> Patient:
