@@ -4,8 +4,9 @@
 
 Takes the folder of a finished demo (`pathoprog demo`). Trains the tumour network on training and tuning
 (`pathoprog segment segmentation=demo`), outlines every external slide and prints Dice. Then locks it into a copy of the
-demo's bundle, scores some external slides with its outlines and with the true ones, and prints how often the classes
-agree; and scores the tissue outside the true outlines, whose score must carry no prognosis: c near 0.5.
+demo's bundle, scores the external slides (all, or the first so many) with its outlines and with the true ones, and
+prints how often the classes agree; and scores the tissue outside the true outlines, whose score must carry no
+prognosis: c near 0.5.
 """
 
 import subprocess
@@ -47,9 +48,10 @@ def main(demo: Path, out: Path, n_scored: int) -> int:
         run("score", f"cohort={out / given}.csv", f"ensemble={bundle}", f"out={out / 'scores' / name}",
             f"tumour_policy={policy}", "quality.policy=report")  # fmt: skip
     found = {name: scores(out / "scores" / name) for name in ("network", "true", "outside")}
-    both = found["network"].join(found["true"], lsuffix="_network", rsuffix="_true", how="inner")
-    agree = both["risk_class_network"] == both["risk_class_true"]
-    print(f"{len(both)} external slides scored with both outlines: classes agree in {agree.mean():.1%} (target 90%)")
+    for what, of in (("slides", slides), ("patients", scores)):
+        both = joined(of(out / "scores" / "network"), of(out / "scores" / "true"))
+        agree = both["risk_class_network"] == both["risk_class_true"]
+        print(f"{len(both)} external {what} with both outlines: classes agree in {agree.mean():.1%} (target 90%)")
     for resolution in ("10x", "40x"):
         apart = (both[f"score_{resolution}_network"] - both[f"score_{resolution}_true"]).abs()
         print(f"  {resolution}: scores differ by {apart.mean():.4f} in the mean, {apart.max():.4f} at most")
@@ -90,10 +92,20 @@ def outside(table: pd.DataFrame, folder: Path) -> list[str]:
     return paths
 
 
-def scores(folder: Path) -> pd.DataFrame:
+def scores(folder: Path, of: str = "patient") -> pd.DataFrame:
     """Scored patients by id."""
-    table = pd.read_csv(folder / "patients.csv", dtype={"patient_id": str})
-    return table[table["status"] == "scored"].set_index("patient_id")
+    table = pd.read_csv(folder / {"patient": "patients.csv", "slide": "results.csv"}[of], dtype={f"{of}_id": str})
+    return table[table["status"] == "scored"].set_index(f"{of}_id")
+
+
+def slides(folder: Path) -> pd.DataFrame:
+    """Scored slides by id."""
+    return scores(folder, "slide")
+
+
+def joined(network: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
+    """What was scored with both outlines, side by side."""
+    return network.join(true, lsuffix="_network", rsuffix="_true", how="inner")
 
 
 def c_index(scored: pd.DataFrame, cuts: dict[str, float], outcomes: pd.DataFrame) -> str:
@@ -107,4 +119,4 @@ def c_index(scored: pd.DataFrame, cuts: dict[str, float], outcomes: pd.DataFrame
 if __name__ == "__main__":
     given = sys.argv[1:]
     sys.exit(main(Path(given[0] if given else "runs/demo"), Path(given[1] if len(given) > 1 else "runs/tumour"),
-                  int(given[2]) if len(given) > 2 else 80))  # fmt: skip
+                  int(given[2]) if len(given) > 2 else 1000))  # fmt: skip
