@@ -44,6 +44,9 @@ class ScoreConfig:
     outlines: str = setting("", "folder with <slide_id>.geojson tumour outlines, for slides=…", kind="path")
     ensemble: str = setting("", "the locked bundle", kind="path", required=True)
     key: str = setting("", "public key (PEM): refuse an ensemble that it has not signed", kind="path")
+    encoder_weights: list[str] = setting(
+        [], "safetensors files with the weights of encoders that the bundle names by their hash alone", kind="paths"
+    )
     out: str = setting("", "folder for the results; running again goes on where it stopped", kind="path", required=True)
     tumour_policy: str = setting(
         "bundle",

@@ -10,6 +10,7 @@ from typing import Any
 from pathoprog import quality
 from pathoprog.annotations import read_author
 from pathoprog.bundle import ensemble_id, verify
+from pathoprog.bundle_encoders import ENCODERS, weights_files
 from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
 from pathoprog.eligibility import Eligibility
 from pathoprog.errors import ConfigError, InputError
@@ -152,12 +153,14 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
 
     Raises:
         BundleError: the bundle is not whole and unchanged, or not signed with the key that is required.
-        ConfigError: the tumour policy needs a network, and the bundle has none.
+        ConfigError: the tumour policy needs a network, and the bundle has none; an encoder's weights are missing, or
+            others were given.
         InputError: the validation to show is of another ensemble.
     """
     manifest = verify(config.ensemble)
     if config.key:
         check_signature(config.ensemble, config.key)
+    weights_files(config.ensemble, manifest, config.encoder_weights)  # the workers load them, and look again
     bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
     overrides: dict[str, Any] = {}
     specs = bundle_specs
@@ -182,6 +185,8 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
     if config.slides.allow_upsampling:
         overrides["slides.allow_upsampling"] = True
     overrides |= quality.overrides(config.quality)
+    # the ensemble's id stands for the encoders too; named apart, a result says by itself what its features are of
+    encoders = {resolution: entry["weights_sha256"] for resolution, entry in manifest.get(ENCODERS, {}).items()}
     return Plan(
         ensemble_id=ensemble_id(config.ensemble),
         aggregation=manifest["aggregation"],
@@ -197,6 +202,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "slides": as_dict(config.slides),
             "thumbnail_px": config.thumbnail_px,
             "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
+            **({"encoders_sha256": encoders} if encoders else {}),
         },
         overrides=overrides,
         rules=quality.read_rules(config.ensemble, config.quality, policy),

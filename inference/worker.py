@@ -59,6 +59,7 @@ class Worker:
 
         from pathoprog.device import DTYPES, device_name, resolve_device
         from pathoprog.ensemble import load_bundle
+        from pathoprog.feature_encoder import load_encoders
         from pathoprog.scorer import Scorer
         from pathoprog.tumour import Outliner, of_bundle
 
@@ -68,7 +69,9 @@ class Worker:
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
-        self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads)
+        dtype = DTYPES[start.plan.settings["dtype"]]
+        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device, dtype)
+        self.scorer = Scorer(bundle, device, dtype, start.threads, encoders)
         self.outliner: Outliner | None = None
         if start.plan.tumour_policy == "network":
             network = of_bundle(bundle.folder, bundle.manifest, device)

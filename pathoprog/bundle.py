@@ -1,8 +1,9 @@
 """The bundle on disk: a locked ensemble as a folder whose manifest holds the hash of every other file. No torch.
 
 ``manifest.json`` (members, thresholds, tile specs, cohorts, code version, files), ``members/*.safetensors``,
-``tumour.safetensors`` where it holds a network that outlines, ``model_card.md`` and whatever else the lock took in. The
-ensemble's id is the SHA-256 of the manifest, so any change of weights or thresholds is another ensemble.
+``tumour.safetensors`` where it holds a network that outlines, ``encoders/*.safetensors`` where members take features
+(`pathoprog.bundle_encoders`), ``model_card.md`` and whatever else the lock took in. The ensemble's id is the SHA-256 of
+the manifest, so any change of weights or thresholds is another ensemble.
 """
 
 import shutil
@@ -10,10 +11,12 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pathoprog.bundle_encoders import ENCODERS, encoder_problems
 from pathoprog.errors import BundleError, LockError
 from pathoprog.files import canonical_json, read_json, sha256_file, sync_folder, write_text
 
-FORMAT = 1
+FORMAT, FORMAT_ON_FEATURES = 1, 2
+"""Whole networks alone; with members that take features. A version that knows the first alone refuses the second."""
 MANIFEST = "manifest.json"
 MEMBERS_PER_RESOLUTION = 5
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -36,13 +39,17 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = read_json(path)
     except (ValueError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise BundleError(f"{path}: format {found!r}, this version reads {FORMAT}")
+    found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+    if not isinstance(manifest, dict) or found != _format_of(manifest):
+        raise BundleError(f"{path}: format {found!r}, this version reads {FORMAT} and {FORMAT_ON_FEATURES}")
     missing = {"members", "thresholds", "tile_specs", "aggregation", "tumour_policy", "files"} - manifest.keys()
     if missing:
         raise BundleError(f"{path}: lacks {', '.join(sorted(missing))}")
     return manifest
+
+
+def _format_of(manifest: dict[str, Any]) -> int:
+    return FORMAT_ON_FEATURES if manifest.get(ENCODERS) else FORMAT
 
 
 def ensemble_id(folder: str | Path) -> str:
@@ -86,7 +93,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
             problems.append(f"{name}: not a regular file")
         elif not path.is_dir() and name not in known:
             problems.append(f"{name}: not in the manifest")
-    problems += _member_problems(manifest)
+    problems += _member_problems(manifest) + encoder_problems(manifest)
     if problems:
         raise BundleError(f"{folder}: refused\n  " + "\n  ".join(problems))
     return manifest
@@ -141,7 +148,7 @@ def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | s
         else:
             write_text(target, source)
     hashes = {name: sha256_file(staging / name) for name in files}
-    whole = {**manifest, "format": FORMAT, "files": hashes}
+    whole = {**manifest, "format": _format_of(manifest), "files": hashes}
     for member in whole["members"]:
         member["sha256"] = hashes[member["file"]]
     write_text(staging / MANIFEST, canonical_json(whole))

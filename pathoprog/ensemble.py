@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pathoprog.bundle import ensemble_id, verify
+from pathoprog.bundle_encoders import ENCODERS
 from pathoprog.errors import BundleError
 from pathoprog.networks import MilNetwork
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
@@ -40,6 +41,10 @@ class Bundle:
     specs: dict[str, TileSpec]
     aggregation: str
     tumour_policy: str
+
+    def on_features(self, resolution: str) -> bool:
+        """Whether a resolution's members take features (of `pathoprog.feature_encoder.load_encoders`), not tiles."""
+        return resolution in self.manifest.get(ENCODERS, {})
 
 
 def network_settings(values: dict[str, Any]) -> NetworkSettings:

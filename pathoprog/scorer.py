@@ -1,9 +1,10 @@
 """A bundle's ten networks on a device: tiles in, instance values and scores of whole bags out. No slides here.
 
 Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile, s tile
-size in pixels.
+size in pixels, d features per tile.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.device import dtype_name, exact_fp32
 from pathoprog.ensemble import Bundle, Member, to_device
+from pathoprog.errors import BundleError
 from pathoprog.faults import point
+from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.networks import prepare
 
 BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
@@ -35,9 +38,19 @@ class Scorer:
         dtype: of the encoders.
         threads: on the CPU, how many members compute at once, each in one thread: then equal tiles give equal bits
             however many there are (`torch.set_num_threads(1)` is the caller's part).
+        encoders: by resolution, where members take features; without them bags of kept instance values alone can be
+            scored.
     """
 
-    def __init__(self, bundle: Bundle, device: torch.device, dtype: torch.dtype = torch.float32, threads: int = 1):
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        threads: int = 1,
+        encoders: Mapping[str, FeatureEncoder] | None = None,
+    ):
+        self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         self.tolerance = BORDERLINE_TOLERANCE[dtype_name(dtype)]
@@ -57,22 +70,37 @@ class Scorer:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
         """
         with exact_fp32():
-            batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
+            if self.bundle.on_features(resolution):
+                batch, most = self._features(resolution, tiles), len(tiles)  # [n, d], once for all members
+            else:
+                batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
+                most = self._most_tiles(len(tiles), tiles.shape[1])
 
             @torch.inference_mode()  # threads have a mode of their own
             def of_member(member: Member) -> Tensor:
                 values = [
                     member.network.instances_of_features(member.network.encoder(part).float())
-                    for part in torch.split(batch, self._most_tiles(batch))
+                    for part in torch.split(batch, most)
                 ]
                 point("after_member")
                 return torch.cat(values)
 
             return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
 
-    def _most_tiles(self, batch: Tensor) -> int:
-        """How many tiles of [n, 3, s, s] go through a network at once; never by the machine, for equal bits."""
-        return len(batch) if self.device.type != "cpu" else max(1, CPU_PIXELS // (batch.shape[2] * batch.shape[3]))
+    def _features(self, resolution: str, tiles: NDArray[np.uint8]) -> Tensor:
+        """Features [n, d] of tiles uint8 [n, s, s, 3], in the precision that the members learned from."""
+        encoder = self.encoders.get(resolution)
+        if encoder is None:
+            raise BundleError(f"{self.bundle.folder}: members at {resolution} take features, and no encoder is loaded")
+        most = self._most_tiles(len(tiles), encoder.settings.input_px or tiles.shape[1])
+        parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
+        features = torch.cat(list((self._pool.map if self._pool else map)(encoder.features, parts)))
+        # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
+        return torch.where(torch.isfinite(features), features, torch.nan)
+
+    def _most_tiles(self, n: int, side_px: int) -> int:
+        """How many of n tiles go through a network at once; never by the machine, for equal bits."""
+        return n if self.device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
 
     def instances_in_parts(self, resolution: str, tiles: NDArray[np.uint8]) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.

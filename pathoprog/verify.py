@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.bundle import SIGNATURE, ensemble_id, verify
+from pathoprog.bundle_encoders import ENCODERS, encoder_lines, weights_by_hash
 from pathoprog.console import say
 from pathoprog.signature import check_signature
 from pathoprog.verify_config import VerifyConfig
@@ -14,12 +15,18 @@ def run(settings: VerifyConfig) -> int:
     manifest = verify(settings.bundle)
     if settings.key:
         check_signature(settings.bundle, settings.key)
+    wanted = {record["weights_sha256"]: record for record in manifest.get(ENCODERS, {}).values()}
+    checked = weights_by_hash(settings.encoder_weights, wanted)
     say(f"ensemble {ensemble_id(settings.bundle)}")
     say(f"  {len(manifest['files'])} files, all as locked; format {manifest['format']}")
     for resolution in ("10x", "40x"):
         members = [member["name"] for member in manifest["members"] if member["resolution"] == resolution]
         threshold = manifest["thresholds"][resolution]["value"]
         say(f"  {resolution}: {len(members)} members ({', '.join(members)}), threshold {threshold:.4f}")
+    for line in encoder_lines(manifest):
+        say(f"  {line}")
+    for digest, path in checked.items():
+        say(f"  {path}: the weights of {wanted[digest]['encoder']}, by their hash")
     say(f"  signature: {_signature(settings)}")
     say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
     if "tumour" in manifest:

@@ -11,6 +11,9 @@ class VerifyConfig:
 
     bundle: str = setting("", "folder of the locked ensemble", kind="path", required=True)
     key: str = setting("", "public key (PEM) that must have signed it; none: only whole and unchanged", kind="path")
+    encoder_weights: list[str] = setting(
+        [], "weights files, to check against the hashes by which the bundle names its encoders", kind="paths"
+    )
 
 
 @dataclass

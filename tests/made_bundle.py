@@ -7,9 +7,19 @@ import torch
 from safetensors.torch import save
 
 from pathoprog.bundle import lock
-from pathoprog.files import canonical_json
+from pathoprog.bundle_encoders import SHOWN
+from pathoprog.encoders import make_encoder
+from pathoprog.feature_encoder import FeatureEncoder
+from pathoprog.files import canonical_json, sha256_file
 from pathoprog.networks import MilNetwork, prepare
-from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
+from pathoprog.networks_config import (
+    NO_ENCODER,
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    EncoderSettings,
+    FeatureEncoderSettings,
+    NetworkSettings,
+)
 from pathoprog.quality_config import QUALITY_VERSION, LimitSettings
 from pathoprog.settings import as_dict
 
@@ -19,7 +29,8 @@ def made_bundle(
 ) -> Path:
     """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder.
 
-    Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue.
+    Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue. Members at a
+    resolution of `encoders=` (see `made_encoder`) take features; the bundle holds the weights unless `include=False`.
     """
     checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
     quality = {
@@ -29,19 +40,31 @@ def made_bundle(
         "reference": changes.pop("reference", None),
     }
     thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
-    settings = NetworkSettings(**{"width": 0.35, "instance_dim": 8, **changes.pop("network", {})})
+    own = {"width": 0.35, "instance_dim": 8, **changes.pop("network", {})}
+    encoders: dict[str, FeatureEncoder] = changes.pop("encoders", {})
+    include = changes.pop("include", True)
     members: list[dict[str, Any]] = []
     files: dict[str, Path | str] = {}
     source = folder.parent / f"{folder.name}.weights"
     source.mkdir(parents=True, exist_ok=True)
     for resolution in ("10x", "40x"):
+        frozen = encoders.get(resolution)
+        if frozen is not None:
+            record = changes.setdefault("encoders", {})[resolution] = encoder_record(frozen)
+            if include:
+                record["file"] = f"encoders/{record['weights_sha256'][:12]}.safetensors"
+                files[record["file"]] = Path(frozen.settings.weights)
+        on_features = {} if frozen is None else {"encoder": NO_ENCODER, "feature_dim": frozen.d, "width": 1.0}
+        settings = NetworkSettings(**{**own, **on_features})
         for index in range(5):
             torch.manual_seed(len(members))
             network = MilNetwork(settings)
             with torch.no_grad():  # spread the scores: a fresh network says the same for everything
                 noise = torch.randint(0, 256, (32, size_px // 4, size_px // 4, 3), dtype=torch.uint8)
                 tiles = noise.repeat_interleave(4, 1).repeat_interleave(4, 2) // torch.randint(1, 4, (32, 1, 1, 3))
-                features = network.eval().encoder(prepare(tiles))
+                features = network.eval().encoder(
+                    prepare(tiles) if frozen is None else frozen.features(tiles.numpy()).float()
+                )
                 network.instance.weight.div_(features.std())
                 network.instance.bias.copy_(-network.instance.weight @ features.mean(0))
                 network.classifier.weight.mul_(20)
@@ -83,3 +106,20 @@ def made_bundle(
     files["quality.json"] = canonical_json(quality)
     lock(folder, manifest, files)
     return folder
+
+
+def made_encoder(weights: Path, seed: int = 0, **settings: Any) -> FeatureEncoder:
+    """A small frozen encoder on the CPU, whose random weights are written to `weights` first."""
+    own = EncoderSettings("timm/test_resnet")
+    torch.manual_seed(seed)
+    encoder, _ = make_encoder(own)
+    weights.write_bytes(save(encoder.state_dict()))
+    made = FeatureEncoderSettings(own.encoder, weights=str(weights), **settings)
+    return FeatureEncoder(made, torch.device("cpu"), torch.float32)
+
+
+def encoder_record(encoder: FeatureEncoder) -> dict[str, Any]:
+    """What a bundle keeps of an encoder whose weights it does not hold."""
+    values = as_dict(encoder.settings)
+    kept = {name: values[name] for name in (*SHOWN, "precision")}
+    return {**kept, "d": encoder.d, "weights_sha256": sha256_file(encoder.settings.weights)}

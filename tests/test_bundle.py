@@ -32,6 +32,7 @@ def test_a_locked_bundle_loads_ten_members(bundle):
     assert loaded.thresholds == {"10x": 0.5, "40x": 0.5}
     assert loaded.specs["40x"].mpp == 0.25
     assert not any(member.network.training for member in loaded.members["10x"])
+    assert loaded.manifest["format"] == 1 and "encoders" not in loaded.manifest, "as before members on features came"
 
 
 def damage_weights(folder):

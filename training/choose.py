@@ -12,11 +12,12 @@ import numpy as np
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
+from pathoprog.bundle_encoders import encoder_lines
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.console import say
 from pathoprog.errors import InputError
 from pathoprog.files import csv_text, read_json
-from pathoprog.networks_config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD
+from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
@@ -24,6 +25,7 @@ from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.encoder_lock import add_encoders, check_unchanged, origins_of
 from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
 from pathoprog.training.parts import read_parts
@@ -57,11 +59,7 @@ def run(settings: EnsembleConfig) -> int:
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
     record = read_json(folder / ENSEMBLE_RUN)
     trained = settings_from_dict(record["settings"])
-    if trained.network.encoder == NO_ENCODER:
-        raise InputError(
-            f"{folder}: these candidates were trained on stored features; a bundle holds whole networks, and their"
-            " encoder is not among them. They can be compared, not locked"
-        )
+    origins = origins_of(settings, trained)
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
     table, members, thresholds = [], dict[str, list[Chosen]](), dict[str, Threshold]()
     drawn = {}
@@ -70,7 +68,10 @@ def run(settings: EnsembleConfig) -> int:
         members[resolution] = [choose(path, candidate) for path, candidate in ranked[:MEMBERS_PER_RESOLUTION]]
         table += choice_table(ranked)
         trained.resolution = resolution
-        times, events, cohorts = outcomes_of(members[resolution], read_parts(trained)[1])
+        parts = read_parts(trained)
+        if origins:
+            check_unchanged(trained, ranked[0][1], parts)
+        times, events, cohorts = outcomes_of(members[resolution], parts[1])
         scores = mean_scores(members[resolution])
         thresholds[resolution] = fit_threshold(
             scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed
@@ -82,11 +83,14 @@ def run(settings: EnsembleConfig) -> int:
     shares = class_shares(members, thresholds)
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     manifest, files = contents(settings, trained, candidates[0][1], members, thresholds, table)
+    add_encoders(settings, origins, manifest, files)
     add_tumour(settings, manifest, files)
     add_quality(settings, trained, manifest, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
+    for line in encoder_lines(manifest):
+        say(f"    {line}")
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")

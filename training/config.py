@@ -192,6 +192,12 @@ class EnsembleConfig:
     candidates: str = setting("", "folder of train_ensemble's run", kind="path", required=True)
     out: str = setting("", "folder of the bundle", kind="path", required=True)
     name: str = setting("ensemble", "the ensemble's name", kind="name")
+    encoder_weights: list[str] = setting(
+        [],
+        "weights of the encoder whose features candidates learned from, copied into the bundle where their licence "
+        "allows it; none: the bundle names them by SHA-256, and scoring is given the file",
+        kind="paths",
+    )
     aggregation: str = setting("bag", "several slides of a patient", choices=("bag", "mean", "max"))
     tumour: str = setting("", "folder of `pathoprog segment`: the tumour network to lock into the bundle", kind="path")
     tumour_policy: str = setting(

@@ -1,11 +1,15 @@
 """Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or `.h5` from other tools."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pathoprog.bundle_encoders import RECORD
 from pathoprog.console import warn
 from pathoprog.errors import InputError
-from pathoprog.features import FOREIGN_SUFFIX, SUFFIX, Features, read_features
+from pathoprog.features import FOREIGN_SUFFIX, SUFFIX, Features, read_facts, read_features
+from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.training.config import DataSettings
 from pathoprog.training.tile_store import StoredSlide, file_name
 
@@ -70,3 +74,49 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
             raise InputError(f"{path} and {first.path}: made by different encoders, or of different tiles")
         stored[slide_id] = StoredSlide(slide_id, features.content, features.values)
     return stored
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What features of one resolution were made of: the encoder as a bundle keeps it, tile spec, and tumour policy."""
+
+    encoder: dict[str, Any]
+    spec: dict[str, Any]
+    tumour_policy: str
+
+
+def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Origin:
+    """What the stored features of a resolution say they were made of, all alike.
+
+    Raises:
+        InputError: files that differ in it, or say too little of it for tiles to be encoded again: those of other
+            tools, which name no weights.
+    """
+    first: tuple[Path, Origin] | None = None
+    for slide_id in slide_ids:
+        path = _found(data, resolution, slide_id)
+        if path is None:
+            continue
+        found = Origin(*_said(path))
+        first = first or (path, found)
+        if found != first[1]:
+            raise InputError(f"{path} and {first[0]}: features of other encoders, precisions, tiles or policies")
+    if first is None:
+        raise InputError(f"{data.features}: no features at {resolution}; `pathoprog features` makes them")
+    return first[1]
+
+
+def _said(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    facts = read_facts(path) if path.suffix == SUFFIX else {}
+    known = {**facts, **facts.get("encoder", {})}
+    if not {*RECORD, "spec", "region", "preprocessing"} <= known.keys():
+        raise InputError(
+            f"{path}: does not name its encoder's weights by their hash, as other tools' files do not: scoring could"
+            " not make the same features of a new slide; make them with `pathoprog features`, and train on those"
+        )
+    if facts["preprocessing"] != PREPROCESSING_VERSION:
+        raise InputError(
+            f"{path}: made by preprocessing {facts['preprocessing']}, this version has {PREPROCESSING_VERSION}: make"
+            " features again, and train on those"
+        )
+    return {name: known[name] for name in RECORD}, facts["spec"], facts["region"]

@@ -12,18 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.bundle_encoders import SHOWN
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
-from pathoprog.device import dtype_name, exact_fp32, resolve_device, resolve_dtype
-from pathoprog.encoders import make_encoder, try_encoder
+from pathoprog.device import dtype_name, resolve_device, resolve_dtype
+from pathoprog.encoders import try_encoder
 from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.features import read_facts, write_features
 from pathoprog.files import sha256_file, sha256_value, write_text
-from pathoprog.networks import prepare
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
 from pathoprog.report.wording import count
@@ -43,12 +42,9 @@ class Extractor:
     """An encoder on its device, and what the files say of it."""
 
     settings: FeaturesConfig
-    network: nn.Module
-    device: torch.device
-    dtype: torch.dtype
+    encoder: FeatureEncoder
     facts: dict[str, Any]
 
-    @torch.inference_mode()
     def features(self, tiles: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
         """Features [n, d] of tiles uint8 [n, s, s, 3].
 
@@ -56,15 +52,8 @@ class Extractor:
             PathoprogError: the batch does not fit the device's memory.
         """
         try:
-            with exact_fp32():
-                batch = prepare(torch.from_numpy(tiles).to(self.device), mean=self.settings.mean, std=self.settings.std)
-                if self.settings.input_px:
-                    side = (self.settings.input_px, self.settings.input_px)
-                    batch = functional.interpolate(batch, side, mode="bilinear", antialias=True)
-                with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-                    values = self.network(batch)
-                found: NDArray[np.floating[Any]] = values.float().cpu().numpy().astype(STORED[self.settings.precision])
-                return found
+            found: NDArray[np.floating[Any]] = self.encoder.features(tiles).cpu().numpy()
+            return found
         except torch.OutOfMemoryError as error:
             raise PathoprogError(
                 f"out of memory with {len(tiles)} tiles at once; lower data.stream.batch_tiles"
@@ -129,7 +118,7 @@ def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> Plan:
 
 def extract(extractor: Extractor, plan: Plan) -> Iterator[dict[str, Any]]:
     """Read the plan's slides and store their features; yields the row of each slide and resolution."""
-    on_device = register if extractor.device.type == "cuda" else None
+    on_device = register if extractor.encoder.device.type == "cuda" else None
     opened: dict[str, SlideOpened] = {}
     parts: dict[tuple[str, str], list[NDArray[Any]]] = {}
     wanted = {job.slide_id: [spec.resolution for spec in job.specs] for job in plan.jobs}
@@ -176,20 +165,17 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
             raise ConfigError(f"{name}={getattr(settings, name)}: must be three numbers, for red, green and blue")
     for spec in wanted_specs(settings):
         try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
-    network, d = make_encoder(settings, key="")
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    network.eval().requires_grad_(False).to(device)
-    network.to(memory_format=torch.channels_last)
-    names = ("encoder", "width", "encoder_options", "input_px", "mean", "std")
+    encoder = FeatureEncoder(settings, device, dtype)
     values = as_dict(settings)
     facts = {
-        "encoder": {**{name: values[name] for name in names}, "weights_sha256": sha256_file(settings.weights)},
-        "d": d,
+        "encoder": {**{name: values[name] for name in SHOWN}, "weights_sha256": sha256_file(settings.weights)},
+        "d": encoder.d,
         "precision": settings.precision,
         "dtype": dtype_name(dtype),
     }
-    return Extractor(settings, network, device, dtype, facts)
+    return Extractor(settings, encoder, facts)
 
 
 def _stored(extractor: Extractor, spec: TileSpec, slide_id: str, key: str) -> dict[str, Any] | None:

@@ -6,10 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from pathoprog.bundle import ensemble_id, read_manifest, verify
+from pathoprog.bundle_encoders import ENCODERS, RECORD
+from pathoprog.cohort import read_cohort
 from pathoprog.ensemble import load_network, network_settings
 from pathoprog.errors import ConfigError
 from pathoprog.settings import as_dict
 from pathoprog.training.config import TrainConfig
+from pathoprog.training.feature_store import Origin, origin
 
 
 def adopt(settings: TrainConfig, number: int = 0) -> None:
@@ -43,6 +46,21 @@ def adopt(settings: TrainConfig, number: int = 0) -> None:
     ):
         if given != wanted:
             raise ConfigError(f"{key}={given}: the ensemble to start from was made with {wanted}; give the same")
+    if settings.data.source == "features" and settings.resolution in manifest.get(ENCODERS, {}):
+        _check_features(settings, manifest)
+
+
+def _check_features(settings: TrainConfig, manifest: dict[str, Any]) -> None:
+    """Refuse features of another encoder, or of other tiles, than those that the parent's members take."""
+    data, resolution = settings.data, settings.resolution
+    found = origin(read_cohort(data.cohort, data.overlap)["slide_id"], data, resolution)
+    record = {name: manifest[ENCODERS][resolution][name] for name in RECORD}
+    wanted = Origin(record, manifest["tile_specs"][resolution], found.tumour_policy)
+    if found != wanted:
+        raise ConfigError(
+            f"data.features={data.features}: of another encoder or of other tiles than those that the ensemble to start"
+            f" from takes at {resolution} ({record['encoder']}, weights {record['weights_sha256']})"
+        )
 
 
 def parent_of(settings: TrainConfig) -> dict[str, Any]:

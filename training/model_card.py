@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.bundle_encoders import ENCODERS, encoder_lines
 from pathoprog.cohort import read_cohort
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.folds import DEVELOPMENT
@@ -61,8 +62,9 @@ def model_card(
         "Not meant for biopsies, for organs other than those below, or for tumours that were treated before surgery.",
         "",
         "## Ensemble",
-        f"{len(manifest['members'])} networks: five at 10x (1.0 um/px) and five at 40x (0.25 um/px).",
-        f"Encoder {trained.network.encoder} (width {trained.network.width:g}), pooling {trained.network.pooling},"
+        f"{len(manifest['members'])} networks: five at 10x ({manifest['tile_specs']['10x']['mpp']} um/px) and five at"
+        f" 40x ({manifest['tile_specs']['40x']['mpp']} um/px).",
+        f"{encoder_line(trained, manifest)}, pooling {trained.network.pooling},"
         f" loss {trained.fit.loss}. Several slides of a patient: {manifest['aggregation']}."
         f" Tumour area: {manifest['tumour_policy']}.{tumour_line(manifest)}",
         "",
@@ -95,6 +97,13 @@ def model_card(
         *(f"- {limit}" for limit in _limits(manifest, parts, shares)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def encoder_line(trained: TrainConfig, manifest: dict[str, Any]) -> str:
+    """What encodes a tile: each network's own encoder, or the frozen one whose features all of them take."""
+    if lines := encoder_lines(manifest):
+        return f"Networks on features of a frozen {'; '.join(lines)}"
+    return f"Encoder {trained.network.encoder} (width {trained.network.width:g})"
 
 
 def tumour_line(manifest: dict[str, Any]) -> str:
@@ -131,6 +140,11 @@ def _limits(manifest: dict[str, Any], parts: dict[str, pd.DataFrame], shares: di
         found.append(
             "There was no tuning cohort. Thresholds were fixed on scores of networks that had not seen the patient;"
             " the members learned from all patients and may score a little differently."
+        )
+    if manifest.get(ENCODERS):
+        found.append(
+            "What the frozen encoder learned from is not known here: patients of a validation may be among it; and its"
+            " weights have a licence of their own."
         )
     found += [
         "Training and tuning patients were selected on outcome: nothing measured on them describes a population.",

@@ -224,10 +224,10 @@ def test_features_that_do_not_fit_are_refused(data, tmp_path):
         read_patients(settings, "training")
 
 
-def test_candidates_on_features_cannot_be_locked(data, tmp_path):
+def test_candidates_on_features_of_unnamed_weights_cannot_be_locked(data, tmp_path):
     settings = on_features(data, tmp_path / "runs")
     write_json(tmp_path / "runs" / ENSEMBLE_RUN, {"candidates": [], "run_id": "", "settings": as_dict(settings)})
-    with pytest.raises(InputError, match="trained on stored features; a bundle holds whole networks"):
+    with pytest.raises(InputError, match="does not name its encoder's weights by their hash, as other tools' files"):
         choose.run(EnsembleConfig(candidates=str(tmp_path / "runs"), out=str(tmp_path / "bundle")))
     assert not (tmp_path / "bundle").exists()
 

@@ -1,0 +1,285 @@
+"""The whole way with a laboratory's own frozen encoder: features, training, lock, verify, score, on made slides."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+import torch
+from made_bundle import made_encoder
+from made_slides import texture, write_pyramid
+from made_store import made_many, made_settings
+
+from pathoprog import cli
+from pathoprog.bundle import read_manifest, verify
+from pathoprog.bundle_encoders import encoder_problems
+from pathoprog.ensemble import load_bundle
+from pathoprog.errors import BundleError, ConfigError, InputError
+from pathoprog.features import read_features
+from pathoprog.files import sha256_file, write_json
+from pathoprog.settings import as_dict
+from pathoprog.stream_config import StreamSettings
+from pathoprog.tiles_config import TileSpec
+from pathoprog.tracking_config import TrackingSettings
+from pathoprog.training import choose, features
+from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
+from pathoprog.training.finetune import adopt
+from pathoprog.training.train import train
+from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
+
+SHOWN = {"encoder": "timm/test_resnet", "input_px": 48, "mean": [0.6, 0.5, 0.6], "std": [0.2, 0.25, 0.2]}
+SPECS = {"10x": TileSpec("10x", 1.0, 32), "40x": TileSpec("40x", 0.25, 64, max_per_slide=7)}
+SCORE = ["stream.workers=1", "stream.batch_tiles=4", "device=cpu", "settle_s=0", "outputs.pdf=false"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
+    made_encoder(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, weights):
+    """Slides of twelve patients to learn from and of two new ones, and all their features."""
+    folder = tmp_path_factory.mktemp("slides")
+    rows, outcomes = [], []
+    for number in range(14):
+        name, poor = f"P{number:02d}", number % 2
+        write_pyramid(folder / f"{name}.tif", texture(420 + 20 * poor, 400, seed=number), levels=2)
+        role = "training" if number < 6 else "tuning" if number < 12 else "external"
+        rows.append({"patient_id": name, "slide_id": name, "slide_path": f"{name}.tif", "cohort": "c", "role": role})
+        outcomes.append({"patient_id": name, "followup_days": 400 + number + 2000 * (1 - poor), "event": poor})
+    pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
+    pd.DataFrame(outcomes).to_csv(folder / "outcomes.csv", index=False)
+    data = DataSettings(
+        cohort=str(folder / "cohort.csv"),
+        outcomes=str(folder / "outcomes.csv"),
+        source="features",
+        features=str(folder / "features"),
+        tumour_policy="tissue",
+        tiles_10x=SPECS["10x"],
+        tiles_40x=SPECS["40x"],
+        stream=StreamSettings(workers=1, batch_tiles=4),
+    )
+    assert features.run(FeaturesConfig(**SHOWN, weights=weights, data=data, device="cpu")) == 0
+    return data
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """Ten candidates after two steps on the features."""
+    folder = tmp_path_factory.mktemp("runs") / "runs"
+    # training never looks at tiles or policy: the bundle must take them from the features, not from here
+    elsewhere = replace(data, tiles_10x=TileSpec("10x", 1.0), tiles_40x=TileSpec("40x", 0.25), tumour_policy="outline")
+    settings = made_many(made_settings(elsewhere, folder, steps=2, evaluate_every=2), 5)
+    settings.network = replace(settings.network, encoder="none", width=1.0, feature_dim=96, pooling="gated_attention")
+    tasks = make_tasks(settings)
+    for task in tasks:
+        train(task.settings, lambda _: None)
+    names = [task.folder.name for task in tasks]
+    write_json(folder / ENSEMBLE_RUN, {"candidates": names, "run_id": "", "settings": as_dict(settings)})
+    return folder
+
+
+def lock(trained, out, **changes):
+    track = TrackingSettings(tracking="none")
+    assert choose.run(EnsembleConfig(str(trained), str(out), bootstrap=0, track=track, **changes)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(trained, weights, tmp_path_factory):
+    """A bundle that holds its encoder's weights."""
+    return lock(trained, tmp_path_factory.mktemp("whole") / "bundle", encoder_weights=[weights])
+
+
+@pytest.fixture(scope="module")
+def referring(trained, tmp_path_factory):
+    """A bundle that names its encoder's weights by their hash alone."""
+    return lock(trained, tmp_path_factory.mktemp("referring") / "bundle")
+
+
+def call(bundle, data, out, *more):
+    return ["score", f"cohort={data.cohort}", "roles=[external]", f"ensemble={bundle}", f"out={out}", *SCORE, *more]
+
+
+def members_of(out, slide):
+    scores = json.loads((out / "slides" / slide / "result.json").read_text())["scores"]
+    return {resolution: entry["members"] for resolution, entry in scores.items()}
+
+
+def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referring, weights, data):
+    digest = sha256_file(weights)
+    for bundle, place in ((whole, f"encoders/{digest[:12]}.safetensors"), (referring, None)):
+        manifest = verify(bundle)
+        assert manifest["format"] == 2 and manifest["tumour_policy"] == "tissue"
+        for resolution, spec in SPECS.items():
+            record = manifest["encoders"][resolution]
+            assert record.get("file") == place
+            shown = {name: record[name] for name in SHOWN}
+            assert shown == SHOWN and (record["d"], record["precision"]) == (96, "fp16")
+            assert record["weights_sha256"] == digest and manifest["tile_specs"][resolution] == as_dict(spec)
+        assert sum(member["network"]["encoder"] == "none" for member in manifest["members"]) == 10
+        text = (bundle / "model_card.md").read_text()
+        assert "features of a frozen encoder at 10x and 40x: timm/test_resnet" in text and digest in text
+        assert ("weights in the bundle" in text) == (place is not None) == (bundle / "encoders").is_dir()
+        assert "What the frozen encoder learned from is not known" in text
+        assert str(weights) not in (bundle / "manifest.json").read_text()
+
+
+def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, weights, data, tmp_path):
+    assert cli.main(call(whole, data, tmp_path / "whole")) == 0
+    assert cli.main(call(referring, data, tmp_path / "referring", f"encoder_weights={weights}", "threads=2")) == 0
+    bundle = load_bundle(whole)
+    seen = []
+    for slide in ("P12", "P13"):
+        found = members_of(tmp_path / "whole", slide)
+        assert members_of(tmp_path / "referring", slide) == found, "the same weights, wherever they lie"
+        for resolution in SPECS:
+            stored = read_features(features.feature_path(data, resolution, slide))
+            with torch.inference_mode():
+                values = torch.from_numpy(np.array(stored.values)).float()
+                wanted = {
+                    head.name: float(
+                        head.network.bag_scores(head.network.instances(values), [len(values)], head.score_map)
+                    )
+                    for head in bundle.members[resolution]
+                }
+            assert found[resolution] == pytest.approx(wanted, abs=1e-6)
+            seen += wanted.values()
+    assert max(seen) - min(seen) > 1e-3, "the heads say the same of everything"
+    result = json.loads((tmp_path / "whole" / "slides" / "P12" / "result.json").read_text())
+    assert result["settings"]["encoders_sha256"] == dict.fromkeys(SPECS, sha256_file(weights))
+    for name in ("tiles.parquet", "tiles.geojson", "heatmap.png", "report.html"):
+        assert (tmp_path / "whole" / "slides" / "P12" / name).is_file()
+    with (tmp_path / "whole" / "results.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["status"] for row in rows] == ["scored", "scored"] and all(row["risk_class"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "given", "said"),
+    [
+        ("referring", "", "encoder_weights is missing: the members of"),
+        ("referring", "other", "other weights than those whose features the members learned from"),
+        ("referring", "absent", "absent.safetensors: no such file"),
+        ("whole", "other", "other weights than those whose features"),
+        ("harmed", "", "safetensors: altered"),
+    ],
+)
+def test_wrong_missing_and_altered_weights_are_refused_before_any_slide(
+    bundle, given, said, request, data, tmp_path, capsys
+):
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("other", "absent")}
+    made_encoder(files["other"], seed=1)
+    folder = request.getfixturevalue("whole" if bundle == "harmed" else bundle)
+    if bundle == "harmed":
+        folder = shutil.copytree(folder, tmp_path / "harmed")
+        path = next((folder / "encoders").iterdir())
+        path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    more = [f"encoder_weights={files[given]}"] if given else []
+    assert cli.main(call(folder, data, tmp_path / "out", *more)) == 2
+    found = capsys.readouterr().err
+    assert said in found and (given == "absent" or bundle == "harmed" or "SHA-256" in found)
+    assert not (tmp_path / "out").exists()
+
+
+def test_verify_says_where_the_weights_are_and_checks_those_given(whole, referring, weights, tmp_path, capsys):
+    assert cli.main(["verify", str(whole)]) == 0
+    assert "encoder at 10x and 40x: timm/test_resnet, frozen, d=96, shown tiles scaled to 48 px; weights in the" in (
+        capsys.readouterr().out
+    )
+    assert cli.main(["verify", str(referring), f"encoder_weights={weights}"]) == 0
+    said = capsys.readouterr().out
+    assert "not in the bundle: scoring needs encoder_weights=FILE" in said and "by their hash" in said
+    made_encoder(tmp_path / "other.safetensors", seed=1)
+    assert cli.main(["verify", str(referring), f"encoder_weights={tmp_path / 'other.safetensors'}"]) == 2
+    assert "other weights" in capsys.readouterr().err
+
+
+def harm_hash(manifest):
+    manifest["encoders"]["10x"]["weights_sha256"] = "0" * 64
+
+
+def harm_record(manifest):
+    del manifest["encoders"]["40x"]["mean"]
+
+
+def harm_dim(manifest):
+    manifest["encoders"]["40x"]["d"] = 95
+
+
+def drop_encoder(manifest):
+    del manifest["encoders"]["10x"]
+
+
+def drop_encoders(manifest):
+    del manifest["encoders"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (harm_hash, "is not the one that the record names"),
+        (harm_record, "encoder at 40x: lacks mean"),
+        (harm_dim, "takes features of d=96, the encoder has d=95"),
+        (drop_encoder, "takes features, and there is no encoder for all at 10x"),
+        (drop_encoders, "format 2, this version reads 1 and 2"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused(whole, harm, said, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "bundle")
+    manifest = read_manifest(folder)
+    harm(manifest)
+    write_json(folder / "manifest.json", manifest)
+    with pytest.raises(BundleError, match=said):
+        verify(folder)
+
+
+def test_networks_of_one_resolution_are_all_of_one_kind(whole):
+    manifest = read_manifest(whole)
+    manifest["members"][0]["network"]["encoder"] = "mobilenet_v2"
+    assert encoder_problems(manifest) == [
+        f"{manifest['members'][0]['name']}: has an encoder of its own, and there is an encoder for all at 10x"
+    ]
+
+
+def test_weights_of_another_encoder_are_not_locked(trained, tmp_path):
+    made_encoder(tmp_path / "other.safetensors", seed=1)
+    with pytest.raises(ConfigError, match="other weights than those whose features the members learned from"):
+        lock(trained, tmp_path / "bundle", encoder_weights=[str(tmp_path / "other.safetensors")])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_features_made_anew_since_the_training_are_not_locked(trained, data, tmp_path):
+    record = json.loads((trained / ENSEMBLE_RUN).read_text())
+    folder = shutil.copytree(data.features, tmp_path / "features")
+    record["settings"]["data"]["features"] = str(folder)
+    runs = shutil.copytree(trained, tmp_path / "runs")
+    write_json(runs / ENSEMBLE_RUN, record)
+    path = folder / "10x" / "P07.safetensors"
+    path.unlink()
+    with pytest.raises(InputError, match="features or patients of tuning at 10x are not those of the candidates'"):
+        lock(runs, tmp_path / "bundle")
+    shutil.copyfile(folder / "40x" / "P07.safetensors", path)
+    with pytest.raises(InputError, match="features of other encoders, precisions, tiles or policies"):
+        lock(runs, tmp_path / "bundle")
+
+
+def test_fine_tuning_starts_from_heads_on_the_same_features_alone(referring, data, weights, tmp_path):
+    settings = made_settings(data, tmp_path / "run")
+    settings.start.bundle = str(referring)
+    adopt(settings)
+    assert settings.network.encoder == "none" and settings.network.feature_dim == 96
+    settings.data = replace(data, features=str(tmp_path / "features"))
+    other = {**SHOWN, "input_px": 32}
+    role = ["training"]
+    features.run(FeaturesConfig(**other, weights=weights, data=settings.data, device="cpu", roles=role))
+    with pytest.raises(ConfigError, match="of another encoder or of other tiles than those that the ensemble to start"):
+        adopt(settings)

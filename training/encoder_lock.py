@@ -1,0 +1,78 @@
+"""The encoder's place in the bundle, where members learned from its features: a record, and its weights on request."""
+
+from pathlib import Path
+from typing import Any
+
+from pathoprog.bundle_encoders import ENCODERS, weights_by_hash
+from pathoprog.classes import RESOLUTIONS
+from pathoprog.cohort import read_cohort
+from pathoprog.errors import InputError
+from pathoprog.training.bags import Patient
+from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.feature_store import Origin, origin
+from pathoprog.training.folds import DEVELOPMENT
+from pathoprog.training.parts import cohort_facts
+
+
+def origins_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Origin]:
+    """What the candidates' features were made of, by resolution; nothing where candidates read tiles.
+
+    Raises:
+        ConfigError: weights were given that are none of theirs.
+        InputError: features that do not say enough, or differ; see `pathoprog.training.feature_store.origin`.
+    """
+    origins: dict[str, Origin] = {}
+    if trained.data.source == "features":
+        cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+        slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT), "slide_id"])
+        origins = {resolution: origin(slide_ids, trained.data, resolution) for resolution in RESOLUTIONS}
+    if len({found.tumour_policy for found in origins.values()}) > 1:
+        raise InputError(f"{trained.data.features}: tiles of one resolution lie in outlines, of the other in tissue")
+    _given(settings, origins)
+    return origins
+
+
+def _given(settings: EnsembleConfig, origins: dict[str, Origin]) -> dict[str, Path]:
+    records = [found.encoder for found in origins.values()]
+    return weights_by_hash(settings.encoder_weights, {record["weights_sha256"]: record for record in records})
+
+
+def check_unchanged(
+    trained: TrainConfig, candidate: dict[str, Any], parts: tuple[list[Patient], list[Patient]]
+) -> None:
+    """Refuse features that are no longer those that a resolution's candidates learned from and were judged on.
+
+    Raises:
+        InputError: they were made again since, by another encoder or of other tiles, or the cohort has changed.
+    """
+    for role, patients in zip(("training", "tuning"), parts, strict=True):
+        if cohort_facts(patients)["sha256"] != candidate["cohorts"][role]["sha256"]:
+            raise InputError(
+                f"{trained.data.features}: features or patients of {role} at {candidate['resolution']} are not those of"
+                " the candidates' training any more: train again on what is there"
+            )
+
+
+def add_encoders(
+    settings: EnsembleConfig, origins: dict[str, Origin], manifest: dict[str, Any], files: dict[str, Path | str]
+) -> None:
+    """Add the encoders to what is locked; tiles and tumour policy become those that the features were made of.
+
+    Args:
+        settings: of the choice; its weights files are copied into the bundle.
+        origins: of `origins_of`.
+        manifest: of the bundle to be.
+        files: of the bundle to be.
+    """
+    if not origins:
+        return
+    given = _given(settings, origins)
+    manifest[ENCODERS] = {}
+    for resolution, found in origins.items():
+        record = manifest[ENCODERS][resolution] = dict(found.encoder)
+        manifest["tile_specs"][resolution] = found.spec
+        manifest["tumour_policy"] = found.tumour_policy
+        digest = record["weights_sha256"]
+        if digest in given:
+            record["file"] = f"encoders/{digest[:12]}.safetensors"
+            files[record["file"]] = given[digest]
