@@ -1,5 +1,6 @@
 """Writing files so that they are whole or absent, and hashing them."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -8,7 +9,6 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +22,7 @@ def _umask() -> int:
 UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
-@contextmanager
+@contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success it is synced and renamed to `path`, else removed.
 
@@ -105,6 +105,14 @@ def sha256_file(path: str | Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_stamp(path: str | Path) -> list[int]:
+    """Size and time of a file, by which it is known to be unchanged without reading it; empty where it is absent."""
+    with contextlib.suppress(OSError):
+        status = Path(path).stat()
+        return [status.st_size, status.st_mtime_ns]
+    return []
 
 
 def sha256_value(value: Any) -> str:

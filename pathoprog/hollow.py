@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from pathoprog.errors import SlideError
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_facts import TiledPage
+from pathoprog.tiles import TileGrid
 from pathoprog.tissue import MIN_CHROMA, RegionMask
 
 MAX_TISSUE = 0.25  # share of tissue under a tile without bytes, from which it was no background to be left out
@@ -44,18 +45,24 @@ def byteless(page: TiledPage) -> NDArray[np.bool_]:
     return result
 
 
-def check_tiles(tiles: NDArray[np.uint8], in_tissue: NDArray[np.bool_], path: str) -> None:
+def in_tissue(tissue: RegionMask, grid: TileGrid) -> NDArray[np.bool_]:
+    """Which tiles of a grid tissue covers to at least half: bool [n]."""
+    result: NDArray[np.bool_] = tissue.coverage(grid.x0, grid.y0, grid.width0, grid.height0) >= 0.5
+    return result
+
+
+def check_tiles(tiles: NDArray[np.uint8], among_tissue: NDArray[np.bool_], path: str) -> None:
     """Refuse tiles of one single white, grey or black where the mask shows tissue, whatever the format.
 
     Args:
         tiles: uint8 [n, h, w, 3].
-        in_tissue: bool [n], tiles that tissue covers to at least half.
+        among_tissue: bool [n], see `in_tissue`.
         path: for the message.
 
     Raises:
         SlideError: code ``hollow``.
     """
-    for i in np.flatnonzero(in_tissue):
+    for i in np.flatnonzero(among_tissue):
         tile = tiles[i]
         blank = np.ptp(tile[0, 0]) < MIN_CHROMA and (tile[::8, ::8] == tile[0, 0]).all()
         if blank and (tile == tile[0, 0]).all():

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -85,7 +85,9 @@ class _Task:
     failed: bool = False
 
     def tiles_left(self) -> float:
-        """Tiles still to come; infinite until the slide is open."""
+        """Tiles still to come; infinite until it is known."""
+        if self.job.places is not None:
+            return len(self.job.places) - sum(self.delivered.values())
         if self.opened is None:
             return float("inf")
         return sum(len(grid) - self.delivered.get(name, 0) for name, grid in self.opened.grids.items())
@@ -197,14 +199,17 @@ class TileStream:
             reader.kill()
         self._readers.clear()
 
-    def read(self, jobs: Iterable[SlideJob | None], outliner: Outliner | None = None) -> Iterator[StreamEvent]:
+    def read(
+        self, jobs: Iterable[SlideJob | None], outliner: Outliner | None = None
+    ) -> Generator[StreamEvent, None, None]:
         """Read slides; jobs are taken from the iterable only as readers become free.
 
         A None among the jobs says that there is none at the moment: the iterable is asked again a little later.
         Jobs under the policy ``network`` need an outliner, which is shown a slide's windows before `SlideOpened`.
 
         Yields:
-            For each slide `SlideOpened`, its `TileBatch`es in order within each resolution, `SlideDone`; or
+            For each slide `SlideOpened` (unless places are given), its `TileBatch`es in order within each resolution,
+            `SlideDone`; or
             `SlideFailed`, at any point. Slides may interleave. A reader's crash or hang is tried again once, going on
             where it stopped: the consumer sees nothing of it.
         """

@@ -16,6 +16,28 @@ from pathoprog.tissue import RegionMask
 from pathoprog.tumour_config import OutlineSettings
 
 
+@dataclass(frozen=True)
+class Places:
+    """Tiles of one slide at one resolution that were laid before.
+
+    Attributes:
+        spec: what a tile is.
+        x0: int64 [n], left edges, level-0 px.
+        y0: int64 [n], top edges, level-0 px.
+        in_tissue: bool [n], tiles that must not read as blank (`hollow.in_tissue`).
+        stamp: the file's `files.file_stamp` when they were laid; of another file they say nothing.
+    """
+
+    spec: TileSpec
+    x0: NDArray[np.int64]
+    y0: NDArray[np.int64]
+    in_tissue: NDArray[np.bool_]
+    stamp: list[int]
+
+    def __len__(self) -> int:
+        return len(self.x0)
+
+
 @dataclass
 class SlideJob:
     """One slide to read.
@@ -32,6 +54,8 @@ class SlideJob:
         overview: the view that the network is shown, for the policy ``network``.
         thumbnail_px: longer side of the thumbnail.
         hash_content: False leaves the hash out, which reads the whole file.
+        tiles: False ends with `SlideOpened`: grids, but no tile.
+        places: read these tiles, in their order, and nothing else: there is no `SlideOpened`.
     """
 
     slide_id: str
@@ -44,6 +68,8 @@ class SlideJob:
     overview: OutlineSettings = field(default_factory=OutlineSettings)
     thumbnail_px: int = 1024
     hash_content: bool = True
+    tiles: bool = True
+    places: Places | None = None
 
 
 @dataclass(frozen=True)

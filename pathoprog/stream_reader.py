@@ -24,12 +24,13 @@ import shapely
 from pathoprog import hollow
 from pathoprog.annotations import read_outline
 from pathoprog.errors import InputError, SlideError
+from pathoprog.files import file_stamp
 from pathoprog.overview import lay_windows, read_window
 from pathoprog.quality_look import look_at
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
-from pathoprog.stream_events import SlideJob, SlideOpened
+from pathoprog.stream_events import Places, SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
 from pathoprog.tissue import RegionMask, tissue_and_view
 from pathoprog.tumour_map import area_um2
@@ -37,6 +38,7 @@ from pathoprog.tumour_map import area_um2
 HEADER_BYTES = mmap.PAGESIZE
 BEAT, STAGE = 0, 1  # places in the header, float64
 SLOTS = 3
+KEPT_SLIDES = 8  # that stay open where single tiles are asked for: training comes back to a patient's slide
 STAGES = ("start", "open", "tissue", "outline", "quality", "hash", "tiles")
 Outline = shapely.MultiPolygon | None
 
@@ -93,6 +95,7 @@ class Reader:
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.hasher = ThreadPoolExecutor(1)
         self.facts: SlideFacts | None = None
+        self.kept: dict[tuple[str, str, float], Slide] = {}  # open, the last used behind
 
     def serve(self) -> None:
         """Take jobs until the socket closes."""
@@ -105,7 +108,10 @@ class Reader:
             self._stage("start")
             self.facts = None
             try:
-                self._read(job, skip)
+                if job.places is None:
+                    self._read(job, skip)
+                else:
+                    self._read_places(job, job.places, skip)
             except SlideError as error:
                 self._send("failed", error, STAGES[int(self.header[STAGE])], self.facts)
             except MemoryError:
@@ -151,8 +157,28 @@ class Reader:
             opened = self._opened(job, slide, sha256)
             self._send("opened", opened)
             self._stage("tiles")
-            for resolution, grid in opened.grids.items():
-                self._read_grid(slide, opened.tissue, resolution, grid, skip.get(resolution, 0))
+            for resolution, grid in opened.grids.items() if job.tiles else ():
+                places = Places(grid.spec, grid.x0, grid.y0, hollow.in_tissue(opened.tissue, grid), [])
+                self._read_tiles(slide, places, skip.get(resolution, 0))
+
+    def _read_places(self, job: SlideJob, places: Places, skip: dict[str, int]) -> None:
+        """Tiles that were laid before, of a slide that may still be open; `skip` as in `_read`."""
+        self._stage("open")
+        key = (job.path, job.slides.backend, job.slides.mpp)
+        slide = self.kept.pop(key, None) or open_slide(job.path, job.slides.backend, job.slides.mpp)
+        try:
+            slide.on_read = self._beat
+            self.facts = slide.known_facts
+            if file_stamp(job.path) != places.stamp:
+                raise SlideError(f"{job.path}: the file changed since its tiles were laid", "changed")
+            self._stage("tiles")
+            self._read_tiles(slide, places, skip.get(places.spec.resolution, 0))
+        except BaseException:
+            slide.close()
+            raise
+        self.kept[key] = slide
+        if len(self.kept) > KEPT_SLIDES:
+            self.kept.pop(next(iter(self.kept))).close()
 
     def _opened(self, job: SlideJob, slide: Slide, sha256: "Future[str] | None") -> SlideOpened:
         facts = slide.facts
@@ -234,18 +260,18 @@ class Reader:
             raise SlideError(f"a tile of {size} px does not fit stream.buffer_mib: raise it", "memory")
         return n_fit
 
-    def _read_grid(self, slide: Slide, tissue: RegionMask, resolution: str, grid: TileGrid, start: int) -> None:
-        size = grid.spec.size_px
-        n_fit = self._fit(size)
-        in_tissue = tissue.coverage(grid.x0, grid.y0, grid.width0, grid.height0) >= 0.5
-        tiles = slide.tile_reader(grid.x0, grid.y0, grid.spec.mpp, size, self.pool, self.threads)
-        for first in range(start, len(grid), min(n_fit, self.batch_tiles)):
-            n = min(n_fit, self.batch_tiles, len(grid) - first)
+    def _read_tiles(self, slide: Slide, places: Places, start: int) -> None:
+        spec = places.spec
+        size = spec.size_px
+        n_fit = min(self._fit(size), self.batch_tiles)
+        tiles = slide.tile_reader(places.x0, places.y0, spec.mpp, size, self.pool, self.threads)
+        for first in range(start, len(places), n_fit):
+            n = min(n_fit, len(places) - first)
             slot = self._slot()
             out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
             tiles.read(first, out)
-            hollow.check_tiles(out, in_tissue[first : first + n], slide.path)
-            self._send("batch", slot, resolution, first, n, size)
+            hollow.check_tiles(out, places.in_tissue[first : first + n], slide.path)
+            self._send("batch", slot, spec.resolution, first, n, size)
 
 
 def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: None) -> str:

@@ -1,5 +1,6 @@
-"""Patients as bags of stored tiles or features, and the draw of a step's bags: a function of seed and step alone."""
+"""Patients as bags of tiles or features, and the draw of a step's bags: a function of seed and step alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
-from pathoprog.training import feature_store, tile_store
+from pathoprog.stream_requests import PlacedTiles, TileRequests
+from pathoprog.training import feature_store, slide_source, tile_store
 from pathoprog.training.config import DataSettings, TrainConfig
 
 
@@ -34,20 +36,43 @@ class Patient:
         """Number of stored tiles."""
         return sum(len(slide.tiles) for slide in self.slides)
 
-    def gather(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """Tiles uint8 [len(index), s, s, 3], or features [len(index), d], by their number within the patient."""
+    def ask(self, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
+        """Have tiles read, where slides' readers do it; the call that is returned gives them as `gather` does."""
         starts = np.cumsum([0, *(len(slide.tiles) for slide in self.slides)])
         which = np.searchsorted(starts, index, side="right") - 1
         tiles = [slide.tiles for slide in self.slides]
-        result = np.empty((len(index), *tiles[0].shape[1:]), np.result_type(*tiles))
+        parts = []
         for number in np.unique(which):
             here = which == number
-            result[here] = tiles[number][index[here] - starts[number]]
-        return result
+            parts.append((here, _asked(tiles[number], index[here] - starts[number])))
+
+        def fetch() -> NDArray[Any]:
+            result = np.empty((len(index), *tiles[0].shape[1:]), np.result_type(*(part.dtype for part in tiles)))
+            for here, part in parts:
+                result[here] = part()
+            return result
+
+        return fetch
+
+    def gather(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Tiles uint8 [len(index), s, s, 3], or features [len(index), d], by their number within the patient."""
+        return self.ask(index)()
 
 
-def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
-    """Patients of one role with stored tiles or features at the candidate's resolution, ordered by id.
+def _asked(tiles: NDArray[Any] | PlacedTiles, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
+    """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
+    if isinstance(tiles, PlacedTiles):
+        return tiles.ask(index).result
+    return lambda: tiles[index]
+
+
+def read_patients(settings: TrainConfig, role: str, requests: TileRequests | None = None) -> list[Patient]:
+    """Patients of one role with tiles or features at the candidate's resolution, ordered by id.
+
+    Args:
+        settings: of the candidate.
+        role: of the patients.
+        requests: who reads tiles from slides, where they come from there; None where none will be asked for.
 
     Raises:
         CohortError: patients without an outcome.
@@ -70,6 +95,9 @@ def read_patients(settings: TrainConfig, role: str) -> list[Patient]:
         dim = settings.network.feature_dim
         stored = feature_store.read(cohort["slide_id"], data, settings.resolution, dim)
         where, remedy = f"{data.features}: no features", "`pathoprog features` makes them"
+    elif data.source == "slides":
+        stored = slide_source.read(cohort, data, settings.resolution, requests)
+        where, remedy = "the slides: no tiles", "see data.tumour_policy and the reasons in the grids' `refused`"
     else:
         stored = tile_store.read(cohort["slide_id"], data, settings.resolution)
         where, remedy = f"{data.store}: no tiles", "run `pathoprog tiles` first"
@@ -110,7 +138,7 @@ class Batch:
 
 
 def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
-    """Cut the tiles that the store lacks; where training reads features, look for them.
+    """Cut the tiles that the store lacks, lay those that stay in their slides, or look for features.
 
     Args:
         cohort: rows of the cohort table that training will read.
@@ -118,9 +146,15 @@ def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
 
     Returns:
         Number of slides that training must go without; each was named in a warning.
+
+    Raises:
+        InputError: where tiles stay in the slides, one that cannot be read.
     """
     if data.source == "features":
         return feature_store.count_missing(cohort["slide_id"], data)
+    if data.source == "slides":
+        slide_source.lay(cohort, data)
+        return 0
     return tile_store.build(cohort, data)
 
 
@@ -168,8 +202,12 @@ class Sampler:
             result.append((index, tiles))
         return result
 
+    def ask(self, step: int) -> Callable[[], Batch]:
+        """Have one step's tiles read; see `Patient.ask`."""
+        chosen = self.choose(step)
+        asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in chosen]
+        return lambda: Batch([index for index, _ in chosen], np.concatenate([fetch() for fetch in asked]))
+
     def batch(self, step: int) -> Batch:
         """Read one step's tiles."""
-        chosen = self.choose(step)
-        tiles = np.concatenate([self.patients[index].gather(np.sort(tiles)) for index, tiles in chosen])
-        return Batch([index for index, _ in chosen], tiles)
+        return self.ask(step)()

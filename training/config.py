@@ -27,9 +27,13 @@ class DataSettings:
     outcomes: str = setting("", "outcomes.csv; opened for training and tuning only", kind="path")
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     source: str = setting(
-        "store", "what training reads: the tile store, or stored features", choices=("store", "features")
+        "store",
+        "what training reads: the tile store, the slides themselves, or stored features",
+        choices=("store", "slides", "features"),
     )
-    store: str = setting("", "folder of the tile store", kind="path")
+    store: str = setting(
+        "", "folder of the tile store; of source=slides the tiles' places alone (empty: the run's folder)", kind="path"
+    )
     features: str = setting("", "folder of stored features: <resolution>/<slide_id>.safetensors or .h5", kind="path")
     tumour_policy: str = setting("outline", "where tiles may lie", choices=("outline", "tissue"))
     tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
@@ -48,9 +52,10 @@ def check_data(data: DataSettings, source: str = "") -> None:
     Raises:
         ConfigError: names the key.
     """
-    needed = {"store": "folder of the tile store", "features": "folder of stored features"}
-    key = source or data.source
-    for name, help in (("cohort", "cohort.csv"), (key, needed[key])):
+    folders = {"store": "folder of the tile store", "features": "folder of stored features"}
+    wanted = source or data.source  # slides need no folder
+    needed = {"cohort": "cohort.csv"} | {name: help for name, help in folders.items() if name == wanted}
+    for name, help in needed.items():
         if not getattr(data, name):
             raise ConfigError(f"data.{name} is missing: give data.{name}=… ({help})")
 

@@ -16,7 +16,7 @@ from pathoprog.classes import RESOLUTIONS
 from pathoprog.cohort import read_cohort
 from pathoprog.console import say
 from pathoprog.device import resolve_device, resolve_dtype
-from pathoprog.errors import PathoprogError
+from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.files import read_json, sha256_value, write_json
 from pathoprog.networks import MilNetwork
 from pathoprog.settings import as_dict
@@ -42,6 +42,8 @@ def run(settings: ControlConfig) -> int:
     Returns:
         0 if the mean is 0.5 within two standard errors, or if the hazard does follow the images; else 1.
     """
+    if settings.data.source != "store":
+        raise ConfigError(f"data.source={settings.data.source}: the control cuts tiles of its own; leave it at store")
     out = Path(settings.out)
     found = []
     for number in range(settings.seeds):

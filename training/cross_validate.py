@@ -29,6 +29,7 @@ from pathoprog.training.fit import CANDIDATE, check_fit
 from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
 from pathoprog.training.judge import judgement
 from pathoprog.training.parts import OUT_OF_FOLD, read_parts
+from pathoprog.training.slide_source import settle
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import check_network
 from pathoprog.training.train_ensemble import Task, finish, make_tasks, train_all
@@ -45,6 +46,7 @@ CAPTION = (
 def run(settings: CrossValidateConfig) -> int:
     """Train every fold, print and write the table; with `refit`, train the candidates to be locked."""
     check_data(settings.data)
+    settle(settings)
     refits = refit_tasks(settings)
     settings.network = refits[0].settings.network  # the parent's, where there is one
     check_fit(settings)

@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +29,7 @@ from pathoprog.training.bags import Batch, Patient, Sampler
 from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.finetune import parent_of, start_weights
 from pathoprog.training.judge import Judgement
+from pathoprog.training.prefetch import Prefetch
 
 LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
 HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
@@ -296,10 +296,12 @@ def averaged_network(
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
         norm.train()
-    for number in range(settings.fit.recalibrate if norms else 0):
-        tiles = torch.from_numpy(sampler.batch(settings.fit.steps + number).tiles).to(device)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            averaged.encoder(prepare(tiles))
+    first, last = settings.fit.steps, settings.fit.steps + (settings.fit.recalibrate if norms else 0)
+    with Prefetch(sampler, first, last, settings.fit.prefetch) as batches:
+        for step in range(first, last):
+            tiles = torch.from_numpy(batches.get(step).tiles).to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                averaged.encoder(prepare(tiles))
     return averaged.eval()
 
 
@@ -338,40 +340,3 @@ def resume(
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
     (out / METRICS).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
     return step, [Best(**item) for item in state["best"]]
-
-
-class Prefetch:
-    """Reads the next steps' tiles in a thread while the device works.
-
-    Args:
-        sampler: draws and reads.
-        start: the first step.
-        stop: the step behind the last.
-        depth: batches read ahead; 0 reads each when it is asked for.
-        pin: into page-locked memory, from which a GPU copies beside its work.
-    """
-
-    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, pin: bool = False):
-        self.sampler, self.next, self.stop, self.depth, self.pin = sampler, start, stop, depth, pin
-        self.pool = ThreadPoolExecutor(max_workers=1) if depth else None
-        self.waiting: dict[int, Future[Batch]] = {}
-
-    def __enter__(self) -> "Prefetch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-
-    def _read(self, step: int) -> Batch:
-        batch = self.sampler.batch(step)
-        return Batch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
-
-    def get(self, step: int) -> Batch:
-        """The batch of `step`; steps are asked for in order."""
-        if self.pool is None:
-            return self._read(step)
-        while self.next < self.stop and self.next <= step + self.depth:
-            self.waiting[self.next] = self.pool.submit(self._read, self.next)
-            self.next += 1
-        return self.waiting.pop(step).result()

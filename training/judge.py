@@ -1,6 +1,7 @@
 """Judging a network on tuning: every patient's risk from its whole bag, and Harrell's c."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from pathoprog.errors import PathoprogError
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.survival import harrell_c
 from pathoprog.training.bags import Patient
+from pathoprog.training.prefetch import in_turn
 
 
 @dataclass
@@ -39,29 +41,36 @@ def judge(
     batch: int,
     device: torch.device,
     dtype: torch.dtype,
+    ahead: int = 0,
 ) -> Judgement:
     """Score every patient's bag with one network in evaluation mode.
 
     Args:
         network: on `device`.
-        patients: with stored tiles and outcomes.
+        patients: with tiles and outcomes.
         most_tiles: of a patient; 0 = all.
         batch: tiles at once.
         device: where the network is.
         dtype: bf16 runs the encoder under autocast.
+        ahead: batches that slides' readers are asked for beforehand.
 
     Raises:
         PathoprogError: a risk that is not finite.
     """
-    risks = []
+    batches = []
     for patient in patients:
         chosen = spread(patient.n_tiles, most_tiles)
-        parts = []
-        for start in range(0, len(chosen), batch):
-            tiles = torch.from_numpy(patient.gather(chosen[start : start + batch])).to(device)
+        batches.append([chosen[start : start + batch] for start in range(0, len(chosen), batch)])
+    asks = (partial(patient.ask, part) for patient, parts in zip(patients, batches, strict=True) for part in parts)
+    read = in_turn(asks, ahead)
+    risks = []
+    for parts in batches:
+        found = []
+        for _ in parts:
+            tiles = torch.from_numpy(next(read)).to(device)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                parts.append(network.instances(prepare(tiles)))  # [n, k]
-        instances = torch.cat(parts)
+                found.append(network.instances(prepare(tiles)))  # [n, k]
+        instances = torch.cat(found)
         risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
     if not np.isfinite(risks).all():
         raise PathoprogError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")

@@ -10,6 +10,7 @@ from pathoprog.cohort import read_cohort
 from pathoprog.errors import InputError
 from pathoprog.files import read_json, sha256_value
 from pathoprog.networks import MilNetwork
+from pathoprog.stream_requests import TileRequests
 from pathoprog.training.bags import Patient, read_patients
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
@@ -19,20 +20,22 @@ OUT_OF_FOLD = "out_of_fold.json"
 Judge = Callable[[MilNetwork, torch.device, torch.dtype], Judgement]
 
 
-def read_parts(settings: TrainConfig) -> tuple[list[Patient], list[Patient]]:
+def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> tuple[list[Patient], list[Patient]]:
     """Patients that learn and patients that judge, each ordered by id.
 
     By role: training and tuning. By folds, over both roles together: all but the fold held out, and that fold; where
-    none is held out everybody, twice.
+    none is held out everybody, twice. `requests` as in `read_patients`.
 
     Raises:
         InputError, CohortError: see `read_patients` and `read_folds`.
     """
     split = settings.split
     if not split.folds:
-        return read_patients(settings, "training"), read_patients(settings, "tuning")
+        return read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
     there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
-    everybody = [patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role)]
+    everybody = [
+        patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role, requests)
+    ]
     everybody.sort(key=lambda patient: patient.patient_id)
     if split.fold == NONE_HELD_OUT:
         return everybody, everybody
@@ -51,8 +54,11 @@ def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
         verdict = Judgement(**read_json(_out_of_fold(settings)))
         return lambda network, device, dtype: verdict
 
+    # as many tiles ahead as in training
+    ahead = -(-fit.prefetch * fit.patients_per_step * fit.tiles_per_patient // fit.evaluate_batch)
+
     def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
-        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype)
+        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead)
 
     return by_bags
 

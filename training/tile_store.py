@@ -4,7 +4,6 @@
 tiles' level-0 corners and the key (file, outline and settings) by which a later run knows whether the file still holds.
 """
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,22 +16,26 @@ from numpy.typing import NDArray
 
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
-from pathoprog.files import read_json, sha256_value, sync_folder, write_json
+from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
+from pathoprog.stream_requests import PlacedTiles
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
 
 
 @dataclass
 class StoredSlide:
-    """Tiles of one slide at one resolution: `tiles` is a read-only map uint8 [n, s, s, 3], or features [n, d]."""
+    """Tiles of one slide at one resolution: `tiles` is a read-only map uint8 [n, s, s, 3], or features [n, d].
+
+    Or it stands for the first: tiles that are read from the slide when they are asked for.
+    """
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any]
+    tiles: NDArray[Any] | PlacedTiles
 
 
 @dataclass
@@ -110,21 +113,13 @@ def slide_job(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -
     )
 
 
-def stamp(name: Any) -> list[int]:
-    """Size and time of a file, by which it is known to be unchanged without reading it; empty where it is absent."""
-    with contextlib.suppress(OSError):
-        status = Path(str(name)).stat()
-        return [status.st_size, status.st_mtime_ns]
-    return []
-
-
 def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -> str:
     """What a slide's tiles depend on, without reading it: sizes and times of its files, and all settings."""
     outline = row.get("outline_path") if data.tumour_policy == "outline" else ""
     return sha256_value(
         {
-            "slide": stamp(row["slide_path"]),
-            "outline": stamp(outline) if outline else [],
+            "slide": file_stamp(row["slide_path"]),
+            "outline": file_stamp(outline) if outline else [],
             "policy": data.tumour_policy,
             "specs": [as_dict(spec) for spec in wanted],
             "slides": as_dict(data.slides),
@@ -136,6 +131,11 @@ def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) 
 def file_name(slide_id: str) -> str:
     """A slide's id as the name of a file."""
     return quote(slide_id, safe=" ._-+()")
+
+
+def grid_path(data: DataSettings, resolution: str, slide_id: str) -> Path:
+    """Where a slide's grid is kept if its tiles stay in the slide (`slide_source`)."""
+    return Path(data.store) / "grids" / resolution / f"{file_name(slide_id)}.json"
 
 
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
@@ -180,30 +180,34 @@ def _finish(data: DataSettings, writing: _Writing, key: str) -> None:
             stored.flush()
             del stored
         _temporary(array).replace(array)
-        grid = writing.opened.grids.get(spec.resolution)
-        write_json(
-            info,
-            {
-                "key": key,
-                "slide_id": writing.opened.slide_id,
-                "sha256": writing.opened.sha256,
-                "x0": grid.x0 if grid is not None else [],
-                "y0": grid.y0 if grid is not None else [],
-                "refused": writing.opened.refused.get(spec.resolution, ""),
-                "quality_version": QUALITY_VERSION,
-                "look": asdict(writing.opened.look),
-                "tumour_area_um2": writing.opened.tumour_area_um2,
-            },
-        )
+        write_json(info, facts_of(writing.opened, spec.resolution, key))
         sync_folder(array.parent)
 
 
+def facts_of(opened: SlideOpened, resolution: str, key: str) -> dict[str, Any]:
+    """What is kept of a slide beside its tiles at a resolution."""
+    grid = opened.grids.get(resolution)
+    return {
+        "key": key,
+        "slide_id": opened.slide_id,
+        "sha256": opened.sha256,
+        "x0": grid.x0 if grid is not None else [],
+        "y0": grid.y0 if grid is not None else [],
+        "refused": opened.refused.get(resolution, ""),
+        "quality_version": QUALITY_VERSION,
+        "look": asdict(opened.look),
+        "tumour_area_um2": opened.tumour_area_um2,
+    }
+
+
 def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | None:
-    """What was measured of a slide's quality when its tiles were cut, and its analysed area in square um.
+    """What was measured of a slide's quality when its tiles were cut or laid, and its analysed area in square um.
 
     None for a slide that is not in the store, or was cut by another version of the checks.
     """
-    _, info = _paths(data, data.tiles_10x.resolution, slide_id)
+    resolution = data.tiles_10x.resolution
+    from_slides = data.source == "slides"
+    info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
     found = read_json(info) if info.is_file() else {}
     if found.get("quality_version") != QUALITY_VERSION:
         return None

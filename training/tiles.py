@@ -8,7 +8,7 @@ from pathoprog.training.config import TilesConfig, check_data
 
 def run(settings: TilesConfig) -> int:
     """Read the cohort, cut what is missing; exit code 1 if some slides could not be read."""
-    check_data(settings.data)
+    check_data(settings.data, "store")
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
     chosen = cohort[cohort["role"].isin(settings.roles)]
     say(f"  {len(chosen)} slides with role {', '.join(settings.roles)}")

@@ -1,4 +1,4 @@
-"""`pathoprog train`: one candidate member, from stored tiles to its best checkpoints.
+"""`pathoprog train`: one candidate member, from tiles to its best checkpoints.
 
 As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble` starts for each candidate.
 """
@@ -12,15 +12,17 @@ from pathoprog.augment import cropped_px
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
 from pathoprog.encoders import try_encoder
-from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.errors import ConfigError, InputError, PathoprogError, SlideError
 from pathoprog.files import canonical_json, read_json, sha256_value, write_json, write_text
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.settings import as_dict
+from pathoprog.stream_requests import TileRequests
 from pathoprog.training.bags import Patient, make_ready
 from pathoprog.training.config import TrainConfig, check_data
 from pathoprog.training.finetune import adopt, parent_of
 from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
 from pathoprog.training.parts import facts_of_parts, judge_of, read_parts
+from pathoprog.training.slide_source import REMEDY, settle
 from pathoprog.training.tracking import Tracking
 
 SETTINGS = "settings.json"
@@ -30,6 +32,7 @@ PROGRESS = "progress.json"
 def run(settings: TrainConfig) -> int:
     """Cut missing tiles, train, and print where the candidate lies."""
     check_data(settings.data)
+    settle(settings)
     adopt(settings)
     check_fit(settings)
     check_network(settings)
@@ -65,9 +68,20 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
     """Train one candidate; what it is goes to ``candidate.json`` in its folder, and is returned.
 
     A folder whose candidate is done with the same settings is left as it is.
+
+    Raises:
+        InputError: a slide whose tiles cannot be read on the way, where they come from slides.
     """
+    with TileRequests(settings.data.stream) as requests:  # readers start when tiles of slides are first asked for
+        try:
+            return _train(settings, tick, requests)
+        except SlideError as error:
+            raise InputError(f"{error}; training has stopped: {REMEDY}") from error
+
+
+def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> dict[str, Any]:
     out = Path(settings.out)
-    training, tuning = read_parts(settings)
+    training, tuning = read_parts(settings, requests)
     cohorts = facts_of_parts(settings, training, tuning)
     learned = learnable(training, settings.fit.loss)
     mark = sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})

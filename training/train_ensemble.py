@@ -5,11 +5,13 @@ alone talks to MLflow.
 """
 
 import copy
+import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pathoprog.classes import RESOLUTIONS
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import PathoprogError
@@ -17,9 +19,10 @@ from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
 from pathoprog.training.bags import make_ready
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
-from pathoprog.training.engines import Engine, Running, engine_of, how_ended
+from pathoprog.training.engines import Engine, Running, devices_of, engine_of, how_ended
 from pathoprog.training.finetune import adopt
 from pathoprog.training.fit import CANDIDATE, check_fit
+from pathoprog.training.slide_source import settle
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import PROGRESS, check_network, read_metrics
 
@@ -62,6 +65,7 @@ class Task:
 def run(settings: TrainEnsembleConfig) -> int:
     """Cut missing tiles, train every candidate, print how each fared on tuning."""
     check_data(settings.data)
+    settle(settings)
     tasks = make_tasks(settings)
     settings.network = tasks[0].settings.network  # the parent's, where there is one
     check_fit(settings)
@@ -99,15 +103,27 @@ def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking,
 def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
         for resolution in ("10x", "40x"):
             one = TrainConfig(**copy.deepcopy(plain))
             one.resolution, one.seed = resolution, settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
+            one.data.stream.workers = readers
             adopt(one, number)
             tasks.append(Task(one))
     return tasks
+
+
+def readers_each(settings: TrainEnsembleConfig) -> int:
+    """Reader processes of each candidate: as given, or the cores shared out among those that train at once."""
+    given = settings.data.stream.workers
+    if given or settings.data.source != "slides":
+        return given
+    slots = len(devices_of(settings.device, settings.workers, settings.fit.threads))
+    tasks = len(RESOLUTIONS) * settings.candidates * max(1, settings.split.folds)
+    return max(1, len(os.sched_getaffinity(0)) // min(slots, tasks))
 
 
 def train_all(tasks: list[Task], engine: Engine, restarts: int, tracking: Tracking, parent: str) -> None:

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from pathoprog.annotations import polygons, read_outline
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
-from pathoprog.files import read_json, sha256_value, sync_folder, write_json
+from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
 from pathoprog.settings import as_dict
@@ -27,7 +27,6 @@ from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, Tile
 from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.tissue import RegionMask
 from pathoprog.training.segment_config import SegmentConfig
-from pathoprog.training.tile_store import stamp
 
 TISSUE, TUMOUR = 1, 2
 
@@ -134,8 +133,8 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     view = settings.outline
     return sha256_value(
         {
-            "slide": stamp(row["slide_path"]),
-            "outline": stamp(row["outline_path"]),
+            "slide": file_stamp(row["slide_path"]),
+            "outline": file_stamp(row["outline_path"]),
             "view": [view.mpp, view.window_px, view.overlap_px],
             "slides": as_dict(settings.slides),
             "preprocessing": PREPROCESSING_VERSION,

@@ -126,7 +126,7 @@ def test_domore_v1_at_full_size_takes_a_real_step(tmp_path):
     ("argument", "message"),
     [
         ("network.encodre=resnet18", r"^network\.encodre: no such setting; did you mean network\.encoder"),
-        ("data.source=cloud", r"^data\.source='cloud': must be one of store, features"),
+        ("data.source=cloud", r"^data\.source='cloud': must be one of store, slides, features"),
         ("fit.balance=age", r"^fit\.balance='age': must be one of none, class, cohort, site"),
         ("augment.crop=0.95", r"^augment\.crop=0\.95: must be at least 0 and at most 0\.9"),
         ("network.feature_dim=-1", r"^network\.feature_dim=-1: must be at least 0"),
