@@ -18,6 +18,7 @@ from made_store import made_many, made_settings
 from pathoprog import cli
 from pathoprog.bundle import read_manifest, verify
 from pathoprog.bundle_encoders import encoder_problems
+from pathoprog.cohort import read_cohort
 from pathoprog.ensemble import load_bundle
 from pathoprog.errors import BundleError, ConfigError, InputError
 from pathoprog.features import read_features
@@ -26,7 +27,7 @@ from pathoprog.settings import as_dict
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
 from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import choose, features
+from pathoprog.training import choose, feature_store, features, tile_store
 from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
 from pathoprog.training.finetune import adopt
 from pathoprog.training.train import train
@@ -131,6 +132,18 @@ def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referr
         assert ("weights in the bundle" in text) == (place is not None) == (bundle / "encoders").is_dir()
         assert "What the frozen encoder learned from is not known" in text
         assert str(weights) not in (bundle / "manifest.json").read_text()
+
+
+def test_features_keep_the_look_of_their_slides_for_the_bundle_s_checks(trained, whole, data, tmp_path, capsys):
+    table = read_cohort(data.cohort)
+    cut = replace(data, store=str(tmp_path / "store"))
+    assert tile_store.build(table[:1], cut) == 0
+    assert feature_store.read_look("P00", data) == tile_store.read_look("P00", cut)
+    assert feature_store.read_look("P99", data) is None
+    assert json.loads((whole / "quality.json").read_text())["region"] == "tissue"
+    capsys.readouterr()
+    lock(trained, tmp_path / "bundle")
+    assert "12 of 12 slides were measured when their tiles were read" in capsys.readouterr().out
 
 
 def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, weights, data, tmp_path):

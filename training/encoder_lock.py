@@ -7,6 +7,7 @@ from pathoprog.bundle_encoders import ENCODERS, weights_by_hash
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.cohort import read_cohort
 from pathoprog.errors import InputError
+from pathoprog.tiles_config import TileSpec
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.feature_store import Origin, origin
@@ -17,17 +18,22 @@ from pathoprog.training.parts import cohort_facts
 def origins_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Origin]:
     """What the candidates' features were made of, by resolution; nothing where candidates read tiles.
 
+    The training's settings of tiles and tumour policy, which nothing read, become those of the features.
+
     Raises:
         ConfigError: weights were given that are none of theirs.
         InputError: features that do not say enough, or differ; see `pathoprog.training.feature_store.origin`.
     """
     origins: dict[str, Origin] = {}
-    if trained.data.source == "features":
-        cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+    data = trained.data
+    if data.source == "features":
+        cohort = read_cohort(data.cohort, data.overlap)
         slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT), "slide_id"])
-        origins = {resolution: origin(slide_ids, trained.data, resolution) for resolution in RESOLUTIONS}
-    if len({found.tumour_policy for found in origins.values()}) > 1:
-        raise InputError(f"{trained.data.features}: tiles of one resolution lie in outlines, of the other in tissue")
+        origins = {resolution: origin(slide_ids, data, resolution) for resolution in RESOLUTIONS}
+        if len({found.tumour_policy for found in origins.values()}) > 1:
+            raise InputError(f"{data.features}: tiles of one resolution lie in outlines, of the other in tissue")
+        data.tiles_10x, data.tiles_40x = (TileSpec(**origins[resolution].spec) for resolution in RESOLUTIONS)
+        data.tumour_policy = origins["10x"].tumour_policy
     _given(settings, origins)
     return origins
 
@@ -56,7 +62,7 @@ def check_unchanged(
 def add_encoders(
     settings: EnsembleConfig, origins: dict[str, Origin], manifest: dict[str, Any], files: dict[str, Path | str]
 ) -> None:
-    """Add the encoders to what is locked; tiles and tumour policy become those that the features were made of.
+    """Add the encoders to what is locked.
 
     Args:
         settings: of the choice; its weights files are copied into the bundle.
@@ -70,8 +76,6 @@ def add_encoders(
     manifest[ENCODERS] = {}
     for resolution, found in origins.items():
         record = manifest[ENCODERS][resolution] = dict(found.encoder)
-        manifest["tile_specs"][resolution] = found.spec
-        manifest["tumour_policy"] = found.tumour_policy
         digest = record["weights_sha256"]
         if digest in given:
             record["file"] = f"encoders/{digest[:12]}.safetensors"

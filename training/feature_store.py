@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.bundle_encoders import RECORD
+from pathoprog.classes import RESOLUTIONS
 from pathoprog.console import warn
 from pathoprog.errors import InputError
 from pathoprog.features import FOREIGN_SUFFIX, SUFFIX, Features, read_facts, read_features
+from pathoprog.quality_config import QUALITY_VERSION
+from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.training.config import DataSettings
 from pathoprog.training.tile_store import StoredSlide, file_name
@@ -120,3 +123,15 @@ def _said(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
             " features again, and train on those"
         )
     return {name: known[name] for name in RECORD}, facts["spec"], facts["region"]
+
+
+def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | None:
+    """What was measured of a slide's quality when its features were made, and its analysed area in square um.
+
+    None where there are no features of ours, or the checks had another version.
+    """
+    paths = [path for resolution in RESOLUTIONS if (path := feature_path(data, resolution, slide_id)).is_file()]
+    found = read_facts(paths[0]).get("quality", {}) if paths else {}
+    if found.get("version") != QUALITY_VERSION:
+        return None
+    return look_from(found["look"]), float(found["tumour_area_um2"])

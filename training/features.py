@@ -4,7 +4,7 @@ Shapes: n tiles of one slide, s tile size in pixels, d features.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from pathoprog.encoders import try_encoder
 from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.features import read_facts, write_features
-from pathoprog.files import sha256_file, sha256_value, write_text
+from pathoprog.files import finite_or_none, sha256_file, sha256_value, write_text
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
+from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.report.wording import count
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
@@ -226,6 +227,11 @@ def _write(
         "preprocessing": PREPROCESSING_VERSION,
         "n_tiles": n,
         "reason": reason,
+        "quality": {
+            "version": QUALITY_VERSION,
+            "look": finite_or_none(asdict(opened.look)),
+            "tumour_area_um2": opened.tumour_area_um2,
+        },
         "software_version": __version__,
         "research_use_only": RESEARCH_USE_ONLY,
     }

@@ -9,7 +9,7 @@ from pathoprog.eligibility import made_for
 from pathoprog.files import canonical_json
 from pathoprog.quality import FILE, quality_file
 from pathoprog.quality_reference import LEAST_SLIDES, Measured, fit_reference
-from pathoprog.training import tile_store
+from pathoprog.training import feature_store, tile_store
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 
 
@@ -20,7 +20,7 @@ def add_quality(
 
     Args:
         settings: of the choice.
-        trained: settings of the training: its cohort and its tile store, where the slides' quality is kept.
+        trained: settings of the training: its cohort and its tiles or features, where the slides' quality is kept.
         manifest: of the bundle to be.
         files: of the bundle to be.
     """
@@ -28,8 +28,9 @@ def add_quality(
     rows = cohort[cohort["role"].isin(("training", "tuning"))].to_dict("records")
     manifest["made_for"] = made_for(settings.made_for, rows)
     measured = []
+    store = feature_store if trained.data.source == "features" else tile_store
     for row in rows:
-        found = tile_store.read_look(str(row["slide_id"]), trained.data)
+        found = store.read_look(str(row["slide_id"]), trained.data)
         if found is not None:
             site = " / ".join(str(row[name]) for name in SITE_COLUMNS if row[name])
             measured.append(Measured(found[0], site, found[1] / 1e6))
@@ -38,7 +39,7 @@ def add_quality(
     if reference is None:
         say(
             f"    no reference of the training slides' colour and sharpness: {len(measured)} of {len(rows)} slides "
-            f"were measured when their tiles were cut, {LEAST_SLIDES} are needed; results will say so"
+            f"were measured when their tiles were read, {LEAST_SLIDES} are needed; results will say so"
         )
     else:
         warn, fail = limits["distance"]
