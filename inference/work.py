@@ -186,7 +186,10 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         overrides["slides.allow_upsampling"] = True
     overrides |= quality.overrides(config.quality)
     # the ensemble's id stands for the encoders too; named apart, a result says by itself what its features are of
-    encoders = {resolution: entry["weights_sha256"] for resolution, entry in manifest.get(ENCODERS, {}).items()}
+    encoders = {
+        resolution: {name: record[name] for name in ("weights_sha256", "dtype", "precision")}
+        for resolution, record in manifest.get(ENCODERS, {}).items()
+    }
     return Plan(
         ensemble_id=ensemble_id(config.ensemble),
         aggregation=manifest["aggregation"],
@@ -202,7 +205,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "slides": as_dict(config.slides),
             "thumbnail_px": config.thumbnail_px,
             "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
-            **({"encoders_sha256": encoders} if encoders else {}),
+            **({"encoders": encoders} if encoders else {}),
         },
         overrides=overrides,
         rules=quality.read_rules(config.ensemble, config.quality, policy),

@@ -69,9 +69,8 @@ class Worker:
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
-        dtype = DTYPES[start.plan.settings["dtype"]]
-        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device, dtype)
-        self.scorer = Scorer(bundle, device, dtype, start.threads, encoders)
+        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device)
+        self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads, encoders)
         self.outliner: Outliner | None = None
         if start.plan.tumour_policy == "network":
             network = of_bundle(bundle.folder, bundle.manifest, device)

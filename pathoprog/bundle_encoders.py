@@ -1,8 +1,9 @@
 """The frozen encoders on whose features a bundle's members stand: their records, and the files of their weights.
 
 ``manifest["encoders"]`` has a record for each resolution whose members take features in place of tiles: name, width,
-options, ``input_px``, ``mean``, ``std``, ``precision``, ``d`` and ``weights_sha256``; with ``file`` where the bundle
-holds the weights, without where it names them by their hash alone. No torch.
+options, ``input_px``, ``mean``, ``std``, ``dtype`` (in which it computes), ``precision`` (to which features are
+rounded), ``d`` and ``weights_sha256``; with ``file`` where the bundle holds the weights, without where it names them by
+their hash alone. No torch.
 """
 
 import re
@@ -18,7 +19,7 @@ ENCODERS = "encoders"
 """The manifest's key; absent where every member is a whole network."""
 SHOWN = ("encoder", "width", "encoder_options", "input_px", "mean", "std")
 """Of the settings of `pathoprog features`: what decides on the features, beside weights and precision."""
-RECORD = (*SHOWN, "precision", "d", "weights_sha256")
+RECORD = (*SHOWN, "dtype", "precision", "d", "weights_sha256")
 SETTING = "encoder_weights"
 
 
@@ -31,6 +32,8 @@ def encoder_problems(manifest: dict[str, Any]) -> list[str]:
             problems.append(f"encoder at {resolution}: lacks {', '.join(missing)}")
         elif not re.fullmatch("[0-9a-f]{64}", str(record["weights_sha256"])):
             problems.append(f"encoder at {resolution}: weights_sha256 is no SHA-256")
+        elif record["dtype"] not in ("fp32", "bf16") or record["precision"] not in ("fp16", "fp32"):
+            problems.append(f"encoder at {resolution}: dtype {record['dtype']} or precision {record['precision']}")
         elif "file" in record and manifest["files"].get(record["file"]) != record["weights_sha256"]:
             problems.append(f"encoder at {resolution}: its file {record['file']} is not the one that the record names")
     for member in manifest["members"]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pathoprog.bundle_encoders import ENCODERS, SHOWN, weights_files
-from pathoprog.device import exact_fp32
+from pathoprog.device import DTYPES, exact_fp32
 from pathoprog.encoders import make_encoder
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.networks import prepare
@@ -60,16 +60,17 @@ class FeatureEncoder:
 
 
 def load_encoders(
-    folder: Path, manifest: dict[str, Any], given: Sequence[str], device: torch.device, dtype: torch.dtype
+    folder: Path, manifest: dict[str, Any], given: Sequence[str], device: torch.device
 ) -> dict[str, FeatureEncoder]:
     """The encoders of a bundle that `pathoprog.bundle.verify` found whole, by resolution; equal ones once.
+
+    They compute in the dtype in which the features were computed that the members learned from.
 
     Args:
         folder: the bundle.
         manifest: its manifest.
         given: files of the weights that it names by their hash alone.
         device: where they compute.
-        dtype: see `FeatureEncoder`.
 
     Raises:
         BundleError: the libraries here have no such encoder, or the weights do not fit it.
@@ -83,6 +84,7 @@ def load_encoders(
         if twin is not None:
             loaded[resolution] = loaded[twin]
             continue
+        dtype = DTYPES[record["dtype"]]
         shown = {name: record[name] for name in (*SHOWN, "precision")}
         try:
             encoder = FeatureEncoder(FeatureEncoderSettings(**shown, weights=str(path)), device, dtype)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pathoprog.bundle_encoders import ENCODERS
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.device import dtype_name, exact_fp32
 from pathoprog.ensemble import Bundle, Member, to_device
@@ -35,7 +36,7 @@ class Scorer:
     Args:
         bundle: the locked ensemble, loaded to the CPU in float32; its networks are moved and fused in place.
         device: where to compute.
-        dtype: of the encoders.
+        dtype: of the members' own encoders.
         threads: on the CPU, how many members compute at once, each in one thread: then equal tiles give equal bits
             however many there are (`torch.set_num_threads(1)` is the caller's part).
         encoders: by resolution, where members take features; without them bags of kept instance values alone can be
@@ -53,7 +54,8 @@ class Scorer:
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
-        self.tolerance = BORDERLINE_TOLERANCE[dtype_name(dtype)]
+        kinds = {dtype_name(dtype), *(record["dtype"] for record in bundle.manifest.get(ENCODERS, {}).values())}
+        self.tolerance = max(BORDERLINE_TOLERANCE[kind] for kind in kinds)
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
             to_device(member.network, device, dtype)

@@ -8,6 +8,7 @@ from safetensors.torch import save
 
 from pathoprog.bundle import lock
 from pathoprog.bundle_encoders import SHOWN
+from pathoprog.device import dtype_name
 from pathoprog.encoders import make_encoder
 from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.files import canonical_json, sha256_file
@@ -108,18 +109,19 @@ def made_bundle(
     return folder
 
 
-def made_encoder(weights: Path, seed: int = 0, **settings: Any) -> FeatureEncoder:
+def made_encoder(weights: Path, seed: int = 0, dtype: torch.dtype = torch.float32, **settings: Any) -> FeatureEncoder:
     """A small frozen encoder on the CPU, whose random weights are written to `weights` first."""
     own = EncoderSettings("timm/test_resnet")
     torch.manual_seed(seed)
     encoder, _ = make_encoder(own)
     weights.write_bytes(save(encoder.state_dict()))
     made = FeatureEncoderSettings(own.encoder, weights=str(weights), **settings)
-    return FeatureEncoder(made, torch.device("cpu"), torch.float32)
+    return FeatureEncoder(made, torch.device("cpu"), dtype)
 
 
 def encoder_record(encoder: FeatureEncoder) -> dict[str, Any]:
     """What a bundle keeps of an encoder whose weights it does not hold."""
     values = as_dict(encoder.settings)
     kept = {name: values[name] for name in (*SHOWN, "precision")}
-    return {**kept, "d": encoder.d, "weights_sha256": sha256_file(encoder.settings.weights)}
+    more = {"dtype": dtype_name(encoder.dtype), "d": encoder.d}
+    return {**kept, **more, "weights_sha256": sha256_file(encoder.settings.weights)}

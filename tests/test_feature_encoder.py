@@ -37,7 +37,7 @@ def tiles():
 
 def loaded(folder, threads=1, given=()):
     bundle = load_bundle(folder)
-    encoders = load_encoders(bundle.folder, bundle.manifest, given, CPU, torch.float32)
+    encoders = load_encoders(bundle.folder, bundle.manifest, given, CPU)
     return Scorer(bundle, CPU, torch.float32, threads, encoders)
 
 
@@ -80,9 +80,9 @@ def test_whole_networks_at_one_resolution_and_heads_at_the_other(encoder, tiles,
     with pytest.raises(
         ConfigError, match=r"encoder_weights is missing: the members of .* at 40x take features of timm"
     ):
-        load_encoders(mixed, manifest, [], CPU, torch.float32)
+        load_encoders(mixed, manifest, [], CPU)
     with pytest.raises(ConfigError, match="these are whole networks with encoders of their own; leave it out"):
-        load_encoders(mixed, {}, [weights], CPU, torch.float32)
+        load_encoders(mixed, {}, [weights], CPU)
 
 
 def test_a_feature_beyond_the_precision_is_no_score(folder, tiles, tmp_path):
@@ -91,13 +91,24 @@ def test_a_feature_beyond_the_precision_is_no_score(folder, tiles, tmp_path):
     assert np.isnan(scores(Scorer(load_bundle(folder), CPU, encoders={"40x": loud}), tiles)).all()
 
 
+def test_an_encoder_computes_as_its_features_were_computed_whatever_the_scoring_s_dtype(tiles, tmp_path):
+    coarse = made_encoder(tmp_path / "coarse.safetensors", dtype=torch.bfloat16)
+    folder = made_bundle(tmp_path / "bundle", 32, encoders=dict.fromkeys(("10x", "40x"), coarse))
+    scorer = loaded(folder)
+    assert scorer.tolerance == Scorer(load_bundle(folder), CPU).tolerance == 5e-3
+    wanted = coarse.features(tiles)
+    assert torch.equal(scorer.encoders["40x"].features(tiles), wanted)
+    fine = made_encoder(tmp_path / "fine.safetensors")
+    assert not torch.equal(fine.features(tiles), wanted) and torch.allclose(fine.features(tiles), wanted, atol=0.1)
+
+
 def test_heads_without_their_encoder_are_told(folder, tiles, encoder):
     with pytest.raises(BundleError, match="members at 40x take features, and no encoder is loaded"):
         Scorer(load_bundle(folder), CPU).instances("40x", tiles)
     record = {**encoder_record(encoder), "encoder": "timm/no_such"}
     manifest = {"encoders": {"40x": record}}
     with pytest.raises(BundleError, match=r"the encoder at 40x cannot be built here: .*no model of that name"):
-        load_encoders(folder, manifest, [encoder.settings.weights], CPU, torch.float32)
+        load_encoders(folder, manifest, [encoder.settings.weights], CPU)
     manifest = {"encoders": {"40x": {**encoder_record(encoder), "d": 95}}}
     with pytest.raises(BundleError, match="gives 96 features here, and the members take 95"):
-        load_encoders(folder, manifest, [encoder.settings.weights], CPU, torch.float32)
+        load_encoders(folder, manifest, [encoder.settings.weights], CPU)

@@ -47,15 +47,17 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, weights):
-    """Slides of twelve patients to learn from and of two new ones, and all their features."""
+    """Slides of twelve patients to learn from, two slides of a new one, and all their features."""
     folder = tmp_path_factory.mktemp("slides")
     rows, outcomes = [], []
     for number in range(14):
         name, poor = f"P{number:02d}", number % 2
         write_pyramid(folder / f"{name}.tif", texture(420 + 20 * poor, 400, seed=number), levels=2)
         role = "training" if number < 6 else "tuning" if number < 12 else "external"
-        rows.append({"patient_id": name, "slide_id": name, "slide_path": f"{name}.tif", "cohort": "c", "role": role})
-        outcomes.append({"patient_id": name, "followup_days": 400 + number + 2000 * (1 - poor), "event": poor})
+        whose = name if number < 12 else "new"
+        rows.append({"patient_id": whose, "slide_id": name, "slide_path": f"{name}.tif", "cohort": "c", "role": role})
+        outcomes.append({"patient_id": whose, "followup_days": 400 + number + 2000 * (1 - poor), "event": poor})
+    outcomes.pop()  # the new patient's second slide
     pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
     pd.DataFrame(outcomes).to_csv(folder / "outcomes.csv", index=False)
     data = DataSettings(
@@ -115,6 +117,20 @@ def members_of(out, slide):
     return {resolution: entry["members"] for resolution, entry in scores.items()}
 
 
+def heads_on(bundle, data, slides):
+    """Each head's score of the bag of all features that `pathoprog features` stored of some slides."""
+    found = {}
+    for resolution, heads in bundle.members.items():
+        stored = [read_features(features.feature_path(data, resolution, slide)).values for slide in slides]
+        values = torch.from_numpy(np.concatenate(stored)).float()
+        with torch.inference_mode():
+            found[resolution] = {
+                head.name: float(head.network.bag_scores(head.network.instances(values), [len(values)], head.score_map))
+                for head in heads
+            }
+    return found
+
+
 def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referring, weights, data):
     digest = sha256_file(weights)
     for bundle, place in ((whole, f"encoders/{digest[:12]}.safetensors"), (referring, None)):
@@ -124,11 +140,11 @@ def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referr
             record = manifest["encoders"][resolution]
             assert record.get("file") == place
             shown = {name: record[name] for name in SHOWN}
-            assert shown == SHOWN and (record["d"], record["precision"]) == (96, "fp16")
+            assert shown == SHOWN and (record["d"], record["dtype"], record["precision"]) == (96, "fp32", "fp16")
             assert record["weights_sha256"] == digest and manifest["tile_specs"][resolution] == as_dict(spec)
         assert sum(member["network"]["encoder"] == "none" for member in manifest["members"]) == 10
         text = (bundle / "model_card.md").read_text()
-        assert "features of a frozen encoder at 10x and 40x: timm/test_resnet" in text and digest in text
+        assert "features of the encoder at 10x and 40x: timm/test_resnet, frozen, d=96" in text and digest in text
         assert ("weights in the bundle" in text) == (place is not None) == (bundle / "encoders").is_dir()
         assert "What the frozen encoder learned from is not known" in text
         assert str(weights) not in (bundle / "manifest.json").read_text()
@@ -149,26 +165,21 @@ def test_features_keep_the_look_of_their_slides_for_the_bundle_s_checks(trained,
 def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, weights, data, tmp_path):
     assert cli.main(call(whole, data, tmp_path / "whole")) == 0
     assert cli.main(call(referring, data, tmp_path / "referring", f"encoder_weights={weights}", "threads=2")) == 0
-    bundle = load_bundle(whole)
-    seen = []
+    bundle, all_scores = load_bundle(whole), []
     for slide in ("P12", "P13"):
         found = members_of(tmp_path / "whole", slide)
         assert members_of(tmp_path / "referring", slide) == found, "the same weights, wherever they lie"
-        for resolution in SPECS:
-            stored = read_features(features.feature_path(data, resolution, slide))
-            with torch.inference_mode():
-                values = torch.from_numpy(np.array(stored.values)).float()
-                wanted = {
-                    head.name: float(
-                        head.network.bag_scores(head.network.instances(values), [len(values)], head.score_map)
-                    )
-                    for head in bundle.members[resolution]
-                }
+        for resolution, wanted in heads_on(bundle, data, [slide]).items():
             assert found[resolution] == pytest.approx(wanted, abs=1e-6)
-            seen += wanted.values()
-    assert max(seen) - min(seen) > 1e-3, "the heads say the same of everything"
+            all_scores += wanted.values()
+    assert max(all_scores) - min(all_scores) > 1e-3, "the heads say the same of everything"
+    members = pd.read_csv(tmp_path / "whole" / "members.csv")  # of the patient: one bag of both slides
+    for resolution, wanted in heads_on(bundle, data, ["P12", "P13"]).items():
+        rows = members[members["resolution"] == resolution]
+        assert dict(zip(rows["member"], rows["score"], strict=True)) == pytest.approx(wanted, abs=1e-6)
     result = json.loads((tmp_path / "whole" / "slides" / "P12" / "result.json").read_text())
-    assert result["settings"]["encoders_sha256"] == dict.fromkeys(SPECS, sha256_file(weights))
+    kept = {"weights_sha256": sha256_file(weights), "dtype": "fp32", "precision": "fp16"}
+    assert result["settings"]["encoders"] == dict.fromkeys(SPECS, kept)
     for name in ("tiles.parquet", "tiles.geojson", "heatmap.png", "report.html"):
         assert (tmp_path / "whole" / "slides" / "P12" / name).is_file()
     with (tmp_path / "whole" / "results.csv").open(newline="") as stream:
@@ -224,6 +235,10 @@ def harm_record(manifest):
     del manifest["encoders"]["40x"]["mean"]
 
 
+def harm_dtype(manifest):
+    manifest["encoders"]["40x"]["dtype"] = "fp8"
+
+
 def harm_dim(manifest):
     manifest["encoders"]["40x"]["d"] = 95
 
@@ -241,6 +256,7 @@ def drop_encoders(manifest):
     [
         (harm_hash, "is not the one that the record names"),
         (harm_record, "encoder at 40x: lacks mean"),
+        (harm_dtype, "encoder at 40x: dtype fp8"),
         (harm_dim, "takes features of d=96, the encoder has d=95"),
         (drop_encoder, "takes features, and there is no encoder for all at 10x"),
         (drop_encoders, "format 2, this version reads 1 and 2"),

@@ -102,7 +102,7 @@ def model_card(
 def encoder_line(trained: TrainConfig, manifest: dict[str, Any]) -> str:
     """What encodes a tile: each network's own encoder, or the frozen one whose features all of them take."""
     if lines := encoder_lines(manifest):
-        return f"Networks on features of a frozen {'; '.join(lines)}"
+        return f"Networks on features of the {'; '.join(lines)}"
     return f"Encoder {trained.network.encoder} (width {trained.network.width:g})"
 
 
