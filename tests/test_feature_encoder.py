@@ -91,6 +91,12 @@ def test_a_feature_beyond_the_precision_is_no_score(folder, tiles, tmp_path):
     assert np.isnan(scores(Scorer(load_bundle(folder), CPU, encoders={"40x": loud}), tiles)).all()
 
 
+def test_how_near_to_a_threshold_is_borderline_follows_from_the_features_precision(folder, encoder, tmp_path):
+    assert loaded(folder).tolerance == 1e-3, "rounded to 16 bits"
+    exact = made_encoder(tmp_path / "exact.safetensors", precision="fp32")
+    assert Scorer(load_bundle(made_bundle(tmp_path / "bundle", 32, encoders={"10x": exact})), CPU).tolerance == 1e-5
+
+
 def test_an_encoder_computes_as_its_features_were_computed_whatever_the_scoring_s_dtype(tiles, tmp_path):
     coarse = made_encoder(tmp_path / "coarse.safetensors", dtype=torch.bfloat16)
     folder = made_bundle(tmp_path / "bundle", 32, encoders=dict.fromkeys(("10x", "40x"), coarse))
