@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,10 @@ from pathoprog.stream_config import StreamSettings
 from pathoprog.stream_requests import TileRequests
 from pathoprog.tiles_config import TileSpec
 from pathoprog.training import control, cross_validate, slide_source, tile_store, tiles, train_ensemble
-from pathoprog.training.bags import Sampler, make_ready, read_patients
+from pathoprog.training.bags import Batch, Sampler, make_ready, read_patients
 from pathoprog.training.config import ControlConfig, CrossValidateConfig, DataSettings, TilesConfig
 from pathoprog.training.config import TrainConfig as Settings
-from pathoprog.training.prefetch import Prefetch
+from pathoprog.training.prefetch import Prefetch, in_turn
 from pathoprog.training.train import run, train
 
 SIZE_PX = 32
@@ -122,8 +123,8 @@ def test_bags_are_those_of_the_store_whatever_the_number_of_readers(made, tmp_pa
         assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_stopped_and_resumed_with_any_number_of_readers_gives_the_same_bits(made, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "then"), [(1, 3), (3, 1), (2, 0)])
+def test_stopped_and_resumed_with_other_readers_or_from_the_store_gives_the_same_bits(made, tmp_path, workers, then):
     def stop(done: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
@@ -136,10 +137,30 @@ def test_stopped_and_resumed_with_any_number_of_readers_gives_the_same_bits(made
         train(settings, stop)
     assert read_json(tmp_path / "run" / "run.json") == read_json(made.out / "run.json")
     laid = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "grids").rglob("*.json")}
-    again = from_slides(made.data, tmp_path / "run", 4 - workers)
-    assert run(again) == 0
+    out = tmp_path / "run"
+    assert run(from_slides(made.data, out, then) if then else settings_of(made.data, out)) == 0
     assert members(tmp_path / "run") == members(made.out)
     assert {path: path.stat().st_mtime_ns for path in laid} == laid and len(laid) == 2 * len(cohort)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_no_more_is_asked_for_than_the_depth_allows(depth):
+    asked = []
+
+    class Counting:
+        def ask(self, step):
+            asked.append(step)
+            return lambda: Batch([step], np.zeros((1, 1), np.uint8))
+
+    with Prefetch(Counting(), 2, 10, depth) as batches:
+        for step in range(2, 10):
+            assert batches.get(step).patients == [step]
+            assert asked == list(range(2, len(asked) + 2)) and len(asked) <= step - 2 + depth + 1
+    assert asked == list(range(2, 10))
+
+    asked.clear()
+    for number, found in enumerate(in_turn((partial(Counting().ask, step) for step in range(8)), depth)):
+        assert found.patients == [number] and len(asked) == min(8, number + depth + 1)
 
 
 def spoilt(made: Made, folder: Path) -> tuple[DataSettings, Path]:
