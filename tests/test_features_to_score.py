@@ -297,7 +297,7 @@ def test_features_made_anew_since_the_training_are_not_locked(trained, data, tmp
     with pytest.raises(InputError, match="features or patients of tuning at 10x are not those of the candidates'"):
         lock(runs, tmp_path / "bundle")
     shutil.copyfile(folder / "40x" / "P07.safetensors", path)
-    with pytest.raises(InputError, match="features of other encoders, precisions, tiles or policies"):
+    with pytest.raises(InputError, match="features that differ in max_per_slide, mpp, resolution, size_px"):
         lock(runs, tmp_path / "bundle")
 
 
@@ -310,5 +310,7 @@ def test_fine_tuning_starts_from_heads_on_the_same_features_alone(referring, dat
     other = {**SHOWN, "input_px": 32}
     role = ["training"]
     features.run(FeaturesConfig(**other, weights=weights, data=settings.data, device="cpu", roles=role))
-    with pytest.raises(ConfigError, match="of another encoder or of other tiles than those that the ensemble to start"):
+    with pytest.raises(
+        ConfigError, match=r"features than the ensemble to start from takes at 10x; they differ in input_px$"
+    ):
         adopt(settings)

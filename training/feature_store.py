@@ -87,6 +87,11 @@ class Origin:
     spec: dict[str, Any]
     tumour_policy: str
 
+    def differences(self, other: "Origin") -> list[str]:
+        """In what two differ, by the names of settings."""
+        one, two = ({**found.encoder, **found.spec, "tumour_policy": found.tumour_policy} for found in (self, other))
+        return [name for name in one if one[name] != two.get(name)]
+
 
 def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Origin:
     """What the stored features of a resolution say they were made of, all alike.
@@ -102,8 +107,8 @@ def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Ori
             continue
         found = Origin(*_said(path))
         first = first or (path, found)
-        if found != first[1]:
-            raise InputError(f"{path} and {first[0]}: features of other encoders, precisions, tiles or policies")
+        if differences := found.differences(first[1]):
+            raise InputError(f"{path} and {first[0]}: features that differ in {', '.join(differences)}")
     if first is None:
         raise InputError(f"{data.features}: no features at {resolution}; `pathoprog features` makes them")
     return first[1]

@@ -51,15 +51,15 @@ def adopt(settings: TrainConfig, number: int = 0) -> None:
 
 
 def _check_features(settings: TrainConfig, manifest: dict[str, Any]) -> None:
-    """Refuse features of another encoder, or of other tiles, than those that the parent's members take."""
+    """Refuse features that were made in another way than those that the parent's members take."""
     data, resolution = settings.data, settings.resolution
     found = origin(read_cohort(data.cohort, data.overlap)["slide_id"], data, resolution)
     record = {name: manifest[ENCODERS][resolution][name] for name in RECORD}
     wanted = Origin(record, manifest["tile_specs"][resolution], found.tumour_policy)
-    if found != wanted:
+    if differences := found.differences(wanted):
         raise ConfigError(
-            f"data.features={data.features}: of another encoder or of other tiles than those that the ensemble to start"
-            f" from takes at {resolution} ({record['encoder']}, weights {record['weights_sha256']})"
+            f"data.features={data.features}: other features than the ensemble to start from takes at {resolution};"
+            f" they differ in {', '.join(differences)}"
         )
 
 
