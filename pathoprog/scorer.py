@@ -22,9 +22,11 @@ from pathoprog.faults import point
 from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.networks import prepare
 
-BORDERLINE_TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 5e-3}
+BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
 """How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
-borderline (OPERATIONS, fault table). fp16: of features rounded to it, where the last bit may fall either way."""
+borderline (OPERATIONS, fault table)."""
+ROUNDED_TOLERANCE = {"fp32": 0.0, "fp16": 1e-3}
+"""The same where features are rounded to this precision, whose last bit may fall either way."""
 
 CPU_PIXELS = 8 * 448 * 448
 """Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
@@ -55,8 +57,10 @@ class Scorer:
         self.bundle, self.device, self.dtype = bundle, device, dtype
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         records = bundle.manifest.get(ENCODERS, {}).values()
-        kinds = {dtype_name(dtype), *(record[name] for record in records for name in ("dtype", "precision"))}
-        self.tolerance = max(BORDERLINE_TOLERANCE[kind] for kind in kinds)
+        computed = [
+            BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record["dtype"] for record in records))
+        ]
+        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record["precision"]] for record in records])
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
             to_device(member.network, device, dtype)
