@@ -208,10 +208,9 @@ class TileStream:
         Jobs under the policy ``network`` need an outliner, which is shown a slide's windows before `SlideOpened`.
 
         Yields:
-            For each slide `SlideOpened` (unless places are given), its `TileBatch`es in order within each resolution,
-            `SlideDone`; or
-            `SlideFailed`, at any point. Slides may interleave. A reader's crash or hang is tried again once, going on
-            where it stopped: the consumer sees nothing of it.
+            For each slide `SlideOpened` (not where places are given), its `TileBatch`es in order within each
+            resolution, `SlideDone`; or `SlideFailed`, at any point. Slides may interleave. A reader's crash or hang is
+            tried again once, going on where it stopped: the consumer sees nothing of it.
         """
         self._outliner = outliner
         source = iter(jobs)

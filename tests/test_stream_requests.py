@@ -8,12 +8,14 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 from made_slides import texture, write_pyramid, write_sparse
+from shared_data import shared_data
 
 from pathoprog.errors import SlideError
 from pathoprog.files import file_stamp
+from pathoprog.hollow import in_tissue
 from pathoprog.slides import open_slide
 from pathoprog.slides.config import SlideSettings
-from pathoprog.stream import StreamSettings
+from pathoprog.stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
 from pathoprog.stream_events import Places
 from pathoprog.stream_reader import KEPT_SLIDES
 from pathoprog.stream_requests import PlacedTiles, TileRequests
@@ -60,6 +62,31 @@ def test_tiles_are_the_slides_pixels_in_the_order_asked_for(paths, workers):
                     assert np.array_equal(tile, opened.read_at_mpp(x0, y0, SPEC.mpp, (64, 64)))
         time.sleep(0.1)
         assert wait(slides[0].ask(np.array([3]))).shape[0] == 1, "it goes on after a pause"
+
+
+@pytest.mark.parametrize(
+    "name", ["aperio_CMU-1-Small-Region.svs", "ome_OS-1-detail_HE.ome.tif", "dicom_camelyon_jpeg_multiframe.dcm"]
+)
+def test_real_files_give_the_tiles_that_the_stream_gives(name):
+    path = str(shared_data(f"wsi/{name}"))
+    settings = SlideSettings(allow_upsampling=True)
+    specs = [standard_spec(resolution, 96, min_coverage=0.0, max_per_slide=60) for resolution in ("10x", "40x")]
+    whole: dict[str, list[np.ndarray]] = {}
+    with TileStream(StreamSettings(workers=1, batch_tiles=16)) as stream:
+        for event in stream.read([SlideJob("S", path, specs, settings)]):
+            assert not isinstance(event, SlideFailed), event
+            if isinstance(event, SlideOpened):
+                opened = event
+            elif isinstance(event, TileBatch):
+                whole.setdefault(event.resolution, []).append(event.tiles.copy())
+    assert whole
+    with TileRequests(StreamSettings(workers=2, batch_tiles=5)) as requests:
+        for resolution, parts in whole.items():
+            tiles, grid = np.concatenate(parts), opened.grids[resolution]
+            places = Places(grid.spec, grid.x0, grid.y0, in_tissue(opened.tissue, grid), file_stamp(path))
+            index = np.random.default_rng(0).permutation(len(tiles))[:20]
+            found = wait(PlacedTiles("S", path, settings, places, requests).ask(index))
+            assert len(found) > 0 and np.array_equal(found, tiles[index])
 
 
 def test_who_fails_is_named_and_the_others_get_their_tiles(paths, tmp_path):
