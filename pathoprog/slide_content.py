@@ -11,8 +11,8 @@ from pathoprog.classes import RESOLUTIONS
 from pathoprog.cohort_curves import CohortCurves
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL
 from pathoprog.outcomes import SlideScore
-from pathoprog.slides.mpp import COARSER_ALLOWED
-from pathoprog.tiles_config import PREPROCESSING_VERSION, RESOLUTION_MPP
+from pathoprog.slides.mpp import is_upsampled
+from pathoprog.tiles_config import PREPROCESSING_VERSION
 
 MEANINGS = {
     "good": "Both scores lie below their thresholds.",
@@ -236,7 +236,7 @@ def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
             CheckRow(f"tiles at {resolution}", f"{n}{chosen}", "fail" if not n else "warn" if n < FEW_TILES else "pass")
         )
     given = "slides.mpp" in record["overrides"]
-    fine = slide["mpp_x"] <= RESOLUTION_MPP["40x"] * COARSER_ALLOWED
+    fine = not is_upsampled(slide["mpp_x"], min(spec["mpp"] for spec in record["settings"]["tile_specs"]))
     um_px = f"{slide['mpp_x']:.4g} x {slide['mpp_y']:.4g}{' (given, not the file’s)' if given else ''}"
     rows.append(CheckRow("um/px", um_px, "warn" if given else "pass" if fine else "fail"))
     rows += [CheckRow("warning of the reader", text, "warn") for text in slide["warnings"]]
@@ -273,6 +273,8 @@ def _foot(record: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, 
     ]
     if record["outline_sha256"]:
         rows.append(("outline", record["outline_sha256"]))
+    for resolution, encoder in record["settings"].get("encoders", {}).items():
+        rows.append((f"encoder at {resolution}", encoder["weights_sha256"]))
     overrides = ", ".join(f"{key}={value}" for key, value in record["overrides"].items())
     versions = f"pathoprog {run['software_version']}, preprocessing {PREPROCESSING_VERSION}"
     return [

@@ -33,7 +33,7 @@ FAILED = {"status": "failed", "risk_class": "", "scores": (None, None), "reason"
 
 def content(
     status="scored", risk_class="poor", scores=(0.7, 0.9), mpp=0.25, warnings=(), overrides=None, slide_id="<S&1>",
-    attention=None, curves=None, **changes
+    attention=None, curves=None, settings=(), **changes
 ):  # fmt: skip
     """Page of a made slide; `scores` of 10x and 40x, None leaves one out."""
     grids, resolutions = {}, {}
@@ -59,7 +59,8 @@ def content(
     opened = SlideOpened("S", facts, grids, {}, picture, 100.0, mask, "tissue", None, 2e6, 2e6, "ab" * 32)
     opened = None if status == "failed" else opened
     outcome = SlideScore(slide_id, status, risk_class, resolutions=resolutions, opened=opened, **changes)
-    context = Context(slide_id, "P", "C", "external", "key", "ens", THRESHOLDS, {"dtype": "fp32"}, overrides or {})
+    said = {"dtype": "fp32", "tile_specs": [{"mpp": 1.0}, {"mpp": 0.25}], **dict(settings)}
+    context = Context(slide_id, "P", "C", "external", "key", "ens", THRESHOLDS, said, overrides or {})
     heatmap = Image.new("RGB", (600, 300), "white") if opened else None
     return slide_content(result_record(outcome, context), RUN, outcome, heatmap, curves)
 
@@ -238,3 +239,14 @@ def test_the_pdf_s_pictures_are_those_of_the_page():
         assert jpeg in data
     with Image.open(io.BytesIO(page.map_jpeg)) as image:
         assert image.size == (600, 300)
+
+
+def test_um_per_px_is_judged_by_the_bundle_s_own_tiles_and_its_encoders_are_named():
+    settings = {
+        "tile_specs": [{"mpp": 1.0}, {"mpp": 0.5}],
+        "encoders": {"40x": {"weights_sha256": "cd" * 32, "dtype": "fp32", "precision": "fp16"}},
+    }
+    html = page(mpp=0.5, settings=settings)
+    assert check_rows(html)["um/px"] == "pass"
+    assert "encoder at 40x" in html and "cd" * 32 in html
+    assert "encoder at" not in page()
