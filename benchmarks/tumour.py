@@ -48,10 +48,11 @@ def main(demo: Path, out: Path, n_scored: int) -> int:
         run("score", f"cohort={out / given}.csv", f"ensemble={bundle}", f"out={out / 'scores' / name}",
             f"tumour_policy={policy}", "quality.policy=report")  # fmt: skip
     found = {name: scores(out / "scores" / name) for name in ("network", "true", "outside")}
-    for what, of in (("slides", slides), ("patients", scores)):
-        both = joined(of(out / "scores" / "network"), of(out / "scores" / "true"))
+    for of in ("slide", "patient"):
+        network, true = (scores(out / "scores" / name, of) for name in ("network", "true"))
+        both = network.join(true, lsuffix="_network", rsuffix="_true", how="inner")
         agree = both["risk_class_network"] == both["risk_class_true"]
-        print(f"{len(both)} external {what} with both outlines: classes agree in {agree.mean():.1%} (target 90%)")
+        print(f"{len(both)} external {of}s with both outlines: classes agree in {agree.mean():.1%} (target 90%)")
     for resolution in ("10x", "40x"):
         apart = (both[f"score_{resolution}_network"] - both[f"score_{resolution}_true"]).abs()
         print(f"  {resolution}: scores differ by {apart.mean():.4f} in the mean, {apart.max():.4f} at most")
@@ -93,19 +94,9 @@ def outside(table: pd.DataFrame, folder: Path) -> list[str]:
 
 
 def scores(folder: Path, of: str = "patient") -> pd.DataFrame:
-    """Scored patients by id."""
+    """What was scored, by id: patients, or slides."""
     table = pd.read_csv(folder / {"patient": "patients.csv", "slide": "results.csv"}[of], dtype={f"{of}_id": str})
     return table[table["status"] == "scored"].set_index(f"{of}_id")
-
-
-def slides(folder: Path) -> pd.DataFrame:
-    """Scored slides by id."""
-    return scores(folder, "slide")
-
-
-def joined(network: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
-    """What was scored with both outlines, side by side."""
-    return network.join(true, lsuffix="_network", rsuffix="_true", how="inner")
 
 
 def c_index(scored: pd.DataFrame, cuts: dict[str, float], outcomes: pd.DataFrame) -> str:

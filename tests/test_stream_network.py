@@ -54,8 +54,8 @@ def stream():
         yield opened
 
 
-def job(slide_id, path, **more):
-    return SlideJob(slide_id, path, SPECS, tumour_policy="network", overview=VIEW, **more)
+def job(slide_id, path, overview=VIEW, **more):
+    return SlideJob(slide_id, path, SPECS, tumour_policy="network", overview=overview, **more)
 
 
 def ends(events):
@@ -115,19 +115,22 @@ def test_an_outliner_that_refuses_a_slide_fails_it_alone(stream, slide_path, ste
 
 @pytest.mark.parametrize(("step", "times"), [("add", 1), ("end", 1), ("add", 2)])
 def test_a_reader_that_dies_while_it_shows_the_view_is_replaced(slide_path, step, times):
-    class Killer(Drawer):
-        left = times
+    struck = set()
 
+    class Killer(Drawer):
         def strike(self, slide_id, *more):
-            if self.left:
-                self.left -= 1
-                for pid in stream.pids:
+            for pid in set(stream.pids) - struck:
+                if len(struck) < times:
+                    struck.add(pid)
                     os.kill(pid, signal.SIGKILL)
             return getattr(Drawer, step)(self, slide_id, *more)
 
     setattr(Killer, step, Killer.strike)
-    with TileStream(StreamSettings(workers=1, batch_tiles=3)) as stream:
-        opened, last = ends(stream.read([job("s", slide_path)], Killer()))
+    # More windows than slots: at its first window the reader still waits for a slot, it cannot have sent them all.
+    view = OutlineSettings(window_px=64, overlap_px=48)
+    with TileStream(StreamSettings(workers=1, batch_tiles=1)) as stream:
+        opened, last = ends(stream.read([job("s", slide_path, overview=view)], Killer()))
+    assert len(struck) == times
     if times == 1:
         assert opened["s"].outline.equals(ANSWER) and isinstance(last["s"], SlideDone)
     else:

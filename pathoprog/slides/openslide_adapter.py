@@ -36,13 +36,14 @@ class OpenSlideSlide(Slide):
                 return None
 
         bounds = [number(f"openslide.bounds-{key}") for key in ("x", "y", "width", "height")]
+        x, y, width, height = (int(value or 0) for value in bounds)
         super().__init__(
             str(path),
             properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
             list(self._handle.level_dimensions),
             (number(openslide.PROPERTY_NAME_MPP_X), number(openslide.PROPERTY_NAME_MPP_Y)),
             number(openslide.PROPERTY_NAME_OBJECTIVE_POWER),
-            bounds=None if None in bounds else tuple(int(value or 0) for value in bounds),  # type: ignore[arg-type]
+            bounds=None if None in bounds else (x, y, width, height),
             override_mpp=override_mpp,
             warnings=warnings,
         )
