@@ -1,6 +1,6 @@
 """What scoring costs beyond reading and networks: the engine against a bare loop, in alternating pairs.
 
-`python benchmarks/overhead.py [pairs=3] [tiles=50] [small=20]`. Both read through one reader process, show the tiles
+`python benchmarks/overhead.py [pairs=3] [tiles=50] [small=60]`. Both read through one reader process, show the tiles
 to the same ten networks in one thread, and make and write the same files. The bare loop does it in one process,
 without ledger, leases, worker, messages, syncing or commits. Counted is from the loaded networks to the last file:
 seconds, and CPU seconds of all processes together, which a busy machine blurs less. `tiles=0` or `small=0` leaves that
@@ -203,7 +203,7 @@ def small_slides(folder: Path, n: int, pairs: int) -> bool:
 
 def main() -> int:
     """Run it; returns the exit code."""
-    settings = {"pairs": 3, "tiles": 50, "small": 20}
+    settings = {"pairs": 3, "tiles": 50, "small": 60}
     settings.update((key, int(value)) for key, _, value in (argument.partition("=") for argument in sys.argv[1:]))
     kept = True
     with tempfile.TemporaryDirectory(prefix="pathoprog-overhead-") as name:

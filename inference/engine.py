@@ -35,7 +35,12 @@ a setting, and the slide will not shrink.
 
 
 SILENCE_S = 120.0
-"""A worker that has slides in hand and says nothing for so long, beside the time that its readers may take, hangs."""
+"""A worker that says nothing for so long, beside the time that its readers may take, hangs: with slides in hand, or
+not even ready.
+"""
+
+START_TRIES = 3
+"""So often in a row a worker may end before it is ready; then the others go on without it, if there are others."""
 
 
 @dataclass(eq=False)
@@ -44,6 +49,7 @@ class _Worker:
 
     line: Line
     start: Start
+    tries: int = 1  # starts in a row, this one included
     device: str = ""  # known once it is ready
     in_hand: dict[int, tuple[Job, Assignment]] = field(default_factory=dict)
     heard: float = field(default_factory=time.monotonic)
@@ -108,10 +114,10 @@ class Engine:
     def _busy(self) -> bool:
         return any(worker.in_hand for worker in self.workers)
 
-    def _start(self, start: Start) -> _Worker:
+    def _start(self, start: Start, tries: int = 1) -> _Worker:
         line = self.crew.start()
         line.send(start)
-        return _Worker(line, start)
+        return _Worker(line, start, tries)
 
     def _stop(self, *_: Any) -> None:
         """Finish what is in hand, take nothing new."""
@@ -131,10 +137,10 @@ class Engine:
             self.ledger.heartbeat()
 
     def _supply(self) -> None:
-        """Give each worker slides enough that its device does not wait between two of them."""
+        """Give each worker that is ready slides enough that its device does not wait between two of them."""
         if self.stopping or time.monotonic() < self._next_lease:
             return
-        for worker in self.workers:
+        for worker in [worker for worker in self.workers if worker.device]:
             suspect = any(job.deaths for job, _ in worker.in_hand.values())
             room = 0 if suspect else worker.start.readers + 2 - len(worker.in_hand)
             jobs = self.ledger.lease(self.plan.config, room, alone=not worker.in_hand) if room > 0 else []
@@ -167,7 +173,8 @@ class Engine:
                 worker.heard = time.monotonic()
                 self._take(worker, *message)
         for worker in list(self.workers):
-            if worker.in_hand and time.monotonic() - worker.heard > self._silence_s:
+            awaited = worker.in_hand or not worker.device
+            if awaited and time.monotonic() - worker.heard > self._silence_s:
                 self._replace(worker, f"said nothing for {self._silence_s:.0f} s and was ended")
 
     def _take(self, worker: _Worker, kind: str, *values: Any) -> None:
@@ -257,15 +264,27 @@ class Engine:
         return how
 
     def _replace(self, worker: _Worker, what: str) -> None:
-        """A worker is gone: its slides are tried again one by one, or failed if they had a worker die before."""
+        """A worker is gone: its slides are tried again one by one, or failed if they had a worker die before.
+
+        Raises:
+            InputError: it never was ready, and there is no other.
+        """
         how = self._end(worker)
         self.workers.remove(worker)
-        if not worker.device:
-            raise InputError(f"the worker on {worker.start.device} {what} before it was ready ({how})")
         for job, _ in worker.in_hand.values():
             reason = f"{job.slide_id}: the worker that scored it {what} ({how})"
             self._try_again(job, "worker_died", reason, "scoring", died=True)
-        self.workers.append(self._start(worker.start))
+        if worker.device:
+            self.workers.append(self._start(worker.start))
+            return
+        reason = f"the worker on {worker.start.device} {what} before it was ready ({how})"
+        if worker.tries < START_TRIES:
+            warn(f"started again: {reason}")
+            self.workers.append(self._start(worker.start, worker.tries + 1))
+        elif self.workers:
+            warn(f"going on with {len(self.workers)} of {len(self.starts)} workers: {reason}, {worker.tries} times")
+        else:
+            raise InputError(f"{reason}, {worker.tries} times")
 
 
 @contextlib.contextmanager

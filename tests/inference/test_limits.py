@@ -19,7 +19,8 @@ from made_slides import texture, write_pyramid
 from pathoprog import cli
 from pathoprog.bundle import SIGNATURE, verify
 from pathoprog.errors import BundleError
-from pathoprog.inference import engine
+from pathoprog.inference import crew, engine
+from pathoprog.inference.crew import LocalCrew
 from pathoprog.inference.work import is_recent
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, TileStream
 from pathoprog.stream_config import StreamSettings
@@ -55,6 +56,41 @@ def undisturbed(bundle, slides, tmp_path_factory):
 def can_mount():
     script = ["unshare", "--mount", "--map-root-user", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"]
     return shutil.which("unshare") and subprocess.run(script, capture_output=True, check=False).returncode == 0
+
+
+class Stillborn(LocalCrew):
+    """Its first `left` workers are killed as they start."""
+
+    left = 0
+
+    def start(self):
+        line = super().start()
+        if type(self).left:
+            type(self).left -= 1
+            line.process.kill()
+        return line
+
+
+@pytest.mark.parametrize(
+    ("left", "workers", "code", "said"),
+    [
+        (2, 1, 0, "started again: the worker on cpu died before it was ready (signal SIGKILL)"),
+        (3, 1, 2, "the worker on cpu died before it was ready (signal SIGKILL), 3 times"),
+        (5, 2, 0, "going on with 1 of 2 workers: the worker on cpu died before it was ready (signal SIGKILL), 3 times"),
+    ],
+)
+def test_a_worker_that_dies_as_it_starts_costs_no_slide(
+    bundle, slides, undisturbed, tmp_path, monkeypatch, capsys, left, workers, code, said
+):
+    monkeypatch.setattr(Stillborn, "left", left)
+    monkeypatch.setattr(crew, "LocalCrew", Stillborn)
+    out = tmp_path / "out"
+    assert cli.main(call(bundle, slides, out, f"workers={workers}")) == code
+    assert said in capsys.readouterr().err
+    with closing(sqlite3.connect(out / "ledger.sqlite")) as ledger:
+        assert ledger.execute("SELECT max(deaths), max(tries) FROM jobs").fetchone() == (0, 0)
+    if code == 0:
+        assert results(out) == undisturbed
 
 
 @pytest.mark.slow

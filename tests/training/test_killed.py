@@ -25,7 +25,8 @@ def start(out: Path, data_folder: Path) -> subprocess.Popen[bytes]:
     """A candidate's process by the demo's recipe, as train_ensemble starts it."""
     data = made_store(data_folder) if not data_folder.exists() else None
     given = [f"out={out}", "resolution=10x", "device=cpu", "track.tracking=none", f"fit.steps={STEPS}"]
-    given += ["fit.evaluate_every=20", "fit.checkpoint_every=4", "fit.log_every=1", "fit.recalibrate=2"]
+    given += ["fit.evaluate_every=20", "fit.checkpoint_every=4", "fit.log_every=1"]
+    given += ["fit.recalibrate=2", "fit.keep_best=2"]
     settings = settings_from_dict(as_dict(compose("train", ["experiment=demo", *given], checked=False)))
     if data is not None:
         write_json(data_folder / "data.json", as_dict(data))
