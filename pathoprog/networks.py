@@ -171,10 +171,10 @@ def prepare(
         std: per channel, of intensities in [0, 1].
 
     Returns:
-        [n, 3, s, s] in channels-last memory (which NHWC tiles already have: nothing is copied for it); or [n, d].
+        [n, 3, s, s] in channels-last memory (as NHWC tiles lie: only others are copied for it); or [n, d].
     """
     if tiles.ndim == 2:
         return tiles.to(dtype)
     centre = torch.tensor(mean, device=tiles.device) * 255
     spread = torch.tensor(std, device=tiles.device) * 255
-    return ((tiles.float() - centre) / spread).to(dtype).permute(0, 3, 1, 2)
+    return ((tiles.float() - centre) / spread).to(dtype).contiguous().permute(0, 3, 1, 2)

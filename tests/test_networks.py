@@ -92,6 +92,8 @@ def test_prepare_normalises_and_keeps_channels_last():
     assert ready[0, :, 0, 0].tolist() == pytest.approx(
         [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], abs=1e-5
     )
+    planes = torch.rand(2, 3, 8, 8)  # as an augmentation may leave them
+    assert prepare(planes.permute(0, 2, 3, 1)).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_full_size_network_has_the_known_number_of_parameters():
