@@ -147,7 +147,8 @@ def undisturbed(stream, slide_path):
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["crash", "hang"])
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 def test_a_crash_or_hang_fails_that_slide_only_and_is_tried_again_once(slide_path, undisturbed, blow, times):
-    with TileStream(StreamSettings(workers=2, batch_tiles=4, buffer_mib=1, timeout_s=2)) as stream:
+    timeout_s = 4 if blow == signal.SIGSTOP else 60
+    with TileStream(StreamSettings(workers=2, batch_tiles=4, buffer_mib=1, timeout_s=timeout_s)) as stream:
         jobs = [SlideJob(name, slide_path, SPECS) for name in ("a", "victim", "b", "c")]
         slides = strike(stream, stream.read(jobs), blow, times)
     for name in "abc":
