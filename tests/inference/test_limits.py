@@ -74,9 +74,9 @@ class Stillborn(LocalCrew):
 @pytest.mark.parametrize(
     ("left", "workers", "code", "said"),
     [
-        (2, 1, 0, "started again: the worker on cpu died before it was ready (signal SIGKILL)"),
-        (3, 1, 2, "the worker on cpu died before it was ready (signal SIGKILL), 3 times"),
-        (5, 2, 0, "going on with 1 of 2 workers: the worker on cpu died before it was ready (signal SIGKILL), 3 times"),
+        pytest.param(2, 1, 0, "started again: DIED", id="again"),
+        pytest.param(3, 1, 2, "DIED, 3 times", id="never"),
+        pytest.param(5, 2, 0, "going on with 1 of 2 workers: DIED, 3 times", id="one of two", marks=pytest.mark.slow),
     ],
 )
 def test_a_worker_that_dies_as_it_starts_costs_no_slide(
@@ -86,7 +86,8 @@ def test_a_worker_that_dies_as_it_starts_costs_no_slide(
     monkeypatch.setattr(crew, "LocalCrew", Stillborn)
     out = tmp_path / "out"
     assert cli.main(call(bundle, slides, out, f"workers={workers}")) == code
-    assert said in capsys.readouterr().err
+    died = "the worker on cpu died before it was ready (signal SIGKILL)"
+    assert said.replace("DIED", died) in capsys.readouterr().err
     with closing(sqlite3.connect(out / "ledger.sqlite")) as ledger:
         assert ledger.execute("SELECT max(deaths), max(tries) FROM jobs").fetchone() == (0, 0)
     if code == 0:

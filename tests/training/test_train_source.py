@@ -9,6 +9,7 @@ from house import ROOT
 pytest.importorskip("torch")
 
 
+@pytest.mark.slow
 def test_it_prints_what_is_asked_of_it(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     benchmark = importlib.import_module("train_source")
