@@ -73,7 +73,7 @@ class Cluster:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE"] = "1"
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)
+        os.environ["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or TOKEN  # an empty one is none
         import ray
 
         self.ray = ray

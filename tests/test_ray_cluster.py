@@ -92,13 +92,14 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest
         raise RuntimeError("no room")
 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):  # so that they are restored
-        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.setenv(name, "")
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # the next line imports Ray, which reads it then
     monkeypatch.setattr("ray.init", fails)
     cluster = Cluster(cpus=1)
     with pytest.raises(RuntimeError, match="no room"), cluster:
         pass
     assert cluster.folder is not None and not cluster.folder.exists()
+    assert os.environ["RAY_AUTH_TOKEN"] == ray_cluster.TOKEN, "an empty token would let anybody in"
 
 
 def test_a_node_refuses_another_version_and_a_folder_that_it_does_not_see(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def call(bundle, slides, out, *more):
 def start():
     """Starts `pathoprog` processes; none of them outlives the test."""
     processes = []
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a background job of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def begin(arguments, **environment):
         processes.append(
