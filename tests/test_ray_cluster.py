@@ -99,7 +99,7 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(RuntimeError, match="no room"), cluster:
         pass
     assert cluster.folder is not None and not cluster.folder.exists()
-    assert os.environ["RAY_AUTH_TOKEN"] == ray_cluster.TOKEN, "an empty token would let anybody in"
+    assert os.environ["RAY_AUTH_TOKEN"] == ray_cluster.TOKEN, "for an empty one Ray would write a file at home"
 
 
 def test_a_node_refuses_another_version_and_a_folder_that_it_does_not_see(tmp_path: Path) -> None:

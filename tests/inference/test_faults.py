@@ -41,8 +41,7 @@ def call(bundle, slides, out, *more):
 def start():
     """Starts `pathoprog` processes; none of them outlives the test."""
     processes = []
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so in a background job of a shell
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job: inherited
 
     def begin(arguments, **environment):
         processes.append(
@@ -57,6 +56,7 @@ def start():
         return processes[-1]
 
     yield begin
+    signal.signal(signal.SIGINT, before)
     for process in processes:
         process.kill()
         process.communicate()
