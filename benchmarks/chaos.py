@@ -60,13 +60,13 @@ def command(bundle: Path, slides: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def under_fire(call: list[str], kills: int, rng: random.Random) -> Counter[str]:
-    """Run the command until it ends by itself; meanwhile kill `kills` of its processes, itself among them."""
+def under_fire(call: list[str], kills: int, pause_s: float, rng: random.Random) -> Counter[str]:
+    """Run the command until it ends by itself; kill up to `kills` of its processes, about one each `pause_s`."""
     killed: Counter[str] = Counter()
     while True:
         process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None:
-            time.sleep(rng.uniform(0.3, 2.0))
+            time.sleep(pause_s * rng.uniform(0.2, 1.8))
             if sum(killed.values()) >= kills:
                 process.wait()
                 break
@@ -105,7 +105,9 @@ def main() -> int:
         calm_s = time.monotonic() - begun
         assert calm.returncode == 1, calm.stdout + calm.stderr
         begun = time.monotonic()
-        killed = under_fire(command(bundle, slides, folder / "fire"), settings["kills"], rng)
+        killed = under_fire(
+            command(bundle, slides, folder / "fire"), settings["kills"], calm_s / settings["kills"], rng
+        )
         # Slides that were hit twice are failed by design, until somebody requeues them.
         subprocess.run(command(bundle, slides, folder / "fire", "requeue=true"), capture_output=True, check=False)
         fire_s = time.monotonic() - begun

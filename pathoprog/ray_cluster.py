@@ -73,9 +73,8 @@ class Cluster:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         os.environ["RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE"] = "1"
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = (
-            os.environ.get("RAY_AUTH_TOKEN") or TOKEN
-        )  # empty: Ray would take or write a file at home
+        # For an empty one Ray would take, or write, a file at home.
+        os.environ["RAY_AUTH_TOKEN"] = os.environ.get("RAY_AUTH_TOKEN") or TOKEN
         import ray
 
         self.ray = ray

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ class MadeCohort:
 
     folder: Path
 
-    def settings(self, out: str = "validation", **more: object) -> dict[str, object]:
+    def settings(self, out: str = "validation", **more: Any) -> dict[str, Any]:
         """Keyword arguments for ValidateConfig."""
         paths = {
             "scores": "scored/patients.csv",

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,9 +69,9 @@ def made_store(folder: Path, patients: int = 16) -> DataSettings:
     )
 
 
-def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
+def made_settings(data: DataSettings, out: Path, **fit: Any) -> TrainConfig:
     """Settings of a run of a few seconds."""
-    values = {
+    values: dict[str, Any] = {
         "steps": 8,
         "patients_per_step": 4,
         "tiles_per_patient": 3,
@@ -90,12 +91,12 @@ def made_settings(data: DataSettings, out: Path, **fit: object) -> TrainConfig:
         data=data,
         network=NetworkSettings(width=0.35, instance_dim=8, dropout=0.1),
         augment=AugmentSettings(blur=0.5),
-        fit=FitSettings(**values),  # type: ignore[arg-type]  # str and int by name
+        fit=FitSettings(**values),
         track=TrackingSettings(tracking="none"),
     )
 
 
-def made_many(settings: TrainConfig, candidates: int, **changes: object) -> TrainEnsembleConfig:
+def made_many(settings: TrainConfig, candidates: int, **changes: Any) -> TrainEnsembleConfig:
     """The same as settings of `candidates` candidates per resolution."""
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
-    return TrainEnsembleConfig(**plain, candidates=candidates, **changes)  # type: ignore[arg-type]  # str and int by name
+    return TrainEnsembleConfig(**plain, candidates=candidates, **changes)

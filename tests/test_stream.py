@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,8 +75,7 @@ def test_tiles_are_the_slide_s_pixels_and_readers_live_on(stream, slide_path):
 def test_bad_slides_fail_alone_with_their_reason(stream, slide_path, tmp_path):
     no_mpp = write_pyramid(tmp_path / "no_mpp.tif", texture(300, 300), mpp=None)
     truncated = tmp_path / "truncated.tif"
-    with open(slide_path, "rb") as file:  # noqa: PTH123 - a str path
-        truncated.write_bytes(file.read()[:20_000])
+    truncated.write_bytes(Path(slide_path).read_bytes()[:20_000])
     bad = {"missing": "/nowhere.svs", "mpp_missing": str(no_mpp), "unreadable": str(truncated)}
     jobs = [SlideJob(code, path, SPECS) for code, path in bad.items()]
     jobs.insert(1, SlideJob("good", slide_path, SPECS))
@@ -178,7 +178,7 @@ def test_memory_limit_fails_the_slide_and_not_the_reader(slide_path, tmp_path):
 
 def peak_mib(pid):
     """Largest resident memory of a process so far, shared memory included."""
-    with open(f"/proc/{pid}/status") as status:  # noqa: PTH123 - no file of ours
+    with Path(f"/proc/{pid}/status").open() as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 

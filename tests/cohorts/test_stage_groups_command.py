@@ -34,7 +34,7 @@ def test_a_table_is_fitted_locked_and_validated(made: MadeCohort, tmp_path: Path
         "out": str(tmp_path / "out"),
         "permutations": 100,
     }
-    assert validate.run(ValidateConfig(**values)) == 0  # type: ignore[arg-type]  # str and int by name
+    assert validate.run(ValidateConfig(**values)) == 0
     found = read_json(tmp_path / "out" / "statistics.json")
     assert found["ensemble_id"] == ensemble_id(tmp_path / "bundle")
     groups = found["stage_groups"]

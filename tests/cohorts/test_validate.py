@@ -27,7 +27,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
 
 def settings(made: MadeCohort, **more: Any) -> ValidateConfig:
     values = {"permutations": 200, "truth": str(made.folder / "truth.csv"), **more}
-    return ValidateConfig(**made.settings(**values))  # type: ignore[arg-type]  # str and int by name
+    return ValidateConfig(**made.settings(**values))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,8 +22,8 @@ TINY = SimulateConfig(
 )  # fmt: skip
 
 
-def tiny(out: Path, **changes: object) -> SimulateConfig:
-    return dataclasses.replace(TINY, out=str(out), **changes)  # type: ignore[arg-type]  # by name
+def tiny(out: Path, **changes: Any) -> SimulateConfig:
+    return dataclasses.replace(TINY, out=str(out), **changes)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

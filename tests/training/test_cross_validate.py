@@ -3,6 +3,7 @@
 import csv
 from contextlib import nullcontext
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,9 @@ from pathoprog.training.cross_validate import page, rows_of, run
 from pathoprog.training.train import settings_from_dict, train
 
 
-def crossed(settings: TrainConfig, **changes: object) -> CrossValidateConfig:
+def crossed(settings: TrainConfig, **changes: Any) -> CrossValidateConfig:
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
-    return CrossValidateConfig(**{**plain, **changes})  # type: ignore[arg-type]  # by name
+    return CrossValidateConfig(**{**plain, **changes})
 
 
 def patient(name: str, days: float, event: int) -> Patient:
