@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
 COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo control test test-long test-gpu lint format requirements clean
+.PHONY: help setup demo control test test-caps test-long test-gpu lint format requirements clean
 
 help: $(READY)
 	@echo "make demo          the whole way on made-up slides: simulate, train ten, lock, score, validate, report"
 	@echo "make control       the same with a hazard that ignores the images: must find nothing"
 	@echo "make test          lint, types and the quick tests"
+	@echo "make test-caps     the quick tests as older processors would compute them (CAPS=avx2 TESTS=tests/training)"
 	@echo "make test-long     every test, slow ones too"
 	@echo "make test-gpu      the GPU tests, with the system's python (docs/gpu.md)"
 	@echo "make lint          ruff and mypy;  make format: let ruff rewrite"
@@ -60,6 +61,24 @@ test: lint
 
 test-long: lint
 	$(PYTEST)
+
+# Trained bits depend on the processor's instructions. torch and oneDNN can be held to fewer than it has; one pass a
+# cap, those of this processor only, and all passes are run before the first failure counts.
+CAPS ?= default avx2 avx512
+TESTS ?= tests
+test-caps: $(READY)
+	@failed=; for cap in $(CAPS); do \
+	  case $$cap in \
+	    default) isa=SSE41; flag=. ;; \
+	    avx2) isa=AVX2; flag=avx2 ;; \
+	    avx512) isa=AVX512_CORE; flag=avx512bw ;; \
+	    *) echo "CAPS=$$cap: takes default, avx2, avx512" >&2; exit 2 ;; \
+	  esac; \
+	  grep -q "$$flag" /proc/cpuinfo || { echo "== cap $$cap: this processor has no $$flag, left out"; continue; }; \
+	  echo "== cap $$cap"; \
+	  ATEN_CPU_CAPABILITY=$$cap ONEDNN_MAX_CPU_ISA=$$isa $(PYTEST) -m "not slow and not gpu" $(TESTS) || failed="$$failed $$cap"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed under:$$failed" >&2; exit 1; fi
 
 # No set-up: a GPU machine brings its own torch, and the GPU tests need no package that it may lack.
 GPU_PYTHON ?= python3

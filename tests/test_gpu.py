@@ -79,11 +79,12 @@ def test_augmentation_gives_the_tiles_that_the_cpu_gives() -> None:
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_training_on_the_gpu_learns(dtype: str, tmp_path: Path) -> None:
     pytest.importorskip("shapely", reason="reading a cohort's tiles needs shapely")
-    from made_store import made_settings, made_store
+    from made_store import made_settings, made_store, separation
 
     from pathoprog.training.train import train
 
     settings = made_settings(made_store(tmp_path / "store"), tmp_path / "run", steps=30, evaluate_every=30, dtype=dtype)
     settings.device = "cuda:0"
     settings.fit.ema_decay = 0.8
-    assert train(settings, lambda step: None)["best"][0]["c_index"] > 0.7
+    train(settings, lambda step: None)
+    assert separation(tmp_path / "run") > 0.85

@@ -1,7 +1,7 @@
 """The training loop of one candidate, in sight: draw, augment, forward, backward, step; judge on tuning; keep the best.
 
 Everything random is a function of (seed, step), so a run that was killed and resumed gives the weights of one that was
-not (bit for bit on the CPU with equal settings).
+not (bit for bit on CPUs of one type with equal settings).
 """
 
 import json
