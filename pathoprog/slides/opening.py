@@ -97,7 +97,7 @@ def _facts(file: Path) -> TiffFacts | None:
 def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
     from pathoprog.slides.openslide_adapter import OpenSlideSlide
 
-    return OpenSlideSlide(path, mpp, facts.warnings if facts else ())
+    return OpenSlideSlide(path, mpp, facts)
 
 
 def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:

@@ -32,6 +32,8 @@ class TiledPage:
         photometric: tifffile's name, as RGB or YCBCR.
         jfif: its first tile says JFIF, which is YCbCr by its own standard whatever the tags say.
         plain_jpeg: 8-bit colour tiles of JPEG in one plane, as many as the size asks for.
+        compression: TIFF's number.
+        samples: of a pixel in one compressed tile.
     """
 
     width: int
@@ -44,6 +46,8 @@ class TiledPage:
     photometric: str
     jfif: bool
     plain_jpeg: bool
+    compression: int = 1
+    samples: int = 3
 
     @property
     def columns(self) -> int:
@@ -139,6 +143,7 @@ def _tiled_page(page: Any, tiff: tifffile.TiffFile) -> TiledPage:
     return TiledPage(
         page.imagewidth, page.imagelength, page.tilewidth, page.tilelength,
         offsets, counts, page.jpegtables, photometric, jfif, plain,
+        int(page.compression), int(page.samplesperpixel) if int(page.planarconfig) == 1 else 1,
     )  # fmt: skip
 
 
@@ -147,6 +152,13 @@ def tiles_under(page: TiledPage, x: int, y: int, width: int, height: int) -> lis
     columns = range(x // page.tile_width, (x + width - 1) // page.tile_width + 1)
     rows = range(y // page.tile_height, (y + height - 1) // page.tile_height + 1)
     return [row * page.columns + column for row in rows for column in columns]
+
+
+def inside_size(page: TiledPage, index: int) -> tuple[int, int]:
+    """(width, height) px of the part of a compressed tile that lies inside its page."""
+    row, column = divmod(index, page.columns)
+    width, height = page.width - column * page.tile_width, page.height - row * page.tile_height
+    return min(page.tile_width, width), min(page.tile_height, height)
 
 
 def paste(page: TiledPage, index: int, tile: NDArray[np.uint8], out: NDArray[np.uint8], x: int, y: int) -> None:
