@@ -173,8 +173,10 @@ def _segment(data: bytes, at: int) -> Segment:
     if data[start] != 0xFF or code in (0x00, 0x01, SOI, EOI) or code in RST:
         raise DamagedTile(f"no marker segment at byte {at} of the header")
     length = int.from_bytes(data[start + 2 : start + 4], "big")
-    if length < 2 or start + 2 + length > len(data):
-        raise DamagedTile(f"Bogus marker length {length} at byte {start} of the header")
+    if length < 2:
+        raise DamagedTile(f"a marker segment of {length} bytes at byte {start} of the header")
+    if start + 2 + length > len(data):
+        raise DamagedTile("they end within the header")
     return Segment(code, start, start + 4, start + 2 + length)
 
 

@@ -100,8 +100,8 @@ class TileChecker:
         self._sound = [np.zeros(len(page.counts) if page else 0, bool) for page in self._levels]
         self._file = os.open(path, os.O_RDONLY) if any(self._levels) else -1
 
-    def check(self, level: int, x: int, y: int, width: int, height: int) -> None:
-        """Refuse a rectangle of a level, in its pixels, under which a compressed tile is damaged.
+    def check(self, level: int, x: int, y: int, width: int, height: int, margin: int) -> None:
+        """Refuse a rectangle of a level, in its pixels, under or within `margin` of which a tile is damaged.
 
         Raises:
             SlideError: code ``unreadable``; ``io`` where the system fails.
@@ -109,8 +109,8 @@ class TileChecker:
         page = self._levels[level]
         if page is None:
             return
-        left, top = max(x - 1, 0), max(y - 1, 0)  # a library may take one pixel more, to interpolate
-        right, bottom = min(x + width + 1, page.width), min(y + height + 1, page.height)
+        left, top = max(x - margin, 0), max(y - margin, 0)
+        right, bottom = min(x + width + margin, page.width), min(y + height + margin, page.height)
         for index in tiles_under(page, left, top, right - left, bottom - top):
             if page.counts[index] == 0 or self._sound[level][index]:
                 continue
