@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
-from pathoprog.slides.jpeg_stream import DamagedTile, OtherSize, decode_jpeg
+from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, decode_jpeg
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.slide import Pixels, Slide, Source
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, paste, tiles_under
@@ -109,9 +109,9 @@ class JpegSlide(Slide):
             data = read_tile_data(self._file, self.path, page, index)
             try:
                 return decode_jpeg(data, page.tables, stored_as_rgb(page), (page.tile_width, page.tile_height))
-            except OtherSize:
+            except OtherSizeError:
                 pass  # an edge tile may be as small as the image ends; the other adapter takes it or refuses it
-            except DamagedTile as error:
+            except TileDamageError as error:
                 raise damaged(self.path, level, page, index, error) from None
         return self._from_inner(level, page, index)
 

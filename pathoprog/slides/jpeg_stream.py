@@ -39,11 +39,11 @@ BENIGN = {
 """Warnings of libjpeg that leave every pixel as it was written, each with its reason. All others are damage."""
 
 
-class DamagedTile(ValueError):
+class TileDamageError(ValueError):
     """Compressed data that cannot give a tile's pixels; the message says what is wrong with them, not where."""
 
 
-class OtherSize(DamagedTile):
+class OtherSizeError(TileDamageError):
     """The data are a picture of another size than was asked for."""
 
 
@@ -95,18 +95,20 @@ def decode_jpeg(data: bytes, tables: bytes | None, rgb: bool, size: tuple[int, i
         uint8 [height, width, 3], RGB; the pixels of libjpeg's accurate transform and smooth upsampling.
 
     Raises:
-        OtherSize: a whole picture of another size, perhaps.
-        DamagedTile: data are missing or contradict themselves, or there are not three channels.
+        OtherSizeError: a whole picture of another size, perhaps.
+        TileDamageError: data are missing or contradict themselves, or there are not three channels.
     """
     head = read_head(data)
     if head.components != 3:
-        raise DamagedTile(f"{head.components} channels in place of 3")
+        raise TileDamageError(f"{head.components} channels in place of 3")
     if (head.width, head.height) != size:
-        raise OtherSize(f"{head.width} x {head.height} px in place of {size[0]} x {size[1]}")
+        raise OtherSizeError(f"{head.width} x {head.height} px in place of {size[0]} x {size[1]}")
     return _decode(head, data, tables, rgb)
 
 
-def check_jpeg(data: bytes, tables: bytes | None, components: int, least: tuple[int, int], most: tuple[int, int]) -> None:
+def check_jpeg(
+    data: bytes, tables: bytes | None, components: int, least: tuple[int, int], most: tuple[int, int]
+) -> None:
     """Refuse JPEG data that cannot give all pixels of a tile; arguments as `decode_jpeg`.
 
     Args:
@@ -117,13 +119,13 @@ def check_jpeg(data: bytes, tables: bytes | None, components: int, least: tuple[
         most: (width, height) of a whole tile.
 
     Raises:
-        DamagedTile: as there.
+        TileDamageError: as there.
     """
     head = read_head(data)
     if head.components != components:
-        raise DamagedTile(f"{head.components} channels in place of {components}")
+        raise TileDamageError(f"{head.components} channels in place of {components}")
     if not (least[0] <= head.width <= most[0] and least[1] <= head.height <= most[1]):
-        raise OtherSize(f"{head.width} x {head.height} px in place of {most[0]} x {most[1]}")
+        raise OtherSizeError(f"{head.width} x {head.height} px in place of {most[0]} x {most[1]}")
     _decode(head, data, tables, rgb=False)
 
 
@@ -131,10 +133,10 @@ def read_head(data: bytes) -> JpegHead:
     """Walk to the first scan.
 
     Raises:
-        DamagedTile: it is not there, or the way is barred.
+        TileDamageError: it is not there, or the way is barred.
     """
     if len(data) < 4 or data[0] != 0xFF or data[1] != SOI:
-        raise DamagedTile("they do not begin as JPEG does")
+        raise TileDamageError("they do not begin as JPEG does")
     kept = bytearray()
     frame: Segment | None = None
     at = 2
@@ -142,7 +144,7 @@ def read_head(data: bytes) -> JpegHead:
         segment = _segment(data, at)
         if segment.code in FRAMES:
             if frame is not None:
-                raise DamagedTile("two frame headers")
+                raise TileDamageError("two frame headers")
             frame = segment
         if segment.code == SOS:
             break
@@ -150,14 +152,14 @@ def read_head(data: bytes) -> JpegHead:
             kept += data[segment.start : segment.end]
         at = segment.end
     if frame is None:
-        raise DamagedTile("no frame header before the first scan")
+        raise TileDamageError("no frame header before the first scan")
     if frame.end - frame.body < 6:
-        raise DamagedTile("a frame header that is too short")
+        raise TileDamageError("a frame header that is too short")
     precision, height, width, components = struct.unpack_from(">BHHB", data, frame.body)
     if precision != 8:
-        raise DamagedTile(f"{precision} bits a channel in place of 8")
+        raise TileDamageError(f"{precision} bits a channel in place of 8")
     if frame.end - frame.body != 6 + 3 * components:
-        raise DamagedTile("a frame header that contradicts its own length")
+        raise TileDamageError("a frame header that contradicts its own length")
     channels = data[frame.body + 6 : frame.end : 3]
     return JpegHead(width, height, channels, frame.code, bytes(kept), segment)
 
@@ -168,15 +170,15 @@ def _segment(data: bytes, at: int) -> Segment:
     while start + 1 < len(data) and data[start] == data[start + 1] == 0xFF:
         start += 1
     if start + 4 > len(data):
-        raise DamagedTile("they end within the header")
+        raise TileDamageError("they end within the header")
     code = data[start + 1]
     if data[start] != 0xFF or code in (0x00, 0x01, SOI, EOI) or code in RST:
-        raise DamagedTile(f"no marker segment at byte {at} of the header")
+        raise TileDamageError(f"no marker segment at byte {at} of the header")
     length = int.from_bytes(data[start + 2 : start + 4], "big")
     if length < 2:
-        raise DamagedTile(f"a marker segment of {length} bytes at byte {start} of the header")
+        raise TileDamageError(f"a marker segment of {length} bytes at byte {start} of the header")
     if start + 2 + length > len(data):
-        raise DamagedTile("they end within the header")
+        raise TileDamageError("they end within the header")
     return Segment(code, start, start + 4, start + 2 + length)
 
 
@@ -185,7 +187,7 @@ def _decode(head: JpegHead, data: bytes, tables: bytes | None, rgb: bool) -> NDA
     scan = data[head.scan.start : head.scan.end]
     n_channels = scan[4]
     if n_channels < 1 or len(scan) != 8 + 2 * n_channels:
-        raise DamagedTile("a scan header that contradicts its own length")
+        raise TileDamageError("a scan header that contradicts its own length")
     if head.frame in SEQUENTIAL:
         scan = scan[:-3] + b"\x00\x3f\x00"
     if head.frame == PROGRESSIVE or n_channels != head.components:
@@ -209,14 +211,14 @@ def _decode(head: JpegHead, data: bytes, tables: bytes | None, rgb: bool) -> NDA
             stream, space, fastdct=False, fastupsample=False, strict=True
         )
     except ValueError as error:
-        raise DamagedTile(str(error)) from None
+        raise TileDamageError(str(error)) from None
     return result
 
 
 def _shared(tables: bytes) -> bytes:
     """The quantisation and Huffman tables of an abbreviated stream; what else it says a picture begins anew."""
     if len(tables) < 4 or tables[0] != 0xFF or tables[1] != SOI:
-        raise DamagedTile("the tables that the tiles share do not begin as JPEG does")
+        raise TileDamageError("the tables that the tiles share do not begin as JPEG does")
     kept = bytearray()
     at = 2
     while tables[at : at + 2] not in (b"\xff\xd9", b""):
@@ -238,7 +240,7 @@ def _check_scans(head: JpegHead, data: bytes) -> None:
         if segment.code == SOS:
             n_scans += 1
             if n_scans > MAX_SCANS:
-                raise DamagedTile(f"more than {MAX_SCANS} scans")
+                raise TileDamageError(f"more than {MAX_SCANS} scans")
             _note_scan(data[segment.body : segment.end], head.frame, missing)
         found = AFTER_ENTROPY.search(data, segment.end)
         if found is None or data[found.start() + 1] == EOI:
@@ -246,16 +248,16 @@ def _check_scans(head: JpegHead, data: bytes) -> None:
         segment = _segment(data, found.start())
     absent = sum(any(bits) for bits in missing.values())
     if absent:
-        raise DamagedTile(f"scans are missing: {absent} of {head.components} channels are not whole")
+        raise TileDamageError(f"scans are missing: {absent} of {head.components} channels are not whole")
 
 
 def _note_scan(scan: bytes, frame: int, missing: dict[int, list[int]]) -> None:
     """Note in `missing` what one scan header brings."""
     n = scan[0] if scan else 0
     if n < 1 or len(scan) != 4 + 2 * n:
-        raise DamagedTile("a scan header that contradicts its own length")
+        raise TileDamageError("a scan header that contradicts its own length")
     first, last, bits = (0, 63, 0) if frame in SEQUENTIAL else (scan[-3], scan[-2], scan[-1] & 15)
     for channel in scan[1 : 1 + 2 * n : 2]:
         if channel not in missing or not first <= last < 64:
-            raise DamagedTile("a scan of what the frame header does not name")
+            raise TileDamageError("a scan of what the frame header does not name")
         missing[channel][first : last + 1] = [bits] * (last + 1 - first)

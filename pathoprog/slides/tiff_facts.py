@@ -10,11 +10,15 @@ import tifffile
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.picture_head import jpeg2000_head
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks on odd tags are not the user's
 
 COLOUR = ("RGB", "YCBCR", "PALETTE")
 JPEG = 7
+APERIO_YCBCR, JPEG_2000 = 33003, 34712
+CONVERTED = (6, 7, 33007, 34892, 33005, 50001, 50002)
+"""Compressions that give RGB whatever the tags say: JPEG, Aperio's RGB variant of JPEG 2000, WebP, JPEG XL."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def tiff_facts(path: Path) -> TiffFacts | None:
 def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
     page = tiff.pages.first
     orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
-    photometric, compression = _name(page.photometric), _name(page.compression)
+    photometric = _name(page.photometric)
     samples = page.samplesperpixel
     kind = ""
     if page.bitspersample != 8:
@@ -107,13 +111,23 @@ def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
         kind = "one channel, no colour" if channels == 1 else f"{channels} separate channels, no brightfield colour"
     elif photometric not in COLOUR or samples not in (1, 3, 4):
         kind = f"{samples} channels ({photometric.lower()}), no brightfield colour"
-    plain_ycbcr = photometric == "YCBCR" and not compression.startswith(("JPEG", "APERIO", "OJPEG"))
+    plain_ycbcr = photometric == "YCBCR" and page.compression not in CONVERTED and not _transformed(page, tiff)
+    plain_ycbcr |= page.compression == APERIO_YCBCR
     return TiffFacts(
         kind,
         tiffslide_reads=photometric != "PALETTE" and not plain_ycbcr,
         warnings=() if orientation in (0, 1) else (f"orientation tag {orientation}: pixels are read as stored",),
         pages=() if kind else tuple(_tiled(tiff)),
     )
+
+
+def _transformed(page: Any, tiff: tifffile.TiffFile) -> bool:
+    """Whether the first tile's JPEG 2000 data have a colour transform, which decoders undo."""
+    if page.compression != JPEG_2000 or not page.dataoffsets:
+        return False
+    tiff.filehandle.seek(page.dataoffsets[0])
+    head = jpeg2000_head(tiff.filehandle.read(min(page.databytecounts[0], 65_536)))
+    return head is not None and head.transformed
 
 
 def _tiled(tiff: tifffile.TiffFile) -> list[TiledPage]:

@@ -9,8 +9,8 @@ import numpy as np
 import tiffslide
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.jpeg_stream import TileDamageError
 from pathoprog.slides.slide import Pixels, Slide
-from pathoprog.slides.jpeg_stream import DamagedTile
 from pathoprog.slides.tiff_facts import TiffFacts, paste, tiles_under
 from pathoprog.slides.tile_data import check_tile
 
@@ -54,7 +54,7 @@ class TiffSlideSlide(Slide):
         location = (math.ceil(x * scale), math.ceil(y * scale))
         try:
             array = np.asarray(self._handle.read_region(location, level, (width, height), as_array=True))
-        except DamagedTile as error:
+        except TileDamageError as error:
             raise SlideError(
                 f"{self.path}: damaged data at level {level}, {error}; copy or export the slide again", "unreadable"
             ) from error
@@ -104,8 +104,8 @@ def _checked(page: Any, decode: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 head = more.get("jpegheader") or b""
                 check_tile(int(page.compression), head + data, more.get("jpegtables"), samples, least, whole)
-            except DamagedTile as error:
-                raise DamagedTile(f"x {x}, y {y}: {error}") from None
+            except TileDamageError as error:
+                raise TileDamageError(f"x {x}, y {y}: {error}") from None
         return decode(data, index, **more)
 
     return check_and_decode

@@ -12,7 +12,7 @@ import imagecodecs
 import numpy as np
 
 from pathoprog.errors import SlideError
-from pathoprog.slides.jpeg_stream import DamagedTile, OtherSize, check_jpeg
+from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, check_jpeg
 from pathoprog.slides.picture_head import picture_size
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, tiles_under
 
@@ -43,7 +43,7 @@ def check_tile(
         most: (width, height) of a whole tile.
 
     Raises:
-        DamagedTile: says what is wrong with the data, not where they are.
+        TileDamageError: says what is wrong with the data, not where they are.
     """
     if compression in JPEG:
         check_jpeg(data, tables, samples, least, most)
@@ -52,14 +52,14 @@ def check_tile(
     elif compression == PACKBITS:
         _check_length("PackBits", imagecodecs.packbits_decode, data, samples, least, most)
     elif compression in JPEG_XR:
-        raise DamagedTile("JPEG XR, whose decoder here fills what is missing without a word; convert it to JPEG")
+        raise TileDamageError("JPEG XR, whose decoder here fills what is missing without a word; convert it to JPEG")
     elif compression in SAYS_ITS_SIZE:
         _check_size(data, least, most)
 
 
 def _check_length(
     name: str,
-    decode: Callable[..., bytes],
+    decode: Callable[..., bytes | bytearray],
     data: bytes,
     samples: int,
     least: tuple[int, int],
@@ -71,17 +71,17 @@ def _check_length(
     try:
         n = len(decode(data, out=whole + 1))  # one more is enough to see that there are too many
     except (ValueError, RuntimeError) as error:
-        raise DamagedTile(f"damaged {name} data: {error}") from None
+        raise TileDamageError(f"damaged {name} data: {error}") from None
     if n not in allowed:
         more = "more" if n > whole else f"{n}"
-        raise DamagedTile(f"damaged {name} data: they hold {more} bytes in place of {whole}")
+        raise TileDamageError(f"damaged {name} data: they hold {more} bytes in place of {whole}")
 
 
 def _check_size(data: bytes, least: tuple[int, int], most: tuple[int, int]) -> None:
     """Refuse a picture whose own header gives it a size that is no tile's: its rows would be laid out wrongly."""
     size = picture_size(data)
     if size and not (least[0] <= size[0] <= most[0] and least[1] <= size[1] <= most[1]):
-        raise OtherSize(f"{size[0]} x {size[1]} px in place of {most[0]} x {most[1]}")
+        raise OtherSizeError(f"{size[0]} x {size[1]} px in place of {most[0]} x {most[1]}")
 
 
 class TileChecker:
@@ -118,7 +118,7 @@ class TileChecker:
             most = page.tile_width, page.tile_height
             try:
                 check_tile(page.compression, data, page.tables, page.samples, inside_size(page, index), most)
-            except DamagedTile as error:
+            except TileDamageError as error:
                 raise damaged(self.path, level, page, index, error) from None
             self._sound[level][index] = True
 
@@ -156,7 +156,7 @@ def read_tile_data(file: int, path: str, page: TiledPage, index: int) -> bytes:
     return data
 
 
-def damaged(path: str, level: int, page: TiledPage, index: int, error: DamagedTile) -> SlideError:
+def damaged(path: str, level: int, page: TiledPage, index: int, error: TileDamageError) -> SlideError:
     """What a user is told of a damaged tile; x and y are pixels of the level."""
     row, column = divmod(index, page.columns)
     x, y = column * page.tile_width, row * page.tile_height

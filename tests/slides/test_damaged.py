@@ -14,7 +14,7 @@ from shared_data import shared_data
 
 from pathoprog.errors import SlideError
 from pathoprog.slides import open_slide
-from pathoprog.slides.jpeg_stream import BENIGN, DamagedTile, decode_jpeg
+from pathoprog.slides.jpeg_stream import BENIGN, TileDamageError, decode_jpeg
 from pathoprog.slides.tile_data import check_tile
 
 SIDE = 1024
@@ -176,7 +176,7 @@ def test_what_leaves_every_pixel_as_it_was_is_no_damage(tile, kind):
         with pytest.raises(ValueError, match=r"JFIF|Premature end|Invalid SOS"):
             simplejpeg.decode_jpeg(odd, strict=True)
     assert np.array_equal(decode_jpeg(odd, None, False, (256, 256)), imagecodecs.jpeg8_decode(data))
-    with pytest.raises(DamagedTile):  # and hides no damage behind it
+    with pytest.raises(TileDamageError):  # and hides no damage behind it
         decode_jpeg(odd[: len(data) // 2], None, False, (256, 256))
 
 
@@ -192,7 +192,7 @@ def test_most_single_changed_bytes_are_seen(tile):
         changed[at] ^= int(rng.integers(1, 256))
         try:
             pixels = decode_jpeg(bytes(changed), None, False, (256, 256))
-        except DamagedTile:
+        except TileDamageError:
             seen += 1
         else:
             unseen += bool((np.abs(pixels - expected).max(axis=2) > 8).mean() > 0.01)
@@ -213,7 +213,7 @@ def test_other_compressions_refuse_a_tile_that_is_cut(tmp_path, image, compressi
 @pytest.mark.parametrize("compression", ["lzw", "packbits"])
 @pytest.mark.parametrize("kind", ["overwritten with ones", "overwritten with noise", "zeros within"])
 def test_openslide_passes_over_nothing_in_run_lengths_and_lzw(tmp_path, image, compression, kind):
-    """libtiff drops what is too much of a tile, with a warning that nobody hears."""
+    """Libtiff drops what is too much of a tile, with a warning that nobody hears."""
     path = write_pyramid(tmp_path / "s.tif", image, compression=compression, levels=1)
     harmed = with_changed_tiles(path, tmp_path / "h.tif", HALF_LOST[kind], {0: [5]})
     for backend in ("auto", "openslide", "tiffslide"):
@@ -264,5 +264,5 @@ def test_strips_are_checked_as_tiles_are(tmp_path, image):
 
 def test_jpeg_xr_is_refused_by_name():
     """Its decoder fills what is missing without a word."""
-    with pytest.raises(DamagedTile, match="JPEG XR"):
+    with pytest.raises(TileDamageError, match="JPEG XR"):
         check_tile(22610, imagecodecs.jpegxr_encode(texture(64, 64)), None, 3, (64, 64), (64, 64))
