@@ -25,7 +25,7 @@ HEAVY = (
 # `make test-gpu` runs where these are not installed (docs/gpu.md).
 ABSENT_ON_GPU_MACHINES = (
     "openslide", "tiffslide", "shapely", "hydra", "omegaconf", "mlflow", "lifelines", "pandera", "dcurves",
-    "imagecodecs", "openpyxl",
+    "imagecodecs", "openpyxl", "simplejpeg",
 )  # fmt: skip
 
 

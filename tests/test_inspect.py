@@ -23,7 +23,7 @@ EXPECTED = {
     "aperio_CMU-1-Small-Region.svs": ("usable with override", "no 40x score: the slide has 0.499 um/px"),
     "bad_histolab_broken.svs": ("not usable", "no library here reads this format"),
     "bad_openslide_unopenable.tiff": ("not usable", "Unsupported TIFF compression"),
-    "bad_openslide_unreadable.svs": ("not usable", "Bogus marker length"),
+    "bad_openslide_unreadable.svs": ("not usable", "damaged data of the tile at level 0, x 0, y 0"),
     "dicom_boxes": ("not usable", "no stained tissue"),
     "dicom_camelyon_jpeg_multiframe.dcm": ("not usable", "28.97 um/px is too coarse even for 10x"),
     "dicom_highdicom_sm_image.dcm": ("not usable", "no stained tissue"),

@@ -10,18 +10,17 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, decode_jpeg
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.slide import Pixels, Slide, Source
-from pathoprog.slides.tiff_facts import TiledPage, paste, tiles_under
+from pathoprog.slides.tiff_facts import TiledPage, inside_size, paste, tiles_under
+from pathoprog.slides.tile_data import PLAIN_VENDORS, damaged, read_tile_data
 from pathoprog.slides.tile_reader import TileReader, in_chunks
 
-VENDORS = ("aperio", "generic-tiff")  # formats whose levels are pages, pixel by pixel, with nothing stitched
-RGB, YCBCR = imagecodecs.JPEG8.CS.RGB, imagecodecs.JPEG8.CS.YCbCr
 VIEW_CACHE_BYTES = 32 * 2**20
 KEPT_BYTES = 256 * 2**20  # decoded tiles that wait for their neighbours; beyond it some are decoded again
 
@@ -50,7 +49,7 @@ class JpegSlide(Slide):
         # OpenSlide believes the tags, tifffile the tile: where they contradict, only tifffile's way is followed here.
         sure = [page for page in pages if inner.backend == "tiffslide" or page.photometric != "RGB" or not page.jfif]
         self._pages = [_page_of(size, sure) for size in sizes]
-        if self._pages[0] is None or inner.vendor not in VENDORS or (inner.origin_x, inner.origin_y) != (0, 0):
+        if self._pages[0] is None or inner.vendor not in PLAIN_VENDORS or (inner.origin_x, inner.origin_y) != (0, 0):
             raise SlideError(f"{inner.path}: no plain JPEG pyramid; use slides.backend=auto", "format")
         self._file = os.open(inner.path, os.O_RDONLY)
         self._views: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
@@ -97,40 +96,29 @@ class JpegSlide(Slide):
     def decode(self, level: int, index: int) -> Pixels:
         """Decode one compressed tile: uint8 [tile_height, tile_width, 3]; many threads may do so at once.
 
-        A tile that is absent or that this way cannot decode is left to the other adapter, to read or to refuse.
+        A tile that is absent or not of the page's size is left to the other adapter, to read or to refuse.
 
         Raises:
-            SlideError: code ``unreadable``; ``io`` where the system fails, which may pass.
+            SlideError: code ``unreadable`` where data are damaged; ``io`` where the system fails, which may pass.
         """
         page = self._pages[level]
         assert page is not None
         self.on_read()
         self.decoded += 1
-        count = int(page.counts[index])
-        if count:
+        if page.counts[index]:
+            data = read_tile_data(self._file, self.path, page, index)
             try:
-                data = os.pread(self._file, count, int(page.offsets[index]))
-            except OSError as error:
-                raise SlideError(f"{self.path}: {error.strerror or error}", "io") from error
-            if len(data) < count:
-                raise SlideError(
-                    f"{self.path}: truncated: level {level} tile {index} ends beyond the file", "unreadable"
-                )
-            try:
-                tile: Pixels = imagecodecs.jpeg8_decode(
-                    data, tables=page.tables, colorspace=stored_colours(page), outcolorspace=RGB
-                )
-            except imagecodecs.Jpeg8Error:
-                pass
-            else:
-                if tile.shape == (page.tile_height, page.tile_width, 3):
-                    return tile
+                return decode_jpeg(data, page.tables, stored_as_rgb(page), (page.tile_width, page.tile_height))
+            except OtherSizeError:
+                pass  # an edge tile may be as small as the image ends; the other adapter takes it or refuses it
+            except TileDamageError as error:
+                raise damaged(self.path, level, page, index, error) from None
         return self._from_inner(level, page, index)
 
     def _from_inner(self, level: int, page: TiledPage, index: int) -> Pixels:
         row, column = divmod(index, page.columns)
         x, y = column * page.tile_width, row * page.tile_height
-        width, height = min(page.tile_width, page.width - x), min(page.tile_height, page.height - y)
+        width, height = inside_size(page, index)
         tile = np.full((page.tile_height, page.tile_width, 3), 255, np.uint8)
         tile[:height, :width] = self._inner._read(level, x, y, width, height)
         return tile
@@ -226,9 +214,9 @@ class JpegTileReader(TileReader):
             del self.kept[index]
 
 
-def stored_colours(page: TiledPage) -> int:
-    """Colour space of a page's JPEG tiles, in libjpeg's numbers; the tiles' own markers often say nothing."""
-    return int(RGB if page.photometric == "RGB" and not page.jfif else YCBCR)
+def stored_as_rgb(page: TiledPage) -> bool:
+    """Whether a page's JPEG tiles store RGB and not YCbCr; the tiles' own markers often say nothing."""
+    return page.photometric == "RGB" and not page.jfif
 
 
 def _page_of(size: tuple[int, int], pages: Iterable[TiledPage]) -> TiledPage | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
+from pathoprog.slides.dicom_colours import check_colours
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
 
@@ -21,8 +22,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         The open slide. Its um/px is checked when it is asked for, not here, so that `inspect` can tell the rest.
 
     Raises:
-        SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour) or
-            ``unreadable``; ``io`` where the system fails, which may pass.
+        SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour), ``colour``
+            (false colours) or ``unreadable``; ``io`` where the system fails, which may pass.
         InputError: an unknown backend.
     """
     if backend not in BACKENDS:
@@ -34,6 +35,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     if not file.is_file():
         raise SlideError(f"{path}: not a regular file", "format")
     facts = _facts(file)
+    if facts is None and is_dicom(file):
+        check_colours(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
     pages = facts.pages if facts is not None else ()
@@ -97,7 +100,7 @@ def _facts(file: Path) -> TiffFacts | None:
 def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
     from pathoprog.slides.openslide_adapter import OpenSlideSlide
 
-    return OpenSlideSlide(path, mpp, facts.warnings if facts else ())
+    return OpenSlideSlide(path, mpp, facts)
 
 
 def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:

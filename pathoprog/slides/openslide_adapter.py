@@ -7,6 +7,8 @@ import openslide
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.slide import Pixels, Slide
+from pathoprog.slides.tiff_facts import TiffFacts
+from pathoprog.slides.tile_data import PLAIN_VENDORS, TileChecker
 
 
 class OpenSlideSlide(Slide):
@@ -14,8 +16,13 @@ class OpenSlideSlide(Slide):
 
     backend = "openslide"
 
-    def __init__(self, path: Path, override_mpp: float = 0.0, warnings: tuple[str, ...] = ()):
+    def __init__(self, path: Path, override_mpp: float = 0.0, facts: TiffFacts | None = None):
         """Open the file.
+
+        Args:
+            path: the file.
+            override_mpp: um per level-0 pixel in place of the file's; 0 for the file's.
+            facts: what the tags say, where it is a TIFF.
 
         Raises:
             SlideError: code ``format`` if OpenSlide does not know it, ``unreadable`` if it is damaged.
@@ -45,8 +52,10 @@ class OpenSlideSlide(Slide):
             number(openslide.PROPERTY_NAME_OBJECTIVE_POWER),
             bounds=None if None in bounds else (x, y, width, height),
             override_mpp=override_mpp,
-            warnings=warnings,
+            warnings=facts.warnings if facts else (),
         )
+        pages = facts.pages if facts and self.vendor in PLAIN_VENDORS else ()
+        self._checker = TileChecker(str(path), list(self._handle.level_dimensions), pages)
         colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
         self._background = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], np.float32)
 
@@ -55,6 +64,8 @@ class OpenSlideSlide(Slide):
         # OpenSlide takes whole level-0 coordinates and divides by its own downsample: where that is not whole, the
         # region is off by up to half a level-0 pixel.
         location = (round(x * scale), round(y * scale))
+        interpolated = location != (x * scale, y * scale)
+        self._checker.check(level, x, y, width, height, margin=1 if interpolated else 0)
         try:
             rgba = np.asarray(self._handle.read_region(location, level, (width, height)))
         except openslide.OpenSlideError as error:  # it also ends the handle: later reads raise too, never blank
@@ -67,4 +78,5 @@ class OpenSlideSlide(Slide):
 
     def close(self) -> None:
         """Close the file."""
+        self._checker.close()
         self._handle.close()

@@ -10,11 +10,15 @@ import tifffile
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.picture_head import jpeg2000_head
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks on odd tags are not the user's
 
 COLOUR = ("RGB", "YCBCR", "PALETTE")
 JPEG = 7
+APERIO_YCBCR, JPEG_2000 = 33003, 34712
+CONVERTED = (6, 7, 33007, 34892, 33005, 50001, 50002)
+"""Compressions that give RGB whatever the tags say: JPEG, Aperio's RGB variant of JPEG 2000, WebP, JPEG XL."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class TiledPage:
         photometric: tifffile's name, as RGB or YCBCR.
         jfif: its first tile says JFIF, which is YCbCr by its own standard whatever the tags say.
         plain_jpeg: 8-bit colour tiles of JPEG in one plane, as many as the size asks for.
+        compression: TIFF's number.
+        samples: of a pixel in one compressed tile.
     """
 
     width: int
@@ -44,6 +50,8 @@ class TiledPage:
     photometric: str
     jfif: bool
     plain_jpeg: bool
+    compression: int = 1
+    samples: int = 3
 
     @property
     def columns(self) -> int:
@@ -92,7 +100,7 @@ def tiff_facts(path: Path) -> TiffFacts | None:
 def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
     page = tiff.pages.first
     orientation = page.tags["Orientation"].value if "Orientation" in page.tags else 1
-    photometric, compression = _name(page.photometric), _name(page.compression)
+    photometric = _name(page.photometric)
     samples = page.samplesperpixel
     kind = ""
     if page.bitspersample != 8:
@@ -103,13 +111,23 @@ def _facts(tiff: tifffile.TiffFile) -> TiffFacts:
         kind = "one channel, no colour" if channels == 1 else f"{channels} separate channels, no brightfield colour"
     elif photometric not in COLOUR or samples not in (1, 3, 4):
         kind = f"{samples} channels ({photometric.lower()}), no brightfield colour"
-    plain_ycbcr = photometric == "YCBCR" and not compression.startswith(("JPEG", "APERIO", "OJPEG"))
+    plain_ycbcr = photometric == "YCBCR" and page.compression not in CONVERTED and not _transformed(page, tiff)
+    plain_ycbcr |= page.compression == APERIO_YCBCR
     return TiffFacts(
         kind,
         tiffslide_reads=photometric != "PALETTE" and not plain_ycbcr,
         warnings=() if orientation in (0, 1) else (f"orientation tag {orientation}: pixels are read as stored",),
         pages=() if kind else tuple(_tiled(tiff)),
     )
+
+
+def _transformed(page: Any, tiff: tifffile.TiffFile) -> bool:
+    """Whether the first tile's JPEG 2000 data have a colour transform, which decoders undo."""
+    if page.compression != JPEG_2000 or not page.dataoffsets:
+        return False
+    tiff.filehandle.seek(page.dataoffsets[0])
+    head = jpeg2000_head(tiff.filehandle.read(min(page.databytecounts[0], 65_536)))
+    return head is not None and head.transformed
 
 
 def _tiled(tiff: tifffile.TiffFile) -> list[TiledPage]:
@@ -139,6 +157,7 @@ def _tiled_page(page: Any, tiff: tifffile.TiffFile) -> TiledPage:
     return TiledPage(
         page.imagewidth, page.imagelength, page.tilewidth, page.tilelength,
         offsets, counts, page.jpegtables, photometric, jfif, plain,
+        int(page.compression), int(page.samplesperpixel) if int(page.planarconfig) == 1 else 1,
     )  # fmt: skip
 
 
@@ -147,6 +166,13 @@ def tiles_under(page: TiledPage, x: int, y: int, width: int, height: int) -> lis
     columns = range(x // page.tile_width, (x + width - 1) // page.tile_width + 1)
     rows = range(y // page.tile_height, (y + height - 1) // page.tile_height + 1)
     return [row * page.columns + column for row in rows for column in columns]
+
+
+def inside_size(page: TiledPage, index: int) -> tuple[int, int]:
+    """(width, height) px of the part of a compressed tile that lies inside its page."""
+    row, column = divmod(index, page.columns)
+    width, height = page.width - column * page.tile_width, page.height - row * page.tile_height
+    return min(page.tile_width, width), min(page.tile_height, height)
 
 
 def paste(page: TiledPage, index: int, tile: NDArray[np.uint8], out: NDArray[np.uint8], x: int, y: int) -> None:

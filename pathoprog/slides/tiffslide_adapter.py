@@ -1,6 +1,7 @@
 """Slides read by TiffSlide (tifffile): OME-TIFF and what OpenSlide leaves out."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import tiffslide
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.jpeg_stream import TileDamageError
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts, paste, tiles_under
+from pathoprog.slides.tile_data import check_tile
 
 
 class TiffSlideSlide(Slide):
@@ -28,6 +31,7 @@ class TiffSlideSlide(Slide):
             properties = self._handle.properties
             sizes = list(self._handle.level_dimensions)
             self._axes = str(properties["tiffslide.series-axes"])
+            _check_before_decoding(self._handle.ts_tifffile)
         except tiffslide.TiffFileError as error:
             raise SlideError(f"{path}: not a slide that TiffSlide reads", "format") from error
         except Exception as error:  # a damaged file provokes nearly any error in the parser
@@ -50,6 +54,10 @@ class TiffSlideSlide(Slide):
         location = (math.ceil(x * scale), math.ceil(y * scale))
         try:
             array = np.asarray(self._handle.read_region(location, level, (width, height), as_array=True))
+        except TileDamageError as error:
+            raise SlideError(
+                f"{self.path}: damaged data at level {level}, {error}; copy or export the slide again", "unreadable"
+            ) from error
         except Exception as error:  # a damaged tile provokes nearly any error in the decoders
             raise SlideError(f"{self.path}: {_said(error)} (level {level}, x {x}, y {y})", "unreadable") from error
         if self._axes == "CYX":
@@ -69,6 +77,38 @@ class TiffSlideSlide(Slide):
     def close(self) -> None:
         """Close the file."""
         self._handle.close()
+
+
+def _check_before_decoding(tiff: Any) -> None:
+    """Let each page of a TIFF check its compressed tiles or strips before tifffile decodes them.
+
+    `TiffPage.decode` is what tifffile calls with the very bytes it read, for tiles and strips of any layout.
+    """
+    for series in tiff.series:
+        for level in series.levels:
+            for page in {id(page.keyframe): page.keyframe for page in level.pages if page is not None}.values():
+                page.decode = _checked(page, page.decode)
+
+
+def _checked(page: Any, decode: Callable[..., Any]) -> Callable[..., Any]:
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    most = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    across, down = -(-page.imagewidth // most[0]), -(-page.imagelength // most[1])
+
+    def check_and_decode(data: bytes | None, index: int, **more: Any) -> Any:
+        if data is not None:
+            row, column = divmod(index % (across * down), across)
+            x, y = column * most[0], row * most[1]
+            least = min(most[0], page.imagewidth - x), min(most[1], page.imagelength - y)
+            whole = most if page.is_tiled else least
+            try:
+                head = more.get("jpegheader") or b""
+                check_tile(int(page.compression), head + data, more.get("jpegtables"), samples, least, whole)
+            except TileDamageError as error:
+                raise TileDamageError(f"x {x}, y {y}: {error}") from None
+        return decode(data, index, **more)
+
+    return check_and_decode
 
 
 def _number(value: Any) -> float | None:
