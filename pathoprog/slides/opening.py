@@ -5,8 +5,11 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.slide import Slide
+from pathoprog.slides.tiff_directory import REMEDY
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
 from pathoprog.slides.tiff_pyramid import PAGE_VENDORS, why_not_shown
+
+OTHERS = "use slides.backend=auto"
 
 
 def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Slide:
@@ -40,9 +43,9 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
     pages = facts.pages if facts is not None else ()
     if backend == "openslide":
-        slide = _openslide(file, mpp, facts)
+        slide = _openslide(file, mpp, facts, remedy=f"{OTHERS}, or {REMEDY}")
     elif backend == "tiffslide":
-        slide = _tiffslide(file, mpp, facts)
+        slide = _tiffslide(file, mpp, facts, remedy=f"{OTHERS}, or {REMEDY}")
     else:
         slide = _fast(_by_capability(file, mpp, facts), pages, required=backend == "jpeg")
     slide.pages = pages
@@ -94,13 +97,13 @@ def _facts(file: Path) -> TiffFacts | None:
         raise SlideError(f"{file}: {error.strerror or error}", "io") from error
 
 
-def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
+def _openslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
     from pathoprog.slides.openslide_adapter import OpenSlideSlide
 
-    return _whole(OpenSlideSlide(path, mpp, facts.warnings if facts else ()), facts, "OpenSlide")
+    return _whole(OpenSlideSlide(path, mpp, facts.warnings if facts else ()), facts, "OpenSlide", remedy)
 
 
-def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
+def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
     from pathoprog.slides.openslide_adapter import own_frame
     from pathoprog.slides.tiffslide_adapter import TiffSlideSlide
 
@@ -112,10 +115,10 @@ def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
             f"{path}: TiffSlide does not lay out {vendor}'s images as OpenSlide does; use slides.backend=openslide",
             "format",
         )
-    return _whole(TiffSlideSlide(path, mpp, facts), facts, "TiffSlide")
+    return _whole(TiffSlideSlide(path, mpp, facts), facts, "TiffSlide", remedy)
 
 
-def _whole(slide: Slide, facts: TiffFacts | None, library: str) -> Slide:
+def _whole(slide: Slide, facts: TiffFacts | None, library: str, remedy: str) -> Slide:
     """The slide, once it shows the pyramid that the TIFF's directory holds: all of it, and nothing else.
 
     Raises:
@@ -123,7 +126,7 @@ def _whole(slide: Slide, facts: TiffFacts | None, library: str) -> Slide:
     """
     if facts is None or not (slide.vendor in PAGE_VENDORS or facts.pyramid.lenses):
         return slide  # formats with a layout of their own: OpenSlide follows their own lists, or refuses
-    why = why_not_shown(facts.pyramid, [(level.width, level.height) for level in slide.levels], library)
+    why = why_not_shown(facts.pyramid, [(level.width, level.height) for level in slide.levels], library, remedy)
     if why:
         slide.close()
         raise SlideError(f"{slide.path}: {why}", "levels")

@@ -61,13 +61,14 @@ def reduces(image: Directory, base: Directory) -> bool:
     )
 
 
-def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: str) -> str:
+def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: str, remedy: str = REMEDY) -> str:
     """Why what a library shows is not the file's pyramid; "" where it is.
 
     Args:
         pyramid: of the file.
         sizes: (width, height) of the levels that the library shows, px, finest first.
         library: its name, for the message.
+        remedy: what to do where it shows fewer levels than there are.
     """
     base = pyramid.base
     if tuple(sizes[0]) != (base.width, base.height):
@@ -76,7 +77,8 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
             f"{', in tiles' if base.is_tiled else ''}: a label or macro image stands first; have the slide exported anew"
         )
     if pyramid.lenses:  # sizes of small levels may differ between the directory and the JPEG
-        return "" if len(sizes) == len(pyramid.levels) else _lost(len(sizes), len(pyramid.levels), library)
+        enough = len(sizes) == len(pyramid.levels)
+        return "" if enough else f"{_lost(len(sizes), len(pyramid.levels), library)}; {remedy}"
     by_size = {(image.width, image.height): image for image in pyramid.levels}
     for size in sizes:
         image = by_size.get(tuple(size))
@@ -87,7 +89,7 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
             return f"{image.name} is a level of {base.name}, and its {differs} differs; {REMEDY}"
     lost = [image for size, image in by_size.items() if size not in set(map(tuple, sizes))]
     if lost:
-        return f"{_lost(len(sizes), len(by_size), library)}: {', '.join(image.name for image in lost)}; {REMEDY}"
+        return f"{_lost(len(sizes), len(by_size), library)}: {', '.join(image.name for image in lost)}; {remedy}"
     return ""
 
 
