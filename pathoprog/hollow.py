@@ -170,10 +170,11 @@ def _stain_share(slide: Slide, level: int, x0: float, y0: float, width0: float, 
 
 
 def _torn(slide: Slide, level: int, page: TiledPage, absent: NDArray[np.bool_], suspect: NDArray[np.bool_]) -> int:
-    """How many of the suspect tiles lie in groups of absent ones whose edges cut through stain.
+    """How many of the suspect tiles lie in holes whose edges cut through stain.
 
     Suspect are those inside tissue, and those that no other level knows: OpenSlide draws an Aperio's lower levels from
-    the level above them where that one has holes.
+    the level above them where that one has holes. A hole lies inside the image: tissue may end where the area ends
+    that somebody chose for scanning.
     """
     if not suspect.any():
         return 0
@@ -186,7 +187,8 @@ def _torn(slide: Slide, level: int, page: TiledPage, absent: NDArray[np.bool_], 
     order = np.argsort(names, kind="stable")
     total = 0
     for group in np.split(places[order], np.flatnonzero(np.diff(names[order])) + 1):
-        if not suspect[tuple(group.T)].any():
+        at_border = (group.min(axis=0) == 0).any() or (group.max(axis=0) == np.array(absent.shape) - 1).any()
+        if at_border or not suspect[tuple(group.T)].any():
             continue
         strips = []
         for row, column in group.tolist():

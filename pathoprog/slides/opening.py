@@ -4,10 +4,13 @@ from pathlib import Path
 
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
+from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_directory import REMEDY
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
 from pathoprog.slides.tiff_pyramid import PAGE_VENDORS, why_not_shown
+from pathoprog.tiles_config import RESOLUTION_MPP
 
 OTHERS = "use slides.backend=auto"
 
@@ -39,6 +42,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     if not file.is_file():
         raise SlideError(f"{path}: not a regular file", "format")
     facts = _facts(file)
+    instances = check_series(file, whole_folder=path.is_dir()) if is_dicom(file) else ()
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
     pages = facts.pages if facts is not None else ()
@@ -49,7 +53,22 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     else:
         slide = _fast(_by_capability(file, mpp, facts), pages, required=backend == "jpeg")
     slide.pages = pages
+    if instances:
+        _check_series_levels(slide, instances)
     return slide
+
+
+def _check_series_levels(slide: Slide, instances: tuple[Instance, ...]) -> None:
+    """Refuse a DICOM slide of which a level is missing; where what is left is too coarse, its um/px says enough.
+
+    Raises:
+        SlideError: code ``levels``.
+    """
+    mpp = slide.file_mpp[0]
+    why = lost_level(instances)
+    if why and mpp is not None and mpp <= max(RESOLUTION_MPP.values()) * COARSER_ALLOWED:
+        slide.close()
+        raise SlideError(f"{slide.path}: {why}", "levels")
 
 
 def _fast(slide: Slide, pages: tuple[TiledPage, ...], required: bool) -> Slide:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
-from made_damage import TiffBytes
+from made_directories import TiffBytes
 from made_slides import halved, texture, write_pyramid, write_sparse
 
 from pathoprog.errors import SlideError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from made_damage import TiffBytes
+from made_directories import TiffBytes
 from made_slides import aperio_description, halved, texture, write_pyramid, write_sparse
 
 from pathoprog.errors import SlideError
