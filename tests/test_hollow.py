@@ -87,7 +87,7 @@ def test_a_lumen_may_be_left_out_and_tissue_may_not(tmp_path, levels, backend):
     healthy = with_lumens([(896, 896)])
     checked(write_left_out(tmp_path / "healthy.tif", healthy, {(0, MIDDLE, MIDDLE)}, levels), backend)
     around = {(0, row, column) for row in (2, 3, 4) for column in (2, 3, 4)}
-    for absent in ({(0, MIDDLE, MIDDLE)}, around, {(0, MIDDLE, column) for column in range(1, 7)}):
+    for absent in ({(0, MIDDLE, MIDDLE)}, around, {(0, MIDDLE, column) for column in range(1, 6)}):
         hollow = write_left_out(tmp_path / "hollow.tif", tissue, absent, levels)
         with pytest.raises(SlideError, match=f"hollow: {len(absent)} tiles of level 0 hold no data") as caught:
             checked(hollow, backend)

@@ -144,7 +144,9 @@ def read_instance(path: Path) -> Instance | None:
             ends = stream.tell() >= size or isinstance(error, struct.error)
             trouble = f"is truncated: it ends at byte {size}, before its pixels" if ends else f"is damaged: {error}"
         found = walk.found
-        texts = {tag: found.get(tag, b"").decode("ascii", "replace").strip(" \0") for tag in (CLASS, SERIES, IMAGE_TYPE)}
+        texts = {
+            tag: found.get(tag, b"").decode("ascii", "replace").strip(" \0") for tag in (CLASS, SERIES, IMAGE_TYPE)
+        }
         return Instance(
             path,
             texts[CLASS],
@@ -253,9 +255,7 @@ class _Walk:
         frames = _whole_number(self.found.get(FRAMES, b"")) or 1
         start = self.stream.tell()
         if length != UNDEFINED:
-            needed = (
-                frames * self.number(ROWS) * self.number(COLUMNS) * self.number(SAMPLES) * (self.number(BITS) // 8)
-            )
+            needed = frames * self.number(ROWS) * self.number(COLUMNS) * self.number(SAMPLES) * (self.number(BITS) // 8)
             if start + length > self.size or length < needed:
                 end = start + max(length, needed)
                 return f"is truncated: its {frames} frames end at byte {end}, the file at byte {self.size}"

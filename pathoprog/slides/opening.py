@@ -5,6 +5,7 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_directory import REMEDY
@@ -43,6 +44,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         raise SlideError(f"{path}: not a regular file", "format")
     facts = _facts(file)
     instances = check_series(file, whole_folder=path.is_dir()) if is_dicom(file) else ()
+    if facts is None and file.suffix.lower() == ".mrxs":
+        check_mirax(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
     pages = facts.pages if facts is not None else ()

@@ -43,7 +43,9 @@ class OpenSlideSlide(Slide):
             # From 4.0.1 on OpenSlide gives bounds where tiles at the edges were left out. A frame that hangs on the
             # library and its version would shift outlines: it is the image's own.
             bounds = [None]
-            warnings += (f"tiles at the edges were left out; coordinates count from the image's corner, not from {x}, {y}",)
+            warnings += (
+                f"tiles at the edges were left out; coordinates count from the image's corner, not from {x}, {y}",
+            )
         super().__init__(
             str(path),
             vendor,

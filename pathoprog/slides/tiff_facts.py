@@ -179,4 +179,3 @@ def paste(page: TiledPage, index: int, tile: NDArray[np.uint8], out: NDArray[np.
     x_from, y_from = max(left, 0), max(top, 0)
     x_to, y_to = min(left + page.tile_width, out.shape[1]), min(top + page.tile_height, out.shape[0])
     out[y_from:y_to, x_from:x_to] = tile[y_from - top : y_to - top, x_from - left : x_to - left]
-

@@ -84,7 +84,9 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
     for size in sizes:
         image = by_size.get(tuple(size))
         if image is None or not (image is base or reduces(image, base)):
-            return f"{library} shows a level of {size[0]} x {size[1]} px, which is no reduction of {base.name}; {REMEDY}"
+            return (
+                f"{library} shows a level of {size[0]} x {size[1]} px, which is no reduction of {base.name}; {REMEDY}"
+            )
         differs = _difference(image, base)
         if differs:
             return f"{image.name} is a level of {base.name}, and its {differs} differs; {REMEDY}"

@@ -97,7 +97,18 @@ def test_an_ome_file_whose_first_image_is_the_label(tmp_path, image):
 @pytest.mark.parametrize("level", [1, 2])
 @pytest.mark.parametrize(
     ("tag", "value"),
-    [(284, 77), (284, 2), (259, 52_479), (259, 1), (259, 34_712), (258, 16), (277, 4), (256, 700), (257, 500), (322, 16)],
+    [
+        (284, 77),
+        (284, 2),
+        (259, 52_479),
+        (259, 1),
+        (259, 34_712),
+        (258, 16),
+        (277, 4),
+        (256, 700),
+        (257, 500),
+        (322, 16),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".tif", ".svs"])
 def test_a_spoilt_level_never_vanishes(tmp_path, image, level, tag, value, suffix):
