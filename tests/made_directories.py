@@ -13,7 +13,7 @@ class Place(NamedTuple):
 
     at: int
     kind: int
-    count: int
+    n: int
     values_at: int
 
 

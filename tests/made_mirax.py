@@ -21,8 +21,8 @@ def write_mirax(path: Path, image: NDArray[np.uint8], levels: int = 3, mpp: floa
     pages = []
     for level in range(levels):
         data, records = bytearray(), []
-        for row in range(0, -(-rows // 2**level)):
-            for column in range(0, -(-columns // 2**level)):
+        for row in range(-(-rows // 2**level)):
+            for column in range(-(-columns // 2**level)):
                 tile = np.full((SIDE, SIDE, 3), 255, np.uint8)
                 part = image[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
                 tile[: part.shape[0], : part.shape[1]] = part
@@ -44,7 +44,8 @@ def write_mirax(path: Path, image: NDArray[np.uint8], levels: int = 3, mpp: floa
             index += struct.pack("<iiii", *record)
     (folder / "Index.dat").write_bytes(index)
     text = (
-        f"[GENERAL]\nSLIDE_ID = {UUID}\nIMAGENUMBER_X = {columns}\nIMAGENUMBER_Y = {rows}\nOBJECTIVE_MAGNIFICATION = 40\n"
+        f"[GENERAL]\nSLIDE_ID = {UUID}\nIMAGENUMBER_X = {columns}\nIMAGENUMBER_Y = {rows}\n"
+        "OBJECTIVE_MAGNIFICATION = 40\n"
         f"[HIERARCHICAL]\nHIER_COUNT = 1\nNONHIER_COUNT = 0\nINDEXFILE = Index.dat\nHIER_0_NAME = Slide zoom level\n"
         f"HIER_0_COUNT = {levels}\n"
     )

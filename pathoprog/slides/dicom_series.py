@@ -185,7 +185,7 @@ class _Walk:
         while True:
             if self.stream.tell() == self.size:
                 return "" if self.found.get(CLASS, b"").strip(b" \0") != SLIDE_CLASS.encode() else "has no pixels"
-            tag, kind, length = self._element()
+            tag, length = self._element()
             if tag == PIXELS:
                 return self._pixels(length)
             if tag == FAR_TABLE and UNDEFINED > length >= 8:
@@ -207,18 +207,18 @@ class _Walk:
         """A whole number of the file's own elements; 0 where it does not say."""
         return int.from_bytes(self.found.get(tag, b"")[:4], "little")
 
-    def _element(self) -> tuple[int, bytes, int]:
-        """(tag, kind, bytes of the value), the stream standing at the value."""
+    def _element(self) -> tuple[int, int]:
+        """(tag, bytes of the value), the stream standing at the value."""
         self.n_elements += 1
         if self.n_elements > MAX_ELEMENTS:
             raise _DamagedError(f"more than {MAX_ELEMENTS} elements")
         group, element, kind, short = struct.unpack("<HH2sH", self.stream.read(8))
         tag = group << 16 | element
         if group == 0xFFFE or (self.implicit and group != 2):
-            return tag, b"", short << 16 | int.from_bytes(kind, "little")
+            return tag, short << 16 | int.from_bytes(kind, "little")
         if kind in LONG:
-            return tag, kind, int(struct.unpack("<I", self.stream.read(4))[0])
-        return tag, kind, int(short)
+            return tag, int(struct.unpack("<I", self.stream.read(4))[0])
+        return tag, int(short)
 
     def _value(self, length: int) -> bytes:
         if length > 1 << 16:
@@ -233,7 +233,7 @@ class _Walk:
         if depth > MAX_DEPTH:
             raise _DamagedError("sequences nested without end")
         while True:
-            tag, _, length = self._element()
+            tag, length = self._element()
             if tag == SEQUENCE_END:
                 return
             if tag != ITEM:
@@ -242,7 +242,7 @@ class _Walk:
                 self._skip(length)
                 continue
             while True:
-                tag, _, length = self._element()
+                tag, length = self._element()
                 if tag == ITEM_END:
                     break
                 if length == UNDEFINED:

@@ -80,7 +80,7 @@ class OpenSlideSlide(Slide):
 
 
 def own_frame(path: Path) -> str:
-    """The vendor of a format that OpenSlide lays out by the vendor's own lists; "" where images are levels as stored."""
+    """The vendor of a format that OpenSlide lays out by lists of the vendor's; "" where images are levels as stored."""
     try:
         vendor = openslide.OpenSlide.detect_format(path) or ""
     except openslide.OpenSlideError:  # it knows the format and cannot read the file

@@ -197,8 +197,8 @@ class _Walk:
     def _read(self, at: int, count: int, what: str) -> bytes:
         if at + count > self.size:
             raise SlideError(
-                f"{self.path}: truncated: {what} lies at bytes {at} to {at + count}, the file ends at byte {self.size}; "
-                f"{REMEDY}",
+                f"{self.path}: truncated: {what} lies at bytes {at} to {at + count}, the file ends at byte {self.size};"
+                f" {REMEDY}",
                 "unreadable",
             )
         data = os.pread(self.file, count, at)

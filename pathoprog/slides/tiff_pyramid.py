@@ -74,8 +74,8 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
     if tuple(sizes[0]) != (base.width, base.height):
         first = "" if base.number == 0 else ": another image, as a label, stands before it"
         return (
-            f"{library} takes an image of {sizes[0][0]} x {sizes[0][1]} px for the slide, and the file holds {base.name}"
-            f"{', in tiles' if base.is_tiled else ''}{first}; have the slide exported anew"
+            f"{library} takes an image of {sizes[0][0]} x {sizes[0][1]} px for the slide, and the file holds "
+            f"{base.name}{', in tiles' if base.is_tiled else ''}{first}; have the slide exported anew"
         )
     if pyramid.lenses:  # sizes of small levels may differ between the directory and the JPEG
         enough = len(sizes) == len(pyramid.levels)

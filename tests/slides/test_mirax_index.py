@@ -62,5 +62,5 @@ def test_a_damaged_index(slide):
         with pytest.raises(SlideError, match=words):
             open_slide(slide)
     index.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SlideError, match="Index.dat"):
+    with pytest.raises(SlideError, match=r"Index\.dat"):
         open_slide(slide)

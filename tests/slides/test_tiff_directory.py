@@ -50,7 +50,7 @@ def test_what_stands_in_the_directories(sound):
 
 
 def test_sub_directories_that_writers_chain_as_well(tmp_path):
-    """tifffile lets each sub-directory lead to the next, which the parent names too: no circle."""
+    """Tifffile lets each sub-directory lead to the next, which the parent names too: no circle."""
     image = texture(900, 600)
     options = {"tile": (256, 256), "compression": "jpeg", "photometric": "rgb"}
     with tifffile.TiffWriter(tmp_path / "s.ome.tif") as tiff:
@@ -161,10 +161,9 @@ def test_spoilt_entries(tmp_path, sound, directory, tag, value, words):
     spoilt = TiffBytes(sound)
     spoilt.set_value(directory, tag, value)
     path = spoilt.write(tmp_path / "s.tif")
-    with pytest.raises(SlideError, match=words) as caught:
-        with open_slide(path) as slide:  # what the directory cannot tell, the read must
-            for level, facts in enumerate(slide.levels):
-                slide.read_region(0, 0, level, (facts.width, facts.height))
+    with pytest.raises(SlideError, match=words) as caught, open_slide(path) as slide:
+        for level, facts in enumerate(slide.levels):  # what the directory cannot tell, the read must
+            slide.read_region(0, 0, level, (facts.width, facts.height))
     assert caught.value.code in ("unreadable", "levels")
 
 
