@@ -4,6 +4,7 @@ Started by `stream.TileStream` as ``python -c … main()`` with a socket and a p
 """
 
 import faulthandler
+import functools
 import hashlib
 import mmap
 import os
@@ -184,6 +185,7 @@ class Reader:
         facts = slide.facts
         self._stage("tissue")
         tissue, view = tissue_and_view(slide)
+        hollow.check_levels(slide, tissue)
         thumbnail = slide.thumbnail(job.thumbnail_px)
         region: Any = tissue
         area, source = tissue.area_um2, job.tumour_policy
@@ -204,7 +206,6 @@ class Reader:
                 refused[spec.resolution] = str(error)
             else:
                 grids[spec.resolution] = tile_grid(facts, region, spec)
-                hollow.check_index(slide, slide.level_for(spec.mpp), tissue)
         self._stage("quality")
         look = look_at(slide, view, tissue, region)
         self._stage("hash")
@@ -270,8 +271,17 @@ class Reader:
             slot = self._slot()
             out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
             tiles.read(first, out)
-            hollow.check_tiles(out, places.in_tissue[first : first + n], slide.path)
+            shown = functools.partial(_shown_elsewhere, slide, places, first)
+            hollow.check_tiles(out, places.in_tissue[first : first + n], slide.path, shown)
             self._send("batch", slot, spec.resolution, first, n, size)
+
+
+def _shown_elsewhere(slide: Slide, places: Places, first: int, index: int) -> bool:
+    """Whether another level shows stain where tile `first` + `index` of a grid lies."""
+    spec, tile = places.spec, first + index
+    width0, height0 = spec.size_px * spec.mpp / slide.mpp_x, spec.size_px * spec.mpp / slide.mpp_y
+    x0, y0 = float(places.x0[tile]), float(places.y0[tile])
+    return hollow.shown_elsewhere(slide, slide.level_for(spec.mpp), x0, y0, width0, height0)
 
 
 def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: None) -> str:

@@ -71,7 +71,9 @@ def write_pyramid(
     if compression == "jpeg":
         options |= {"compressionargs": {"level": quality}}
     options.setdefault("photometric", "rgb")
-    with tifffile.TiffWriter(path, bigtiff=options.pop("bigtiff", False)) as tiff:
+    with tifffile.TiffWriter(
+        path, bigtiff=options.pop("bigtiff", False), byteorder=options.pop("byteorder", None)
+    ) as tiff:
         for level in range(levels):
             tiff.write(
                 image,

@@ -5,8 +5,16 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom_colours import check_colours
+from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.mirax_index import check_mirax
+from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
+from pathoprog.slides.tiff_directory import REMEDY
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
+from pathoprog.slides.tiff_pyramid import PAGE_VENDORS, why_not_shown
+from pathoprog.tiles_config import RESOLUTION_MPP
+
+OTHERS = "use slides.backend=auto"
 
 
 def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Slide:
@@ -22,8 +30,9 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         The open slide. Its um/px is checked when it is asked for, not here, so that `inspect` can tell the rest.
 
     Raises:
-        SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour), ``colour``
-            (false colours) or ``unreadable``; ``io`` where the system fails, which may pass.
+        SlideError: code ``missing``, ``format`` (no library knows it), ``pixel_type`` (not 8-bit colour), ``levels``
+            (a library shows another image, or fewer levels, than the file holds), ``colour`` (false colours) or
+            ``unreadable``; ``io`` where the system fails, which may pass.
         InputError: an unknown backend.
     """
     if backend not in BACKENDS:
@@ -35,19 +44,38 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     if not file.is_file():
         raise SlideError(f"{path}: not a regular file", "format")
     facts = _facts(file)
+    instances: tuple[Instance, ...] = ()
     if facts is None and is_dicom(file):
+        instances = check_series(file, whole_folder=path.is_dir())
         check_colours(file)
+    elif facts is None and file.suffix.lower() == ".mrxs":
+        check_mirax(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}", "pixel_type")
     pages = facts.pages if facts is not None else ()
     if backend == "openslide":
-        slide = _openslide(file, mpp, facts)
+        slide = _openslide(file, mpp, facts, remedy=f"{OTHERS}, or {REMEDY}")
     elif backend == "tiffslide":
-        slide = _tiffslide(file, mpp, facts)
+        slide = _tiffslide(file, mpp, facts, remedy=f"{OTHERS}, or {REMEDY}")
     else:
         slide = _fast(_by_capability(file, mpp, facts), pages, required=backend == "jpeg")
     slide.pages = pages
+    if instances:
+        _check_series_levels(slide, instances)
     return slide
+
+
+def _check_series_levels(slide: Slide, instances: tuple[Instance, ...]) -> None:
+    """Refuse a DICOM slide of which a level is missing; where what is left is too coarse, its um/px says enough.
+
+    Raises:
+        SlideError: code ``levels``.
+    """
+    mpp = slide.file_mpp[0]
+    why = lost_level(instances)
+    if why and mpp is not None and mpp <= max(RESOLUTION_MPP.values()) * COARSER_ALLOWED:
+        slide.close()
+        raise SlideError(f"{slide.path}: {why}", "levels")
 
 
 def _fast(slide: Slide, pages: tuple[TiledPage, ...], required: bool) -> Slide:
@@ -68,26 +96,24 @@ def _fast(slide: Slide, pages: tuple[TiledPage, ...], required: bool) -> Slide:
 
 
 def _by_capability(file: Path, mpp: float, facts: TiffFacts | None) -> Slide:
-    """The slide by OpenSlide where it can, else by TiffSlide."""
+    """The slide by OpenSlide where it knows the format and shows all of the pyramid, else by TiffSlide.
+
+    An error is no way out: where OpenSlide knows the format and cannot read the file, TiffSlide might go on with what
+    is left of it.
+    """
     try:
         return _openslide(file, mpp, facts)
     except SlideError as error:
         if facts is None and error.code == "format":
             raise SlideError(f"{file}: no library here reads this format", "format") from error
-        if facts is None or not facts.tiffslide_reads:
+        foreign = error.code in ("format", "levels") or (facts is not None and not facts.openslide_decodes)
+        if facts is None or not facts.tiffslide_reads or not foreign:
             raise
         first = error
     try:
-        slide = _tiffslide(file, mpp, facts)
+        return _tiffslide(file, mpp, facts)
     except SlideError as error:
         raise (error if first.code == "format" else first) from error
-    if first.code != "format":  # OpenSlide knows the format and cannot: TiffSlide may open it and fail on each read
-        try:
-            slide.read_region(0, 0, len(slide.levels) - 1, (1, 1))
-        except SlideError as error:
-            slide.close()
-            raise first from error
-    return slide
 
 
 def _facts(file: Path) -> TiffFacts | None:
@@ -97,18 +123,43 @@ def _facts(file: Path) -> TiffFacts | None:
         raise SlideError(f"{file}: {error.strerror or error}", "io") from error
 
 
-def _openslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
+def _openslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
     from pathoprog.slides.openslide_adapter import OpenSlideSlide
 
-    return OpenSlideSlide(path, mpp, facts)
+    return _whole(OpenSlideSlide(path, mpp, facts), facts, "OpenSlide", remedy)
 
 
-def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
+def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
+    from pathoprog.slides.openslide_adapter import own_frame
     from pathoprog.slides.tiffslide_adapter import TiffSlideSlide
 
     if facts is not None and not facts.tiffslide_reads:
         raise SlideError(f"{path}: TiffSlide does not convert its colours; use slides.backend=openslide", "format")
-    return TiffSlideSlide(path, mpp, facts)
+    vendor = own_frame(path)
+    if vendor:
+        raise SlideError(
+            f"{path}: TiffSlide does not lay out {vendor}'s images as OpenSlide does; use slides.backend=openslide",
+            "format",
+        )
+    return _whole(TiffSlideSlide(path, mpp, facts), facts, "TiffSlide", remedy)
+
+
+def _whole(slide: Slide, facts: TiffFacts | None, library: str, remedy: str) -> Slide:
+    """The slide, once it shows the pyramid that the TIFF's directory holds: all of it, and nothing else.
+
+    Raises:
+        SlideError: code ``levels``.
+    """
+    if facts is None or not (slide.vendor in PAGE_VENDORS or facts.pyramid.lenses):
+        return slide  # formats with a layout of their own: OpenSlide follows their own lists, or refuses
+    why = why_not_shown(facts.pyramid, [(level.width, level.height) for level in slide.levels], library, remedy)
+    if why:
+        slide.close()
+        raise SlideError(f"{slide.path}: {why}", "levels")
+    slide.file_warnings += tuple(
+        f"{image.name} is no level of the slide and is not read" for image in facts.pyramid.others
+    )
+    return slide
 
 
 def _dicom_instance(folder: Path) -> Path:

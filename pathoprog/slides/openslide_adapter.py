@@ -8,6 +8,7 @@ import openslide
 from pathoprog.errors import SlideError
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts
+from pathoprog.slides.tiff_pyramid import PAGE_VENDORS
 from pathoprog.slides.tile_data import PLAIN_VENDORS, TileChecker
 
 
@@ -42,17 +43,26 @@ class OpenSlideSlide(Slide):
             except (KeyError, ValueError):
                 return None
 
+        vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+        warnings = facts.warnings if facts else ()
         bounds = [number(f"openslide.bounds-{key}") for key in ("x", "y", "width", "height")]
         x, y, width, height = (int(value or 0) for value in bounds)
+        if vendor in PAGE_VENDORS and None not in bounds:
+            # From 4.0.1 on OpenSlide gives bounds where tiles at the edges were left out. A frame that hangs on the
+            # library and its version would shift outlines: it is the image's own.
+            bounds = [None]
+            warnings += (
+                f"tiles at the edges were left out; coordinates count from the image's corner, not from {x}, {y}",
+            )
         super().__init__(
             str(path),
-            properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
+            vendor,
             list(self._handle.level_dimensions),
             (number(openslide.PROPERTY_NAME_MPP_X), number(openslide.PROPERTY_NAME_MPP_Y)),
             number(openslide.PROPERTY_NAME_OBJECTIVE_POWER),
             bounds=None if None in bounds else (x, y, width, height),
             override_mpp=override_mpp,
-            warnings=facts.warnings if facts else (),
+            warnings=warnings,
         )
         pages = facts.pages if facts and self.vendor in PLAIN_VENDORS else ()
         self._checker = TileChecker(str(path), list(self._handle.level_dimensions), pages)
@@ -80,3 +90,12 @@ class OpenSlideSlide(Slide):
         """Close the file."""
         self._checker.close()
         self._handle.close()
+
+
+def own_frame(path: Path) -> str:
+    """The vendor of a format that OpenSlide lays out by lists of the vendor's; "" where images are levels as stored."""
+    try:
+        vendor = openslide.OpenSlide.detect_format(path) or ""
+    except openslide.OpenSlideError:  # it knows the format and cannot read the file
+        return ""
+    return "" if vendor in (*PAGE_VENDORS, "hamamatsu") else vendor
