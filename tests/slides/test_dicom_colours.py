@@ -115,7 +115,7 @@ def test_inspect_names_the_colours_before_any_stain_or_pen(tmp_path, image, caps
     write_slide(tmp_path / "s", image, of_ycbcr, JPEG_2000, "YBR_ICT")
     assert main(["inspect", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "not usable" in text and "colour transform" in text and "pen" not in text and "H&E" not in text
+    assert "not usable" in text and "colour transform" in text and "pen mark" not in text and "H&E" not in text
 
 
 @pytest.mark.parametrize("compression", [33003, 34712])
