@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_damage import HALF_LOST, with_changed_tiles
 from made_slides import texture, write_giant, write_pyramid, write_sparse
 from shared_data import shared_data
 
 from pathoprog.annotations import write_outline
 from pathoprog.slides import open_slide
-from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.config import BACKENDS, SlideSettings
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
 from pathoprog.stream_reader import content_sha256
 from pathoprog.tiles import standard_spec
@@ -96,6 +97,19 @@ def test_hollow_slide_fails_and_is_never_scored(stream, tmp_path):
     assert slides["hollow"]["end"].error.code == "hollow"
     assert slides["hollow"]["tiles"] == {}
     assert isinstance(slides["legal"]["end"], SlideDone)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_slide_with_half_lost_tiles_fails_at_the_level_that_is_read(stream, slide_path, tmp_path, backend, level):
+    path = with_changed_tiles(Path(slide_path), tmp_path / "half.tif", HALF_LOST["ended early"], {level: None})
+    settings = SlideSettings(backend=backend)
+    jobs = [SlideJob("half", str(path), SPECS, settings), SlideJob("good", slide_path, SPECS, settings)]
+    slides = collect(stream.read(jobs))
+    assert isinstance(slides["good"]["end"], SlideDone)
+    end = slides["half"]["end"]
+    assert isinstance(end, SlideFailed) and end.error.code == "unreadable"
+    assert f"damaged data {'of the tile ' if backend != 'tiffslide' else ''}at level {level}" in str(end.error)
 
 
 def test_coarse_slide_has_its_10x_grid_and_says_why_no_40x(stream):

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
+from made_damage import HALF_LOST, with_changed_tiles
 from made_slides import texture, write_pyramid
 
 from pathoprog.annotations import polygons, write_outline
@@ -78,6 +80,13 @@ def test_the_outliner_is_shown_the_whole_view_and_tiles_lie_in_its_answer(stream
         assert np.array_equal(drawer.shown[name][: view.shape[0], : view.shape[1]], view)
         assert event.region_source == "network" and event.outline.equals(ANSWER)
         assert len(event.grids["40x"]) == 64 and event.tumour_area_um2 == pytest.approx(128**2)
+
+
+def test_a_coarse_view_from_damaged_tiles_is_shown_to_nobody(stream, slide_path, tmp_path):
+    path = with_changed_tiles(Path(slide_path), tmp_path / "half.tif", HALF_LOST["zeroed"], {2: [0]})
+    drawer = Drawer()
+    _, last = ends(stream.read([job("s", str(path))], drawer))
+    assert isinstance(last["s"], SlideFailed) and "damaged data" in str(last["s"].error)
 
 
 def test_an_empty_answer_gives_no_tiles_and_no_other_region(stream, slide_path):

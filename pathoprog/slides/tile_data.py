@@ -1,11 +1,12 @@
 """What a strict decoder sees of one compressed tile that the slide libraries pass over without a word.
 
-Decoders that end with an error by themselves where data are cut or contradict each other need nothing here: deflate and
-Zstandard, PNG and JPEG XL (checksums or strict formats), JPEG 2000 (OpenJPEG's strict mode). What no decoder can tell
-(a changed byte that still decodes, uncompressed data) only a checksum could.
+Decoders that end with an error by themselves where data are cut or contradict each other need nothing here: PNG and
+JPEG XL (checksums or a strict format), JPEG 2000 (OpenJPEG's strict mode). What no decoder can tell (a changed byte
+that still decodes, uncompressed data) only a checksum could.
 """
 
 import os
+import zlib
 from collections.abc import Callable
 
 import imagecodecs
@@ -17,11 +18,33 @@ from pathoprog.slides.picture_head import picture_size
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, tiles_under
 
 JPEG = (7, 33007, 34892)
-LZW, PACKBITS, JPEG_XR = 5, 32773, (22610, 34934)
+JPEG_XR = (22610, 34934)
 SAYS_ITS_SIZE = (33003, 33004, 33005, 34712, 34933, 50001)  # JPEG 2000, PNG, WebP
 PLAIN_VENDORS = ("aperio", "generic-tiff")  # formats whose levels are pages, pixel by pixel, with nothing stitched
-CHECKED = frozenset((*JPEG, LZW, PACKBITS))
-"""TIFF's numbers of the compressions in which OpenSlide, too, passes over something; the others it checks itself."""
+
+
+def _inflate(data: bytes, out: int) -> bytes:
+    """Decompress at most `out` bytes of zlib data, and its checksum, which libtiff does not read."""
+    stream = zlib.decompressobj()
+    try:
+        result = stream.decompress(data, out)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(result) < out and not stream.eof:
+        raise ValueError("they end too early")
+    return result
+
+
+BYTES: dict[int, tuple[str, Callable[..., bytes | bytearray]]] = {
+    5: ("LZW", imagecodecs.lzw_decode),
+    8: ("deflate", _inflate),
+    32773: ("PackBits", imagecodecs.packbits_decode),
+    32946: ("deflate", _inflate),
+    50000: ("Zstandard", imagecodecs.zstd_decode),
+}
+"""TIFF's numbers of compressions of plain bytes: name, and a decoder that gives at most `out` of them."""
+CHECKED = frozenset((*JPEG, *BYTES))
+"""Compressions in which OpenSlide, too, passes over something; the others it checks by itself."""
 
 
 def check_tile(
@@ -47,10 +70,8 @@ def check_tile(
     """
     if compression in JPEG:
         check_jpeg(data, tables, samples, least, most)
-    elif compression == LZW:
-        _check_length("LZW", imagecodecs.lzw_decode, data, samples, least, most)
-    elif compression == PACKBITS:
-        _check_length("PackBits", imagecodecs.packbits_decode, data, samples, least, most)
+    elif compression in BYTES:
+        _check_length(*BYTES[compression], data, samples, least, most)
     elif compression in JPEG_XR:
         raise TileDamageError("JPEG XR, whose decoder here fills what is missing without a word; convert it to JPEG")
     elif compression in SAYS_ITS_SIZE:

@@ -1,6 +1,7 @@
 """A tile that lost part of its data is refused on every path, and what only looks odd is read."""
 
 import io
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -210,13 +211,26 @@ def test_other_compressions_refuse_a_tile_that_is_cut(tmp_path, image, compressi
         refused(slide, 256, 256, 0, (256, 256))
 
 
-@pytest.mark.parametrize("compression", ["lzw", "packbits"])
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "deflate", "zstd"])
 @pytest.mark.parametrize("kind", ["overwritten with ones", "overwritten with noise", "zeros within"])
-def test_openslide_passes_over_nothing_in_run_lengths_and_lzw(tmp_path, image, compression, kind):
+def test_openslide_passes_over_nothing_in_compressed_bytes(tmp_path, image, compression, kind):
     """Libtiff drops what is too much of a tile, with a warning that nobody hears."""
     path = write_pyramid(tmp_path / "s.tif", image, compression=compression, levels=1)
     harmed = with_changed_tiles(path, tmp_path / "h.tif", HALF_LOST[kind], {0: [5]})
     for backend in ("auto", "openslide", "tiffslide"):
+        with open_slide(harmed, backend) as slide:
+            refused(slide, 256, 256, 0, (256, 256))
+            slide.read_region(0, 0, 0, (256, 256))
+
+
+@pytest.mark.parametrize("backend", ["auto", "openslide", "tiffslide"])
+def test_a_checksum_that_does_not_fit_is_seen(tmp_path, image, backend):
+    """Deflate data end with one, which the TIFF library does not look at: the last bytes are of another tile."""
+    path = write_pyramid(tmp_path / "s.tif", image, compression="deflate", levels=1)
+    other = zlib.compress(np.ascontiguousarray(image[:256, :256]).tobytes())
+    wrong = with_tiles_instead(path, tmp_path / "w.tif", lambda data: data[:-4] + other[-4:], [5])
+    cut = with_tiles_instead(path, tmp_path / "c.tif", lambda data: data[:-3], [5])
+    for harmed in (wrong, cut):
         with open_slide(harmed, backend) as slide:
             refused(slide, 256, 256, 0, (256, 256))
             slide.read_region(0, 0, 0, (256, 256))

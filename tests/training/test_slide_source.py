@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
+from made_damage import HALF_LOST, with_changed_tiles
 from made_slides import texture, write_pyramid
 from made_store import made_many, made_settings
 
@@ -181,6 +182,19 @@ def test_a_slide_that_cannot_be_opened_stops_before_training_and_is_named(made, 
     said = capsys.readouterr().err
     assert "P2 A: " in said and "P7 B: " in said and "no such file" in said
     assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_half_lost_tiles_stop_training_and_enter_no_store(made, tmp_path, capsys):
+    data, victim = spoilt(made, tmp_path)
+    with_changed_tiles(victim, tmp_path / "half.tif", HALF_LOST["zeroed"], {0: None}).replace(victim)
+    with pytest.raises(InputError, match=r"1 of 12 slides cannot be read, first P2 A"):
+        run(from_slides(data, tmp_path / "run"))
+    assert not (tmp_path / "run" / "candidate.json").exists()
+    store = replace(data, store=str(tmp_path / "store"))
+    assert tile_store.build(read_cohort(data.cohort), store) == 1
+    said = capsys.readouterr().err
+    assert said.count("P2 A: ") == 2 and said.count("damaged data of the tile at level 0") == 2
+    assert "P2 A" not in tile_store.read(["P0 A", "P2 A"], store, "40x")
 
 
 def test_a_slide_that_breaks_on_the_way_stops_training_and_is_named(made, tmp_path):
