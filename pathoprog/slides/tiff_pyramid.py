@@ -83,7 +83,7 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
         return f"{_lost(len(pyramid.levels) - len(lost), len(pyramid.levels), library, lost)}; {remedy}" if lost else ""
     by_size = {(image.width, image.height): image for image in pyramid.levels}
     for size in sizes:
-        image = by_size.get(tuple(size))
+        image = by_size.get((size[0], size[1]))
         if image is None or not (image is base or reduces(image, base)):
             return (
                 f"{library} shows a level of {size[0]} x {size[1]} px, which is no reduction of {base.name}; {REMEDY}"
