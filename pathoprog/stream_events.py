@@ -131,8 +131,8 @@ class SlideFailed:
 
     Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``device_memory``.
     Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting), ``format``,
-    ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``,
-    ``outline_missing``.
+    ``pixel_type``, ``unreadable``, ``levels``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``,
+    ``mpp_unequal``, ``outline_missing``.
 
     `facts` is there if it could be opened; its um/px is NaN where that is what is wrong.
     """

@@ -135,7 +135,7 @@ def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = RE
 
     if facts is not None and not facts.tiffslide_reads:
         raise SlideError(f"{path}: TiffSlide does not convert its colours; use slides.backend=openslide", "format")
-    vendor = own_frame(path)
+    vendor = "hamamatsu" if facts is not None and facts.pyramid.lenses else own_frame(path)
     if vendor:
         raise SlideError(
             f"{path}: TiffSlide does not lay out {vendor}'s images as OpenSlide does; use slides.backend=openslide",

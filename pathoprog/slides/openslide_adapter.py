@@ -98,4 +98,4 @@ def own_frame(path: Path) -> str:
         vendor = openslide.OpenSlide.detect_format(path) or ""
     except openslide.OpenSlideError:  # it knows the format and cannot read the file
         return ""
-    return "" if vendor in (*PAGE_VENDORS, "hamamatsu") else vendor
+    return "" if vendor in PAGE_VENDORS else vendor

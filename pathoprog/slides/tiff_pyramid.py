@@ -9,6 +9,7 @@ from pathoprog.slides.tiff_directory import REMEDY, Directory
 REDUCED, MASK, MACRO = 1, 4, 9  # of TIFF's subfile type; 9 is Aperio's
 SIDE_IMAGE = re.compile(r"(^|\n)\s*\"?(label|macro)\b", re.IGNORECASE)
 ROUNDING_PX = 1.5  # of a level's side: scanners drop, keep or add the odd last pixel
+NDPI_SIDE_IMAGES = (-1.0, -2.0)  # as its magnification: macro and map
 PAGE_VENDORS = ("aperio", "generic-tiff")  # formats whose levels are the file's images, pixel by pixel
 
 
@@ -32,9 +33,9 @@ class Pyramid:
 
 def pyramid_of(images: Sequence[Directory]) -> Pyramid:
     """Find the pyramid among a TIFF's images (at least one)."""
-    seen = [image for image in images if image.lens is not None and image.lens > 0 and image.focal_plane == 0]
-    if seen:
-        return Pyramid(max(seen, key=_area), tuple(seen), (), lenses=True)
+    if any(image.lens is not None and image.lens > 0 for image in images):
+        seen = [image for image in images if image.lens not in NDPI_SIDE_IMAGES and image.focal_plane == 0]
+        return Pyramid(max(images, key=_area), tuple(seen), (), lenses=True)
     tiled = [image for image in images if image.is_tiled and not image.subfile & MASK]
     slides = [image for image in tiled if not _is_side_image(image)]
     base = max(slides or tiled or images, key=_area)
@@ -77,12 +78,12 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
             f"{library} takes an image of {sizes[0][0]} x {sizes[0][1]} px for the slide, and the file holds "
             f"{base.name}{', in tiles' if base.is_tiled else ''}{first}; have the slide exported anew"
         )
-    if pyramid.lenses:  # sizes of small levels may differ between the directory and the JPEG
-        enough = len(sizes) == len(pyramid.levels)
-        return "" if enough else f"{_lost(len(sizes), len(pyramid.levels), library)}; {remedy}"
+    if pyramid.lenses:  # OpenSlide adds levels between them, and goes by the JPEG where its size is another
+        lost = [image for image in pyramid.levels if not any(_about(image, size) for size in sizes)]
+        return f"{_lost(len(pyramid.levels) - len(lost), len(pyramid.levels), library, lost)}; {remedy}" if lost else ""
     by_size = {(image.width, image.height): image for image in pyramid.levels}
     for size in sizes:
-        image = by_size.get(tuple(size))
+        image = by_size.get((size[0], size[1]))
         if image is None or not (image is base or reduces(image, base)):
             return (
                 f"{library} shows a level of {size[0]} x {size[1]} px, which is no reduction of {base.name}; {REMEDY}"
@@ -92,12 +93,17 @@ def why_not_shown(pyramid: Pyramid, sizes: Sequence[tuple[int, int]], library: s
             return f"{image.name} is a level of {base.name}, and its {differs} differs; {REMEDY}"
     lost = [image for size, image in by_size.items() if size not in set(map(tuple, sizes))]
     if lost:
-        return f"{_lost(len(sizes), len(by_size), library)}: {', '.join(image.name for image in lost)}; {remedy}"
+        return f"{_lost(len(sizes), len(by_size), library, lost)}; {remedy}"
     return ""
 
 
-def _lost(shown: int, held: int, library: str) -> str:
-    return f"{library} shows {shown} of the {held} levels that stand in the file's directory"
+def _lost(shown: int, held: int, library: str, lost: Sequence[Directory]) -> str:
+    names = ", ".join(image.name for image in lost)
+    return f"{library} shows {shown} of the {held} levels that stand in the file's directory, and not {names}"
+
+
+def _about(image: Directory, size: tuple[int, int]) -> bool:
+    return all(abs(one - other) <= 0.05 * one for one, other in zip((image.width, image.height), size, strict=True))
 
 
 def _difference(image: Directory, base: Directory) -> str:
