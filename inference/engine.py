@@ -19,8 +19,8 @@ from pathoprog.files import canonical_json
 from pathoprog.inference.crew import POLL_S, Crew, Line
 from pathoprog.inference.jobs import DONE, FAILED, Job
 from pathoprog.inference.ledger import LEASE_S, Ledger, WriteError
-from pathoprog.inference.messages import Assignment, Staged, Start, run_record
-from pathoprog.inference.work import Task, source_sha256
+from pathoprog.inference.messages import Assignment, Start, run_record
+from pathoprog.inference.work import Task
 from pathoprog.outcomes import SlideScore
 from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
 from pathoprog.slide_content import slide_content
@@ -33,6 +33,8 @@ Not ``crashed``, since the readers tried it twice (OPERATIONS: then it waits for
 a setting, and the slide will not shrink.
 """
 
+CHANGING = "changing"
+"""The code of a slide that is not touched, since it is still being copied: it waits, and that is no try."""
 
 SILENCE_S = 120.0
 """A worker that says nothing for so long, beside the time that its readers may take, hangs: with slides in hand, or
@@ -152,16 +154,11 @@ class Engine:
                     self.ledger.free_parked(self.plan.config)
 
     def _give(self, worker: _Worker, job: Job) -> None:
-        source = source_sha256(job.path)
-        if source != job.source and source:  # still being copied: not touched until it stands still
-            self.ledger.postpone(job, source, self.config.settle_s)
-        elif source != job.source:
-            self._try_again(job, "missing", f"{job.slide_id}: the file is gone", "open")
-        else:
-            assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id])
-            worker.in_hand[job.job_id] = (job, assignment)
-            worker.heard = time.monotonic()
-            worker.line.send(("assign", assignment))
+        """Hand a slide over. Its files are looked at by the reader alone: here a share that hangs would stop all."""
+        assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id], job.source)
+        worker.in_hand[job.job_id] = (job, assignment)
+        worker.heard = time.monotonic()
+        worker.line.send(("assign", assignment))
 
     def _listen(self) -> None:
         of_line = {id(worker.line): worker for worker in self.workers}
@@ -185,10 +182,14 @@ class Engine:
         elif kind == "opened":
             self._answer(worker, *values)
         elif kind == "staged":
-            self._commit_staged(*worker.in_hand.pop(values[0]), values[1])
+            (job, _), staged = worker.in_hand.pop(values[0]), values[1]
+            self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
         elif kind == "failed":
             job, _ = worker.in_hand.pop(values[0])
-            self._try_again(job, *values[1:])
+            if values[1] == CHANGING:
+                self.ledger.postpone(job, values[-1], self.config.settle_s)
+            else:
+                self._try_again(job, *values[1:])
         elif kind == "write_error":
             raise WriteError(f"{self.slides_folder}: {values[0]}; the same command goes on later")
         else:
@@ -218,14 +219,6 @@ class Engine:
         outcome = SlideScore(job.slide_id, twin["status"])  # its tiles and its map lie with the twin
         self._write(job, DONE, result, outcome, run_record(device, job.attempt, 0.0))
 
-    def _commit_staged(self, job: Job, assignment: Assignment, staged: Staged) -> None:
-        source = source_sha256(job.path)
-        if source != job.source:
-            shutil.rmtree(staged.folder)
-            self._try_again(job, "changed", f"{job.slide_id}: the file changed while it was read", "tiles")
-        else:
-            self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
-
     def _commit(self, job: Job, state: str, reason: str, result: str, folder: Path, key: str) -> None:
         def publish() -> None:
             publish_slide(folder, job.slide_id)
@@ -237,10 +230,15 @@ class Engine:
                 return
         self.on_done()
 
-    def _try_again(self, job: Job, code: str, reason: str, stage: str, died: bool = False) -> None:
-        """Put a slide back if the cause may pass and it has not had all its tries; else it is failed."""
-        source = source_sha256(job.path)
-        if (died or code in MAY_PASS or source != job.source) and self.ledger.retry(job, reason, source, died):
+    def _try_again(
+        self, job: Job, code: str, reason: str, stage: str, source: str | None = None, died: bool = False
+    ) -> None:
+        """Put a slide back if the cause may pass and it has not had all its tries; else it is failed.
+
+        `source` is what its files look like now, None where that is not known.
+        """
+        changed = source is not None and source != job.source
+        if (died or code in MAY_PASS or changed) and self.ledger.retry(job, reason, source or "", died):
             warn(f"tried again: {reason}")
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)

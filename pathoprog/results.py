@@ -19,7 +19,7 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.faults import point
-from pathoprog.files import canonical_json, finite_or_none, read_json, sync_folder
+from pathoprog.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
 from pathoprog.outcomes import SlideScore
 from pathoprog.settings import as_dict
 
@@ -85,9 +85,9 @@ class Context:
 
 
 def folder_name(slide_id: str) -> str:
-    """A slide's folder: its id, with what file systems refuse written as ``%XX``."""
-    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß")
-    return f"%2E{name[1:]}" if name.startswith(".") else name
+    """A slide's folder: its id, with what file systems refuse written as ``%XX``; a long one is cut (`bounded_name`)."""
+    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß", errors="surrogatepass")
+    return bounded_name(f"%2E{name[1:]}" if name.startswith(".") else name, MOST_NAME_BYTES)
 
 
 def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:

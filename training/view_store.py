@@ -22,6 +22,7 @@ from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, wr
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
 from pathoprog.settings import as_dict
+from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION
@@ -133,7 +134,7 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     view = settings.outline
     return sha256_value(
         {
-            "slide": file_stamp(row["slide_path"]),
+            "slide": stamp(row["slide_path"]),
             "outline": file_stamp(row["outline_path"]),
             "view": [view.mpp, view.window_px, view.overlap_px],
             "slides": as_dict(settings.slides),
