@@ -4,6 +4,7 @@ One parent process, which alone opens the ledger; workers come and go (`pathopro
 """
 
 import contextlib
+import errno
 import shutil
 import signal
 import time
@@ -22,7 +23,14 @@ from pathoprog.inference.ledger import LEASE_S, Ledger, WriteError
 from pathoprog.inference.messages import Assignment, Start, run_record
 from pathoprog.inference.work import Task
 from pathoprog.outcomes import SlideScore
-from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
+from pathoprog.results import (
+    discard_staged,
+    folder_name,
+    publish_slide,
+    remove_leftovers,
+    result_record,
+    stage_slide,
+)
 from pathoprog.slide_content import slide_content
 from pathoprog.slide_files import page_files
 
@@ -43,6 +51,17 @@ not even ready.
 
 START_TRIES = 3
 """So often in a row a worker may end before it is ready; then the others go on without it, if there are others."""
+
+
+ITS_OWN_FOLDER = (
+    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""Errors that say of one slide's folder that it cannot be replaced; the folder above was just written to."""
+
+
+class _InTheWayError(Exception):
+    """Something lies where a slide's result belongs, and cannot be moved away."""
 
 
 @dataclass(eq=False)
@@ -221,14 +240,29 @@ class Engine:
 
     def _commit(self, job: Job, state: str, reason: str, result: str, folder: Path, key: str) -> None:
         def publish() -> None:
-            publish_slide(folder, job.slide_id)
+            try:
+                publish_slide(folder, job.slide_id)
+            except OSError as error:
+                if error.errno in ITS_OWN_FOLDER:
+                    raise _InTheWayError(error.strerror or str(error)) from error
+                raise
             point("before_commit")
 
         with _writing(self.slides_folder):
-            if not self.ledger.commit(job, state, key, reason, result, publish):
-                shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
-                return
-        self.on_done()
+            try:
+                committed = self.ledger.commit(job, state, key, reason, result, publish)
+                if not committed:
+                    shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
+            except _InTheWayError as error:
+                shutil.rmtree(folder)
+                said = (
+                    f"what lies in the place of its result cannot be replaced ({error}): remove "
+                    f"slides/{folder_name(job.slide_id)} in the result folder; requeue=true then tries it again"
+                )
+                warn(f"failed: {job.slide_id}: {said}")
+                committed = self.ledger.commit(job, FAILED, "", f"{reason}; {said}" if reason else said, "", _nothing)
+        if committed:
+            self.on_done()
 
     def _try_again(
         self, job: Job, code: str, reason: str, stage: str, source: str | None = None, died: bool = False
@@ -283,6 +317,10 @@ class Engine:
             warn(f"going on with {len(self.workers)} of {len(self.starts)} workers: {reason}, {worker.tries} times")
         else:
             raise InputError(f"{reason}, {worker.tries} times")
+
+
+def _nothing() -> None:
+    """Publish nothing."""
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
 from pathoprog.signature import check_signature
+from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
 from pathoprog.stream_reader import SLOTS

@@ -98,7 +98,12 @@ def canonical_json(value: Any) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write canonical JSON, whole or not at all; NaN and infinity become null."""
-    write_text(path, canonical_json(finite_or_none(value)))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON, NaN and infinity as null."""
+    return canonical_json(finite_or_none(value))
 
 
 def finite_or_none(value: Any) -> Any:

@@ -136,9 +136,9 @@ class SlideFailed:
     """A slide could not be read (to its end); `stage` says how far it came.
 
     Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``changing``,
-    ``device_memory``. Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting), ``format``,
-    ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``,
-    ``outline_missing``.
+    ``device_memory``. Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting),
+    ``format``, ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``,
+    ``mpp_unequal``, ``outline_missing``.
 
     `facts` is there if it could be opened; its um/px is NaN where that is what is wrong. `source` says what the files
     look like now (`identity.source_sha256`; "" where they are gone); None where nobody asked, or nobody could look.

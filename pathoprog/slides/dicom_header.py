@@ -1,5 +1,6 @@
 """What the head of a DICOM file says of the object it is and of its series, without a DICOM library."""
 
+import contextlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,8 @@ def read_head(file: Path) -> DicomHead:
     with file.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
     found: dict[tuple[int, int], str] = {}
-    try:
+    with contextlib.suppress(struct.error):  # it ends before the series: what was found by then is what is known
         _walk(head, found)
-    except (struct.error, IndexError):
-        pass  # it ends before the series: what was found by then is what is known
     return DicomHead(found.get(_CLASS, ""), found.get(_INSTANCE, ""), found.get(_SERIES, ""))
 
 

@@ -33,6 +33,11 @@ class NotTaken:
         printable = name.encode(errors="surrogateescape").decode(errors="replace")
         self.by_kind.setdefault(kind, []).append(printable)
 
+    def add_all(self, others: "NotTaken") -> None:
+        """Note what another folder holds."""
+        for kind, names in others.by_kind.items():
+            self.by_kind.setdefault(kind, []).extend(names)
+
     def lines(self) -> list[str]:
         """As lines for a terminal: other files counted by their endings, the odd ones named."""
         found = []

@@ -61,9 +61,7 @@ def _same_series(file: Path) -> list[Path]:
     heads = {entry: read_head(entry) for entry in beside}
     if not own.series:
         return sorted(heads)
-    return sorted(
-        entry for entry, head in heads.items() if head.series == own.series and head.instance != own.instance
-    )
+    return sorted(entry for entry, head in heads.items() if head.series == own.series and head.instance != own.instance)
 
 
 DICOM_SUFFIX = ".dcm"
