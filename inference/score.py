@@ -65,8 +65,8 @@ def run(config: ScoreConfig) -> int:
     except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
-    say(summary_text(batch.out, values, batch.not_taken, tables))
-    return 1 if tables.beside or any(result["status"] == "failed" for _, result, _ in results) else 0
+    say(summary_text(values, batch.not_taken, tables))
+    return 1 if tables.said or any(result["status"] == "failed" for _, result, _ in results) else 0
 
 
 def prepare_folder(batch: Batch) -> None:

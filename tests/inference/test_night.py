@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from made_slides import texture, write_pyramid
 
-from pathoprog import cli
+from pathoprog import cli, files
 from pathoprog.errors import InputError
-from pathoprog.inference import engine, tables
+from pathoprog.inference import engine
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.inference.looks import Looker, look_at_all
 from pathoprog.inference.tables import Tables
@@ -99,20 +99,25 @@ def test_every_table_may_be_locked(tmp_path, monkeypatch, capsys, number):
     written = Tables(tmp_path)
     written.remove()
     written.write("summary.json", "new")
-    assert written.beside == {"summary.json": "summary.new.json"}
+    assert written.written == {"summary.json": tmp_path / "summary.new.json"}
     assert (tmp_path / "summary.json").read_text() == "old" and (tmp_path / "summary.new.json").read_text() == "new"
-    assert os.strerror(number) in written.lines()[0] and os.strerror(number) in capsys.readouterr().err
+    assert os.strerror(number) in written.said[0] and os.strerror(number) in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "summary.new.json"}, "nothing half-written"
+    (tmp_path / "members.csv").mkdir()
+    (tmp_path / "members.new.csv").mkdir()
+    written.write("members.csv", "x")
+    assert written.written["members.csv"] == tmp_path / "members.new2.csv"
 
 
 def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(bundle, slides, scored, monkeypatch, capsys):
     def refuse(path, text):
         raise OSError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(tables, "write_text", refuse)
+    monkeypatch.setattr(files, "write_text", refuse)
     assert cli.main(call(bundle, slides, scored)) == 1
     said = capsys.readouterr().out
-    assert "the tables cannot be written here (Permission denied); the slides are done and kept" in said
+    assert "results.csv: cannot be written (Permission denied), nor beside it" in said
+    assert "the slides are done and kept" in said
     monkeypatch.undo()
     assert cli.main(call(bundle, slides, scored)) == 0 and list(rows(scored)) == ["A", "B"]
 
@@ -121,7 +126,7 @@ def test_a_full_disk_is_no_locked_table(tmp_path, monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(tables, "write_text", full)
+    monkeypatch.setattr(files, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         Tables(tmp_path).write("results.csv", "x")
 
