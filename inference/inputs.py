@@ -74,19 +74,22 @@ class Found:
         raise InputError("\n  ".join([f"{len(lines)} faults of the input, nothing was done{rest}:", *lines]))
 
 
-def slides_from_paths(paths: list[str], outlines: str = "", on_progress: Callable[[], None] = lambda: None) -> Found:
+def slides_from_paths(
+    paths: list[str], outlines: str = "", out: str = "", on_progress: Callable[[], None] = lambda: None
+) -> Found:
     """Slides named on the command line.
 
     Args:
         paths: files, folders (searched whole), globs, and ``.txt`` lists of those, whose lines are relative to the
             list's folder; a folder of DICOM files is one slide.
         outlines: folder with one tumour outline per slide, called after its id.
+        out: folder of results; not searched, though it lie in one of the folders.
         on_progress: called while folders are searched.
 
     Returns:
         The slides; faults for what is not there, holds no slide, cannot be read, or would share an id.
     """
-    finder = _Finder(on_progress)
+    finder = _Finder(out, on_progress)
     for path in paths:
         finder.take(path, Path())
     found, faults = Found([], finder.faults, finder.not_taken), finder.faults
@@ -187,8 +190,8 @@ class _Finder:
         not_taken: what lies in the folders beside slides.
     """
 
-    def __init__(self, on_progress: Callable[[], None]):
-        self.on_progress = on_progress
+    def __init__(self, out: str, on_progress: Callable[[], None]):
+        self.out, self.on_progress = out, on_progress
         self.found: dict[str, None] = {}
         self.faults: list[Fault] = []
         self.not_taken = NotTaken()
@@ -228,7 +231,7 @@ class _Finder:
     def _folder(self, folder: Path, said_by: str, empty_is_fault: bool = True) -> None:
         here = NotTaken()
         try:
-            slides = list(slides_in(folder, here, self.on_progress))
+            slides = list(slides_in(folder, here, self.on_progress, self.out))
         except OSError as error:
             self._fault(folder, f"this folder cannot be looked into ({error.strerror or error})", said_by)
             return

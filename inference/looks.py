@@ -90,7 +90,7 @@ def main(socket_fd: int) -> None:
             question, *arguments = connection.recv()
             try:
                 answer: Any = (
-                    look_at(*arguments) if question == "look" else slides_from_paths(arguments[0], arguments[1], beat)
+                    look_at(*arguments) if question == "look" else slides_from_paths(*arguments, on_progress=beat)
                 )
             except PathoprogError as error:
                 connection.send(("error", error))
@@ -126,14 +126,14 @@ class Looker:
     ) -> None:
         self._end()
 
-    def find(self, paths: list[str], outlines: str) -> Found:
+    def find(self, paths: list[str], outlines: str, out: str) -> Found:
         """`inputs.slides_from_paths`.
 
         Raises:
             InputError: also where a place does not answer.
         """
         try:
-            found: Found = self._ask("find", paths, outlines)
+            found: Found = self._ask("find", paths, outlines, out)
             return found
         except NoAnswerError as error:
             where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

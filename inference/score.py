@@ -94,4 +94,4 @@ def read_slides(config: ScoreConfig) -> Found:
     if config.cohort:
         return Found(slides_from_cohort(config.cohort, config.overlap, config.roles))
     with Looker(config.stream.timeout_s) as looker:
-        return looker.find(config.paths, config.outlines)
+        return looker.find(config.paths, config.outlines, config.out)

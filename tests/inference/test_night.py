@@ -63,7 +63,7 @@ def test_a_name_whose_folder_would_be_too_long_is_scored(bundle, slides, tmp_pat
 
 
 def test_long_names_stay_apart_and_short_ones_are_as_they_were():
-    assert folder_name("A b,ä") == "A b,ä" and folder_name(".x/y") == "%2Ex%2Fy"
+    assert folder_name("A b,ä") == "A b,%C3%A4" and folder_name(".x/y") == "%2Ex%2Fy"
     names = [folder_name(LONG + last) for last in "ab"] + [folder_name("x" * 300)]
     assert len(set(names)) == 3 and all(len(name.encode()) <= 255 for name in names)
     assert folder_name("x" * 255) == "x" * 255
@@ -203,6 +203,7 @@ def test_a_slide_whose_folder_cannot_be_replaced_fails_alone(bundle, slides, tmp
     assert cli.main(call(bundle, slides, out, "requeue=true")) == 0
 
 
+@pytest.mark.slow
 def test_something_else_in_a_slide_s_place_is_moved_away(bundle, slides, tmp_path):
     out = tmp_path / "out"
     (out / "slides").mkdir(parents=True)
@@ -247,6 +248,7 @@ def test_the_process_with_the_leases_looks_at_no_slide(bundle, slides, tmp_path,
     assert looked == [], "on a share that hangs it would stop the heartbeats"
 
 
+@pytest.mark.slow
 def test_a_place_that_hangs_is_left_and_the_rest_scored(bundle, slides, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATHOPROG_FAULT", f"look:1:hang:{tmp_path / 'happened'}")
     assert cli.main(call(bundle, slides, tmp_path / "out", "stream.timeout_s=15")) == 0
@@ -275,7 +277,7 @@ def test_a_look_that_dies_costs_that_slide_alone(slides, tmp_path, monkeypatch):
 def test_a_search_that_hangs_is_one_sentence(tmp_path):
     os.mkfifo(tmp_path / "list")
     with Looker(0.0) as looker, pytest.raises(InputError, match="no answer for 0 s while the slides were looked for"):
-        looker.find([str(tmp_path)], "")
+        looker.find([str(tmp_path)], "", "")
 
 
 def test_the_reader_sees_that_files_are_not_what_was_meant(slides, tmp_path):
