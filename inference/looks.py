@@ -89,13 +89,18 @@ def main(socket_fd: int) -> None:
         while True:
             question, *arguments = connection.recv()
             try:
-                answer: Any = (
-                    look_at(*arguments) if question == "look" else slides_from_paths(*arguments, on_progress=beat)
-                )
+                answer = _answer(question, arguments, beat)
             except PathoprogError as error:
                 connection.send(("error", error))
             else:
                 connection.send(("answer", answer))
+
+
+def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
+    if question == "look":
+        return look_at(*arguments)
+    paths, outlines, out = arguments
+    return slides_from_paths(paths, outlines, out, beat)
 
 
 class NoAnswerError(Exception):
