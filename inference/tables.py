@@ -9,9 +9,11 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
-from pathoprog.files import write_text
+from pathoprog.errors import InputError
+from pathoprog.files import not_replaced, places_beside, write_or_beside
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
     MEMBER_COLUMNS,
     PATIENT_COLUMNS,
@@ -23,20 +25,60 @@ from pathoprog.patients import (
 )
 from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
+from pathoprog.slides.finding import NotTaken
 
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
 STATUSES = ("scored", "not_reportable", "failed")
-TABLES = ("results.csv", "patients.csv", "members.csv", "summary.json")
+NOT_TAKEN = "not_taken.csv"
+TABLES = ("results.csv", "patients.csv", "members.csv", NOT_TAKEN, "summary.json")
 
 
-def remove_tables(out: Path) -> None:
-    """Take away the tables of an earlier run: a table is there only when it is complete."""
-    for name in TABLES:
-        (out / name).unlink(missing_ok=True)
+class Tables:
+    """Writes the files of a run that lie beside the slides' folders.
+
+    A table that cannot be replaced (open in another program, protected, a folder of that name) is written beside it,
+    and said: scoring does not wait for it.
+
+    Attributes:
+        written: where each table of this run is, by its name.
+        said: what must be known of those that are elsewhere.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.written: dict[str, Path] = {}
+        self.said: list[str] = []
+
+    def remove(self) -> None:
+        """Take away the tables of an earlier run: a table is there only when it is complete."""
+        for path in (self.out / name for name in TABLES):
+            for place in (path, *places_beside(path)):
+                try:
+                    place.unlink(missing_ok=True)
+                except OSError as error:
+                    warn(
+                        f"{place}: cannot be replaced ({error.strerror or error}); close it where it is open, or take "
+                        "it away, before the slides are done"
+                    )
+
+    def write(self, name: str, text: str, private: bool = False) -> None:
+        """Write one file; `private` as in `files.atomic_write`.
+
+        Raises:
+            OSError: the disk is full or fails.
+            WriteError: neither by its own name nor beside it.
+        """
+        try:
+            place, why = write_or_beside(self.out / name, text, private)
+        except InputError as error:
+            raise WriteError(f"{error}; the slides are done and kept") from error
+        self.written[name] = place
+        if why:
+            self.said.append(not_replaced(self.out / name, place, why))
 
 
-def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
+def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
     """Write the three tables from the slides' results; returns these and the patients' outcomes."""
     found = batch.results()
     mark_duplicates(found)
@@ -48,13 +90,16 @@ def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
         [(context, result) for context, result, _ in found], batch.plan.aggregation, batch.scorer, instances
     )
     thresholds = batch.plan.thresholds
-    _write(
-        batch.out / "results.csv", RESULT_COLUMNS, [slide_row(result, run, context) for context, result, run in found]
-    )
-    _write(batch.out / "members.csv", MEMBER_COLUMNS, [row for patient in patients for row in member_rows(patient)])
+    slides = [slide_row(result, run, context) for context, result, run in found]
+    members = [row for patient in patients for row in member_rows(patient)]
+    tables.write("results.csv", _csv(RESULT_COLUMNS, slides))
+    tables.write("members.csv", _csv(MEMBER_COLUMNS, members))
     groups = stage_combined(batch.config, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
-    _write(batch.out / "patients.csv", PATIENT_COLUMNS, rows)
+    tables.write("patients.csv", _csv(PATIENT_COLUMNS, rows))
+    not_taken = [{"kind": kind, "path": name} for kind, names in batch.not_taken.by_kind.items() for name in names]
+    if not_taken:  # names in folders may be names of people: for the owner of the results alone
+        tables.write(NOT_TAKEN, _csv(("kind", "path"), not_taken), private=True)
     return found, patients
 
 
@@ -98,12 +143,12 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
             )
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
@@ -120,6 +165,7 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
             name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
             for name in STATUSES[1:]
         },
+        "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
         "this_run": {
             "slides": batch.scored_now,
             "tiles": batch.tiles,
@@ -129,7 +175,15 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
     }
 
 
-def summary_text(out: Path, values: dict[str, Any]) -> str:
+def not_taken_lines(not_taken: NotTaken) -> list[str]:
+    """What the folders hold beside slides, for a terminal."""
+    lines = not_taken.lines()
+    return (
+        [f"not taken in the folders given (all in {NOT_TAKEN}):", *(f"    {line}" for line in lines)] if lines else []
+    )
+
+
+def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
     patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]
@@ -145,5 +199,12 @@ def summary_text(out: Path, values: dict[str, Any]) -> str:
         chosen = list(reasons.items())
         lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]
         lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
-    lines += [f"results: {out / 'results.csv'}, {out / 'patients.csv'}", RESEARCH_USE_ONLY]
+    if slides["failed"]:
+        lines.append(
+            "failed slides are tried again by the same command if their files have changed or may be read since; "
+            "requeue=true tries all of them"
+        )
+    lines += not_taken_lines(not_taken)
+    written = [str(tables.written[name]) for name in ("results.csv", "patients.csv")]
+    lines += [f"results: {', '.join(written)}", *tables.said, RESEARCH_USE_ONLY]
     return "\n".join(lines)

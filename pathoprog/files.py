@@ -2,15 +2,19 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pathoprog.errors import InputError
 
 
 def _umask() -> int:
@@ -19,14 +23,26 @@ def _umask() -> int:
     return umask
 
 
+MOST_NAME_BYTES = 255
+"""Of a file's name, on all common file systems."""
+NAME_ROOM_BYTES = 32
+MOST_BESIDE = 9
+NOT_REPLACED = (
+    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EROFS,
+)  # fmt: skip
+"""Errors that say that a file may not be replaced (open in another program, protected), not that the disk fails."""
 UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success it is synced and renamed to `path`, else removed.
 
     The folder is synced too, so that after a power cut the file is either the old one or the new one.
+
+    Args:
+        path: of the file.
+        private: readable by its owner alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,12 +54,27 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
+        if not private:
+            temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def bounded_name(name: str, most_bytes: int = MOST_NAME_BYTES - NAME_ROOM_BYTES) -> str:
+    """`name` where a file may be called so; else its beginning and a hash of the whole.
+
+    Args:
+        name: of a file.
+        most_bytes: in UTF-8; without a value there is room for an ending and for a temporary name.
+    """
+    data = name.encode("utf-8")
+    if len(data) <= most_bytes:
+        return name
+    end = f"~{hashlib.sha256(data).hexdigest()[:16]}"
+    return re.sub("%.?$", "", data[: most_bytes - len(end)].decode("utf-8", "ignore")) + end
 
 
 def sync_folder(folder: str | Path) -> None:
@@ -58,10 +89,49 @@ def sync_folder(folder: str | Path) -> None:
         os.close(handle)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    with atomic_write(path) as stream:
+def write_text(path: str | Path, text: str, private: bool = False) -> None:
+    """Write `text` as UTF-8, whole or not at all; `private` as in `atomic_write`."""
+    with atomic_write(path, private) as stream:
         stream.write(text.encode("utf-8"))
+
+
+def places_beside(path: Path) -> list[Path]:
+    """Other names for a file that may not be replaced: ``results.new.csv``, ``results.new2.csv`` …."""
+    return [path.with_name(f"{path.stem}.new{n if n > 1 else ''}{path.suffix}") for n in range(1, MOST_BESIDE + 1)]
+
+
+def write_or_beside(path: str | Path, text: str, private: bool = False) -> tuple[Path, str]:
+    """Write `text` as UTF-8, beside `path` where that may not be replaced: what took hours is not lost to a lock.
+
+    `private` as in `atomic_write`.
+
+    Returns:
+        Where it was written, and why not to `path` ("" if it was).
+
+    Raises:
+        InputError: neither there nor beside it.
+        OSError: the disk is full or fails.
+    """
+    path, why = Path(path), ""
+    for place in (path, *places_beside(path)):
+        try:
+            write_text(place, text, private)
+            return place, why
+        except OSError as error:
+            if error.errno not in NOT_REPLACED:
+                raise
+            why = why or error.strerror or str(error)
+    raise InputError(
+        f"{path}: cannot be written ({why}), nor beside it; make the folder writable, and give the same command again"
+    )
+
+
+def not_replaced(path: Path, written: Path, why: str) -> str:
+    """What to say of a file for which `write_or_beside` took another place."""
+    return (
+        f"{path} is NOT of this run: it could not be replaced ({why}); this run's is {written}; close {path.name} "
+        "where it is open, or take it away, and give the same command again"
+    )
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
@@ -80,7 +150,12 @@ def canonical_json(value: Any) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write canonical JSON, whole or not at all; NaN and infinity become null."""
-    write_text(path, canonical_json(finite_or_none(value)))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON, NaN and infinity as null."""
+    return canonical_json(finite_or_none(value))
 
 
 def finite_or_none(value: Any) -> Any:

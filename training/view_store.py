@@ -18,10 +18,11 @@ from PIL import Image, ImageDraw
 from pathoprog.annotations import polygons, read_outline
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
-from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
 from pathoprog.settings import as_dict
+from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION
@@ -51,7 +52,7 @@ class _Cutter:
         self.open: dict[str, tuple[NDArray[np.uint8], Windows]] = {}
 
     def path(self, slide_id: str) -> Path:
-        return self.folder / f".{folder_name(slide_id)}.npy.tmp"
+        return self.folder / f".{_name(slide_id)}.npy.tmp"
 
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
@@ -133,7 +134,7 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     view = settings.outline
     return sha256_value(
         {
-            "slide": file_stamp(row["slide_path"]),
+            "slide": stamp(row["slide_path"]),
             "outline": file_stamp(row["outline_path"]),
             "view": [view.mpp, view.window_px, view.overlap_px],
             "slides": as_dict(settings.slides),
@@ -142,8 +143,12 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     )
 
 
+def _name(slide_id: str) -> str:
+    return bounded_name(folder_name(slide_id))
+
+
 def _paths(store: Path, slide_id: str) -> tuple[Path, Path]:
-    name = folder_name(slide_id)
+    name = _name(slide_id)
     return store / f"{name}.npy", store / f"{name}.json"
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom_colours import check_colours
+from pathoprog.slides.dicom_header import is_dicom
 from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
@@ -44,9 +46,9 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     if not file.is_file():
         raise SlideError(f"{path}: not a regular file", "format")
     facts = _facts(file)
-    instances: tuple[Instance, ...] = ()
+    series: tuple[Instance, ...] = ()
     if facts is None and is_dicom(file):
-        instances = check_series(file, whole_folder=path.is_dir())
+        series = check_series(file, whole_folder=path.is_dir())
         check_colours(file)
     elif facts is None and file.suffix.lower() == ".mrxs":
         check_mirax(file)
@@ -60,19 +62,19 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     else:
         slide = _fast(_by_capability(file, mpp, facts), pages, required=backend == "jpeg")
     slide.pages = pages
-    if instances:
-        _check_series_levels(slide, instances)
+    if series:
+        _check_series_levels(slide, series)
     return slide
 
 
-def _check_series_levels(slide: Slide, instances: tuple[Instance, ...]) -> None:
+def _check_series_levels(slide: Slide, series: tuple[Instance, ...]) -> None:
     """Refuse a DICOM slide of which a level is missing; where what is left is too coarse, its um/px says enough.
 
     Raises:
         SlideError: code ``levels``.
     """
     mpp = slide.file_mpp[0]
-    why = lost_level(instances)
+    why = lost_level(series)
     if why and mpp is not None and mpp <= max(RESOLUTION_MPP.values()) * COARSER_ALLOWED:
         slide.close()
         raise SlideError(f"{slide.path}: {why}", "levels")
@@ -164,16 +166,7 @@ def _whole(slide: Slide, facts: TiffFacts | None, library: str, remedy: str) -> 
 
 def _dicom_instance(folder: Path) -> Path:
     """One instance of a folder of DICOM files; OpenSlide finds the others of its series."""
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and is_dicom(file):
+    for file in instances(folder):
+        if is_dicom(file):
             return file
     raise SlideError(f"{folder}: a folder, and no DICOM file in it", "format")
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
-    try:
-        with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
