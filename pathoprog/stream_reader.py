@@ -3,6 +3,7 @@
 Started by `stream.TileStream` as ``python -c … main()`` with a socket and a piece of shared memory, and ended by it.
 """
 
+import dataclasses
 import faulthandler
 import hashlib
 import mmap
@@ -22,11 +23,11 @@ import numpy as np
 import shapely
 
 from pathoprog import hollow
-from pathoprog.annotations import read_outline
-from pathoprog.errors import InputError, SlideError
+from pathoprog.errors import SlideError
 from pathoprog.files import file_stamp
 from pathoprog.overview import lay_windows, read_window
-from pathoprog.quality_look import look_at
+from pathoprog.quality_look import look_at, region_on_view
+from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
@@ -192,7 +193,7 @@ class Reader:
             if source == "network" and not job.outline_path:
                 region = self._asked(job, slide, facts, tissue)
             else:
-                region = self._given(job, facts)
+                region, facts = self._given(job, facts, tissue)
                 source = "outline" if source == "outline" else "corrected"
             area = area_um2(region, facts)
         grids: dict[str, TileGrid] = {}
@@ -224,14 +225,26 @@ class Reader:
             look=look,
         )
 
-    def _given(self, job: SlideJob, facts: SlideFacts) -> shapely.MultiPolygon:
-        """The outline in the job's file."""
+    def _given(self, job: SlideJob, facts: SlideFacts, tissue: RegionMask) -> tuple[shapely.MultiPolygon, SlideFacts]:
+        """The outline in the job's file, inside the slide, and the facts with a warning where some of it was cut off.
+
+        The file's name stays here: a reason names the slide.
+        """
         if not job.outline_path:
-            raise SlideError(f"{job.slide_id}: no outline given, and the policy is tumour=outline", "outline_missing")
+            raise SlideError(
+                f"{job.path}: the tumour policy is outline, and this slide has none: give outlines=FOLDER with "
+                "<slide_id>.geojson, outline_path in the cohort, or another tumour_policy",
+                "outline_missing",
+            )
         try:
-            return read_outline(job.outline_path, job.outline_classes, (facts.origin_x, facts.origin_y))
-        except InputError as error:
-            raise SlideError(str(error), "outline_missing") from error
+            kept, outside = given_outline(job.outline_path, facts, job.outline_classes, job.slides.roots)
+            check_on_tissue(region_on_view(kept, tissue), tissue)
+        except SlideError as error:
+            raise SlideError(f"{job.path}: {error}", error.code) from error
+        if outside > SAID_OUTSIDE:
+            said = f"{outside:.0%} of the outline lay beyond the slide's edge and was cut off"
+            facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
+        return kept, facts
 
     def _asked(self, job: SlideJob, slide: Slide, facts: SlideFacts, tissue: RegionMask) -> shapely.MultiPolygon:
         """The outline that the consumer's network draws: it is shown the slide's coarse view, and answers."""
