@@ -128,7 +128,7 @@ def bare_loop(slides: str, bundle: str, out: str, line: Connection) -> None:
 
     def jobs() -> Iterator[Any]:
         for task in batch.tasks.values():
-            yield batch.plan.job(task.slide, batch.config)
+            yield batch.plan.job(task, batch.config)
 
     def write(outcome: Any) -> None:
         context = batch.plan.context(batch.tasks[outcome.slide_id], outcome.opened)

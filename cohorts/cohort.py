@@ -78,7 +78,7 @@ def hashes_of(paths: pd.Series) -> list[str]:
     Raises:
         InputError: names the slides that are not there.
     """
-    from pathoprog.stream_reader import content_sha256
+    from pathoprog.slides.identity import content_sha256
 
     absent = [path for path in paths if not Path(path).exists()]
     if absent:

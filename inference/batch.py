@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from pathoprog import eligibility
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.console import progress
-from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.console import progress, warn
+from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.crew import Crew, crew_of
 from pathoprog.inference.engine import Engine
-from pathoprog.inference.inputs import SlideInput
-from pathoprog.inference.jobs import Job, NewJob
+from pathoprog.inference.inputs import Found, SlideInput
+from pathoprog.inference.jobs import FAILED, Job, NewJob
 from pathoprog.inference.ledger import Ledger
-from pathoprog.inference.messages import Start
-from pathoprog.inference.work import Plan, Task, is_recent, outline_author, outline_sha256, source_sha256
-from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide
+from pathoprog.inference.looks import Look, look_at_all
+from pathoprog.inference.messages import Start, run_record
+from pathoprog.inference.work import Plan, Task
+from pathoprog.outcomes import SlideScore
+from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
 
 if TYPE_CHECKING:
     from pathoprog.scorer import Scorer
@@ -33,14 +35,18 @@ class Batch:
         tasks: by slide id, in the order given.
         out: the result folder; one folder per slide lies in `slides_folder`.
         ledger: its file.
+        refused: reasons by id, of what the call names and is no slide.
+        not_taken: what the folders hold beside slides.
         scored_now: slides that this run finished; `tiles` and `seconds` it took for them.
 
     Raises:
         ConfigError: outlines are needed, and no slide has one.
     """
 
-    def __init__(self, config: ScoreConfig, slides: list[SlideInput], plan: Plan, device: str):
+    def __init__(self, config: ScoreConfig, found: Found, plan: Plan, device: str):
         self.config, self.plan, self.device = config, plan, device
+        slides, self.not_taken = found.slides, found.not_taken
+        self.refused = _rows(found)
         self.out = Path(config.out)
         self.slides_folder = self.out / "slides"
         self.ledger = Path(config.ledger) if config.ledger else self.out / LEDGER
@@ -50,31 +56,31 @@ class Batch:
                 "cohort with outline_path, or tumour_policy=network or tissue"
             )
         siblings = Counter((slide.patient_id, slide.role) for slide in slides)
-        self.tasks = {slide.slide_id: self._task(slide, siblings[slide.patient_id, slide.role]) for slide in slides}
+        looks = look_at_all(slides, plan.tumour_policy, config.settle_s, config.stream.timeout_s, warn)
+        self.tasks = {
+            slide.slide_id: self._task(slide, siblings[slide.patient_id, slide.role], looks[slide.slide_id])
+            for slide in slides
+        }
         self.new = [
             NewJob(
                 slide_id=task.slide.slide_id,
                 path=task.slide.path,
-                source=source_sha256(task.slide.path),
+                source=looks[task.slide.slide_id].source,
                 request=task.request(),
-                delay_s=config.settle_s if is_recent(task.slide.path, config.settle_s) else 0.0,
+                delay_s=config.settle_s if looks[task.slide.slide_id].recent else 0.0,
             )
             for task in self.tasks.values()
         ]
         self.scored_now, self.tiles, self.seconds = 0, 0, 0.0
         self._scorer: Scorer | None = None
 
-    def _task(self, slide: SlideInput, n_slides: int) -> Task:
+    def _task(self, slide: SlideInput, n_slides: int, look: Look) -> Task:
         """A patient's thresholds belong to the rule that joins the slides: one of several is slide level."""
-        try:
-            outline = outline_sha256(slide, self.plan)
-        except InputError:
-            outline = ""  # named and not there: the reader says so, and the slide alone fails
         several = n_slides > 1
         return Task(
             slide=slide,
-            outline_sha256=outline,
-            outline_author=outline_author(slide, self.plan),
+            outline_sha256=look.outline_sha256,
+            outline_author=look.outline_author,
             class_level=SLIDE_LEVEL if several else PATIENT_LEVEL,
             keep_instances=several and self.plan.aggregation == "bag",
             eligibility=eligibility.judge(slide.traits, self.plan.made_for),
@@ -140,18 +146,36 @@ class Batch:
         return complete
 
     def results(self) -> list[tuple[Context, dict[str, Any], dict[str, Any]]]:
-        """Context, result.json and run.json of each slide, in the order given.
+        """Context, result.json and run.json of each slide, in the order given; what is no slide comes last.
 
         Raises:
             PathoprogError: a result is gone since it was written.
         """
+        ledger = Ledger(self.ledger)
+        try:
+            jobs = {job.slide_id: job for job in ledger.jobs(self.plan.config)}
+        finally:
+            ledger.close()
         found = []
         for slide_id, task in self.tasks.items():
             files = read_slide(self.slides_folder, slide_id, verify=False)
-            if files is None:
+            job = jobs[slide_id]
+            if job.state == FAILED and (files is None or files[0]["reason"] != job.reason):
+                found.append(self._failed(task, job.reason))  # its folder could not be replaced
+            elif files is None:
                 raise PathoprogError(f"{self.slides_folder}: the result of {slide_id} is gone; run again")
-            found.append((self.plan.context(task, None), *files))
+            else:
+                found.append((self.plan.context(task, None), *files))
+        for slide_id, reason in self.refused.items():
+            task = Task(SlideInput(slide_id, "", slide_id), "", PATIENT_LEVEL, keep_instances=False)
+            found.append(self._failed(task, reason))
         return found
+
+    def _failed(self, task: Task, reason: str) -> tuple[Context, dict[str, Any], dict[str, Any]]:
+        """What stands in the tables for a failure that has no folder."""
+        outcome = SlideScore(task.slide.slide_id, "failed", reason=reason, code="input", stage="open")
+        context = self.plan.context(task, None)
+        return context, result_record(outcome, context), run_record("", 0, 0.0)
 
     def scorer(self) -> "Scorer":
         """The networks, for bags over several slides."""
@@ -167,3 +191,17 @@ class Batch:
                 raise PathoprogError(f"{self.config.ensemble}: the bundle was changed during this run")
             self._scorer = Scorer(bundle, torch.device(self.device), DTYPES[self.plan.settings["dtype"]])
         return self._scorer
+
+
+def _rows(found: Found) -> dict[str, str]:
+    """Ids and reasons of what is no slide, each id once in the run, whatever its case."""
+    taken = {slide.slide_id.casefold() for slide in found.slides}
+    rows: dict[str, str] = {}
+    for fault in found.faults:
+        slide_id, number = fault.slide_id, 1
+        while slide_id.casefold() in taken:
+            number += 1
+            slide_id = f"{fault.slide_id} ({number})"
+        taken.add(slide_id.casefold())
+        rows[slide_id] = fault.reason
+    return rows

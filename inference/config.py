@@ -61,7 +61,10 @@ class ScoreConfig:
     tiles: TileOverrides = setting(TileOverrides(), "tiles")
     quality: QualitySettings = setting(QualitySettings(), "checks of the slides' quality, and eligibility")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
-    requeue: bool = setting(False, "try slides again that failed before and are unchanged")
+    requeue: bool = setting(False, "try slides again that failed before, though their files are unchanged")
+    go_on: bool = setting(
+        False, "where slides=… names something that is no slide, make failed rows of it and score the rest"
+    )
     settle_s: float = setting(
         10.0,
         "a file changed within so many seconds must first stand still for as long; <file>.ready says it is whole",

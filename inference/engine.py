@@ -4,6 +4,7 @@ One parent process, which alone opens the ledger; workers come and go (`pathopro
 """
 
 import contextlib
+import errno
 import shutil
 import signal
 import time
@@ -19,10 +20,17 @@ from pathoprog.files import canonical_json
 from pathoprog.inference.crew import POLL_S, Crew, Line
 from pathoprog.inference.jobs import DONE, FAILED, Job
 from pathoprog.inference.ledger import LEASE_S, Ledger, WriteError
-from pathoprog.inference.messages import Assignment, Staged, Start, run_record
-from pathoprog.inference.work import Task, source_sha256
+from pathoprog.inference.messages import Assignment, Start, run_record
+from pathoprog.inference.work import Task
 from pathoprog.outcomes import SlideScore
-from pathoprog.results import discard_staged, publish_slide, remove_leftovers, result_record, stage_slide
+from pathoprog.results import (
+    discard_staged,
+    folder_name,
+    publish_slide,
+    remove_leftovers,
+    result_record,
+    stage_slide,
+)
 from pathoprog.slide_content import slide_content
 from pathoprog.slide_files import page_files
 
@@ -33,6 +41,8 @@ Not ``crashed``, since the readers tried it twice (OPERATIONS: then it waits for
 a setting, and the slide will not shrink.
 """
 
+CHANGING = "changing"
+"""The code of a slide that is not touched, since it is still being copied: it waits, and that is no try."""
 
 SILENCE_S = 120.0
 """A worker that says nothing for so long, beside the time that its readers may take, hangs: with slides in hand, or
@@ -41,6 +51,17 @@ not even ready.
 
 START_TRIES = 3
 """So often in a row a worker may end before it is ready; then the others go on without it, if there are others."""
+
+
+ITS_OWN_FOLDER = (
+    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)  # fmt: skip
+"""Errors that say of one slide's folder that it cannot be replaced; the folder above was just written to."""
+
+
+class _InTheWayError(Exception):
+    """Something lies where a slide's result belongs, and cannot be moved away."""
 
 
 @dataclass(eq=False)
@@ -152,16 +173,11 @@ class Engine:
                     self.ledger.free_parked(self.plan.config)
 
     def _give(self, worker: _Worker, job: Job) -> None:
-        source = source_sha256(job.path)
-        if source != job.source and source:  # still being copied: not touched until it stands still
-            self.ledger.postpone(job, source, self.config.settle_s)
-        elif source != job.source:
-            self._try_again(job, "missing", f"{job.slide_id}: the file is gone", "open")
-        else:
-            assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id])
-            worker.in_hand[job.job_id] = (job, assignment)
-            worker.heard = time.monotonic()
-            worker.line.send(("assign", assignment))
+        """Hand a slide over. Its files are looked at by the reader alone: here a share that hangs would stop all."""
+        assignment = Assignment(job.job_id, job.attempt, self.tasks[job.slide_id], job.source)
+        worker.in_hand[job.job_id] = (job, assignment)
+        worker.heard = time.monotonic()
+        worker.line.send(("assign", assignment))
 
     def _listen(self) -> None:
         of_line = {id(worker.line): worker for worker in self.workers}
@@ -185,10 +201,14 @@ class Engine:
         elif kind == "opened":
             self._answer(worker, *values)
         elif kind == "staged":
-            self._commit_staged(*worker.in_hand.pop(values[0]), values[1])
+            (job, _), staged = worker.in_hand.pop(values[0]), values[1]
+            self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
         elif kind == "failed":
             job, _ = worker.in_hand.pop(values[0])
-            self._try_again(job, *values[1:])
+            if values[1] == CHANGING:
+                self.ledger.postpone(job, values[-1], self.config.settle_s)
+            else:
+                self._try_again(job, *values[1:])
         elif kind == "write_error":
             raise WriteError(f"{self.slides_folder}: {values[0]}; the same command goes on later")
         else:
@@ -218,29 +238,41 @@ class Engine:
         outcome = SlideScore(job.slide_id, twin["status"])  # its tiles and its map lie with the twin
         self._write(job, DONE, result, outcome, run_record(device, job.attempt, 0.0))
 
-    def _commit_staged(self, job: Job, assignment: Assignment, staged: Staged) -> None:
-        source = source_sha256(job.path)
-        if source != job.source:
-            shutil.rmtree(staged.folder)
-            self._try_again(job, "changed", f"{job.slide_id}: the file changed while it was read", "tiles")
-        else:
-            self._commit(job, DONE, "", staged.result, staged.folder, staged.key)
-
     def _commit(self, job: Job, state: str, reason: str, result: str, folder: Path, key: str) -> None:
         def publish() -> None:
-            publish_slide(folder, job.slide_id)
+            try:
+                publish_slide(folder, job.slide_id)
+            except OSError as error:
+                if error.errno in ITS_OWN_FOLDER:
+                    raise _InTheWayError(error.strerror or str(error)) from error
+                raise
             point("before_commit")
 
         with _writing(self.slides_folder):
-            if not self.ledger.commit(job, state, key, reason, result, publish):
-                shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
-                return
-        self.on_done()
+            try:
+                committed = self.ledger.commit(job, state, key, reason, result, publish)
+                if not committed:
+                    shutil.rmtree(folder)  # the lease was lost to another attempt, whose result it is
+            except _InTheWayError as error:
+                shutil.rmtree(folder)
+                said = (
+                    f"what lies in the place of its result cannot be replaced ({error}): remove "
+                    f"slides/{folder_name(job.slide_id)} in the result folder; requeue=true then tries it again"
+                )
+                warn(f"failed: {job.slide_id}: {said}")
+                committed = self.ledger.commit(job, FAILED, "", f"{reason}; {said}" if reason else said, "", _nothing)
+        if committed:
+            self.on_done()
 
-    def _try_again(self, job: Job, code: str, reason: str, stage: str, died: bool = False) -> None:
-        """Put a slide back if the cause may pass and it has not had all its tries; else it is failed."""
-        source = source_sha256(job.path)
-        if (died or code in MAY_PASS or source != job.source) and self.ledger.retry(job, reason, source, died):
+    def _try_again(
+        self, job: Job, code: str, reason: str, stage: str, source: str | None = None, died: bool = False
+    ) -> None:
+        """Put a slide back if the cause may pass and it has not had all its tries; else it is failed.
+
+        `source` is what its files look like now, None where that is not known.
+        """
+        changed = source is not None and source != job.source
+        if (died or code in MAY_PASS or changed) and self.ledger.retry(job, reason, source or "", died):
             warn(f"tried again: {reason}")
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
@@ -285,6 +317,10 @@ class Engine:
             warn(f"going on with {len(self.workers)} of {len(self.starts)} workers: {reason}, {worker.tries} times")
         else:
             raise InputError(f"{reason}, {worker.tries} times")
+
+
+def _nothing() -> None:
+    """Publish nothing."""
 
 
 @contextlib.contextmanager

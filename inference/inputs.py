@@ -1,15 +1,21 @@
 """Which slides to score: files, folders, globs, a list or a cohort table become one list of jobs with unique ids."""
 
+import codecs
 import glob
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pathoprog.eligibility import TRAITS
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.slides.finding import SUFFIXES, slides_in
+from pathoprog.report.wording import count, listing
+from pathoprog.slides.finding import NotTaken, slides_in
+from pathoprog.slides.identity import SUFFIXES
 
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
+LIST_SUFFIX = ".txt"
+MOST_LIST_BYTES = 64 << 20
 OUTLINE_SUFFIXES = (".geojson", ".json", ".xml")
 
 
@@ -30,32 +36,74 @@ class SlideInput:
     traits: dict[str, str] = field(default_factory=dict)
 
 
-def slides_from_paths(paths: list[str], outlines: str = "") -> list[SlideInput]:
+@dataclass(frozen=True)
+class Fault:
+    """Something that the call names and that cannot be a slide.
+
+    Attributes:
+        slide_id: for its row, if the run goes on without it.
+        line: what, where, what to do, for whoever gave the call.
+        reason: the same for the row: no path in it.
+    """
+
+    slide_id: str
+    line: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a call names: slides, what is wrong with the rest, and what lies in its folders beside slides."""
+
+    slides: list[SlideInput]
+    faults: list[Fault] = field(default_factory=list)
+    not_taken: NotTaken = field(default_factory=NotTaken)
+
+    def refuse(self) -> None:
+        """Name every fault.
+
+        Raises:
+            InputError: there is one.
+        """
+        lines = list(dict.fromkeys(fault.line for fault in self.faults))
+        if not lines:
+            return
+        rest = f"; go_on=true would score the other {count(len(self.slides), 'slide')}" if self.slides else ""
+        if len(lines) == 1:
+            raise InputError(f"{lines[0]}{rest}")
+        raise InputError("\n  ".join([f"{len(lines)} faults of the input, nothing was done{rest}:", *lines]))
+
+
+def slides_from_paths(paths: list[str], outlines: str = "", on_progress: Callable[[], None] = lambda: None) -> Found:
     """Slides named on the command line.
 
     Args:
         paths: files, folders (searched whole), globs, and ``.txt`` lists of those, whose lines are relative to the
             list's folder; a folder of DICOM files is one slide.
         outlines: folder with one tumour outline per slide, called after its id.
+        on_progress: called while folders are searched.
 
-    Raises:
-        InputError: nothing there, no slide in a folder, or two slides with one id.
+    Returns:
+        The slides; faults for what is not there, holds no slide, cannot be read, or would share an id.
     """
-    found: dict[str, None] = {}
+    finder = _Finder(on_progress)
     for path in paths:
-        found.update(dict.fromkeys(_expand(path, Path())))
-    ids: dict[str, str] = {}
-    slides = []
-    for path in found:
+        finder.take(path, Path())
+    found, faults = Found([], finder.faults, finder.not_taken), finder.faults
+    by_id: dict[str, list[str]] = {}
+    for path in finder.found:
+        by_id.setdefault(slide_id_of(path).casefold(), []).append(path)
+    remedy = "give cohort=… with ids of their own, or score them into different folders"
+    for path in finder.found:
         slide_id = slide_id_of(path)
-        other = ids.setdefault(slide_id.casefold(), path)
-        if other != path:
-            raise InputError(
-                f"{path} and {other} would both be slide '{slide_id}': give cohort=… with ids of their own, "
-                "or score them into different folders"
-            )
-        slides.append(SlideInput(slide_id, path, slide_id, outline_path=_outline(outlines, slide_id)))
-    return slides
+        same = by_id[slide_id.casefold()]
+        if len(same) == 1:
+            found.slides.append(SlideInput(slide_id, path, slide_id, outline_path=_outline(outlines, slide_id)))
+            continue
+        every = "both" if len(same) == 2 else "all"
+        line = f"{listing(same)} would {every} be slide '{slide_id_of(same[0])}': {remedy}"
+        faults.append(Fault(slide_id, line, f"{len(same)} files of this run have this id: {remedy}"))
+    return found
 
 
 def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = None) -> list[SlideInput]:
@@ -130,26 +178,145 @@ def slide_id_of(path: str) -> str:
     return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
-def _expand(text: str, base: Path) -> list[str]:
-    """Absolute paths of the slides that one argument names."""
-    path = base / text
-    if path.is_dir():
-        slides = [str(slide.resolve()) for slide in slides_in(path)]
-        if not slides:
-            raise InputError(f"{path}: no slide in this folder ({', '.join(SUFFIXES)})")
-        return slides
-    if path.is_file() and path.suffix.lower() == ".txt":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        wanted = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        if not wanted:
-            raise InputError(f"{path}: an empty list")
-        return [slide for line in wanted for slide in _expand(line, path.parent)]
-    if path.exists():
-        return [str(path.resolve())]
-    matches = sorted(map(str, _matches(path))) if glob.has_magic(text) else []
-    if not matches:
-        raise InputError(f"{path}: {'nothing matches' if glob.has_magic(text) else 'no such file'}")
-    return [slide for match in matches for slide in _expand(match, Path())]
+class _Finder:
+    """Goes through the arguments of a call, and notes slides and faults.
+
+    Attributes:
+        found: absolute paths of slides, each once.
+        faults: what is wrong.
+        not_taken: what lies in the folders beside slides.
+    """
+
+    def __init__(self, on_progress: Callable[[], None]):
+        self.on_progress = on_progress
+        self.found: dict[str, None] = {}
+        self.faults: list[Fault] = []
+        self.not_taken = NotTaken()
+        self._lists: set[str] = set()
+
+    def take(self, text: str, base: Path, said_by: str = "", inside: tuple[str, ...] = ()) -> None:
+        """Take what one argument, or one line of a list, names.
+
+        Args:
+            text: file, folder, glob or list.
+            base: what it is relative to.
+            said_by: list and line that say so.
+            inside: the lists that we are in, from the first to this one.
+        """
+        path = base / text
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as error:
+            self._absent(text, path, error, said_by, inside)
+            return
+        if stat.S_ISDIR(mode):
+            self._folder(path, said_by)
+        elif stat.S_ISREG(mode) and path.suffix.lower() == LIST_SUFFIX:
+            self._list(path, said_by, inside)
+        else:
+            self._slide(path)
+
+    def _slide(self, path: Path) -> None:
+        place = str(path.resolve())
+        try:
+            place.encode("utf-8")
+        except UnicodeEncodeError:
+            self._fault(path, "its name is no UTF-8 text, so nothing can be written under it; rename it", "")
+        else:
+            self.found.setdefault(place)
+
+    def _folder(self, folder: Path, said_by: str, empty_is_fault: bool = True) -> None:
+        here = NotTaken()
+        try:
+            slides = list(slides_in(folder, here, self.on_progress))
+        except OSError as error:
+            self._fault(folder, f"this folder cannot be looked into ({error.strerror or error})", said_by)
+            return
+        if not slides and empty_is_fault:
+            beside = "; ".join(here.lines())
+            self._fault(
+                folder, f"no slide in this folder ({', '.join(SUFFIXES)})", said_by, f", but {beside}" if beside else ""
+            )
+        self.not_taken.add_all(here)
+        for slide in slides:
+            self._slide(slide)
+
+    def _list(self, path: Path, said_by: str, inside: tuple[str, ...]) -> None:
+        place = str(path.resolve())
+        if place in inside:
+            way = " -> ".join(Path(one).name for one in (*inside[inside.index(place) :], place))
+            self._fault(path, f"this list names itself ({way}); take that line out", said_by)
+            return
+        if place in self._lists:
+            return  # what it names is taken already
+        self._lists.add(place)
+        try:
+            lines = read_list(path)
+        except InputError as error:
+            self._fault(path, str(error), said_by)
+            return
+        if not lines:
+            self._fault(path, "an empty list", said_by)
+        for number, line in lines:
+            self.take(line, path.parent, f"{path} line {number}: ", (*inside, place))
+
+    def _absent(self, text: str, path: Path, error: Exception, said_by: str, inside: tuple[str, ...]) -> None:
+        """Something that is not there by this name: a glob, or a fault."""
+        if glob.has_magic(text) and not isinstance(error, ValueError):
+            matches = sorted(_matches(path))
+            for match in matches:
+                if match.is_dir():
+                    self._folder(match, said_by, empty_is_fault=False)
+                else:
+                    self.take(str(match), Path(), said_by, inside)
+            if not matches:
+                self._fault(path, "nothing matches", said_by)
+        elif isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+            self._fault(path, "a link that leads nowhere" if _is_link(path) else "no such file", said_by)
+        else:
+            assert isinstance(error, OSError)
+            self._fault(path, f"cannot be looked at ({error.strerror or error})", said_by)
+
+    def _fault(self, path: Path, what: str, said_by: str, more: str = "") -> None:
+        place = _printable(str(path))
+        self.faults.append(Fault(_printable(slide_id_of(place)) or place, f"{said_by}{place}: {what}{more}", what))
+
+
+def read_list(path: Path) -> list[tuple[int, str]]:
+    """Lines of a list of slides with their numbers, without comments and empty ones.
+
+    Raises:
+        InputError: what is wrong with it, without its name: it cannot be read, or is no UTF-8 text.
+    """
+    try:
+        if path.stat().st_size > MOST_LIST_BYTES:
+            raise InputError(f"larger than {MOST_LIST_BYTES >> 20} MiB: no list of slides")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"this list cannot be read ({error.strerror or error})") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise InputError("this list is UTF-16, or no text; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"line {number} of this list is not UTF-8 (Windows-1252 or Latin-1, by the look of it); save it as UTF-8"
+        ) from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False
+
+
+def _printable(text: str) -> str:
+    """Text that any terminal and file takes: what is no UTF-8 in a name, and null bytes, are shown as such."""
+    return text.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
@@ -161,4 +328,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 def _outline(folder: str, slide_id: str) -> str:
     candidates = [Path(folder) / f"{slide_id}{suffix}" for suffix in OUTLINE_SUFFIXES] if folder else []
-    return next((str(path.resolve()) for path in candidates if path.is_file()), "")
+    try:
+        return next((str(path.resolve()) for path in candidates if path.is_file()), "")
+    except OSError:  # no file can be called so
+        return ""

@@ -24,11 +24,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One attempt at one slide."""
+    """One attempt at one slide, whose files looked like `source` (`identity.source_sha256`)."""
 
     job_id: int
     attempt: int
     task: Task
+    source: str
 
     @property
     def name(self) -> str:

@@ -1,14 +1,18 @@
 """`pathoprog score`: slides in, per slide and per patient a class out. Running it again goes on where it stopped."""
 
+import tempfile
+from dataclasses import replace
+
 from pathoprog.console import say
 from pathoprog.errors import ConfigError
-from pathoprog.files import write_json
+from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.inputs import SlideInput, slides_from_cohort, slides_from_paths, with_corrections
+from pathoprog.inference.inputs import Found, slides_from_cohort, with_corrections
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
-from pathoprog.inference.tables import remove_tables, summary, summary_text, write_tables
+from pathoprog.inference.looks import Looker
+from pathoprog.inference.tables import Tables, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
 from pathoprog.report.wording import count
 
@@ -18,18 +22,22 @@ STOPPED = 143
 
 def run(config: ScoreConfig) -> int:
     """Score the slides; returns 0 if each is scored or honestly not reportable, 1 if some failed."""
-    slides = read_slides(config)
+    found = read_slides(config)
+    if not config.go_on:
+        found.refuse()
+    if not found.slides and not found.faults:
+        raise ConfigError("no slide to score")
     from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
 
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
-    slides = with_corrections(slides, config.corrected_outlines, plan.tumour_policy)
-    batch = Batch(config, slides, plan, str(device))
+    slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy)
+    batch = Batch(config, replace(found, slides=slides), plan, str(device))
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
     failed = sum(job.state == FAILED for job in standing.values())
-    of_them = f" ({failed} of them failed)" if failed else ""
+    of_them = f" ({failed} of them failed; requeue=true tries them again)" if failed and not config.requeue else ""
     say(
         f"{count(len(slides), 'slide')}: {done} done before and unchanged{of_them}, "
         f"{len(slides) - done} to score on {where}"
@@ -38,26 +46,49 @@ def run(config: ScoreConfig) -> int:
         for slide in slides:
             if slide.slide_id not in standing:
                 say(f"    {slide.slide_id}  {slide.path}")
+        for line in batch.not_taken.lines():
+            say(f"not taken, in the folders given: {line}")
         return 0
-    remove_tables(batch.out)
+    prepare_folder(batch)
+    tables = Tables(batch.out)
+    tables.remove()
     try:
         if not batch.score():
             say("stopped; what is done is kept, the same command goes on")
             return STOPPED
-        results, patients = write_tables(batch)
+        results, patients = write_tables(batch, tables)
         values = summary(batch, results, patients)
-        write_json(batch.out / "summary.json", values)
+        tables.write("summary.json", json_text(values))
     except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
-    say(summary_text(batch.out, values))
-    return 1 if any(result["status"] == "failed" for _, result, _ in results) else 0
+    say(summary_text(batch.out, values, batch.not_taken, tables))
+    return 1 if tables.beside or any(result["status"] == "failed" for _, result, _ in results) else 0
 
 
-def read_slides(config: ScoreConfig) -> list[SlideInput]:
+def prepare_folder(batch: Batch) -> None:
+    """See that results can be written, before hours are spent on them.
+
+    Raises:
+        ConfigError: not where `out` says.
+    """
+    folder = batch.slides_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"out={batch.out}: results cannot be written there ({error.strerror or error}); give out=… another folder, "
+            "or make this one writable"
+        ) from error
+
+
+def read_slides(config: ScoreConfig) -> Found:
     """The slides that the call names, from its paths or its cohort."""
     if bool(config.paths) == bool(config.cohort):
         raise ConfigError("give either slides=… (files, folders, globs, a .txt list) or cohort=…")
     if config.cohort:
-        return slides_from_cohort(config.cohort, config.overlap, config.roles)
-    return slides_from_paths(config.paths, config.outlines)
+        return Found(slides_from_cohort(config.cohort, config.overlap, config.roles))
+    with Looker(config.stream.timeout_s) as looker:
+        return looker.find(config.paths, config.outlines)

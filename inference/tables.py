@@ -1,6 +1,7 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
 import csv
+import errno
 import io
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
+from pathoprog.errors import PathoprogError
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
@@ -23,20 +25,90 @@ from pathoprog.patients import (
 )
 from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
+from pathoprog.slides.finding import NotTaken
 
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
 STATUSES = ("scored", "not_reportable", "failed")
+REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EROFS,
+)  # fmt: skip
+"""Errors that say that a file may not be replaced, not that the disk fails."""
 TABLES = ("results.csv", "patients.csv", "members.csv", "summary.json")
 
 
-def remove_tables(out: Path) -> None:
-    """Take away the tables of an earlier run: a table is there only when it is complete."""
-    for name in TABLES:
-        (out / name).unlink(missing_ok=True)
+class Tables:
+    """Writes the files of a run that lie beside the slides' folders.
+
+    A table that cannot be replaced (open in another program, protected, a folder of that name) is written beside it,
+    and said: scoring does not wait for it.
+
+    Attributes:
+        old: names of tables that are still those of an earlier run, or no tables of ours.
+        beside: those that were written under another name: name -> new name.
+    """
+
+    def __init__(self, out: Path):
+        self.out = out
+        self.old: dict[str, str] = {}
+        self.beside: dict[str, str] = {}
+
+    def remove(self) -> None:
+        """Take away the tables of an earlier run: a table is there only when it is complete."""
+        for name in TABLES:
+            for one in (name, _beside(name)):
+                try:
+                    (self.out / one).unlink(missing_ok=True)
+                except OSError as error:
+                    self.old[one] = error.strerror or str(error)
+        for name, why in self.old.items():
+            warn(f"{self.out / name}: cannot be replaced ({why}); {_remedy(name)} before the slides are done")
+
+    def write(self, name: str, text: str) -> None:
+        """Write one file.
+
+        Raises:
+            OSError: the disk is full or fails.
+            PathoprogError: neither by its own name nor beside it.
+        """
+        try:
+            write_text(self.out / name, text)
+            self.old.pop(name, None)
+            return
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            why = error.strerror or str(error)
+        try:
+            write_text(self.out / _beside(name), text)
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            raise PathoprogError(
+                f"{self.out}: the tables cannot be written here ({why}); the slides are done and kept: make the folder "
+                "writable, and the same command writes the tables"
+            ) from error
+        self.old.pop(_beside(name), None)
+        self.old[name], self.beside[name] = why, _beside(name)
+
+    def lines(self) -> list[str]:
+        """What to say at the end of tables that were not replaced."""
+        return [
+            f"{self.out / name} is NOT of this run: it could not be replaced ({self.old[name]}); this run's is "
+            f"{self.out / new}; {_remedy(name)}, and give the same command again"
+            for name, new in self.beside.items()
+        ]
 
 
-def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
+def _beside(name: str) -> str:
+    return f"{Path(name).stem}.new{Path(name).suffix}"
+
+
+def _remedy(name: str) -> str:
+    return f"close {name} where it is open, or take it away"
+
+
+def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
     """Write the three tables from the slides' results; returns these and the patients' outcomes."""
     found = batch.results()
     mark_duplicates(found)
@@ -48,13 +120,13 @@ def write_tables(batch: Batch) -> tuple[list[SlideFiles], list[PatientScore]]:
         [(context, result) for context, result, _ in found], batch.plan.aggregation, batch.scorer, instances
     )
     thresholds = batch.plan.thresholds
-    _write(
-        batch.out / "results.csv", RESULT_COLUMNS, [slide_row(result, run, context) for context, result, run in found]
-    )
-    _write(batch.out / "members.csv", MEMBER_COLUMNS, [row for patient in patients for row in member_rows(patient)])
+    slides = [slide_row(result, run, context) for context, result, run in found]
+    members = [row for patient in patients for row in member_rows(patient)]
+    tables.write("results.csv", _csv(RESULT_COLUMNS, slides))
+    tables.write("members.csv", _csv(MEMBER_COLUMNS, members))
     groups = stage_combined(batch.config, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
-    _write(batch.out / "patients.csv", PATIENT_COLUMNS, rows)
+    tables.write("patients.csv", _csv(PATIENT_COLUMNS, rows))
     return found, patients
 
 
@@ -98,12 +170,12 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
             )
 
 
-def _write(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
@@ -120,6 +192,7 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
             name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
             for name in STATUSES[1:]
         },
+        "not_taken": batch.not_taken.by_kind,
         "this_run": {
             "slides": batch.scored_now,
             "tiles": batch.tiles,
@@ -129,7 +202,7 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
     }
 
 
-def summary_text(out: Path, values: dict[str, Any]) -> str:
+def summary_text(out: Path, values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
     patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]
@@ -145,5 +218,12 @@ def summary_text(out: Path, values: dict[str, Any]) -> str:
         chosen = list(reasons.items())
         lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]
         lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
-    lines += [f"results: {out / 'results.csv'}, {out / 'patients.csv'}", RESEARCH_USE_ONLY]
+    if slides["failed"]:
+        lines.append(
+            "failed slides are tried again by the same command if their files have changed or may be read since; "
+            "requeue=true tries all of them"
+        )
+    lines += [f"not taken, in the folders given: {line}" for line in not_taken.lines()]
+    written = [out / tables.beside.get(name, name) for name in ("results.csv", "patients.csv")]
+    lines += [f"results: {', '.join(map(str, written))}", *tables.lines(), RESEARCH_USE_ONLY]
     return "\n".join(lines)

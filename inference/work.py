@@ -1,20 +1,15 @@
 """What is to be done: the scoring configuration, the result's key, and which results already hold."""
 
-import contextlib
-import os
-import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from pathoprog import quality
-from pathoprog.annotations import read_author
 from pathoprog.bundle import ensemble_id, verify
 from pathoprog.bundle_encoders import ENCODERS, weights_files
 from pathoprog.cohort_curves import CohortCurves, read_cohort_curves
 from pathoprog.eligibility import Eligibility
-from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import sha256_file, sha256_value
+from pathoprog.errors import ConfigError
+from pathoprog.files import sha256_value
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.quality_config import QUALITY_VERSION
@@ -22,6 +17,7 @@ from pathoprog.results import Context
 from pathoprog.settings import as_dict
 from pathoprog.signature import check_signature
 from pathoprog.slides.config import reading
+from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
 from pathoprog.stream_reader import SLOTS
@@ -59,8 +55,9 @@ class Plan:
     made_for: dict[str, list[str]] = field(default_factory=dict)
     curves: CohortCurves | None = None
 
-    def job(self, slide: SlideInput, config: ScoreConfig) -> SlideJob:
-        """What the readers are told of a slide."""
+    def job(self, task: "Task", config: ScoreConfig, source: str | None = None) -> SlideJob:
+        """What the readers are told of a slide; `source` is what its files look like, see `SlideJob`."""
+        slide = task.slide
         return SlideJob(
             slide_id=slide.slide_id,
             path=slide.path,
@@ -70,6 +67,8 @@ class Plan:
             outline_path=slide.outline_path if self.tumour_policy != "tissue" else "",
             overview=self.overview,
             thumbnail_px=config.thumbnail_px,
+            source=source,
+            outline_sha256=task.outline_sha256 if source is not None else None,
         )
 
     @property
@@ -226,56 +225,3 @@ def _curves(config: ScoreConfig) -> CohortCurves | None:
 def batch_tiles(spec: TileSpec, stream: StreamSettings) -> int:
     """How many tiles the networks are shown at once: as set, or as many as fit a third of the readers' buffer."""
     return min(stream.batch_tiles, (stream.buffer_mib << 20) // SLOTS // (spec.size_px**2 * 3))
-
-
-def outline_sha256(slide: SlideInput, plan: Plan) -> str:
-    """Hash of the slide's outline file (under the policy ``network`` a corrected one); empty where it has none.
-
-    Raises:
-        InputError: the outline is needed, named and not there.
-    """
-    if plan.tumour_policy == "tissue" or not slide.outline_path:
-        return ""
-    try:
-        return sha256_file(slide.outline_path)
-    except OSError as error:
-        raise InputError(f"{slide.slide_id}: outline {slide.outline_path}: {error.strerror or error}") from error
-
-
-def outline_author(slide: SlideInput, plan: Plan) -> dict[str, str]:
-    """Who corrected the slide's outline and when, as far as its file says; nothing where it was not corrected."""
-    if plan.tumour_policy == "network" and slide.outline_path:
-        with contextlib.suppress(InputError):  # no such file, or not one: the reader says so, and the slide alone fails
-            return read_author(slide.outline_path)
-    return {}
-
-
-def source_sha256(path: str) -> str:
-    """Hash of a slide's path and of its files' names, sizes and times: where it is the same, nothing is read again.
-
-    Empty for a slide that cannot be looked at.
-    """
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in _files(path)]
-    return sha256_value([path, files]) if files else ""
-
-
-def is_recent(path: str, seconds: float) -> bool:
-    """Whether a slide may still be being copied: a file changed within so many seconds, or by the clock not yet.
-
-    A file `<path>.ready` beside it says that it is complete.
-    """
-    if Path(f"{path}.ready").exists():
-        return False
-    newest = max((stat.st_mtime for _, stat in _files(path)), default=0.0)
-    return newest > time.time() - seconds
-
-
-def _files(path: str) -> list[tuple[str, os.stat_result]]:
-    """Names and stats of a slide's file and of those in its folder (DICOM, MIRAX)."""
-    file = Path(path)
-    folder = file.with_suffix("") if file.suffix.lower() in (".mrxs", ".vms", ".vmu") else file
-    with contextlib.suppress(OSError):
-        files = [file] if file.is_file() else []
-        files += sorted(entry for entry in folder.rglob("*") if entry.is_file()) if folder.is_dir() else []
-        return [(entry.name, entry.stat()) for entry in files]
-    return []

@@ -51,7 +51,8 @@ class Worker:
     """See the module.
 
     Messages to the engine: ``ready, device``; ``opened, job_id, sha256``, to be answered; ``tiles, n``;
-    ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage``; ``refused, text``; ``write_error, text``.
+    ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage, source``; ``refused, text``; ``write_error,
+    text``.
     """
 
     def __init__(self, connection: Connection, start: Start):
@@ -130,7 +131,7 @@ class Worker:
                 yield None
                 continue
             self.in_hand[assignment.task.slide.slide_id] = assignment
-            yield self.start.plan.job(assignment.task.slide, self.start.config)
+            yield self.start.plan.job(assignment.task, self.start.config, assignment.source)
 
     def _wanted(self, opened: SlideOpened) -> bool:
         """Ask the engine, which may know a result of the same content; False hands the slide back to it."""
@@ -148,7 +149,7 @@ class Worker:
             reason = reason.replace(private, slide.slide_id)
         outcome.reason = reason
         if outcome.status == "failed":
-            self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage)
+            self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
             return
         self._judge_eligibility(outcome, assignment.task.eligibility)
         context = self.start.plan.context(assignment.task, outcome.opened)

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ def _umask() -> int:
     return umask
 
 
+MOST_NAME_BYTES = 255
+"""Of a file's name, on all common file systems."""
+NAME_ROOM_BYTES = 32
 UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
@@ -44,6 +48,20 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def bounded_name(name: str, most_bytes: int = MOST_NAME_BYTES - NAME_ROOM_BYTES) -> str:
+    """`name` where a file may be called so; else its beginning and a hash of the whole.
+
+    Args:
+        name: of a file.
+        most_bytes: in UTF-8; without a value there is room for an ending and for a temporary name.
+    """
+    data = name.encode("utf-8")
+    if len(data) <= most_bytes:
+        return name
+    end = f"~{hashlib.sha256(data).hexdigest()[:16]}"
+    return re.sub("%.?$", "", data[: most_bytes - len(end)].decode("utf-8", "ignore")) + end
 
 
 def sync_folder(folder: str | Path) -> None:
@@ -80,7 +98,12 @@ def canonical_json(value: Any) -> str:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write canonical JSON, whole or not at all; NaN and infinity become null."""
-    write_text(path, canonical_json(finite_or_none(value)))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Canonical JSON, NaN and infinity as null."""
+    return canonical_json(finite_or_none(value))
 
 
 def finite_or_none(value: Any) -> Any:

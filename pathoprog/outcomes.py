@@ -65,6 +65,7 @@ class SlideScore:
         opened: what the reader found in the file, None where it failed before.
         stage: where it failed.
         seconds: from opening to the last tile, reading and networks together.
+        source: of a failed slide, what its files look like now (see `SlideFailed`).
         halved: batches that did not fit the device's memory and were split.
     """
 
@@ -81,6 +82,7 @@ class SlideScore:
     opened: SlideOpened | None = None
     stage: str = ""
     seconds: float = 0.0
+    source: str | None = None
     halved: int = 0
 
     def withhold(self, reason: str, code: str) -> None:

@@ -19,7 +19,7 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.faults import point
-from pathoprog.files import canonical_json, finite_or_none, read_json, sync_folder
+from pathoprog.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
 from pathoprog.outcomes import SlideScore
 from pathoprog.settings import as_dict
 
@@ -85,9 +85,9 @@ class Context:
 
 
 def folder_name(slide_id: str) -> str:
-    """A slide's folder: its id, with what file systems refuse written as ``%XX``."""
-    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß")
-    return f"%2E{name[1:]}" if name.startswith(".") else name
+    """A slide's folder: its id, with what file systems refuse written as ``%XX``, a long one cut."""
+    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß", errors="surrogatepass")
+    return bounded_name(f"%2E{name[1:]}" if name.startswith(".") else name, MOST_NAME_BYTES)
 
 
 def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
@@ -190,15 +190,21 @@ def discard_staged(slides_folder: Path, name: str) -> None:
 
 
 def publish_slide(staging: Path, slide_id: str) -> None:
-    """Put a staged folder in its place; an older one is moved out of the way first and then removed."""
+    """Put a staged folder in its place; an older one is moved out of the way first and then removed.
+
+    Raises:
+        OSError: what is there cannot be moved away; it is as it was, and the staged folder too.
+    """
     target, old = staging.parent / folder_name(slide_id), staging.with_name(f"{staging.name}.old")
     point("before_rename")
-    if target.exists():
+    if os.path.lexists(target):
         target.rename(old)
     staging.rename(target)
     sync_folder(target.parent)
-    if old.exists():
-        shutil.rmtree(old)
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is out of the way, and in nobody's
+    else:
+        old.unlink(missing_ok=True)
 
 
 def remove_leftovers(slides_folder: Path, live: set[str]) -> int:
@@ -213,7 +219,7 @@ def remove_leftovers(slides_folder: Path, live: set[str]) -> int:
         if path.name[1:].partition(STAGING_SUFFIX)[0] not in live:
             leftovers.append(path)
     for path in leftovers:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # one that cannot be removed is nobody's result, and stops nobody
     return len(leftovers)
 
 

@@ -165,6 +165,7 @@ def score_stream(
                 code=event.error.code,
                 stage=event.stage,
                 opened=bag.opened if bag is not None else None,
+                source=event.source,
             )
 
 

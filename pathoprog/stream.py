@@ -47,6 +47,8 @@ __all__ = [
 ATTEMPTS = 2
 START_TIMEOUT_S = 120.0
 POLL_S = 0.25
+GRACE_S = 2.0
+"""A reader that is overdue is looked at again after so long: whoever looks may itself have been away, or stopped."""
 KILL_WAIT_S = 10.0
 LOG_CHARS = 400
 LOG = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class _Reader:
         self.tasks: deque[_Task] = deque()
         self.ready = False
         self.touched = time.monotonic()
+        self.overdue = 0.0  # since when it is seen to be; 0: it is not
 
     def give(self, task: _Task) -> None:
         self.tasks.append(task)
@@ -134,10 +137,18 @@ class _Reader:
             self.connection.send(message)
 
     def hangs(self, timeout_s: float) -> bool:
-        """Whether it makes no progress, though it has all it needs (asked while no slot and no message is held)."""
-        if not self.ready:
-            timeout_s = max(timeout_s, START_TIMEOUT_S)
-        return time.monotonic() - max(float(self.header[BEAT]), self.touched) > timeout_s
+        """Whether it makes no progress, though it has all it needs (asked while no slot is held).
+
+        One that has said something waits for us, and does not hang, however long we take.
+        """
+        now = time.monotonic()
+        silence_s = now - max(float(self.header[BEAT]), self.touched)
+        limit_s = timeout_s if self.ready else max(timeout_s, START_TIMEOUT_S)
+        if silence_s <= limit_s or self.connection.poll():
+            self.overdue = 0.0
+            return False
+        self.overdue = self.overdue or now
+        return now - self.overdue > min(GRACE_S, timeout_s)
 
     def stage(self) -> str:
         return STAGES[int(self.header[STAGE])]

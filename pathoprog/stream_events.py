@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pathoprog.errors import SlideError
 from pathoprog.quality_look import QualityLook
 from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.identity import Stamp
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.tiles import TileGrid
 from pathoprog.tiles_config import TileSpec
@@ -25,14 +26,14 @@ class Places:
         x0: int64 [n], left edges, level-0 px.
         y0: int64 [n], top edges, level-0 px.
         in_tissue: bool [n], tiles that must not read as blank (`hollow.in_tissue`).
-        stamp: the file's `files.file_stamp` when they were laid; of another file they say nothing.
+        stamp: the slide's `identity.stamp` when they were laid; of another slide they say nothing.
     """
 
     spec: TileSpec
     x0: NDArray[np.int64]
     y0: NDArray[np.int64]
     in_tissue: NDArray[np.bool_]
-    stamp: list[int]
+    stamp: Stamp
 
     def __len__(self) -> int:
         return len(self.x0)
@@ -56,6 +57,9 @@ class SlideJob:
         hash_content: False leaves the hash out, which reads the whole file.
         tiles: False ends with `SlideOpened`: grids, but no tile.
         places: read these tiles, in their order, and nothing else: there is no `SlideOpened`.
+        source: `identity.source_sha256` of the slide that is meant; None for whatever is there. A slide that looks
+            otherwise is not touched (`changing`), one that looks otherwise at the end has failed (`changed`).
+        outline_sha256: hash of the outline file that is meant; None for whatever is there.
     """
 
     slide_id: str
@@ -70,6 +74,8 @@ class SlideJob:
     hash_content: bool = True
     tiles: bool = True
     places: Places | None = None
+    source: str | None = None
+    outline_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,18 +135,20 @@ class SlideDone:
 class SlideFailed:
     """A slide could not be read (to its end); `stage` says how far it came.
 
-    Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``device_memory``.
-    Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting), ``format``,
-    ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``,
-    ``outline_missing``.
+    Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``changing``,
+    ``device_memory``. Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting),
+    ``format``, ``pixel_type``, ``unreadable``, ``hollow``, ``size``, ``bounds``, ``mpp_missing``, ``mpp_absurd``,
+    ``mpp_unequal``, ``outline_missing``.
 
-    `facts` is there if it could be opened; its um/px is NaN where that is what is wrong.
+    `facts` is there if it could be opened; its um/px is NaN where that is what is wrong. `source` says what the files
+    look like now (`identity.source_sha256`; "" where they are gone); None where nobody asked, or nobody could look.
     """
 
     slide_id: str
     error: SlideError
     stage: str
     facts: SlideFacts | None = None
+    source: str | None = None
 
 
 StreamEvent = SlideOpened | TileBatch | SlideDone | SlideFailed

@@ -5,7 +5,6 @@ Started by `stream.TileStream` as ``python -c … main()`` with a socket and a p
 
 import dataclasses
 import faulthandler
-import hashlib
 import mmap
 import os
 import signal
@@ -13,7 +12,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,10 +22,11 @@ import shapely
 
 from pathoprog import hollow
 from pathoprog.errors import SlideError
-from pathoprog.files import file_stamp
+from pathoprog.files import sha256_file
 from pathoprog.overview import lay_windows, read_window
 from pathoprog.quality_look import look_at, region_on_view
 from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
+from pathoprog.slides.identity import absent_part, content_sha256, source_sha256, stamp
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
 from pathoprog.slides.slide import Slide, SlideFacts
@@ -114,12 +113,21 @@ class Reader:
                 else:
                     self._read_places(job, job.places, skip)
             except SlideError as error:
-                self._send("failed", error, STAGES[int(self.header[STAGE])], self.facts)
+                self._failed(job, error)
             except MemoryError:
-                too_large = SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory")
-                self._send("failed", too_large, STAGES[int(self.header[STAGE])], self.facts)
+                self._failed(job, SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory"))
+            except OSError as error:  # a name that no file can have, a folder that cannot be looked into
+                self._failed(job, SlideError(f"{job.path}: {error.strerror or error}", "io"))
             else:
                 self._send("done", time.perf_counter() - start)
+
+    def _failed(self, job: SlideJob, error: SlideError) -> None:
+        stage, source = STAGES[int(self.header[STAGE])], None
+        if job.source is not None:
+            source = source_sha256(job.path)
+            if source != job.source and error.not_reportable:  # what was read is not what was meant
+                error = _changed(job)
+        self._send("failed", error, stage, self.facts, source)
 
     def _receive(self) -> None:
         message = self.connection.recv()
@@ -151,6 +159,8 @@ class Reader:
     def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
+        if job.source is not None:
+            _check_source(job)
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
             self.facts = slide.known_facts
             slide.on_read = self._beat
@@ -161,6 +171,8 @@ class Reader:
             for resolution, grid in opened.grids.items() if job.tiles else ():
                 places = Places(grid.spec, grid.x0, grid.y0, hollow.in_tissue(opened.tissue, grid), [])
                 self._read_tiles(slide, places, skip.get(resolution, 0))
+        if job.source is not None and source_sha256(job.path) != job.source:
+            raise _changed(job)
 
     def _read_places(self, job: SlideJob, places: Places, skip: dict[str, int]) -> None:
         """Tiles that were laid before, of a slide that may still be open; `skip` as in `_read`."""
@@ -170,7 +182,7 @@ class Reader:
         try:
             slide.on_read = self._beat
             self.facts = slide.known_facts
-            if file_stamp(job.path) != places.stamp:
+            if stamp(job.path) != places.stamp:
                 raise SlideError(f"{job.path}: the file changed since its tiles were laid", "changed")
             self._stage("tiles")
             self._read_tiles(slide, places, skip.get(places.spec.resolution, 0))
@@ -236,6 +248,9 @@ class Reader:
                 "<slide_id>.geojson, outline_path in the cohort, or another tumour_policy",
                 "outline_missing",
             )
+        wanted = job.outline_sha256
+        if wanted is not None and Path(job.outline_path).is_file() and sha256_file(job.outline_path) != wanted:
+            raise SlideError(f"{job.path}: its outline changed since this run began; run again", "changed")
         try:
             kept, outside = given_outline(job.outline_path, facts, job.outline_classes, job.slides.roots)
             check_on_tissue(region_on_view(kept, tissue), tissue)
@@ -287,35 +302,20 @@ class Reader:
             self._send("batch", slot, spec.resolution, first, n, size)
 
 
-def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: None) -> str:
-    """SHA-256 of a slide's content, hexadecimal.
-
-    One file: its bytes. A folder (DICOM), or a MIRAX file with its folder: the names and hashes of all files.
+def _check_source(job: SlideJob) -> None:
+    """Refuse a slide that is gone, not whole, or not what it looked like when it was asked for.
 
     Raises:
-        SlideError: code ``io``.
+        SlideError: code ``missing`` or ``changing``.
     """
-    path = Path(path)
-    companion = path.with_suffix("") if path.suffix.lower() in (".mrxs", ".vms", ".vmu") else None
-    try:
-        if path.is_file() and not (companion and companion.is_dir()):
-            return _file_sha256(path, on_progress)
-        folder = path if path.is_dir() else companion
-        assert folder is not None
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        total = hashlib.sha256()
-        for file in [path, *files] if path.is_file() else files:
-            name = file.relative_to(folder.parent).as_posix() if path.is_file() else file.relative_to(folder).as_posix()
-            total.update(f"{name}\0{_file_sha256(file, on_progress)}\n".encode())
-        return total.hexdigest()
-    except OSError as error:
-        raise SlideError(f"{path}: {error.strerror or error}", "io") from error
+    now = source_sha256(job.path)
+    if now != job.source and not now:
+        raise SlideError(f"{job.path}: the file is gone", "missing")
+    if now != job.source:
+        raise SlideError(f"{job.path}: the file has changed; it is read when it stands still", "changing")
+    if now and (part := absent_part(job.path)):
+        raise SlideError(f"{job.path}: {part}, which belongs to it, is not there", "missing")
 
 
-def _file_sha256(path: Path, on_progress: Callable[[], None]) -> str:
-    total = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            total.update(block)
-            on_progress()
-    return total.hexdigest()
+def _changed(job: SlideJob) -> SlideError:
+    return SlideError(f"{job.path}: the file changed while it was read", "changed")

@@ -11,9 +11,10 @@ import pandas as pd
 
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import file_stamp, read_json, write_json
+from pathoprog.files import read_json, write_json
 from pathoprog.hollow import in_tissue
 from pathoprog.quality_config import QUALITY_VERSION
+from pathoprog.slides.identity import Stamp, stamp
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, TileStream
 from pathoprog.stream_events import Places
 from pathoprog.stream_reader import SLOTS
@@ -60,7 +61,7 @@ def lay(cohort: pd.DataFrame, data: DataSettings) -> None:
     """
     rows = {str(row["slide_id"]): row for row in cohort.to_dict("records")}
     keys = {name: source_key(row, data, specs(data)) for name, row in rows.items()}
-    stamps = {name: file_stamp(row["slide_path"]) for name, row in rows.items()}
+    stamps = {name: stamp(row["slide_path"]) for name, row in rows.items()}
     jobs = [slide_job(row, data, specs(data)) for name, row in rows.items() if not _kept(data, name, keys[name])]
     say(f"    tiles from the slides, grids in {data.store}: {len(rows) - len(jobs)} there, {len(jobs)} to lay")
     failed = []
@@ -92,7 +93,7 @@ def _kept(data: DataSettings, slide_id: str, key: str) -> bool:
         return False
 
 
-def _keep(data: DataSettings, opened: SlideOpened, key: str, stamp: list[int]) -> None:
+def _keep(data: DataSettings, opened: SlideOpened, key: str, stamp: Stamp) -> None:
     for spec in specs(data):
         grid = opened.grids.get(spec.resolution)
         outside: Any = np.flatnonzero(~in_tissue(opened.tissue, grid)) if grid is not None else []

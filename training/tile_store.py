@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
-from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
+from pathoprog.slides.identity import stamp
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.stream_requests import PlacedTiles
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
@@ -119,7 +120,7 @@ def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) 
     outline = row.get("outline_path") if data.tumour_policy == "outline" else ""
     return sha256_value(
         {
-            "slide": file_stamp(row["slide_path"]),
+            "slide": stamp(row["slide_path"]),
             "outline": file_stamp(outline) if outline else [],
             "policy": data.tumour_policy,
             "specs": [as_dict(spec) for spec in wanted],
@@ -130,8 +131,8 @@ def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) 
 
 
 def file_name(slide_id: str) -> str:
-    """A slide's id as the name of a file."""
-    return quote(slide_id, safe=" ._-+()")
+    """A slide's id as the name of a file, without its ending."""
+    return bounded_name(quote(slide_id, safe=" ._-+()"))
 
 
 def grid_path(data: DataSettings, resolution: str, slide_id: str) -> Path:

@@ -23,6 +23,7 @@ from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
 from pathoprog.slide_outline import given_outline
 from pathoprog.slides.config import reading
+from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION
@@ -134,7 +135,7 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     view = settings.outline
     return sha256_value(
         {
-            "slide": file_stamp(row["slide_path"]),
+            "slide": stamp(row["slide_path"]),
             "outline": file_stamp(row["outline_path"]),
             "view": [view.mpp, view.window_px, view.overlap_px],
             "slides": reading(settings.slides),

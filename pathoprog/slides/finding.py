@@ -1,30 +1,189 @@
-"""Slides in folders: which files, and which folders, are one slide each."""
+"""Slides in folders: which files, and which folders, are one slide each; what else lies there is counted and named."""
 
-from collections.abc import Iterator
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pathoprog.slides.opening import is_dicom
+from pathoprog.slides.dicom_header import DicomHead, is_dicom, read_head
+from pathoprog.slides.identity import DICOM_SUFFIX, SUFFIXES, owned_by
 
-SUFFIXES = (
-    ".bif", ".czi", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu",
-)  # fmt: skip
-WITH_FOLDER = (".mrxs",)  # their data lie in a folder of the same name
+OTHER, HIDDEN = "other files", "hidden files and folders"
+OBJECTS = "DICOM objects that are no slide"
+ODD = "pipes, sockets and devices"
+DANGLING = "links that lead nowhere"
+CLOSED = "files and folders that cannot be looked into"
+AGAIN = "folders searched already"
+"""What a folder may hold beside slides."""
+READY = ".ready"
+"""A file of this ending says that the slide beside it is whole (`identity.is_recent`)."""
+NAMED_IN_TEXT = 20
 
 
-def slides_in(folder: str | Path) -> Iterator[Path]:
+@dataclass
+class NotTaken:
+    """What lies in the folders searched and is no slide: kind -> paths, relative to the folder given."""
+
+    by_kind: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str) -> None:
+        """Note one more."""
+        printable = name.encode(errors="surrogateescape").decode(errors="replace")
+        self.by_kind.setdefault(kind, []).append(printable)
+
+    def add_all(self, others: "NotTaken") -> None:
+        """Note what another folder holds."""
+        for kind, names in others.by_kind.items():
+            self.by_kind.setdefault(kind, []).extend(names)
+
+    def lines(self) -> list[str]:
+        """As lines for a terminal: other files counted by their endings, the odd ones named."""
+        found = []
+        for kind, names in self.by_kind.items():
+            if kind in (OTHER, HIDDEN):
+                endings = Counter(Path(name).suffix.lower() or "without ending" for name in names)
+                said = ", ".join(f"{n} {ending}" for ending, n in endings.most_common())
+            else:
+                more = len(names) - NAMED_IN_TEXT
+                said = ", ".join(names[:NAMED_IN_TEXT]) + (f" and {more} more, all in summary.json" if more > 0 else "")
+            found.append(f"{len(names)} {kind}: {said}")
+        return found
+
+
+def slides_in(
+    folder: str | Path, not_taken: NotTaken | None = None, on_progress: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
     """Slides of a folder and the folders below, in order of their names; hidden ones are left out.
 
-    A folder with nothing but DICOM files is one slide. A MIRAX slide's own folder is not looked into.
+    A folder whose only slide is one series of DICOM files is that slide; else each series is one, by its first file.
+    What belongs to another slide (MIRAX's folder, the images of a VMS index) is none. Each folder is searched once,
+    whatever links lead to it.
+
+    Args:
+        folder: to search.
+        not_taken: told of all that is no slide.
+        on_progress: called for each folder.
+
+    Raises:
+        OSError: the folder itself cannot be looked into.
     """
-    folder = Path(folder)
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    files = [entry for entry in entries if entry.is_file()]
-    if files and len(files) == len(entries) and all(map(is_dicom, files)):
-        yield folder
-        return
-    owned = {entry.with_suffix("") for entry in files if entry.suffix.lower() in WITH_FOLDER}
-    for entry in entries:
-        if entry.is_dir() and entry not in owned:
-            yield from slides_in(entry)
-        elif entry.is_file() and entry.suffix.lower() in SUFFIXES:
-            yield entry
+    root = Path(folder)
+    walk = _Walk(root, NotTaken() if not_taken is None else not_taken, on_progress)
+    stack = [iter(walk.contents(root))]  # folders may be nested deeper than Python's calls
+    while stack:
+        for entry, is_slide in stack[-1]:
+            if is_slide:
+                yield entry
+                continue
+            try:
+                stack.append(iter(walk.contents(entry)))
+            except OSError:
+                walk.leave(CLOSED, entry)
+                continue
+            break
+        else:
+            stack.pop()
+
+
+class _Walk:
+    """One search, and which folders it has been in."""
+
+    def __init__(self, root: Path, not_taken: NotTaken, on_progress: Callable[[], None]):
+        self.root, self.not_taken, self.on_progress = root, not_taken, on_progress
+        self.seen: set[str] = set()
+
+    def leave(self, kind: str, entry: Path) -> None:
+        """Note what is not taken."""
+        self.not_taken.add(kind, str(entry.relative_to(self.root)))
+
+    def contents(self, folder: Path) -> list[tuple[Path, bool]]:
+        """What is to be taken of a folder, by name: slides (True) and folders to search (False).
+
+        Raises:
+            OSError: it cannot be looked into.
+        """
+        self.on_progress()
+        real = os.path.realpath(folder)
+        if real in self.seen:
+            self.leave(AGAIN, folder)
+            return []
+        self.seen.add(real)
+        entries = sorted(folder.iterdir())
+        files: list[Path] = []
+        folders: list[Path] = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                self.leave(HIDDEN, entry)
+            elif (mode := self._mode(entry)) is not None:
+                (folders if stat.S_ISDIR(mode) else files).append(entry)
+        dicom = [file for file in files if _may_be_dicom(file) and is_dicom(file)]
+        of_slides = self._without_objects(dicom)
+        slides = [file for file in files if file.suffix.lower() in SUFFIXES and file not in dicom]
+        firsts = _first_of_each(of_slides)
+        unknown = bool(of_slides) and not any(head.series for _, head in of_slides)
+        if (len(firsts) == 1 or unknown) and not slides and not folders:
+            taken = [(folder, True)]
+        else:
+            taken = [(slide, True) for slide in [*slides, *firsts]]
+        owned = {part for slide in slides for part in _parts(slide)}
+        names = {entry.name for entry in entries}
+        for file in files:
+            marks = file.suffix == READY and file.name.removesuffix(READY) in names
+            if not marks and file not in dicom and file not in slides and file not in owned:
+                self.leave(OTHER, file)
+        taken = [(entry, is_slide) for entry, is_slide in taken if entry not in owned]
+        return sorted(taken + [(entry, False) for entry in folders if entry not in owned])
+
+    def _mode(self, entry: Path) -> int | None:
+        """What a file or folder is; None for all else, which is noted."""
+        try:
+            mode = entry.stat().st_mode
+        except OSError as error:
+            gone = entry.is_symlink() and not isinstance(error, PermissionError)
+            self.leave(DANGLING if gone else CLOSED, entry)
+            return None
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            self.leave(ODD, entry)
+            return None
+        return mode
+
+    def _without_objects(self, dicom: list[Path]) -> list[tuple[Path, DicomHead]]:
+        """DICOM files that are or may be of a slide."""
+        found = []
+        for file in dicom:
+            try:
+                head = read_head(file)
+            except OSError:
+                head = DicomHead()
+            if head.is_other_object:
+                self.leave(OBJECTS, file)
+            else:
+                found.append((file, head))
+        return found
+
+
+def _first_of_each(of_slides: list[tuple[Path, DicomHead]]) -> list[Path]:
+    """The first file of each series; one of unknown series, or a copy of another, stands for itself."""
+    firsts: list[Path] = []
+    series, instances = set[str](), set[str]()
+    for file, head in of_slides:
+        if not head.series or head.series not in series or head.instance in instances:
+            firsts.append(file)
+        series.add(head.series)
+        instances.add(head.instance)
+    return firsts
+
+
+def _may_be_dicom(file: Path) -> bool:
+    """Whether a name may be that of a DICOM file: exports often have none of its endings, or a UID for a name."""
+    ending = file.suffix.lower()
+    return ending in ("", DICOM_SUFFIX, ".dicom") or ending[1:].isdigit()
+
+
+def _parts(slide: Path) -> list[Path]:
+    try:
+        return owned_by(slide)
+    except OSError:
+        return []

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
+from pathoprog.slides.dicom_header import is_dicom
+from pathoprog.slides.identity import instances
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
 
@@ -110,16 +112,7 @@ def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None) -> Slide:
 
 def _dicom_instance(folder: Path) -> Path:
     """One instance of a folder of DICOM files; OpenSlide finds the others of its series."""
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and is_dicom(file):
+    for file in instances(folder):
+        if is_dicom(file):
             return file
     raise SlideError(f"{folder}: a folder, and no DICOM file in it", "format")
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
-    try:
-        with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False

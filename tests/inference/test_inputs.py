@@ -20,7 +20,7 @@ def ids(slides):
 
 
 def test_a_folder_is_searched_whole(folder):
-    slides = slides_from_paths([str(folder)])
+    slides = slides_from_paths([str(folder)]).slides
     assert ids(slides) == ["a", "b", "c 1", "m"]
     assert [slide.patient_id for slide in slides] == ids(slides), "each its own patient where no table says more"
 
@@ -28,14 +28,14 @@ def test_a_folder_is_searched_whole(folder):
 def test_files_globs_and_lists_give_each_slide_once(folder):
     listed = folder / "list.txt"
     listed.write_text("# the second site\nb.svs\n\ndeep\n", encoding="utf-8")
-    slides = slides_from_paths([str(folder / "*.svs"), str(listed), str(folder / "b.svs")])
+    slides = slides_from_paths([str(folder / "*.svs"), str(listed), str(folder / "b.svs")]).slides
     assert ids(slides) == ["b", "c 1"]
-    assert ids(slides_from_paths([str(folder / "**" / "*.ndpi")])) == ["c 1"]
+    assert ids(slides_from_paths([str(folder / "**" / "*.ndpi")]).slides) == ["c 1"]
 
 
 def test_a_glob_may_be_relative(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    (slide,) = slides_from_paths(["de*/*.ndpi"])
+    (slide,) = slides_from_paths(["de*/*.ndpi"]).slides
     assert slide.path == str((folder / "deep" / "c 1.ndpi").resolve())
 
 
@@ -44,8 +44,8 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
         path = tmp_path / "series" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(128) + b"DICM")
-    assert ids(slides_from_paths([str(tmp_path)])) == ["series"]
-    assert ids(slides_from_paths([str(tmp_path / "series")])) == ["series"]
+    assert ids(slides_from_paths([str(tmp_path)]).slides) == ["series"]
+    assert ids(slides_from_paths([str(tmp_path / "series")]).slides) == ["series"]
 
 
 @pytest.mark.parametrize(
@@ -55,20 +55,20 @@ def test_a_folder_of_dicom_files_is_one_slide(tmp_path):
 def test_what_names_no_slide_is_an_error(tmp_path, argument, said):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=said):
-        slides_from_paths([str(tmp_path / argument)])
+        slides_from_paths([str(tmp_path / argument)]).refuse()
 
 
 def test_two_slides_with_one_id_are_refused(folder):
     (folder / "deep" / "B.tif").write_bytes(b"x")
     with pytest.raises(InputError, match="would both be slide"):
-        slides_from_paths([str(folder)])
+        slides_from_paths([str(folder)]).refuse()
 
 
 def test_outlines_are_found_by_the_slide_s_id(folder):
     outlines = folder / "outlines"
     outlines.mkdir()
     (outlines / "a.geojson").write_text("{}")
-    slides = slides_from_paths([str(folder / "a.ome.tif"), str(folder / "b.svs")], str(outlines))
+    slides = slides_from_paths([str(folder / "a.ome.tif"), str(folder / "b.svs")], str(outlines)).slides
     assert slides[0].outline_path.endswith("a.geojson") and slides[1].outline_path == ""
 
 
