@@ -1,8 +1,6 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
-import csv
 import errno
-import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
+from pathoprog.csv_files import csv_text
 from pathoprog.errors import PathoprogError
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
@@ -122,11 +121,11 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     thresholds = batch.plan.thresholds
     slides = [slide_row(result, run, context) for context, result, run in found]
     members = [row for patient in patients for row in member_rows(patient)]
-    tables.write("results.csv", _csv(RESULT_COLUMNS, slides))
-    tables.write("members.csv", _csv(MEMBER_COLUMNS, members))
+    tables.write("results.csv", csv_text(slides, RESULT_COLUMNS))
+    tables.write("members.csv", csv_text(members, MEMBER_COLUMNS))
     groups = stage_combined(batch.config, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
-    tables.write("patients.csv", _csv(PATIENT_COLUMNS, rows))
+    tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
     return found, patients
 
 
@@ -168,14 +167,6 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
                 f"{context.slide_id} of {context.patient_id} is the same slide as {original.slide_id} of "
                 f"{original.patient_id}"
             )
-
-
-def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pathoprog.plain_text import printable
+
 LOG_INTERVAL_S = 10.0
 
 
@@ -16,7 +18,7 @@ def say(text: str = "") -> None:
     Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
     """
     try:
-        print(text, flush=True)
+        print(printable(text, lines=True), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         raise SystemExit(128 + signal.SIGPIPE) from None
@@ -24,7 +26,7 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Print one warning line on stderr."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -77,7 +79,7 @@ class _BarProgress(Progress):
     def advance(self, n: int = 1, note: str = "") -> None:
         self.done += n
         self.note = note or self.note
-        self.bar.update(self.task, advance=n, note=self.note)
+        self.bar.update(self.task, advance=n, note=printable(self.note))
 
     def show(self) -> None:
         self.bar.refresh()

@@ -1,9 +1,7 @@
 """Writing files so that they are whole or absent, and hashing them."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import math
 import os
@@ -80,15 +78,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all."""
     with atomic_write(path) as stream:
         stream.write(text.encode("utf-8"))
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows of equal keys as CSV text, with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def canonical_json(value: Any) -> str:

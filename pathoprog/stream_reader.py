@@ -4,6 +4,7 @@ Started by `stream.TileStream` as ``python -c … main()`` with a socket and a p
 """
 
 import dataclasses
+import errno
 import faulthandler
 import mmap
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -59,12 +61,16 @@ def main(arguments: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
     with Connection(socket_fd) as connection, mmap.mmap(memory_fd, size) as memory:
         reader = Reader(connection, np.frombuffer(memory, np.uint8), threads, batch_tiles)
+        code = 1
         try:
             reader.serve()
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            pass  # the parent has gone or wants no more
+            code = 0  # the parent has gone or wants no more
+        except BaseException:  # a defect: the parent reads the log's end, and tries the slide once more
+            traceback.print_exc()
         finally:
-            os._exit(0)  # views of the memory may live on in threads; there is nothing to save
+            sys.stderr.flush()
+            os._exit(code)  # views of the memory may live on in threads; there is nothing to save
 
 
 def _end_with_parent() -> None:
@@ -77,6 +83,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _too_large(job: SlideJob) -> SlideError:
+    return SlideError(
+        f"{job.path}: out of memory: reading it takes more than stream.memory_mib allows a reader; raise that if the "
+        "machine has more",
+        "memory",
+    )
 
 
 class Reader:
@@ -115,9 +129,10 @@ class Reader:
             except SlideError as error:
                 self._failed(job, error)
             except MemoryError:
-                self._failed(job, SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory"))
+                self._failed(job, _too_large(job))
             except OSError as error:  # a name that no file can have, a folder that cannot be looked into
-                self._failed(job, SlideError(f"{job.path}: {error.strerror or error}", "io"))
+                full = error.errno == errno.ENOMEM
+                self._failed(job, _too_large(job) if full else SlideError(f"{job.path}: {error.strerror}", "io"))
             else:
                 self._send("done", time.perf_counter() - start)
 

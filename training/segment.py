@@ -1,7 +1,5 @@
 """`pathoprog segment`: train the tumour network from outlines, or outline a cohort's slides with it."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.bundle import MANIFEST, verify
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
+from pathoprog.csv_files import csv_text, write_frame
 from pathoprog.device import resolve_device
 from pathoprog.errors import ConfigError, InputError, SlideError
 from pathoprog.files import read_json, sha256_value, write_json, write_text
@@ -192,19 +191,18 @@ def outline_path(out: Path, slide_id: str) -> Path:
 
 def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict[str, Any]]) -> None:
     """Write tumour.csv, and the cohort table with the network's outlines, for `pathoprog tiles`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for name, row in rows.items():
-        writer.writerow({"slide_id": name, "patient_id": row["patient_id"], "role": row["role"], **said[name]})
-    write_text(out / "tumour.csv", text.getvalue())
+    lines = [
+        {"slide_id": name, "patient_id": row["patient_id"], "role": row["role"], **said[name]}
+        for name, row in rows.items()
+    ]
+    write_text(out / "tumour.csv", csv_text(lines, COLUMNS))
     kept = [
         {**row, "outline_path": str(outline_path(out, name).resolve())}
         for name, row in rows.items()
         if said[name].get("tumour_area_um2", 0) > 0
     ]
     if kept:
-        write_text(out / "cohort.csv", pd.DataFrame(kept).to_csv(index=False))
+        write_frame(out / "cohort.csv", pd.DataFrame(kept))
 
 
 def trained_network(settings: SegmentConfig) -> TumourNetwork:
