@@ -87,8 +87,14 @@ class Ledger:
         self.path, self.clock = path, clock
         self.boot = boot or boot_id()
         self.owner = owner or this_process()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be used as a ledger ({error.strerror or error}); ledger=FILE puts it elsewhere, on a "
+                "local disk"
+            ) from error
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:

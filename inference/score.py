@@ -12,7 +12,7 @@ from pathoprog.inference.inputs import Found, slides_from_cohort, with_correctio
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.looks import Looker
-from pathoprog.inference.tables import Tables, summary, summary_text, write_tables
+from pathoprog.inference.tables import Tables, not_taken_lines, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
 from pathoprog.report.wording import count
 
@@ -38,16 +38,19 @@ def run(config: ScoreConfig) -> int:
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
     failed = sum(job.state == FAILED for job in standing.values())
     of_them = f" ({failed} of them failed; requeue=true tries them again)" if failed and not config.requeue else ""
+    no_slides = f"; {len(batch.refused)} named and no slides" if batch.refused else ""
     say(
         f"{count(len(slides), 'slide')}: {done} done before and unchanged{of_them}, "
-        f"{len(slides) - done} to score on {where}"
+        f"{len(slides) - done} to score on {where}{no_slides}"
     )
     if config.dry_run:
         for slide in slides:
             if slide.slide_id not in standing:
                 say(f"    {slide.slide_id}  {slide.path}")
-        for line in batch.not_taken.lines():
-            say(f"not taken, in the folders given: {line}")
+        for slide_id, reason in batch.refused.items():
+            say(f"    {slide_id}  will fail: {reason}")
+        for line in not_taken_lines(batch.not_taken):
+            say(line)
         return 0
     prepare_folder(batch)
     tables = Tables(batch.out)

@@ -9,10 +9,10 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
 from pathoprog.csv_files import csv_text
-from pathoprog.errors import PathoprogError
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
     MEMBER_COLUMNS,
     PATIENT_COLUMNS,
@@ -68,7 +68,7 @@ class Tables:
 
         Raises:
             OSError: the disk is full or fails.
-            PathoprogError: neither by its own name nor beside it.
+            WriteError: neither by its own name nor beside it.
         """
         try:
             write_text(self.out / name, text)
@@ -83,7 +83,7 @@ class Tables:
         except OSError as error:
             if error.errno not in REFUSED:
                 raise
-            raise PathoprogError(
+            raise WriteError(
                 f"{self.out}: the tables cannot be written here ({why}); the slides are done and kept: make the folder "
                 "writable, and the same command writes the tables"
             ) from error
@@ -193,6 +193,12 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
     }
 
 
+def not_taken_lines(not_taken: NotTaken) -> list[str]:
+    """What the folders hold beside slides, for a terminal."""
+    lines = not_taken.lines()
+    return ["not taken in the folders given:", *(f"    {line}" for line in lines)] if lines else []
+
+
 def summary_text(out: Path, values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
@@ -214,7 +220,7 @@ def summary_text(out: Path, values: dict[str, Any], not_taken: NotTaken, tables:
             "failed slides are tried again by the same command if their files have changed or may be read since; "
             "requeue=true tries all of them"
         )
-    lines += [f"not taken, in the folders given: {line}" for line in not_taken.lines()]
+    lines += not_taken_lines(not_taken)
     written = [out / tables.beside.get(name, name) for name in ("results.csv", "patients.csv")]
     lines += [f"results: {', '.join(map(str, written))}", *tables.lines(), RESEARCH_USE_ONLY]
     return "\n".join(lines)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathoprog.console import say
+from pathoprog.console import say, warn
 from pathoprog.errors import InputError
 from pathoprog.files import finite_or_none
 from pathoprog.inspect_config import InspectConfig
 from pathoprog.quality import FAIL, WARN, QualityRules
 from pathoprog.slides.config import SlideSettings
-from pathoprog.slides.finding import slides_in
+from pathoprog.slides.finding import NotTaken, slides_in
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.stain import is_dark, stain_look
 from pathoprog.stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
@@ -86,17 +86,27 @@ def find(given: list[str]) -> list[str]:
     """The slides that files and folders given by a user stand for.
 
     Raises:
-        InputError: a path that is not there, or a folder without slides.
+        InputError: names each path that is not there or cannot be looked at, and each folder without slides.
     """
     result: dict[str, None] = {}
+    faults: list[str] = []
+    not_taken = NotTaken()
     for text in given:
         path = Path(text)
-        if not path.exists():
-            raise InputError(f"{text}: no such file or folder")
-        slides = list(slides_in(path)) if path.is_dir() else [path]
-        if not slides:
-            raise InputError(f"{text}: no slides in this folder")
-        result.update(dict.fromkeys(map(str, slides)))
+        try:
+            path.stat()
+            slides = list(slides_in(path, not_taken)) if path.is_dir() else [path]
+        except FileNotFoundError:
+            faults.append(f"{text}: no such file or folder")
+        except (OSError, ValueError) as error:
+            faults.append(f"{text}: cannot be looked at ({getattr(error, 'strerror', None) or error})")
+        else:
+            result.update(dict.fromkeys(map(str, slides)))
+            faults += [f"{text}: no slides in this folder"] if not slides else []
+    if faults:
+        raise InputError("\n  ".join(faults if len(faults) == 1 else [f"{len(faults)} faults of the input:", *faults]))
+    for left in not_taken.lines():
+        warn(f"not taken in the folders given: {left}")
     return list(result)
 
 

@@ -174,8 +174,7 @@ class Reader:
     def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
-        if job.source is not None:
-            _check_source(job)
+        _check_source(job)
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
             self.facts = slide.known_facts
             slide.on_read = self._beat
@@ -323,12 +322,11 @@ def _check_source(job: SlideJob) -> None:
     Raises:
         SlideError: code ``missing`` or ``changing``.
     """
-    now = source_sha256(job.path)
-    if now != job.source and not now:
-        raise SlideError(f"{job.path}: the file is gone", "missing")
-    if now != job.source:
+    if job.source is not None and (now := source_sha256(job.path)) != job.source:
+        if not now:
+            raise SlideError(f"{job.path}: the file is gone", "missing")
         raise SlideError(f"{job.path}: the file has changed; it is read when it stands still", "changing")
-    if now and (part := absent_part(job.path)):
+    if part := absent_part(job.path):
         raise SlideError(f"{job.path}: {part}, which belongs to it, is not there", "missing")
 
 

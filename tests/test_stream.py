@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from shared_data import shared_data
 from pathoprog.annotations import write_outline
 from pathoprog.slides import open_slide
 from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.identity import content_sha256
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
-from pathoprog.stream_reader import content_sha256
 from pathoprog.tiles import standard_spec
 
 SPECS = [standard_spec("10x", 64), standard_spec("40x", 64)]
@@ -245,3 +246,20 @@ def test_hash_of_a_folder_covers_all_files(tmp_path):
     with_folder = content_sha256(mirax)
     (folder / "a").write_bytes(b"9")
     assert content_sha256(mirax) != with_folder
+
+
+def test_a_consumer_that_takes_its_time_costs_no_reader(slide_path, caplog):
+    """What the readers have said waits for us; their watchdog is for those that say nothing."""
+    with TileStream(StreamSettings(workers=2, batch_tiles=4, buffer_mib=1, timeout_s=4)) as stream:
+        pids: set[int] = set()
+        ends = []
+        waits = 2
+        for event in stream.read([SlideJob(name, slide_path, SPECS) for name in "ABC"]):
+            pids |= set(stream.pids)
+            if isinstance(event, TileBatch) and waits and len(stream.pids) == 2:
+                waits -= 1
+                time.sleep(6)
+            if isinstance(event, SlideDone | SlideFailed):
+                ends.append(event)
+    assert not waits and all(isinstance(event, SlideDone) for event in ends) and len(ends) == 3
+    assert len(pids) == 2 and "made no progress" not in caplog.text

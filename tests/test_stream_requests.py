@@ -11,10 +11,10 @@ from made_slides import texture, write_pyramid, write_sparse
 from shared_data import shared_data
 
 from pathoprog.errors import SlideError
-from pathoprog.files import file_stamp
 from pathoprog.hollow import in_tissue
 from pathoprog.slides import open_slide
 from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.identity import stamp
 from pathoprog.stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
 from pathoprog.stream_events import Places
 from pathoprog.stream_reader import KEPT_SLIDES
@@ -27,7 +27,7 @@ SPEC = standard_spec("40x", 64)
 def placed(requests: TileRequests, name: str, path, side: int = 8) -> PlacedTiles:
     """A grid of side x side tiles, from the slide's corner."""
     y0, x0 = (part.ravel() * SPEC.size_px for part in np.mgrid[0:side, 0:side])
-    places = Places(SPEC, x0, y0, np.ones(side**2, bool), file_stamp(path))
+    places = Places(SPEC, x0, y0, np.ones(side**2, bool), stamp(path))
     return PlacedTiles(name, str(path), SlideSettings(), places, requests)
 
 
@@ -83,7 +83,7 @@ def test_real_files_give_the_tiles_that_the_stream_gives(name):
     with TileRequests(StreamSettings(workers=2, batch_tiles=5)) as requests:
         for resolution, parts in whole.items():
             tiles, grid = np.concatenate(parts), opened.grids[resolution]
-            places = Places(grid.spec, grid.x0, grid.y0, in_tissue(opened.tissue, grid), file_stamp(path))
+            places = Places(grid.spec, grid.x0, grid.y0, in_tissue(opened.tissue, grid), stamp(path))
             index = np.random.default_rng(0).permutation(len(tiles))[:20]
             found = wait(PlacedTiles("S", path, settings, places, requests).ask(index))
             assert len(found) > 0 and np.array_equal(found, tiles[index])

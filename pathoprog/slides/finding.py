@@ -48,7 +48,7 @@ class NotTaken:
             else:
                 more = len(names) - NAMED_IN_TEXT
                 said = ", ".join(names[:NAMED_IN_TEXT]) + (f" and {more} more, all in summary.json" if more > 0 else "")
-            found.append(f"{len(names)} {kind}: {said}")
+            found.append(f"{kind}: {len(names)} ({said})")
         return found
 
 

@@ -1,6 +1,9 @@
 """Which slides a call names, and what they are called."""
 
+import os
+
 import pytest
+from shared_data import shared_data
 
 from pathoprog.errors import InputError
 from pathoprog.inference.inputs import slide_id_of, slides_from_paths
@@ -62,6 +65,92 @@ def test_two_slides_with_one_id_are_refused(folder):
     (folder / "deep" / "B.tif").write_bytes(b"x")
     with pytest.raises(InputError, match="would both be slide"):
         slides_from_paths([str(folder)]).refuse()
+
+
+def faults(*paths):
+    return [fault.line for fault in slides_from_paths([str(path) for path in paths]).faults]
+
+
+def test_all_faults_are_named_at_once_and_the_rest_is_there(folder):
+    (folder / "deep" / "B.tif").write_bytes(b"x")
+    (folder / "deep" / "M.svs").write_bytes(b"x")
+    (folder / "deep" / "b.ndpi").write_bytes(b"x")
+    (folder / "list.txt").write_text("gone.svs\na.ome.tif\n*.czi\n", encoding="utf-8")
+    found = slides_from_paths([str(folder), str(folder / "list.txt"), str(folder / "no.svs"), str(folder / "x*.svs")])
+    assert ids(found.slides) == ["a", "c 1"]
+    with pytest.raises(InputError) as caught:
+        found.refuse()
+    text = str(caught.value)
+    assert "6 faults of the input, nothing was done; go_on=true would score the other 2 slides" in text
+    for said in (
+        f"{folder / 'list.txt'} line 1: {folder / 'gone.svs'}: no such file",
+        f"line 3: {folder / '*.czi'}: nothing matches",
+        f"{folder / 'no.svs'}: no such file",
+        f"{folder / 'x*.svs'}: nothing matches",
+        f"{folder / 'b.svs'}, {folder / 'deep' / 'B.tif'} and {folder / 'deep' / 'b.ndpi'} would all be slide 'b'",
+        f"{folder / 'deep' / 'M.svs'} and {folder / 'm.mrxs'} would both be slide 'M'",
+    ):
+        assert said in text
+    assert len(found.faults) == 9 and all(str(folder) not in fault.reason for fault in found.faults)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("Prøve Å.svs\r\n".encode("cp1252"), "line 1 of this list is not UTF-8"),
+        ("a.svs\r\n\r\nPrøve Å.svs".encode("latin-1"), "line 3 of this list is not UTF-8"),
+        ("b.svs\r\n".encode("utf-16"), "this list is UTF-16, or no text; save it as UTF-8"),
+        ("b.svs\r\n".encode("utf-16-be"), "this list is UTF-16"),
+        ("b.svs\n".encode("utf-32"), "this list is UTF-16"),
+        (b"\x00\x01\x02", "this list is UTF-16, or no text"),
+        (b"\n  \n# nothing\n", "an empty list"),
+    ],
+)
+def test_a_list_that_is_no_utf_8_text_is_one_sentence(folder, data, said):
+    listed = folder / "liste.txt"
+    listed.write_bytes(data)
+    (line,) = faults(listed)
+    assert line.startswith(f"{listed}: ") and said in line
+
+
+def test_lists_that_name_themselves_are_one_sentence(folder):
+    (folder / "self.txt").write_text("b.svs\nself.txt\n")
+    (folder / "one.txt").write_text("two.txt\n")
+    (folder / "two.txt").write_text("deep/three.txt\n")
+    (folder / "deep" / "three.txt").write_text("../one.txt\n../b.svs\n")
+    (line,) = faults(folder / "self.txt")
+    assert line == (
+        f"{folder / 'self.txt'} line 2: {folder / 'self.txt'}: this list names itself (self.txt -> self.txt); take that"
+        " line out"
+    )
+    (line,) = faults(folder / "one.txt")
+    assert "(one.txt -> two.txt -> three.txt -> one.txt)" in line
+
+
+def test_lists_of_lists_are_read_once_each(folder):
+    for number in range(40):  # each names the next twice: 2^40 ways
+        (folder / f"{number}.txt").write_text(f"{number + 1}.txt\n{number + 1}.txt\n")
+    (folder / "40.txt").write_text("b.svs\n")
+    assert ids(slides_from_paths([str(folder / "0.txt")]).slides) == ["b"]
+
+
+def test_the_shared_lists(tmp_path):
+    for name, said in (("liste1252.txt", "not UTF-8"), ("listerec.txt", "names itself")):
+        (line,) = faults(shared_data(f"../cases/lab/{name}"))
+        assert said in line
+
+
+def test_names_that_no_file_can_have_are_faults(folder):
+    strange = folder / os.fsdecode(b"Pr\xf8ve.svs")
+    strange.write_bytes(b"x")
+    (line,) = faults(strange)
+    assert "its name is no UTF-8 text" in line and line.isprintable() and line.encode()
+    for name, said in (("x" * 300 + ".svs", "File name too long"), ("a\0b.svs", "no such file")):
+        (line,) = faults(folder / name)
+        assert said in line and "\0" not in line
+    (folder / "dangling.svs").symlink_to(folder / "nowhere.svs")
+    (line,) = faults(folder / "dangling.svs")
+    assert line.endswith("a link that leads nowhere")
 
 
 def test_outlines_are_found_by_the_slide_s_id(folder):

@@ -21,7 +21,7 @@ from pathoprog.bundle import SIGNATURE, verify
 from pathoprog.errors import BundleError
 from pathoprog.inference import crew, engine
 from pathoprog.inference.crew import LocalCrew
-from pathoprog.inference.work import is_recent
+from pathoprog.slides.identity import is_recent
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, TileStream
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles import standard_spec
