@@ -22,6 +22,7 @@ from pathoprog.errors import InputError, PathoprogError
 from pathoprog.faults import point
 from pathoprog.files import sha256_file
 from pathoprog.inference.inputs import Found, SlideInput, slides_from_paths
+from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import is_recent, source_sha256
 
 BEAT_S = 1.0
@@ -90,7 +91,9 @@ def main(socket_fd: int) -> None:
             question, *arguments = connection.recv()
             try:
                 answer: Any = (
-                    look_at(*arguments) if question == "look" else slides_from_paths(arguments[0], arguments[1], beat)
+                    look_at(*arguments)
+                    if question == "look"
+                    else slides_from_paths(arguments[0], arguments[1], beat, arguments[2])
                 )
             except PathoprogError as error:
                 connection.send(("error", error))
@@ -126,14 +129,14 @@ class Looker:
     ) -> None:
         self._end()
 
-    def find(self, paths: list[str], outlines: str) -> Found:
+    def find(self, paths: list[str], outlines: str, settings: SlideSettings) -> Found:
         """`inputs.slides_from_paths`.
 
         Raises:
             InputError: also where a place does not answer.
         """
         try:
-            found: Found = self._ask("find", paths, outlines)
+            found: Found = self._ask("find", paths, outlines, settings)
             return found
         except NoAnswerError as error:
             where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -11,7 +11,6 @@ from pathoprog.console import warn
 from pathoprog.csv_files import csv_text
 from pathoprog.files import write_text
 from pathoprog.inference.batch import Batch
-from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
     MEMBER_COLUMNS,
@@ -123,18 +122,18 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     members = [row for patient in patients for row in member_rows(patient)]
     tables.write("results.csv", csv_text(slides, RESULT_COLUMNS))
     tables.write("members.csv", csv_text(members, MEMBER_COLUMNS))
-    groups = stage_combined(batch.config, patients)
+    groups = stage_combined(batch, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
     tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
     return found, patients
 
 
-def stage_combined(config: ScoreConfig, patients: list[PatientScore]) -> list[str]:
+def stage_combined(batch: Batch, patients: list[PatientScore]) -> list[str]:
     """The class combined with stage (METHOD section 4) of each patient: low, intermediate, high.
 
     Empty without a class or stage, and for all where the bundle has no table, or the slides come without a cohort.
     """
-    nothing = [""] * len(patients)
+    config, nothing = batch.config, [""] * len(patients)
     if not config.cohort:
         return nothing
     from pathoprog.cohort import read_cohort
@@ -149,7 +148,9 @@ def stage_combined(config: ScoreConfig, patients: list[PatientScore]) -> list[st
     if absent:
         warn(f"the bundle joins class and stage, and {config.cohort} has no {', '.join(absent)}: no risk groups")
         return nothing
-    rows = cohort.loc[[patient.patient_id for patient in patients], stage]
+    slides = (task.slide for task in batch.tasks.values())
+    given = {slide.patient_id: slide.given_patient_id or slide.patient_id for slide in slides}
+    rows = cohort.loc[[given[patient.patient_id] for patient in patients], stage]
     return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
 
 
@@ -183,7 +184,10 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
             name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
             for name in STATUSES[1:]
         },
-        "not_taken": batch.not_taken.by_kind,
+        "not_taken": {
+            kind: len(names) if batch.config.ids == "pseudonym" else names  # a file's name may be a person's
+            for kind, names in batch.not_taken.by_kind.items()
+        },
         "this_run": {
             "slides": batch.scored_now,
             "tiles": batch.tiles,

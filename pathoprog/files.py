@@ -25,10 +25,11 @@ UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success it is synced and renamed to `path`, else removed.
 
-    The folder is synced too, so that after a power cut the file is either the old one or the new one.
+    With `private` its owner alone may read it (0600). The folder is synced
+    too, so that after a power cut the file is either the old one or the new one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,8 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
+        if not private:
+            temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -74,9 +76,9 @@ def sync_folder(folder: str | Path) -> None:
         os.close(handle)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    with atomic_write(path) as stream:
+def write_text(path: str | Path, text: str, private: bool = False) -> None:
+    """Write `text` as UTF-8, whole or not at all; see `atomic_write`."""
+    with atomic_write(path, private) as stream:
         stream.write(text.encode("utf-8"))
 
 

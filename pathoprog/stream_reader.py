@@ -31,6 +31,7 @@ from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
 from pathoprog.slides.identity import absent_part, content_sha256, source_sha256, stamp
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
+from pathoprog.slides.roots import check_slide_roots
 from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import Places, SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
@@ -174,6 +175,7 @@ class Reader:
     def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
+        check_slide_roots(job.path, job.slides.roots)
         _check_source(job)
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
             self.facts = slide.known_facts
@@ -191,6 +193,7 @@ class Reader:
     def _read_places(self, job: SlideJob, places: Places, skip: dict[str, int]) -> None:
         """Tiles that were laid before, of a slide that may still be open; `skip` as in `_read`."""
         self._stage("open")
+        check_slide_roots(job.path, job.slides.roots)
         key = (job.path, job.slides.backend, job.slides.mpp)
         slide = self.kept.pop(key, None) or open_slide(job.path, job.slides.backend, job.slides.mpp)
         try:

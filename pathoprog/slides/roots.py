@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.identity import files_of
 
 
 def leads_outside(path: str | Path, folders: Iterable[str | Path]) -> bool:
@@ -12,6 +13,23 @@ def leads_outside(path: str | Path, folders: Iterable[str | Path]) -> bool:
     real = os.path.realpath(path)
     inside = (os.path.realpath(folder) for folder in folders)
     return not any(real == folder or real.startswith(folder.rstrip("/") + "/") for folder in inside)
+
+
+def check_slide_roots(path: str | Path, roots: Sequence[str]) -> None:
+    """As `check_roots`, for a slide and all files that belong to it.
+
+    Raises:
+        SlideError: code ``outside``.
+    """
+    if not roots:
+        return
+    check_roots(path, roots)
+    try:
+        parts = files_of(path)
+    except OSError:
+        return  # it is not there, or closed: whoever opens it says so
+    if any(leads_outside(part, roots) for part in parts):
+        raise SlideError(f"{path}: files that belong to it lie outside the folders of slides.roots", "outside")
 
 
 def check_roots(path: str | Path, roots: Sequence[str]) -> None:
