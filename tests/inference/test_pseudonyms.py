@@ -82,7 +82,7 @@ def test_a_key_that_others_may_read_or_that_is_none_is_refused(tmp_path):
     assert len(read_key(path)) == 32 and read_key(path) == read_key(path)
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o640)
-    with pytest.raises(ConfigError, match="others may read the key.*chmod 600"):
+    with pytest.raises(ConfigError, match=r"others may read the key.*chmod 600"):
         read_key(path)
     path.write_text("secret")
     path.chmod(0o600)
