@@ -34,6 +34,7 @@ from pathoprog.results import (
 )
 from pathoprog.slide_content import slide_content
 from pathoprog.slide_files import page_files
+from pathoprog.stream import GRACE_S
 
 MAY_PASS = ("missing", "io", "hung", "changed", "device_memory")
 """Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile.
@@ -75,6 +76,16 @@ class _Worker:
     device: str = ""  # known once it is ready
     in_hand: dict[int, tuple[Job, Assignment]] = field(default_factory=dict)
     heard: float = field(default_factory=time.monotonic)
+    overdue: float = 0.0  # since when it is seen to be silent for too long; 0: it is not
+
+    def is_silent(self, limit_s: float) -> bool:
+        """Whether it says nothing, though it should; seen twice, since whoever looks may have been stopped as well."""
+        now = time.monotonic()
+        if not (self.in_hand or not self.device) or now - self.heard <= limit_s:
+            self.overdue = 0.0
+            return False
+        self.overdue = self.overdue or now
+        return now - self.overdue > GRACE_S
 
 
 class Engine:
@@ -190,8 +201,7 @@ class Engine:
                 worker.heard = time.monotonic()
                 self._take(worker, *message)
         for worker in list(self.workers):
-            awaited = worker.in_hand or not worker.device
-            if awaited and time.monotonic() - worker.heard > self._silence_s:
+            if worker.is_silent(self._silence_s):
                 self._replace(worker, f"said nothing for {self._silence_s:.0f} s and was ended")
 
     def _take(self, worker: _Worker, kind: str, *values: Any) -> None:

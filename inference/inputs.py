@@ -87,6 +87,7 @@ class Found:
 def slides_from_paths(
     paths: list[str],
     outlines: str = "",
+    out: str = "",
     on_progress: Callable[[], None] = lambda: None,
     settings: SlideSettings | None = None,
 ) -> Found:
@@ -96,6 +97,7 @@ def slides_from_paths(
         paths: files, folders (searched whole), globs, and ``.txt`` lists of those, whose lines are relative to the
             list's folder; a folder of DICOM files is one slide.
         outlines: folder with one tumour outline per slide, called after its id.
+        out: folder of results; not searched, though it lie in one of the folders.
         on_progress: called while folders are searched.
         settings: in which folders all of this may lie, and whether links that lead out of a folder are followed.
 
@@ -104,7 +106,7 @@ def slides_from_paths(
         an id.
     """
     settings = settings or SlideSettings()
-    finder = _Finder(on_progress, settings)
+    finder = _Finder(out, on_progress, settings)
     for path in paths:
         finder.take(path, Path())
     found, faults = Found([], finder.faults, finder.not_taken), finder.faults
@@ -231,8 +233,8 @@ class _Finder:
         not_taken: what lies in the folders beside slides.
     """
 
-    def __init__(self, on_progress: Callable[[], None], settings: SlideSettings):
-        self.on_progress, self.settings = on_progress, settings
+    def __init__(self, out: str, on_progress: Callable[[], None], settings: SlideSettings):
+        self.out, self.on_progress, self.settings = out, on_progress, settings
         self.found: dict[str, None] = {}
         self.faults: list[Fault] = []
         self.not_taken = NotTaken()
@@ -274,7 +276,7 @@ class _Finder:
     def _folder(self, folder: Path, said_by: str, empty_is_fault: bool = True) -> None:
         here = NotTaken()
         try:
-            slides = list(slides_in(folder, here, self.on_progress, self.settings))
+            slides = list(slides_in(folder, here, self.on_progress, self.out, self.settings))
         except OSError as error:
             self._fault(folder, f"this folder cannot be looked into ({error.strerror or error})", said_by)
             return

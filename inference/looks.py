@@ -90,11 +90,11 @@ def main(socket_fd: int) -> None:
         while True:
             question, *arguments = connection.recv()
             try:
-                answer: Any = (
-                    look_at(*arguments)
-                    if question == "look"
-                    else slides_from_paths(arguments[0], arguments[1], beat, arguments[2])
-                )
+                if question == "look":
+                    answer: Any = look_at(*arguments)
+                else:
+                    paths, outlines, out, settings = arguments
+                    answer = slides_from_paths(paths, outlines, out, beat, settings)
             except PathoprogError as error:
                 connection.send(("error", error))
             else:
@@ -129,14 +129,14 @@ class Looker:
     ) -> None:
         self._end()
 
-    def find(self, paths: list[str], outlines: str, settings: SlideSettings) -> Found:
+    def find(self, paths: list[str], outlines: str, out: str, settings: SlideSettings) -> Found:
         """`inputs.slides_from_paths`.
 
         Raises:
             InputError: also where a place does not answer.
         """
         try:
-            found: Found = self._ask("find", paths, outlines, settings)
+            found: Found = self._ask("find", paths, outlines, out, settings)
             return found
         except NoAnswerError as error:
             where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -69,8 +69,8 @@ def run(config: ScoreConfig) -> int:
     except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
-    say(summary_text(batch.out, values, batch.not_taken, tables))
-    return 1 if tables.beside or any(result["status"] == "failed" for _, result, _ in results) else 0
+    say(summary_text(values, batch.not_taken, tables))
+    return 1 if tables.said or any(result["status"] == "failed" for _, result, _ in results) else 0
 
 
 def prepare_folder(batch: Batch) -> None:
@@ -99,4 +99,4 @@ def read_slides(config: ScoreConfig) -> Found:
         slides = slides_from_cohort(config.cohort, config.overlap, config.roles)
         return within_roots(slides, config.cohort, config.slides.roots)
     with Looker(config.stream.timeout_s) as looker:
-        return looker.find(config.paths, config.outlines, config.slides)
+        return looker.find(config.paths, config.outlines, config.out, config.slides)

@@ -1,6 +1,5 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
-import errno
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
 from pathoprog.csv_files import csv_text
-from pathoprog.files import write_text
+from pathoprog.errors import InputError
+from pathoprog.files import not_replaced, places_beside, write_or_beside
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
@@ -28,10 +28,6 @@ from pathoprog.slides.finding import NotTaken
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
 STATUSES = ("scored", "not_reportable", "failed")
-REFUSED = (
-    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EROFS,
-)  # fmt: skip
-"""Errors that say that a file may not be replaced, not that the disk fails."""
 TABLES = ("results.csv", "patients.csv", "members.csv", "summary.json")
 
 
@@ -42,25 +38,26 @@ class Tables:
     and said: scoring does not wait for it.
 
     Attributes:
-        old: names of tables that are still those of an earlier run, or no tables of ours.
-        beside: those that were written under another name: name -> new name.
+        written: where each table of this run is, by its name.
+        said: what must be known of those that are elsewhere.
     """
 
     def __init__(self, out: Path):
         self.out = out
-        self.old: dict[str, str] = {}
-        self.beside: dict[str, str] = {}
+        self.written: dict[str, Path] = {}
+        self.said: list[str] = []
 
     def remove(self) -> None:
         """Take away the tables of an earlier run: a table is there only when it is complete."""
-        for name in TABLES:
-            for one in (name, _beside(name)):
+        for path in (self.out / name for name in TABLES):
+            for place in (path, *places_beside(path)):
                 try:
-                    (self.out / one).unlink(missing_ok=True)
+                    place.unlink(missing_ok=True)
                 except OSError as error:
-                    self.old[one] = error.strerror or str(error)
-        for name, why in self.old.items():
-            warn(f"{self.out / name}: cannot be replaced ({why}); {_remedy(name)} before the slides are done")
+                    warn(
+                        f"{place}: cannot be replaced ({error.strerror or error}); close it where it is open, or take "
+                        "it away, before the slides are done"
+                    )
 
     def write(self, name: str, text: str) -> None:
         """Write one file.
@@ -70,40 +67,12 @@ class Tables:
             WriteError: neither by its own name nor beside it.
         """
         try:
-            write_text(self.out / name, text)
-            self.old.pop(name, None)
-            return
-        except OSError as error:
-            if error.errno not in REFUSED:
-                raise
-            why = error.strerror or str(error)
-        try:
-            write_text(self.out / _beside(name), text)
-        except OSError as error:
-            if error.errno not in REFUSED:
-                raise
-            raise WriteError(
-                f"{self.out}: the tables cannot be written here ({why}); the slides are done and kept: make the folder "
-                "writable, and the same command writes the tables"
-            ) from error
-        self.old.pop(_beside(name), None)
-        self.old[name], self.beside[name] = why, _beside(name)
-
-    def lines(self) -> list[str]:
-        """What to say at the end of tables that were not replaced."""
-        return [
-            f"{self.out / name} is NOT of this run: it could not be replaced ({self.old[name]}); this run's is "
-            f"{self.out / new}; {_remedy(name)}, and give the same command again"
-            for name, new in self.beside.items()
-        ]
-
-
-def _beside(name: str) -> str:
-    return f"{Path(name).stem}.new{Path(name).suffix}"
-
-
-def _remedy(name: str) -> str:
-    return f"close {name} where it is open, or take it away"
+            place, why = write_or_beside(self.out / name, text)
+        except InputError as error:
+            raise WriteError(f"{error}; the slides are done and kept") from error
+        self.written[name] = place
+        if why:
+            self.said.append(not_replaced(self.out / name, place, why))
 
 
 def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
@@ -203,7 +172,7 @@ def not_taken_lines(not_taken: NotTaken) -> list[str]:
     return ["not taken in the folders given:", *(f"    {line}" for line in lines)] if lines else []
 
 
-def summary_text(out: Path, values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
+def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
     patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]
@@ -225,6 +194,6 @@ def summary_text(out: Path, values: dict[str, Any], not_taken: NotTaken, tables:
             "requeue=true tries all of them"
         )
     lines += not_taken_lines(not_taken)
-    written = [out / tables.beside.get(name, name) for name in ("results.csv", "patients.csv")]
-    lines += [f"results: {', '.join(map(str, written))}", *tables.lines(), RESEARCH_USE_ONLY]
+    written = [str(tables.written[name]) for name in ("results.csv", "patients.csv")]
+    lines += [f"results: {', '.join(written)}", *tables.said, RESEARCH_USE_ONLY]
     return "\n".join(lines)

@@ -18,7 +18,11 @@ def say(text: str = "") -> None:
     Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
     """
     try:
-        print(printable(text, lines=True), flush=True)
+        text = printable(text, lines=True)
+        try:
+            print(text, flush=True)
+        except UnicodeEncodeError as error:  # a log in Latin-1, and a slide's id that is not
+            print(text.encode(error.encoding, "backslashreplace").decode(error.encoding), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         raise SystemExit(128 + signal.SIGPIPE) from None

@@ -1,6 +1,7 @@
 """Writing files so that they are whole or absent, and hashing them."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -10,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from pathoprog.errors import InputError
 
 
 def _umask() -> int:
@@ -21,6 +24,11 @@ def _umask() -> int:
 MOST_NAME_BYTES = 255
 """Of a file's name, on all common file systems."""
 NAME_ROOM_BYTES = 32
+MOST_BESIDE = 9
+NOT_REPLACED = (
+    errno.EACCES, errno.EPERM, errno.EBUSY, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ETXTBSY, errno.EROFS,
+)  # fmt: skip
+"""Errors that say that a file may not be replaced (open in another program, protected), not that the disk fails."""
 UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
@@ -80,6 +88,43 @@ def write_text(path: str | Path, text: str, private: bool = False) -> None:
     """Write `text` as UTF-8, whole or not at all; see `atomic_write`."""
     with atomic_write(path, private) as stream:
         stream.write(text.encode("utf-8"))
+
+
+def places_beside(path: Path) -> list[Path]:
+    """Other names for a file that may not be replaced: ``results.new.csv``, ``results.new2.csv`` …."""
+    return [path.with_name(f"{path.stem}.new{n if n > 1 else ''}{path.suffix}") for n in range(1, MOST_BESIDE + 1)]
+
+
+def write_or_beside(path: str | Path, text: str) -> tuple[Path, str]:
+    """Write `text` as UTF-8, beside `path` where that may not be replaced: what took hours is not lost to a lock.
+
+    Returns:
+        Where it was written, and why not to `path` ("" if it was).
+
+    Raises:
+        InputError: neither there nor beside it.
+        OSError: the disk is full or fails.
+    """
+    path, why = Path(path), ""
+    for place in (path, *places_beside(path)):
+        try:
+            write_text(place, text)
+            return place, why
+        except OSError as error:
+            if error.errno not in NOT_REPLACED:
+                raise
+            why = why or error.strerror or str(error)
+    raise InputError(
+        f"{path}: cannot be written ({why}), nor beside it; make the folder writable, and give the same command again"
+    )
+
+
+def not_replaced(path: Path, written: Path, why: str) -> str:
+    """What to say of a file for which `write_or_beside` took another place."""
+    return (
+        f"{path} is NOT of this run: it could not be replaced ({why}); this run's is {written}; close {path.name} "
+        "where it is open, or take it away, and give the same command again"
+    )
 
 
 def canonical_json(value: Any) -> str:

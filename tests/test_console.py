@@ -53,3 +53,10 @@ def test_warnings_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     console.warn("no GPU")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("done\n", "warning: no GPU\n")
+
+
+def test_a_log_that_cannot_hold_a_name_gets_it_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    console.say("Prøve 病: scored")
+    assert written.getvalue() == "Prøve \\u75c5: scored\n".encode("latin-1")

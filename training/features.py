@@ -17,13 +17,13 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.bundle_encoders import SHOWN
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
-from pathoprog.csv_files import write_frame
+from pathoprog.csv_files import frame_text
 from pathoprog.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.encoders import try_encoder
 from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.features import read_facts, write_features
-from pathoprog.files import finite_or_none, sha256_file, sha256_value
+from pathoprog.files import finite_or_none, not_replaced, sha256_file, sha256_value, write_or_beside
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
 from pathoprog.quality_config import QUALITY_VERSION
@@ -88,11 +88,14 @@ def run(settings: FeaturesConfig) -> int:
     order = {str(slide_id): number for number, slide_id in enumerate(cohort["slide_id"])}
     rows = sorted([*plan.rows, *extract(extractor, plan)], key=lambda row: (order[row["slide_id"]], row["resolution"]))
     table = pd.DataFrame(rows)
-    write_frame(Path(data.features) / TABLE, table)
+    path = Path(data.features) / TABLE
+    written, why = write_or_beside(path, frame_text(table))
     failed = table.loc[table["status"] == "failed", "slide_id"].nunique()
     if failed:
-        say(f"  {count(failed, 'slide')} failed (named above and in {TABLE}); the rest is stored")
-    return 1 if failed else 0
+        say(f"  {count(failed, 'slide')} failed (named above and in {written.name}); the rest is stored")
+    if why:
+        warn(not_replaced(path, written, why))
+    return 1 if failed or why else 0
 
 
 def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> Plan:

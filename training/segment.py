@@ -13,10 +13,18 @@ from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.bundle import MANIFEST, verify
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
-from pathoprog.csv_files import csv_text, write_frame
+from pathoprog.csv_files import csv_text, frame_text
 from pathoprog.device import resolve_device
 from pathoprog.errors import ConfigError, InputError, SlideError
-from pathoprog.files import read_json, sha256_value, write_json, write_text
+from pathoprog.files import (
+    bounded_name,
+    not_replaced,
+    read_json,
+    sha256_value,
+    write_json,
+    write_or_beside,
+    write_text,
+)
 from pathoprog.overview import check_outline_settings
 from pathoprog.plain_text import plain_reason
 from pathoprog.results import folder_name
@@ -153,14 +161,16 @@ def apply(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
                 counter.advance()
             elif isinstance(event, SlideDone):
                 counter.advance()
-    write_table(out, rows, said)
+    elsewhere = write_table(out, rows, said)
     dices = [entry["dice"] for entry in said.values() if "dice" in entry]
     if dices:
         found = f"mean {np.mean(dices):.3f}, lowest {min(dices):.3f}"
         say(f"  Dice against the given outlines of {len(dices)} slides: {found}")
     empty = sum(entry.get("tumour_area_um2") == 0 for entry in said.values())
     say(f"  {out / 'tumour.csv'}: {len(said)} slides, {empty} without tumour. {RESEARCH_USE_ONLY}")
-    return 1 if any(entry["status"] == "failed" for entry in said.values()) else 0
+    for line in elsewhere:
+        warn(line)
+    return 1 if elsewhere or any(entry["status"] == "failed" for entry in said.values()) else 0
 
 
 def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path, roots: list[str]) -> dict[str, Any]:
@@ -186,23 +196,29 @@ def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path, roots: list[st
 
 def outline_path(out: Path, slide_id: str) -> Path:
     """Where a slide's outline is written."""
-    return out / "outlines" / f"{folder_name(slide_id)}.geojson"
+    return out / "outlines" / f"{bounded_name(folder_name(slide_id))}.geojson"
 
 
-def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict[str, Any]]) -> None:
-    """Write tumour.csv, and the cohort table with the network's outlines, for `pathoprog tiles`."""
+def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict[str, Any]]) -> list[str]:
+    """Write tumour.csv, and the cohort table with the network's outlines, for `pathoprog tiles`.
+
+    Returns:
+        What must be said of tables that could not be replaced, and lie beside.
+    """
     lines = [
         {"slide_id": name, "patient_id": row["patient_id"], "role": row["role"], **said[name]}
         for name, row in rows.items()
     ]
-    write_text(out / "tumour.csv", csv_text(lines, COLUMNS))
+    tables = {"tumour.csv": csv_text(lines, COLUMNS)}
     kept = [
         {**row, "outline_path": str(outline_path(out, name).resolve())}
         for name, row in rows.items()
         if said[name].get("tumour_area_um2", 0) > 0
     ]
     if kept:
-        write_frame(out / "cohort.csv", pd.DataFrame(kept))
+        tables["cohort.csv"] = frame_text(pd.DataFrame(kept))
+    places = {name: write_or_beside(out / name, table) for name, table in tables.items()}
+    return [not_replaced(out / name, place, why) for name, (place, why) in places.items() if why]
 
 
 def trained_network(settings: SegmentConfig) -> TumourNetwork:

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from pathoprog.annotations import polygons
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
-from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
 from pathoprog.slide_outline import given_outline
@@ -53,7 +53,7 @@ class _Cutter:
         self.open: dict[str, tuple[NDArray[np.uint8], Windows]] = {}
 
     def path(self, slide_id: str) -> Path:
-        return self.folder / f".{folder_name(slide_id)}.npy.tmp"
+        return self.folder / f".{_name(slide_id)}.npy.tmp"
 
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
@@ -144,8 +144,12 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     )
 
 
+def _name(slide_id: str) -> str:
+    return bounded_name(folder_name(slide_id))
+
+
 def _paths(store: Path, slide_id: str) -> tuple[Path, Path]:
-    name = folder_name(slide_id)
+    name = _name(slide_id)
     return store / f"{name}.npy", store / f"{name}.json"
 
 

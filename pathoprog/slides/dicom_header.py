@@ -17,6 +17,12 @@ _ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0
 _UNDEFINED = 0xFFFFFFFF
 
 
+def may_be_dicom(name: str) -> bool:
+    """Whether a file's name may be that of a DICOM file: exports often have no ending, or a UID for a name."""
+    ending = Path(name).suffix.lower()
+    return ending in ("", ".dcm", ".dicom") or ending[1:].isdigit()
+
+
 def is_dicom(file: Path) -> bool:
     """Whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
     try:

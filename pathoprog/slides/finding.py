@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.slides.config import SlideSettings
-from pathoprog.slides.dicom_header import DicomHead, is_dicom, read_head
-from pathoprog.slides.identity import DICOM_SUFFIX, SUFFIXES, owned_by
+from pathoprog.slides.dicom_header import DicomHead, is_dicom, may_be_dicom, read_head
+from pathoprog.slides.identity import SUFFIXES, owned_by
 from pathoprog.slides.roots import leads_outside
 
 OTHER, HIDDEN = "other files", "hidden files and folders"
@@ -60,6 +60,7 @@ def slides_in(
     folder: str | Path,
     not_taken: NotTaken | None = None,
     on_progress: Callable[[], None] = lambda: None,
+    leave_out: str = "",
     settings: SlideSettings | None = None,
 ) -> Iterator[Path]:
     """Slides of a folder and the folders below, in order of their names; hidden ones are left out.
@@ -72,6 +73,7 @@ def slides_in(
         folder: to search.
         not_taken: told of all that is no slide.
         on_progress: called for each folder.
+        leave_out: a folder below that is not searched, where results of ours lie.
         settings: where slides may lie; links that lead out of the folder are not followed unless it says so.
 
     Raises:
@@ -79,6 +81,8 @@ def slides_in(
     """
     root = Path(folder)
     walk = _Walk(root, NotTaken() if not_taken is None else not_taken, on_progress, settings or SlideSettings())
+    if leave_out and os.path.realpath(leave_out) != os.path.realpath(root):
+        walk.ours = os.path.realpath(leave_out)
     stack = [iter(walk.contents(root))]  # folders may be nested deeper than Python's calls
     while stack:
         for entry, is_slide in stack[-1]:
@@ -108,6 +112,7 @@ class _Walk:
     def __init__(self, root: Path, not_taken: NotTaken, on_progress: Callable[[], None], settings: SlideSettings):
         self.root, self.not_taken, self.on_progress, self.settings = root, not_taken, on_progress, settings
         self.seen: set[str] = set()
+        self.ours = ""
 
     def leave(self, kind: str, entry: Path) -> None:
         """Note what is not taken."""
@@ -121,6 +126,8 @@ class _Walk:
         """
         self.on_progress()
         real = os.path.realpath(folder)
+        if real == self.ours:
+            return []
         if real in self.seen:
             self.leave(AGAIN, folder)
             return []
@@ -133,7 +140,7 @@ class _Walk:
                 self.leave(HIDDEN, entry)
             elif (mode := self._mode(entry)) is not None and self._allowed(entry, entry):
                 (folders if stat.S_ISDIR(mode) else files).append(entry)
-        dicom = [file for file in files if _may_be_dicom(file) and is_dicom(file)]
+        dicom = [file for file in files if may_be_dicom(file.name) and is_dicom(file)]
         of_slides = self._without_objects(dicom)
         named = [file for file in files if file.suffix.lower() in SUFFIXES and file not in dicom]
         slides = [file for file in named if all(self._allowed(part, file) for part in _parts(file))]
@@ -198,12 +205,6 @@ def _first_of_each(of_slides: list[tuple[Path, DicomHead]]) -> list[Path]:
         series.add(head.series)
         instances.add(head.instance)
     return firsts
-
-
-def _may_be_dicom(file: Path) -> bool:
-    """Whether a name may be that of a DICOM file: exports often have none of its endings, or a UID for a name."""
-    ending = file.suffix.lower()
-    return ending in ("", DICOM_SUFFIX, ".dicom") or ending[1:].isdigit()
 
 
 def _parts(slide: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pathoprog.errors import SlideError
 from pathoprog.files import sha256_value
-from pathoprog.slides.dicom_header import is_dicom, read_head
+from pathoprog.slides.dicom_header import is_dicom, may_be_dicom, read_head
 
 INDEX_BYTES = 1 << 20  # an index of file names is a few KiB
 UNREADABLE, ABSENT = "unreadable", "absent"
@@ -57,16 +57,15 @@ def _same_series(file: Path) -> list[Path]:
     All of them where its series is not known.
     """
     own = read_head(file)
-    beside = [entry for entry in file.parent.iterdir() if entry != file and entry.is_file() and is_dicom(entry)]
-    heads = {entry: read_head(entry) for entry in beside}
+    beside = [entry for entry in file.parent.iterdir() if entry != file and may_be_dicom(entry.name)]
+    heads = {entry: read_head(entry) for entry in beside if entry.is_file() and is_dicom(entry)}
     if not own.series:
         return sorted(heads)
     return sorted(entry for entry, head in heads.items() if head.series == own.series and head.instance != own.instance)
 
 
-DICOM_SUFFIX = ".dcm"
 FORMATS = (
-    Format("DICOM", (DICOM_SUFFIX,), _same_series),
+    Format("DICOM", (".dcm",), _same_series),
     Format("MIRAX", (".mrxs",), _folder_of_its_name),
     Format("Hamamatsu VMS, VMU", (".vms", ".vmu"), _named_in_index),
     Format("one file", (".bif", ".czi", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff"), _nothing),

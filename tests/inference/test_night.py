@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from made_slides import texture, write_pyramid
 
-from pathoprog import cli
+from pathoprog import cli, files
 from pathoprog.errors import InputError
-from pathoprog.inference import engine, tables
+from pathoprog.inference import engine
 from pathoprog.inference.inputs import SlideInput
 from pathoprog.inference.looks import Looker, look_at_all
 from pathoprog.inference.tables import Tables
@@ -63,7 +63,7 @@ def test_a_name_whose_folder_would_be_too_long_is_scored(bundle, slides, tmp_pat
 
 
 def test_long_names_stay_apart_and_short_ones_are_as_they_were():
-    assert folder_name("A b,ä") == "A b,ä" and folder_name(".x/y") == "%2Ex%2Fy"
+    assert folder_name("A b,ä") == "A b,%C3%A4" and folder_name(".x/y") == "%2Ex%2Fy"
     names = [folder_name(LONG + last) for last in "ab"] + [folder_name("x" * 300)]
     assert len(set(names)) == 3 and all(len(name.encode()) <= 255 for name in names)
     assert folder_name("x" * 255) == "x" * 255
@@ -99,20 +99,25 @@ def test_every_table_may_be_locked(tmp_path, monkeypatch, capsys, number):
     written = Tables(tmp_path)
     written.remove()
     written.write("summary.json", "new")
-    assert written.beside == {"summary.json": "summary.new.json"}
+    assert written.written == {"summary.json": tmp_path / "summary.new.json"}
     assert (tmp_path / "summary.json").read_text() == "old" and (tmp_path / "summary.new.json").read_text() == "new"
-    assert os.strerror(number) in written.lines()[0] and os.strerror(number) in capsys.readouterr().err
+    assert os.strerror(number) in written.said[0] and os.strerror(number) in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"summary.json", "summary.new.json"}, "nothing half-written"
+    (tmp_path / "members.csv").mkdir()
+    (tmp_path / "members.new.csv").mkdir()
+    written.write("members.csv", "x")
+    assert written.written["members.csv"] == tmp_path / "members.new2.csv"
 
 
 def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(bundle, slides, scored, monkeypatch, capsys):
     def refuse(path, text):
         raise OSError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(tables, "write_text", refuse)
+    monkeypatch.setattr(files, "write_text", refuse)
     assert cli.main(call(bundle, slides, scored)) == 1
     said = capsys.readouterr().out
-    assert "the tables cannot be written here (Permission denied); the slides are done and kept" in said
+    assert "results.csv: cannot be written (Permission denied), nor beside it" in said
+    assert "the slides are done and kept" in said
     monkeypatch.undo()
     assert cli.main(call(bundle, slides, scored)) == 0 and list(rows(scored)) == ["A", "B"]
 
@@ -121,7 +126,7 @@ def test_a_full_disk_is_no_locked_table(tmp_path, monkeypatch):
     def full(path, text):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(tables, "write_text", full)
+    monkeypatch.setattr(files, "write_text", full)
     with pytest.raises(OSError, match="No space"):
         Tables(tmp_path).write("results.csv", "x")
 
@@ -198,6 +203,7 @@ def test_a_slide_whose_folder_cannot_be_replaced_fails_alone(bundle, slides, tmp
     assert cli.main(call(bundle, slides, out, "requeue=true")) == 0
 
 
+@pytest.mark.slow
 def test_something_else_in_a_slide_s_place_is_moved_away(bundle, slides, tmp_path):
     out = tmp_path / "out"
     (out / "slides").mkdir(parents=True)
@@ -242,6 +248,7 @@ def test_the_process_with_the_leases_looks_at_no_slide(bundle, slides, tmp_path,
     assert looked == [], "on a share that hangs it would stop the heartbeats"
 
 
+@pytest.mark.slow
 def test_a_place_that_hangs_is_left_and_the_rest_scored(bundle, slides, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATHOPROG_FAULT", f"look:1:hang:{tmp_path / 'happened'}")
     assert cli.main(call(bundle, slides, tmp_path / "out", "stream.timeout_s=15")) == 0
@@ -270,7 +277,7 @@ def test_a_look_that_dies_costs_that_slide_alone(slides, tmp_path, monkeypatch):
 def test_a_search_that_hangs_is_one_sentence(tmp_path):
     os.mkfifo(tmp_path / "list")
     with Looker(0.0) as looker, pytest.raises(InputError, match="no answer for 0 s while the slides were looked for"):
-        looker.find([str(tmp_path)], "")
+        looker.find([str(tmp_path)], "", "")
 
 
 def test_the_reader_sees_that_files_are_not_what_was_meant(slides, tmp_path):

@@ -107,3 +107,11 @@ def test_names_that_are_no_text_are_shown(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.doc")).write_bytes(b"x")
     _, not_taken = found(tmp_path)
     assert not_taken == {finding.OTHER: ["caf\N{REPLACEMENT CHARACTER}.doc"]}
+
+
+def test_our_own_results_in_the_folder_are_not_searched(tmp_path):
+    put(tmp_path, "s.svs", "out/results.csv", "out/slides/s/heatmap.png")
+    not_taken = NotTaken()
+    assert [path.name for path in slides_in(tmp_path, not_taken, leave_out=str(tmp_path / "out"))] == ["s.svs"]
+    assert not_taken.by_kind == {}
+    assert [path.name for path in slides_in(tmp_path, not_taken, leave_out=str(tmp_path))] == ["s.svs"]
