@@ -21,6 +21,7 @@ from pathoprog.patients import (
     patient_row,
     score_patients,
 )
+from pathoprog.plain_text import printable
 from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
 from pathoprog.slides.finding import NotTaken
@@ -185,9 +186,12 @@ def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) ->
         done = f"{count(run['slides'], 'slide')}, {count(run['tiles'], 'tile')}"
         lines.append(f"this run: {done} in {run['seconds']:.0f} s{speed}")
     for name, reasons in values["reasons"].items():
-        chosen = list(reasons.items())
-        lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]
-        lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
+        same: dict[str, list[str]] = {}
+        for slide_id, reason in reasons.items():
+            same.setdefault(reason, []).append(printable(slide_id))
+        lines += [
+            f"    {name.replace('_', ' ')}: {', '.join(ids)}: {printable(reason)}" for reason, ids in same.items()
+        ]
     if slides["failed"]:
         lines.append(
             "failed slides are tried again by the same command if their files have changed or may be read since; "

@@ -78,9 +78,10 @@ def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") ->
             continue
         for known in dict.fromkeys((private, str(Path(private).resolve()))):
             text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", _literally(name), text)
-        file = Path(private).name
-        if len(file) > 3 and file != slide_id:
-            text = re.sub(rf"(?<![\w.-]){re.escape(file)}(?![\w-])", _literally(name), text)
+        file = Path(private)
+        for known in (file.name, file.stem):
+            if len(known) > 3 and known != slide_id and not (known.isalpha() and known.islower()):  # a common word
+                text = re.sub(rf"(?<![\w.-]){re.escape(known)}(?![\w-])", _literally(name), text)
     for private in (outline_path, path):  # other files of the same folder
         if private and (folder := str(Path(private).parent)) not in (".", "/"):
             text = re.sub(rf"{re.escape(folder)}(?:/[^\s:;,'\"()]+)*", "…", text)

@@ -330,7 +330,7 @@ def _check_source(job: SlideJob) -> None:
             raise SlideError(f"{job.path}: the file is gone", "missing")
         raise SlideError(f"{job.path}: the file has changed; it is read when it stands still", "changing")
     if part := absent_part(job.path):
-        raise SlideError(f"{job.path}: {part}, which belongs to it, is not there", "missing")
+        raise SlideError(f"{job.path}: {part}, which belongs to it, is not there: copy it beside the slide", "missing")
 
 
 def _changed(job: SlideJob) -> SlideError:

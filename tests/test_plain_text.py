@@ -50,6 +50,8 @@ def test_a_folder_of_instances_and_an_id_of_a_table():
     path = "/srv/pacs/1.2.840.113"
     assert plain_reason(f"{path}/IM_0001.dcm: damaged", "P-7", path) == "P-7: damaged".removeprefix("P-7: ")
     assert plain_reason("1.2.840.113 is damaged", "P-7", path) == "P-7 is damaged"
+    assert plain_reason("folder H26-0047 is absent", "P-7", "/x/H26-0047.mrxs") == "folder P-7 is absent"
+    assert plain_reason("the slide has 0.5 um/px", "P-7", "/x/slide.tif") == "the slide has 0.5 um/px"
     assert plain_reason("a\\b", r"x\1", "/a/b") == "a\\b"
 
 
