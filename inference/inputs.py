@@ -5,11 +5,12 @@ import glob
 import itertools
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.eligibility import TRAITS
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
+from pathoprog.inference.given_outlines import BARRED_OUTLINE, outline_in
 from pathoprog.report.wording import count, listing
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.finding import NotTaken, barred_link, slides_in
@@ -19,11 +20,6 @@ from pathoprog.slides.roots import leads_outside
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 64 << 20
-BARRED_OUTLINE = (
-    "its outline lies outside its folder or slides.roots, where the link leads; copy it there, or give "
-    "slides.follow_links=true or another slides.roots"
-)
-OUTLINE_SUFFIXES = (".geojson", ".json", ".xml")
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def slides_from_paths(
         slide_id = slide_id_of(path)
         same = by_id[slide_id.casefold()]
         if len(same) == 1:
-            outline, barred = _outline(outlines, slide_id, settings)
+            outline, barred = outline_in(outlines, slide_id, settings)
             if barred:
                 faults.append(Fault(slide_id, f"{barred}: {BARRED_OUTLINE}", BARRED_OUTLINE))
             else:
@@ -175,43 +171,6 @@ def within_roots(slides: list[SlideInput], table: str, roots: list[str]) -> Foun
             found.faults.append(Fault(slide.slide_id, f"{table}: {slide.slide_id}: {path}: {reason}", reason))
         if not outside:
             found.slides.append(slide)
-    return found
-
-
-def with_corrections(
-    slides: list[SlideInput], folder: str, policy: str, settings: SlideSettings | None = None
-) -> list[SlideInput]:
-    """The slides with what counts as their outline under the policy: under ``network`` a corrected one alone.
-
-    Args:
-        slides: as read.
-        folder: of corrected outlines, called ``<slide_id>.geojson``; may hold those of other slides. Empty for none.
-        policy: in force.
-        settings: in which folders they may lie, and whether links that lead out of this one are followed.
-
-    Raises:
-        ConfigError: corrected outlines under another policy.
-        InputError: no such folder, nothing in it for any of the slides, or one that may not be read.
-    """
-    if policy != "network":
-        if folder:
-            raise ConfigError(
-                f"corrected_outlines={folder}: they replace the network's, and the tumour policy is {policy}; "
-                "give tumour_policy=network, or outlines=FOLDER with tumour_policy=outline"
-            )
-        return slides
-    there = {path.name: path for path in Path(folder).glob("*.geojson")} if folder else {}
-    found = []
-    for slide in slides:
-        given = there.get(f"{slide.slide_id}.geojson") or there.get(f"{slide.given_id}.geojson")
-        if given and barred_link(given, Path(folder), settings or SlideSettings()):
-            raise InputError(f"{given}: {BARRED_OUTLINE}")
-        found.append(replace(slide, outline_path=str(given.resolve()) if given else ""))
-    if folder and not any(slide.outline_path for slide in found):
-        raise InputError(
-            f"{folder}: {'no' if Path(folder).is_dir() else 'no such folder, so no'} corrected outline of these "
-            "slides; a file is called <slide_id>.geojson"
-        )
     return found
 
 
@@ -380,15 +339,3 @@ def _matches(pattern: Path) -> Iterator[Path]:
     fixed = _fixed_part(pattern)
     found = fixed.glob(str(pattern.relative_to(fixed)))
     return (path for path in found if not path.name.startswith("."))
-
-
-def _outline(folder: str, slide_id: str, settings: SlideSettings) -> tuple[str, str]:
-    """The outline of a slide in a folder of outlines, and a place that may not be read instead; each "" for none."""
-    candidates = [Path(folder) / f"{slide_id}{suffix}" for suffix in OUTLINE_SUFFIXES] if folder else []
-    try:
-        place = next((path for path in candidates if path.is_file()), None)
-    except OSError:  # no file can be called so
-        return "", ""
-    if place is None:
-        return "", ""
-    return ("", str(place)) if barred_link(place, Path(folder), settings) else (str(place.resolve()), "")

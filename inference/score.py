@@ -9,7 +9,8 @@ from pathoprog.errors import ConfigError
 from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.inputs import Found, slides_from_cohort, with_corrections, within_roots
+from pathoprog.inference.given_outlines import with_corrections
+from pathoprog.inference.inputs import Found, slides_from_cohort, within_roots
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.looks import Looker

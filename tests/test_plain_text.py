@@ -8,7 +8,7 @@ TRACEBACK = """Some library: a word before
 Traceback (most recent call last):
   File "/opt/venv/lib/python3.11/site-packages/pathoprog/annotations.py", line 81, in read
     found = list(json.loads(data))
-RecursionError: maximum recursion depth exceeded while decoding /home/ola/Nordmann/S1.geojson
+RecursionError: maximum recursion depth exceeded while decoding /data/Nordmann/S1.geojson
 """
 CRASH = """Fatal Python error: Segmentation fault
 

@@ -9,13 +9,14 @@ HEAD_BYTES = 4096
 AGAIN = "copy it again from where it comes from"
 EXPORT = "give the scanner's own file, or export the slide as DICOM or pyramidal TIFF"
 
+BITMAP = b"BM"  # followed by its size, and by four zeros
 STARTS = (
     (b"version https://git-lfs", "a Git LFS pointer in place of the file", "fetch the file itself (git lfs pull)"),
     (b"\x89PNG", "a picture (PNG), with no levels and no um/px", EXPORT),
     (b"\xff\xd8\xff", "a picture (JPEG), with no levels and no um/px", EXPORT),
     (b"\0\0\0\x0cjP  ", "a picture (JPEG 2000), with no levels and no um/px", EXPORT),
     (b"GIF8", "a picture (GIF)", EXPORT),
-    (b"BM", "a picture (BMP), with no levels and no um/px", EXPORT),
+    (BITMAP, "a picture (BMP), with no levels and no um/px", EXPORT),
     (b"RIFF", "a picture or film (RIFF)", EXPORT),
     (b"%PDF", "a PDF", EXPORT),
     (b"PK\x03\x04", "an archive (zip)", "unpack it first"),
@@ -73,7 +74,7 @@ def what_it_is(file: Path) -> str:
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page in place of the file (a login, perhaps): download it again"
     for start, name, remedy in STARTS:
-        if head.startswith(start):
+        if head.startswith(start) and not (start == BITMAP and any(head[6:10])):
             locked = name == "an archive (zip)" and len(head) > 6 and head[6] & 1
             return "an encrypted archive (zip): decrypt and unpack it first" if locked else f"{name}: {remedy}"
     if file.suffix.lower() in FOREIGN:

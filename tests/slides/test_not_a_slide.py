@@ -23,6 +23,8 @@ def encrypted(path):
 FILES = [
     ("a.svs", b"", "an empty file (0 bytes): copy it again"),
     ("a.svs", b"Dear colleague,\nthe patient was seen on\xc3\xa5 Monday.\n" * 9, "a text, and no slide"),
+    ("a.svs", b"BMJ 2019;1:1, an article\n", "a text, and no slide"),
+    ("a.tif", lambda path: Image.fromarray(texture(90, 70)).save(path, "BMP"), "a picture (BMP)"),
     ("a.tif", b"\xc3\xa5" * 3000, "a text, and no slide"),
     ("a.svs", np.random.default_rng(0).bytes(9000), "not a slide that a library here reads, by what it begins with"),
     ("a.svs", bytes(9000), "nothing but zero bytes, by its first 4096"),
