@@ -90,15 +90,18 @@ def main(socket_fd: int) -> None:
         while True:
             question, *arguments = connection.recv()
             try:
-                if question == "look":
-                    answer: Any = look_at(*arguments)
-                else:
-                    paths, outlines, out, settings = arguments
-                    answer = slides_from_paths(paths, outlines, out, beat, settings)
+                answer = _answer(question, arguments, beat)
             except PathoprogError as error:
                 connection.send(("error", error))
             else:
                 connection.send(("answer", answer))
+
+
+def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
+    if question == "look":
+        return look_at(*arguments)
+    paths, outlines, out, settings = arguments
+    return slides_from_paths(paths, outlines, out, beat, settings)
 
 
 class NoAnswerError(Exception):

@@ -29,7 +29,8 @@ from pathoprog.slides.finding import NotTaken
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
 STATUSES = ("scored", "not_reportable", "failed")
-TABLES = ("results.csv", "patients.csv", "members.csv", "summary.json")
+NOT_TAKEN = "not_taken.csv"
+TABLES = ("results.csv", "patients.csv", "members.csv", NOT_TAKEN, "summary.json")
 
 
 class Tables:
@@ -60,15 +61,15 @@ class Tables:
                         "it away, before the slides are done"
                     )
 
-    def write(self, name: str, text: str) -> None:
-        """Write one file.
+    def write(self, name: str, text: str, private: bool = False) -> None:
+        """Write one file; `private` as in `files.atomic_write`.
 
         Raises:
             OSError: the disk is full or fails.
             WriteError: neither by its own name nor beside it.
         """
         try:
-            place, why = write_or_beside(self.out / name, text)
+            place, why = write_or_beside(self.out / name, text, private)
         except InputError as error:
             raise WriteError(f"{error}; the slides are done and kept") from error
         self.written[name] = place
@@ -95,6 +96,9 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     groups = stage_combined(batch, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
     tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
+    not_taken = [{"kind": kind, "path": name} for kind, names in batch.not_taken.by_kind.items() for name in names]
+    if not_taken:  # names in folders may be names of people: for the owner of the results alone
+        tables.write(NOT_TAKEN, csv_text(not_taken, ("kind", "path")), private=True)
     return found, patients
 
 
@@ -154,10 +158,7 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
             name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
             for name in STATUSES[1:]
         },
-        "not_taken": {
-            kind: len(names) if batch.config.ids == "pseudonym" else names  # a file's name may be a person's
-            for kind, names in batch.not_taken.by_kind.items()
-        },
+        "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
         "this_run": {
             "slides": batch.scored_now,
             "tiles": batch.tiles,
@@ -170,7 +171,9 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
 def not_taken_lines(not_taken: NotTaken) -> list[str]:
     """What the folders hold beside slides, for a terminal."""
     lines = not_taken.lines()
-    return ["not taken in the folders given:", *(f"    {line}" for line in lines)] if lines else []
+    return (
+        [f"not taken in the folders given (all in {NOT_TAKEN}):", *(f"    {line}" for line in lines)] if lines else []
+    )
 
 
 def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:

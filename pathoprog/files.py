@@ -36,8 +36,11 @@ UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 def atomic_write(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success it is synced and renamed to `path`, else removed.
 
-    With `private` its owner alone may read it (0600). The folder is synced
-    too, so that after a power cut the file is either the old one or the new one.
+    The folder is synced too, so that after a power cut the file is either the old one or the new one.
+
+    Args:
+        path: of the file.
+        private: readable by its owner alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ def sync_folder(folder: str | Path) -> None:
 
 
 def write_text(path: str | Path, text: str, private: bool = False) -> None:
-    """Write `text` as UTF-8, whole or not at all; see `atomic_write`."""
+    """Write `text` as UTF-8, whole or not at all; `private` as in `atomic_write`."""
     with atomic_write(path, private) as stream:
         stream.write(text.encode("utf-8"))
 
@@ -95,8 +98,10 @@ def places_beside(path: Path) -> list[Path]:
     return [path.with_name(f"{path.stem}.new{n if n > 1 else ''}{path.suffix}") for n in range(1, MOST_BESIDE + 1)]
 
 
-def write_or_beside(path: str | Path, text: str) -> tuple[Path, str]:
+def write_or_beside(path: str | Path, text: str, private: bool = False) -> tuple[Path, str]:
     """Write `text` as UTF-8, beside `path` where that may not be replaced: what took hours is not lost to a lock.
+
+    `private` as in `atomic_write`.
 
     Returns:
         Where it was written, and why not to `path` ("" if it was).
@@ -108,7 +113,7 @@ def write_or_beside(path: str | Path, text: str) -> tuple[Path, str]:
     path, why = Path(path), ""
     for place in (path, *places_beside(path)):
         try:
-            write_text(place, text)
+            write_text(place, text, private)
             return place, why
         except OSError as error:
             if error.errno not in NOT_REPLACED:

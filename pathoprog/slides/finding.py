@@ -43,15 +43,14 @@ class NotTaken:
             self.by_kind.setdefault(kind, []).extend(names)
 
     def lines(self) -> list[str]:
-        """As lines for a terminal: other files counted by their endings, the odd ones named."""
+        """As lines for a terminal: each kind counted, many of one kind by their endings, and named."""
         found = []
         for kind, names in self.by_kind.items():
-            if kind in (OTHER, HIDDEN):
+            said = ", ".join(names[:NAMED_IN_TEXT])
+            if len(names) > NAMED_IN_TEXT:
                 endings = Counter(Path(name).suffix.lower() or "without ending" for name in names)
-                said = ", ".join(f"{n} {ending}" for ending, n in endings.most_common())
-            else:
-                more = len(names) - NAMED_IN_TEXT
-                said = ", ".join(names[:NAMED_IN_TEXT]) + (f" and {more} more, all in summary.json" if more > 0 else "")
+                counts = ", ".join(f"{n} {ending}" for ending, n in endings.most_common())
+                said = f"{counts}; the first: {said}"
             found.append(f"{kind}: {len(names)} ({said})")
         return found
 

@@ -110,7 +110,7 @@ def test_every_table_may_be_locked(tmp_path, monkeypatch, capsys, number):
 
 
 def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(bundle, slides, scored, monkeypatch, capsys):
-    def refuse(path, text):
+    def refuse(path, text, private):
         raise OSError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(files, "write_text", refuse)
@@ -123,7 +123,7 @@ def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(bundle, sl
 
 
 def test_a_full_disk_is_no_locked_table(tmp_path, monkeypatch):
-    def full(path, text):
+    def full(path, text, private):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(files, "write_text", full)
@@ -223,10 +223,13 @@ def test_the_summary_names_what_the_folder_holds_beside(bundle, slides, scored, 
         for name in ("notes.docx", "pipe.svs", "gone.svs"):
             (slides / name).unlink()
     said = capsys.readouterr().out
-    assert "other files: 1 (1 .docx)" in said and "pipes, sockets and devices: 1 (pipe.svs)" in said
+    assert "other files: 1 (notes.docx)" in said and "pipes, sockets and devices: 1 (pipe.svs)" in said
     assert "links that lead nowhere: 1 (gone.svs)" in said
-    kept = json.loads((scored / "summary.json").read_text())["not_taken"]
-    assert kept["other files"] == ["notes.docx"] and kept["links that lead nowhere"] == ["gone.svs"]
+    counts = json.loads((scored / "summary.json").read_text())["not_taken"]
+    assert counts == {"other files": 1, "pipes, sockets and devices": 1, "links that lead nowhere": 1}
+    assert "links that lead nowhere,gone.svs" in (scored / "not_taken.csv").read_text()
+    assert (scored / "not_taken.csv").stat().st_mode & 0o777 == 0o600
+    assert cli.main(call(bundle, slides, scored)) == 0 and not (scored / "not_taken.csv").exists()
 
 
 def test_the_process_with_the_leases_looks_at_no_slide(bundle, slides, tmp_path, monkeypatch):

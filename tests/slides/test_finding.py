@@ -57,7 +57,10 @@ def test_what_is_no_slide_is_counted_and_named(tmp_path, monkeypatch):
         finding.DANGLING: ["dangling.svs", "itself.svs"],
     }
     text = "\n".join(NotTaken(not_taken).lines())
-    assert "other files: 3 (2 .docx, 1 .ready)" in text and "pipes, sockets and devices: 2 (pipe.svs, sock.svs)" in text
+    assert "other files: 3 (deep/more.docx, gone.svs.ready, notes.docx)" in text
+    many = NotTaken({finding.OTHER: [f"{n}.jpg" for n in range(30)] + ["x"]}).lines()[0]
+    assert many.startswith("other files: 31 (30 .jpg, 1 without ending; the first: 0.jpg, 1.jpg")
+    assert "pipes, sockets and devices: 2 (pipe.svs, sock.svs)" in text
 
 
 def test_a_folder_that_cannot_be_looked_into_is_named_and_the_rest_found(tmp_path, monkeypatch):
