@@ -10,8 +10,9 @@ from pathoprog.clinical import Mapped, apply_mapping, assign_development
 from pathoprog.cohort import ROLES, read_cohort, read_outcomes, site_overlap
 from pathoprog.cohorts.config import CohortConfig
 from pathoprog.console import progress, say, warn
+from pathoprog.csv_files import write_frame
 from pathoprog.errors import InputError
-from pathoprog.files import write_json, write_text
+from pathoprog.files import write_json
 from pathoprog.mapping import read_mapping, read_sheet
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
@@ -126,4 +127,4 @@ def boxes_of_sheet(flow: dict[str, Any]) -> list[Box]:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV, whole or not at all."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_frame(path, table)

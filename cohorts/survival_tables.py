@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pathoprog.console import say
-from pathoprog.files import write_text
+from pathoprog.csv_files import write_frame
 from pathoprog.report.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.survival.arrays import FloatArray, IntArray
 from pathoprog.survival.competing import cumulative_incidence
@@ -72,7 +72,7 @@ def _each_group(q: "Question") -> list[tuple[str, FloatArray, IntArray]]:
 
 
 def _csv(path: Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_frame(path, table)
 
 
 def say_results(q: "Question", results: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.csv_files import read_frame
 from pathoprog.errors import ConfigError, InputError
 
 
@@ -74,7 +75,7 @@ def refuse_ids(path: Path, forbidden: set[str]) -> None:
     Raises:
         InputError: names the table, not the id.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_frame(path)
     for column in table.columns:
         # a whole cell that is an id; a count in a column of numbers may equal an id that is a plain number
         hits = set(table[column]) & forbidden

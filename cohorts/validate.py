@@ -13,6 +13,7 @@ from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.console import say
+from pathoprog.csv_files import read_frame, write_frame
 from pathoprog.errors import InputError
 from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
@@ -147,7 +148,7 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
 
 def read_exclusions(path: str) -> dict[str, str]:
     """Code by patient, from a CSV ``patient_id, code``."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_frame(path)
     if not {"patient_id", "code"} <= set(table.columns) or table["patient_id"].duplicated().any():
         raise InputError(f"{path}: must have the columns patient_id and code, and one row per patient")
     return dict(zip(table["patient_id"], table["code"], strict=True))
@@ -173,7 +174,7 @@ def read_truth(path: str) -> pd.DataFrame:
     """The true log hazard of each simulated patient."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
-    table = pd.read_csv(path, dtype={"patient_id": str})
+    table = read_frame(path, dtype={"patient_id": str}, keep_default_na=True)
     if not {"patient_id", "log_hazard"} <= set(table.columns):
         raise InputError(f"{path}: must have the columns patient_id and log_hazard")
     return table
@@ -215,7 +216,7 @@ def write_report(out: Path, document: Document, findings: Findings) -> dict[str,
     tables = []
     for table in document.tables():
         path = out / "tables" / f"{table.name}.csv"
-        write_text(path, table.data.to_csv(index=False, lineterminator="\n"))
+        write_frame(path, table.data)
         tables.append(path)
     write_json(
         out / "statistics.json",

@@ -61,6 +61,14 @@ class ScoreConfig:
     tiles: TileOverrides = setting(TileOverrides(), "tiles")
     quality: QualitySettings = setting(QualitySettings(), "checks of the slides' quality, and eligibility")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+    ids: str = setting(
+        "given",
+        "what slides and patients are called in all that is written: as given (file name or table), or by pseudonyms",
+        choices=("given", "pseudonym"),
+    )
+    ids_key: str = setting(
+        "", "file with the secret key of the pseudonyms, made if absent (none: out/pseudonyms.key)", kind="path"
+    )
     requeue: bool = setting(False, "try slides again that failed before, though their files are unchanged")
     go_on: bool = setting(
         False, "where slides=… names something that is no slide, make failed rows of it and score the rest"

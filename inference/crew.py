@@ -22,9 +22,11 @@ import pathoprog
 from pathoprog import __version__
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.plain_text import log_end
 
 POLL_S = 0.25
 LOG_CHARS = 600
+LOG_BYTES = 16 << 10  # that are looked at for them: tracebacks take most
 PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.worker import main; main(int(sys.argv[2]))"
 )
@@ -98,8 +100,8 @@ class WorkerProcess:
         self.connection.close()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         with self.log:
-            self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - LOG_CHARS))
-            text = " ".join(self.log.read().decode(errors="replace").split())
+            self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - LOG_BYTES))
+            text = log_end(self.log.read().decode(errors="replace"), LOG_CHARS)
         return f"{how}{': … ' + text if text else ''}"
 
 
@@ -177,7 +179,7 @@ class RayLine:
         try:
             messages: list[Message] = self.ray.get(call)
         except self.ray.exceptions.RayError as error:
-            self.how = f"Ray: {type(error).__name__}: {' '.join(str(error).split())[:LOG_CHARS]}"
+            self.how = f"Ray: {type(error).__name__}: {log_end(str(error), LOG_CHARS)}"
             return [None]
         if messages and messages[-1] is not None and messages[-1][0] == "died":
             self.how = messages[-1][1]

@@ -23,6 +23,7 @@ from pathoprog.inference.ledger import LEASE_S, Ledger, WriteError
 from pathoprog.inference.messages import Assignment, Start, run_record
 from pathoprog.inference.work import Task
 from pathoprog.outcomes import SlideScore
+from pathoprog.plain_text import plain_reason
 from pathoprog.results import (
     discard_staged,
     folder_name,
@@ -269,7 +270,7 @@ class Engine:
                     f"what lies in the place of its result cannot be replaced ({error}): remove "
                     f"slides/{folder_name(job.slide_id)} in the result folder; requeue=true then tries it again"
                 )
-                warn(f"failed: {job.slide_id}: {said}")
+                warn(f"{job.slide_id} failed: {said}")
                 committed = self.ledger.commit(job, FAILED, "", f"{reason}; {said}" if reason else said, "", _nothing)
         if committed:
             self.on_done()
@@ -281,13 +282,14 @@ class Engine:
 
         `source` is what its files look like now, None where that is not known.
         """
+        reason = plain_reason(reason, job.slide_id, job.path, self.tasks[job.slide_id].slide.outline_path)
         changed = source is not None and source != job.source
         if (died or code in MAY_PASS or changed) and self.ledger.retry(job, reason, source or "", died):
-            warn(f"tried again: {reason}")
+            warn(f"{job.slide_id} will be tried again: {reason}")
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
         record = result_record(outcome, self.plan.context(self.tasks[job.slide_id], None))
-        warn(f"failed: {reason}")
+        warn(f"{job.slide_id} failed: {reason}")
         self._write(job, FAILED, record, outcome, run_record("", job.attempt, 0.0))
 
     def _write(self, job: Job, state: str, record: dict[str, Any], outcome: SlideScore, run: dict[str, Any]) -> None:
@@ -321,7 +323,7 @@ class Engine:
             return
         reason = f"the worker on {worker.start.device} {what} before it was ready ({how})"
         if worker.tries < START_TRIES:
-            warn(f"started again: {reason}")
+            warn(f"it is started again: {reason}")
             self.workers.append(self._start(worker.start, worker.tries + 1))
         elif self.workers:
             warn(f"going on with {len(self.workers)} of {len(self.starts)} workers: {reason}, {worker.tries} times")

@@ -2,21 +2,24 @@
 
 import codecs
 import glob
+import itertools
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.eligibility import TRAITS
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
+from pathoprog.inference.given_outlines import BARRED_OUTLINE, outline_in
 from pathoprog.report.wording import count, listing
-from pathoprog.slides.finding import NotTaken, slides_in
+from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.finding import NotTaken, barred_link, slides_in
 from pathoprog.slides.identity import SUFFIXES
+from pathoprog.slides.roots import leads_outside
 
 DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 64 << 20
-OUTLINE_SUFFIXES = (".geojson", ".json", ".xml")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class SlideInput:
     """One slide to score, and whose it is.
 
     Without a table `patient_id` is the slide's id, each slide a patient of its own, and `cohort` and `role` are empty.
-    `traits` is what the table says of its eligibility, by trait.
+    `traits` is what the table says of its eligibility, by trait. Where ids are pseudonyms, `given_id` and
+    `given_patient_id` are those that they stand for; else empty.
     """
 
     slide_id: str
@@ -34,6 +38,8 @@ class SlideInput:
     role: str = ""
     outline_path: str = ""
     traits: dict[str, str] = field(default_factory=dict)
+    given_id: str = ""
+    given_patient_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,11 @@ class Found:
 
 
 def slides_from_paths(
-    paths: list[str], outlines: str = "", out: str = "", on_progress: Callable[[], None] = lambda: None
+    paths: list[str],
+    outlines: str = "",
+    out: str = "",
+    on_progress: Callable[[], None] = lambda: None,
+    settings: SlideSettings | None = None,
 ) -> Found:
     """Slides named on the command line.
 
@@ -85,11 +95,14 @@ def slides_from_paths(
         outlines: folder with one tumour outline per slide, called after its id.
         out: folder of results; not searched, though it lie in one of the folders.
         on_progress: called while folders are searched.
+        settings: in which folders all of this may lie, and whether links that lead out of a folder are followed.
 
     Returns:
-        The slides; faults for what is not there, holds no slide, cannot be read, or would share an id.
+        The slides; faults for what is not there, holds no slide, cannot be read, lies where it may not, or would share
+        an id.
     """
-    finder = _Finder(out, on_progress)
+    settings = settings or SlideSettings()
+    finder = _Finder(out, on_progress, settings)
     for path in paths:
         finder.take(path, Path())
     found, faults = Found([], finder.faults, finder.not_taken), finder.faults
@@ -101,7 +114,11 @@ def slides_from_paths(
         slide_id = slide_id_of(path)
         same = by_id[slide_id.casefold()]
         if len(same) == 1:
-            found.slides.append(SlideInput(slide_id, path, slide_id, outline_path=_outline(outlines, slide_id)))
+            outline, barred = outline_in(outlines, slide_id, settings)
+            if barred:
+                faults.append(Fault(slide_id, f"{barred}: {BARRED_OUTLINE}", BARRED_OUTLINE))
+            else:
+                found.slides.append(SlideInput(slide_id, path, slide_id, outline_path=outline))
             continue
         every = "both" if len(same) == 2 else "all"
         line = f"{listing(same)} would {every} be slide '{slide_id_of(same[0])}': {remedy}"
@@ -143,32 +160,17 @@ def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = N
     ]
 
 
-def with_corrections(slides: list[SlideInput], folder: str, policy: str) -> list[SlideInput]:
-    """The slides with what counts as their outline under the policy: under ``network`` a corrected one alone.
-
-    Args:
-        slides: as read.
-        folder: of corrected outlines, called ``<slide_id>.geojson``; may hold those of other slides. Empty for none.
-        policy: in force.
-
-    Raises:
-        ConfigError: corrected outlines under another policy.
-        InputError: no such folder, or nothing in it for any of the slides.
-    """
-    if policy != "network":
-        if folder:
-            raise ConfigError(
-                f"corrected_outlines={folder}: they replace the network's, and the tumour policy is {policy}; "
-                "give tumour_policy=network, or outlines=FOLDER with tumour_policy=outline"
-            )
-        return slides
-    there = {path.name: str(path.resolve()) for path in Path(folder).glob("*.geojson")} if folder else {}
-    found = [replace(slide, outline_path=there.get(f"{slide.slide_id}.geojson", "")) for slide in slides]
-    if folder and not any(slide.outline_path for slide in found):
-        raise InputError(
-            f"{folder}: {'no' if Path(folder).is_dir() else 'no such folder, so no'} corrected outline of these "
-            "slides; a file is called <slide_id>.geojson"
-        )
+def within_roots(slides: list[SlideInput], table: str, roots: list[str]) -> Found:
+    """The slides of a table whose files and outlines lie in the allowed folders; a fault for each other one."""
+    found = Found([])
+    for slide in slides:
+        named = {"the slide": slide.path, "its outline": slide.outline_path}
+        outside = {what: path for what, path in named.items() if path and roots and leads_outside(path, roots)}
+        for what, path in outside.items():
+            reason = f"{what} lies outside the folders of slides.roots"
+            found.faults.append(Fault(slide.slide_id, f"{table}: {slide.slide_id}: {path}: {reason}", reason))
+        if not outside:
+            found.slides.append(slide)
     return found
 
 
@@ -190,8 +192,8 @@ class _Finder:
         not_taken: what lies in the folders beside slides.
     """
 
-    def __init__(self, out: str, on_progress: Callable[[], None]):
-        self.out, self.on_progress = out, on_progress
+    def __init__(self, out: str, on_progress: Callable[[], None], settings: SlideSettings):
+        self.out, self.on_progress, self.settings = out, on_progress, settings
         self.found: dict[str, None] = {}
         self.faults: list[Fault] = []
         self.not_taken = NotTaken()
@@ -212,7 +214,9 @@ class _Finder:
         except (OSError, ValueError) as error:
             self._absent(text, path, error, said_by, inside)
             return
-        if stat.S_ISDIR(mode):
+        if self.settings.roots and leads_outside(path, self.settings.roots):
+            self._fault(path, "lies outside the folders of slides.roots", said_by)
+        elif stat.S_ISDIR(mode):
             self._folder(path, said_by)
         elif stat.S_ISREG(mode) and path.suffix.lower() == LIST_SUFFIX:
             self._list(path, said_by, inside)
@@ -231,7 +235,7 @@ class _Finder:
     def _folder(self, folder: Path, said_by: str, empty_is_fault: bool = True) -> None:
         here = NotTaken()
         try:
-            slides = list(slides_in(folder, here, self.on_progress, self.out))
+            slides = list(slides_in(folder, here, self.on_progress, self.out, self.settings))
         except OSError as error:
             self._fault(folder, f"this folder cannot be looked into ({error.strerror or error})", said_by)
             return
@@ -268,7 +272,10 @@ class _Finder:
         if glob.has_magic(text) and not isinstance(error, ValueError):
             matches = sorted(_matches(path))
             for match in matches:
-                if match.is_dir():
+                barred = barred_link(match, _fixed_part(path), self.settings)
+                if barred:
+                    self.not_taken.add(barred, str(match.relative_to(_fixed_part(path))))
+                elif match.is_dir():
                     self._folder(match, said_by, empty_is_fault=False)
                 else:
                     self.take(str(match), Path(), said_by, inside)
@@ -322,16 +329,13 @@ def _printable(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+def _fixed_part(pattern: Path) -> Path:
+    """The folder that a pattern's matches lie in."""
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+
+
 def _matches(pattern: Path) -> Iterator[Path]:
     """Paths that match a pattern, relative or absolute; ``**`` goes through folders; hidden files never match."""
-    fixed = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
-    found = Path(*pattern.parts[:fixed]).glob(str(Path(*pattern.parts[fixed:])))
+    fixed = _fixed_part(pattern)
+    found = fixed.glob(str(pattern.relative_to(fixed)))
     return (path for path in found if not path.name.startswith("."))
-
-
-def _outline(folder: str, slide_id: str) -> str:
-    candidates = [Path(folder) / f"{slide_id}{suffix}" for suffix in OUTLINE_SUFFIXES] if folder else []
-    try:
-        return next((str(path.resolve()) for path in candidates if path.is_file()), "")
-    except OSError:  # no file can be called so
-        return ""

@@ -22,6 +22,7 @@ from pathoprog.errors import InputError, PathoprogError
 from pathoprog.faults import point
 from pathoprog.files import sha256_file
 from pathoprog.inference.inputs import Found, SlideInput, slides_from_paths
+from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import is_recent, source_sha256
 
 BEAT_S = 1.0
@@ -99,8 +100,8 @@ def main(socket_fd: int) -> None:
 def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
     if question == "look":
         return look_at(*arguments)
-    paths, outlines, out = arguments
-    return slides_from_paths(paths, outlines, out, beat)
+    paths, outlines, out, settings = arguments
+    return slides_from_paths(paths, outlines, out, beat, settings)
 
 
 class NoAnswerError(Exception):
@@ -131,14 +132,14 @@ class Looker:
     ) -> None:
         self._end()
 
-    def find(self, paths: list[str], outlines: str, out: str) -> Found:
+    def find(self, paths: list[str], outlines: str, out: str, settings: SlideSettings) -> Found:
         """`inputs.slides_from_paths`.
 
         Raises:
             InputError: also where a place does not answer.
         """
         try:
-            found: Found = self._ask("find", paths, outlines, out)
+            found: Found = self._ask("find", paths, outlines, out, settings)
             return found
         except NoAnswerError as error:
             where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")

@@ -2,16 +2,19 @@
 
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from pathoprog.console import say
 from pathoprog.errors import ConfigError
 from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.inputs import Found, slides_from_cohort, with_corrections
+from pathoprog.inference.given_outlines import with_corrections
+from pathoprog.inference.inputs import Found, slides_from_cohort, within_roots
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.looks import Looker
+from pathoprog.inference.pseudonyms import KEY, MAP, with_pseudonyms
 from pathoprog.inference.tables import Tables, not_taken_lines, summary, summary_text, write_tables
 from pathoprog.inference.work import make_plan
 from pathoprog.report.wording import count
@@ -25,6 +28,8 @@ def run(config: ScoreConfig) -> int:
     found = read_slides(config)
     if not config.go_on:
         found.refuse()
+    if config.ids == "pseudonym":
+        found = with_pseudonyms(found, Path(config.ids_key or Path(config.out) / KEY), Path(config.out) / MAP)
     if not found.slides and not found.faults:
         raise ConfigError("no slide to score")
     from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
@@ -32,7 +37,7 @@ def run(config: ScoreConfig) -> int:
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
     plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
-    slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy)
+    slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
     batch = Batch(config, replace(found, slides=slides), plan, str(device))
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
@@ -46,7 +51,7 @@ def run(config: ScoreConfig) -> int:
     if config.dry_run:
         for slide in slides:
             if slide.slide_id not in standing:
-                say(f"    {slide.slide_id}  {slide.path}")
+                say(f"    {slide.slide_id}" if slide.given_id else f"    {slide.slide_id}  {slide.path}")
         for slide_id, reason in batch.refused.items():
             say(f"    {slide_id}  will fail: {reason}")
         for line in not_taken_lines(batch.not_taken):
@@ -92,6 +97,7 @@ def read_slides(config: ScoreConfig) -> Found:
     if bool(config.paths) == bool(config.cohort):
         raise ConfigError("give either slides=… (files, folders, globs, a .txt list) or cohort=…")
     if config.cohort:
-        return Found(slides_from_cohort(config.cohort, config.overlap, config.roles))
+        slides = slides_from_cohort(config.cohort, config.overlap, config.roles)
+        return within_roots(slides, config.cohort, config.slides.roots)
     with Looker(config.stream.timeout_s) as looker:
-        return looker.find(config.paths, config.outlines, config.out)
+        return looker.find(config.paths, config.outlines, config.out, config.slides)

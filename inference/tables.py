@@ -1,7 +1,5 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
-import csv
-import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,10 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.console import warn
+from pathoprog.csv_files import csv_text
 from pathoprog.errors import InputError
 from pathoprog.files import not_replaced, places_beside, write_or_beside
 from pathoprog.inference.batch import Batch
-from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
     MEMBER_COLUMNS,
@@ -23,6 +21,7 @@ from pathoprog.patients import (
     patient_row,
     score_patients,
 )
+from pathoprog.plain_text import printable
 from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
 from pathoprog.slides.finding import NotTaken
@@ -92,23 +91,23 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     thresholds = batch.plan.thresholds
     slides = [slide_row(result, run, context) for context, result, run in found]
     members = [row for patient in patients for row in member_rows(patient)]
-    tables.write("results.csv", _csv(RESULT_COLUMNS, slides))
-    tables.write("members.csv", _csv(MEMBER_COLUMNS, members))
-    groups = stage_combined(batch.config, patients)
+    tables.write("results.csv", csv_text(slides, RESULT_COLUMNS))
+    tables.write("members.csv", csv_text(members, MEMBER_COLUMNS))
+    groups = stage_combined(batch, patients)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
-    tables.write("patients.csv", _csv(PATIENT_COLUMNS, rows))
+    tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
     not_taken = [{"kind": kind, "path": name} for kind, names in batch.not_taken.by_kind.items() for name in names]
     if not_taken:  # names in folders may be names of people: for the owner of the results alone
-        tables.write(NOT_TAKEN, _csv(("kind", "path"), not_taken), private=True)
+        tables.write(NOT_TAKEN, csv_text(not_taken, ("kind", "path")), private=True)
     return found, patients
 
 
-def stage_combined(config: ScoreConfig, patients: list[PatientScore]) -> list[str]:
+def stage_combined(batch: Batch, patients: list[PatientScore]) -> list[str]:
     """The class combined with stage (METHOD section 4) of each patient: low, intermediate, high.
 
     Empty without a class or stage, and for all where the bundle has no table, or the slides come without a cohort.
     """
-    nothing = [""] * len(patients)
+    config, nothing = batch.config, [""] * len(patients)
     if not config.cohort:
         return nothing
     from pathoprog.cohort import read_cohort
@@ -123,7 +122,9 @@ def stage_combined(config: ScoreConfig, patients: list[PatientScore]) -> list[st
     if absent:
         warn(f"the bundle joins class and stage, and {config.cohort} has no {', '.join(absent)}: no risk groups")
         return nothing
-    rows = cohort.loc[[patient.patient_id for patient in patients], stage]
+    slides = (task.slide for task in batch.tasks.values())
+    given = {slide.patient_id: slide.given_patient_id or slide.patient_id for slide in slides}
+    rows = cohort.loc[[given[patient.patient_id] for patient in patients], stage]
     return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
 
 
@@ -141,14 +142,6 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
                 f"{context.slide_id} of {context.patient_id} is the same slide as {original.slide_id} of "
                 f"{original.patient_id}"
             )
-
-
-def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
@@ -196,9 +189,12 @@ def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) ->
         done = f"{count(run['slides'], 'slide')}, {count(run['tiles'], 'tile')}"
         lines.append(f"this run: {done} in {run['seconds']:.0f} s{speed}")
     for name, reasons in values["reasons"].items():
-        chosen = list(reasons.items())
-        lines += [f"    {name.replace('_', ' ')}: {slide_id}: {reason}" for slide_id, reason in chosen[:20]]
-        lines += [f"    … and {len(chosen) - 20} more in results.csv"] if len(chosen) > 20 else []
+        same: dict[str, list[str]] = {}
+        for slide_id, reason in reasons.items():
+            same.setdefault(reason, []).append(printable(slide_id))
+        lines += [
+            f"    {name.replace('_', ' ')}: {', '.join(ids)}: {printable(reason)}" for reason, ids in same.items()
+        ]
     if slides["failed"]:
         lines.append(
             "failed slides are tried again by the same command if their files have changed or may be read since; "

@@ -16,6 +16,7 @@ from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.results import Context
 from pathoprog.settings import as_dict
 from pathoprog.signature import check_signature
+from pathoprog.slides.config import reading
 from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
@@ -201,7 +202,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "batch_tiles": batches,
             "tumour_policy": policy,
             "tile_specs": [as_dict(spec) for spec in specs],
-            "slides": as_dict(config.slides),
+            "slides": reading(config.slides),
             "thumbnail_px": config.thumbnail_px,
             "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
             **({"encoders": encoders} if encoders else {}),

@@ -19,6 +19,7 @@ from pathoprog.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.outcomes import SlideScore
+from pathoprog.plain_text import plain_reason
 from pathoprog.results import stage_slide
 from pathoprog.scoring import score_stream
 from pathoprog.slide_files import slide_files
@@ -144,9 +145,7 @@ class Worker:
     def _finish(self, outcome: SlideScore) -> None:
         assignment = self.in_hand.pop(outcome.slide_id)
         slide = assignment.task.slide
-        reason = outcome.reason
-        for private in (slide.path, str(Path(slide.path).parent)):  # nothing from the path leaves with a result
-            reason = reason.replace(private, slide.slide_id)
+        reason = plain_reason(outcome.reason, slide.slide_id, slide.path, slide.outline_path)
         outcome.reason = reason
         if outcome.status == "failed":
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
@@ -155,7 +154,13 @@ class Worker:
         context = self.start.plan.context(assignment.task, outcome.opened)
         run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
         curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
-        files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)
+        try:
+            files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)
+        except Exception as error:  # what one slide brings about ends that slide, and not the networks of all
+            traceback.print_exc()
+            said = f"its page and maps could not be drawn ({type(error).__name__}): a defect of this program, report it"
+            self.send("failed", assignment.job_id, "page", said, "page", outcome.source)
+            return
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
         self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))
 

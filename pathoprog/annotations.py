@@ -2,6 +2,7 @@
 
 import json
 import re
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,32 @@ from xml.etree import ElementTree
 
 import numpy as np
 import shapely
-from shapely.geometry import mapping, shape
+from numpy.typing import NDArray
+from shapely.geometry import mapping
 
+from pathoprog import annotation_formats
+from pathoprog.annotation_formats import EXPORT
 from pathoprog.errors import InputError
 from pathoprog.files import write_text
+from pathoprog.outline_checks import (
+    MAX_CROSSINGS,
+    MAX_POINTS,
+    MAX_UNION_CROSSINGS,
+    check_crossings,
+    checked_points,
+    ring_points,
+)
+from pathoprog.plain_text import printable
 
 TUMOUR_CLASS = "Tumor"  # QuPath's own name
 MAX_BYTES = 256 * 2**20
+FORMATS = "GeoJSON, ASAP or ImageScope annotations"
+MAX_DEPTH = 8  # of collections of shapes inside each other
+NO_AREAS = ("Point", "MultiPoint", "LineString", "MultiLineString")
+GEOMETRIES = (*NO_AREAS, "Polygon", "MultiPolygon", "GeometryCollection")
 NO_OUTLINES = ("cell", "detection", "tile", "tmaCore")  # QuPath object types that nobody drew as a region
+
+Points = NDArray[np.float64]  # [n, 2], level-0 px
 
 
 @dataclass(frozen=True)
@@ -41,26 +60,42 @@ def read_annotations(path: str | Path, origin: tuple[int, int] = (0, 0)) -> list
         Valid polygons in level-0 px. ImageScope's negative regions are cut out of their layer.
 
     Raises:
-        InputError: no such file, not one of the formats, or too large.
+        InputError: no such file, not one of the formats (another program's is called by its name), too large, or of
+            coordinates that no slide has.
+    """
+    path = Path(path)
+    data = file_bytes(path)
+    try:
+        if _is_xml(data):
+            found = [
+                Annotation(shapely.transform(item.geometry, lambda xy: xy - np.array(origin)), item.label)
+                for item in _read_xml(data)
+            ]
+        else:
+            found = list(_read_geojson(_json(data, path.suffix)))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (shapely.GEOSException, FloatingPointError) as error:
+        raise InputError(f"{path}: its lines cannot be joined to areas: draw them anew") from error
+    return [item for item in found if not item.geometry.is_empty]
+
+
+def file_bytes(path: str | Path) -> bytes:
+    """The bytes of an annotation file.
+
+    Raises:
+        InputError: no such file, none that may be read, or too large.
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode) or not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise InputError(f"{path}: a {'folder' if path.is_dir() else 'pipe or device'}, no annotation file")
+        if status.st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no annotation file")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    try:
-        if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            found = [
-                Annotation(shapely.transform(item.geometry, lambda xy: xy - np.array(origin)), item.label)
-                for item in _read_xml(data, path)
-            ]
-        else:
-            found = list(_read_geojson(json.loads(data.decode("utf-8-sig"))))
-    except (ValueError, TypeError, KeyError, AttributeError, ElementTree.ParseError, shapely.GEOSException) as error:
-        raise InputError(f"{path}: not a GeoJSON, ASAP or ImageScope annotation file ({error})") from error
-    return [item for item in found if not item.geometry.is_empty]
 
 
 def read_outline(
@@ -83,18 +118,27 @@ def read_outline(
     """
     areas = read_annotations(path, origin)
     labels = sorted({area.label for area in areas})
-    shown = ", ".join(label or "(none)" for label in labels)
+    shown = ", ".join((printable(label)[:40] or "(none)") for label in labels[:10])
+    shown += f" and {len(labels) - 10} more" if len(labels) > 10 else ""
     if classes:
         chosen = [area for area in areas if area.label in classes]
     else:
         chosen = [area for area in areas if re.match(r"tumou?r\b", area.label, re.IGNORECASE)]
         if not chosen and len(labels) > 1:
             raise InputError(f"{path}: several classes ({shown}) and none is called Tumor: say which count")
-        chosen = chosen or areas
+        chosen = chosen or [area for area in areas if not re.match(r"ignore\b", area.label, re.IGNORECASE)]
     if not chosen:
         wanted = f" of class {', '.join(classes)}" if classes else ""
         raise InputError(f"{path}: no area{wanted}; classes in the file: {shown or 'no areas at all'}")
-    return polygons(shapely.union_all([area.geometry for area in chosen]))
+    try:
+        if len(chosen) > 1:
+            lines = [shapely.get_coordinates(ring) for area in chosen for ring in _rings(area.geometry)]
+            check_crossings(lines, MAX_UNION_CROSSINGS, "its areas cross each other")
+        return polygons(shapely.union_all([area.geometry for area in chosen]))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except shapely.GEOSException as error:
+        raise InputError(f"{path}: its areas cannot be joined: draw them anew") from error
 
 
 def write_outline(
@@ -145,9 +189,10 @@ def read_author(path: str | Path) -> dict[str, str]:
         InputError: no such file, or no JSON in it.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a GeoJSON file ({error})") from error
+        data = _json(file_bytes(path), Path(path).suffix)
+    except InputError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     places = [data] if isinstance(data, dict) else []
     features = data.get("features", [data]) if isinstance(data, dict) else data
     for feature in features if isinstance(features, list) else []:
@@ -162,37 +207,134 @@ def read_author(path: str | Path) -> dict[str, str]:
     return {"who": said("who"), "when": said("when")}
 
 
+def _is_xml(data: bytes) -> bool:
+    return data.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").startswith(b"<")
+
+
+def _json(data: bytes, suffix: str) -> Any:
+    """A JSON file's value.
+
+    Raises:
+        InputError: no JSON, nested without end, or of more points than are taken.
+    """
+    name = annotation_formats.of_bytes(data, suffix)
+    if name:
+        raise InputError(f"{name}, which is not read: {EXPORT}")
+    if not data.strip():
+        raise InputError("an empty file")
+    if data.count(b"[") > 2 * MAX_POINTS:
+        raise InputError(f"more than {2 * MAX_POINTS:,} points: export the tumour's outline alone, or simplify it")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise InputError("nested far deeper than GeoJSON is") from None
+    except UnicodeDecodeError:
+        raise InputError(f"neither UTF-8 text nor a format that is known: {EXPORT}") from None
+    except ValueError as error:
+        where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"cut off, or not {FORMATS}{where}: {EXPORT}") from None
+
+
 def _read_geojson(data: Any) -> Iterator[Annotation]:
-    if isinstance(data, dict) and data["type"] == "FeatureCollection":
-        data = data["features"]
+    foreign = annotation_formats.of_json(data)
+    if foreign:
+        raise InputError(f"{foreign}, which is not read: {EXPORT}")
+    if isinstance(data, dict) and data.get("type") == "FeatureCollection":
+        features = data.get("features")
     elif isinstance(data, dict):
-        data = [data if data["type"] == "Feature" else {"type": "Feature", "geometry": data}]
-    for feature in data:
-        properties = feature.get("properties") or {}
+        features = [data if data.get("type") == "Feature" else {"type": "Feature", "geometry": data}]
+    else:
+        features = data
+    if not isinstance(features, list) or not all(
+        isinstance(feature, dict) and "geometry" in feature for feature in features
+    ):
+        raise InputError(f"JSON, and not GeoJSON: {EXPORT}")
+    n_points = 0
+    for feature in features:
+        properties = feature.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
         kind = properties.get("objectType") or properties.get("object_type")
         if kind in NO_OUTLINES or feature["geometry"] is None:
             continue
-        label = properties.get("classification") or {}
-        names = label.get("names") if isinstance(label, dict) else None
-        text = ": ".join(names) if names else label.get("name", "") if isinstance(label, dict) else str(label)
-        yield Annotation(polygons(shape(feature["geometry"])), text)
+        areas = list(_areas(feature["geometry"]))
+        n_points += sum(len(ring) for area in areas for ring in area)
+        if n_points > MAX_POINTS:
+            raise InputError(f"more than {MAX_POINTS:,} points in its areas: simplify the outline")
+        yield Annotation(_joined(areas), _label(properties.get("classification")))
 
 
-def _read_xml(data: bytes, path: Path) -> Iterator[Annotation]:
-    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
-        raise InputError(f"{path}: XML with a document type is not read")
-    root = ElementTree.fromstring(data)  # noqa: S314 - entities are refused above
+def _label(given: Any) -> str:
+    if isinstance(given, dict):
+        names = given.get("names")
+        given = ": ".join(map(str, names)) if isinstance(names, list) and names else given.get("name")
+    return str(given) if given is not None else ""
+
+
+def _areas(geometry: Any, depth: int = 0) -> Iterator[list[Points]]:
+    """The polygons of a GeoJSON geometry, each as its rings, the outer one first; points and lines are left out."""
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind not in GEOMETRIES:
+        raise InputError(f"JSON, and not GeoJSON: {EXPORT}")
+    if kind in NO_AREAS:
+        return
+    inner = geometry.get("geometries" if kind == "GeometryCollection" else "coordinates")
+    if not isinstance(inner, list) or (kind == "MultiPolygon" and not all(isinstance(part, list) for part in inner)):
+        raise InputError(f"a {kind} without its parts: export the outline anew")
+    if kind == "GeometryCollection":
+        if depth == MAX_DEPTH:
+            raise InputError(f"collections inside collections, more than {MAX_DEPTH} deep: export the outline anew")
+        for part in inner:
+            yield from _areas(part, depth + 1)
+    else:
+        for polygon in inner if kind == "MultiPolygon" else [inner]:
+            yield [ring_points(ring) for ring in polygon]
+
+
+def _joined(areas: list[list[Points]]) -> shapely.MultiPolygon:
+    """Polygons given by their rings, repaired and joined."""
+    parts = []
+    for rings in areas:
+        rings = [ring[:-1] if len(ring) > 1 and (ring[0] == ring[-1]).all() else ring for ring in rings]
+        if rings and len(rings[0]) >= 3:  # fewer points have no area
+            parts.append(_repaired(shapely.Polygon(rings[0], [ring for ring in rings[1:] if len(ring) >= 3])))
+    return polygons(shapely.geometrycollections(parts)) if len(parts) != 1 else polygons(parts[0])
+
+
+def _repaired(polygon: shapely.Polygon) -> shapely.Polygon | shapely.MultiPolygon:
+    if not shapely.is_valid(polygon):
+        check_crossings([shapely.get_coordinates(ring) for ring in _rings(polygon)], MAX_CROSSINGS, "crosses itself")
+    return polygon if shapely.is_valid(polygon) else polygons(polygon)
+
+
+def _rings(geometry: shapely.Polygon | shapely.MultiPolygon) -> list[Any]:
+    return [ring for part in shapely.get_parts(geometry) for ring in (part.exterior, *part.interiors)]
+
+
+def _read_xml(data: bytes) -> Iterator[Annotation]:
+    try:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]
+        marks = data.decode("utf-16").encode() if wide else data
+    except UnicodeDecodeError:
+        raise InputError(f"cut off, or not {FORMATS}: {EXPORT}") from None
+    if b"<!ENTITY" in marks or b"<!DOCTYPE" in marks:
+        raise InputError("XML with a document type, which is not read")
+    try:
+        root = ElementTree.fromstring(data)  # noqa: S314 - entities are refused above
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        where = f" (line {error.position[0]})" if isinstance(error, ElementTree.ParseError) else ""
+        raise InputError(f"damaged XML{where}: export it anew") from None
     if root.tag == "ASAP_Annotations":
         for item in root.iterfind("./Annotations/Annotation"):
             if item.get("Type") in ("Polygon", "Spline", "Rectangle"):
                 ring = _ring(item.iterfind("./Coordinates/Coordinate"))
                 group = item.get("PartOfGroup") or "None"
-                yield Annotation(polygons(ring), "" if group == "None" else group)
-    elif root.tag == "Annotations":
+                yield Annotation(_joined([[ring]]), "" if group == "None" else group)
+    elif root.tag == "Annotations" and not annotation_formats.is_halo(root):
         for layer in root.iterfind("./Annotation"):
             yield from _imagescope_layer(layer)
     else:
-        raise ValueError(f"root element {root.tag}")
+        name = "HALO's annotations" if root.tag == "Annotations" else annotation_formats.of_xml(root)
+        raise InputError(f"{name or 'XML of another program'}, which is not read: {EXPORT}")
 
 
 def _imagescope_layer(layer: ElementTree.Element) -> Iterator[Annotation]:
@@ -208,18 +350,24 @@ def _imagescope_layer(layer: ElementTree.Element) -> Iterator[Annotation]:
         if region.get("Type") not in ("0", "1", "2"):
             continue
         ring = _ring(region.iterfind("./Vertices/Vertex"), ellipse=region.get("Type") == "2")
-        (holes if region.get("NegativeROA") == "1" else areas).append(polygons(ring))
+        (holes if region.get("NegativeROA") == "1" else areas).append(_joined([[ring]]))
     cut = shapely.union_all(holes) if holes else shapely.Polygon()
     for area in areas:
         yield Annotation(polygons(shapely.difference(area, cut)), label)
 
 
-def _ring(points: Iterator[ElementTree.Element], ellipse: bool = False) -> shapely.Polygon:
-    xy = np.array([(float(point.attrib["X"]), float(point.attrib["Y"])) for point in points])
+def _ring(points: Iterator[ElementTree.Element], ellipse: bool = False) -> Points:
+    try:
+        xy = np.array([(float(point.attrib["X"]), float(point.attrib["Y"])) for point in points]).reshape(-1, 2)
+    except (KeyError, ValueError):
+        raise InputError("a point without two numbers, X and Y: export it anew") from None
+    if len(xy) > MAX_POINTS:
+        raise InputError(f"more than {MAX_POINTS:,} points in an area: simplify the outline")
+    checked_points(xy)
     if ellipse and len(xy) == 2:
         angle = np.linspace(0, 2 * np.pi, 128, endpoint=False)
         xy = xy.mean(axis=0) + np.abs(xy[1] - xy[0]) / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return shapely.Polygon(xy) if len(xy) >= 3 else shapely.Polygon()
+    return xy
 
 
 def polygons(geometry: Any) -> shapely.MultiPolygon:

@@ -20,6 +20,7 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.caches import own_caches
 from pathoprog.console import say
 from pathoprog.errors import ConfigError, PathoprogError
+from pathoprog.plain_text import printable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     name, rest = arguments[0], arguments[1:]
     command = COMMANDS.get(name)
     if command is None:
-        print(f"pathoprog: no command '{name}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        print(f"pathoprog: no command '{printable(name)}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
         if "-h" in rest or "--help" in rest:
@@ -159,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
         assert isinstance(code, int), f"{command.module}.run returned {code!r}"
         return code
     except PathoprogError as error:
-        print(f"pathoprog {name}: {error}", file=sys.stderr)
+        print(f"pathoprog {name}: {printable(str(error), lines=True)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"pathoprog {name}: stopped; what is done is kept, the same command goes on", file=sys.stderr)

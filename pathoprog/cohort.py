@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.csv_files import read_frame
 from pathoprog.errors import CohortError
 from pathoprog.files import read_json
 
@@ -195,7 +196,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise CohortError(f"{path}: no such file")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = read_frame(path)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise CohortError(f"{path}: no UTF-8 CSV table with a header ({error})") from error
     table.columns = table.columns.str.strip()

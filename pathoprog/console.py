@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pathoprog.plain_text import printable
+
 LOG_INTERVAL_S = 10.0
 
 
@@ -16,6 +18,7 @@ def say(text: str = "") -> None:
     Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
     """
     try:
+        text = printable(text, lines=True)
         try:
             print(text, flush=True)
         except UnicodeEncodeError as error:  # a log in Latin-1, and a slide's id that is not
@@ -27,7 +30,7 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Print one warning line on stderr."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -80,7 +83,7 @@ class _BarProgress(Progress):
     def advance(self, n: int = 1, note: str = "") -> None:
         self.done += n
         self.note = note or self.note
-        self.bar.update(self.task, advance=n, note=self.note)
+        self.bar.update(self.task, advance=n, note=printable(self.note))
 
     def show(self) -> None:
         self.bar.refresh()

@@ -1,10 +1,8 @@
 """Writing files so that they are whole or absent, and hashing them."""
 
 import contextlib
-import csv
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -132,15 +130,6 @@ def not_replaced(path: Path, written: Path, why: str) -> str:
         f"{path} is NOT of this run: it could not be replaced ({why}); this run's is {written}; close {path.name} "
         "where it is open, or take it away, and give the same command again"
     )
-
-
-def csv_text(rows: list[dict[str, Any]]) -> str:
-    """Rows of equal keys as CSV text, with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def canonical_json(value: Any) -> str:

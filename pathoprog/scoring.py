@@ -17,7 +17,7 @@ from pathoprog.faults import point
 from pathoprog.outcomes import ResolutionScore, SlideScore
 from pathoprog.quality import FAIL, WARN, QualityRules
 from pathoprog.scorer import Scorer
-from pathoprog.slides.mpp import is_upsampled
+from pathoprog.slides.mpp import is_upsampled, said_once
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.tiles import TileGrid
 
@@ -101,7 +101,7 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> 
                 return failed(opened, f"member {name} ({resolution}) gave {value}, no score", "not_finite", "scoring")
     if missing:
         result.status, result.code = "not_reportable", "resolution_missing"
-        result.reason = "; ".join(missing)
+        result.reason = said_once(missing)
         return result
     result.risk_class, result.borderline = scorer.classify({r: s.score for r, s in result.resolutions.items()})
     return result
@@ -197,6 +197,4 @@ def quality_flags(opened: SlideOpened) -> list[str]:
 
 def failed(opened: SlideOpened, reason: str, code: str, stage: str) -> SlideScore:
     """A slide that was opened, and yet has no trustworthy score."""
-    return SlideScore(
-        opened.slide_id, "failed", reason=f"{opened.slide_id}: {reason}", code=code, stage=stage, opened=opened
-    )
+    return SlideScore(opened.slide_id, "failed", reason=reason, code=code, stage=stage, opened=opened)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_curves import CURVE_NOTE
+from pathoprog.plain_text import printable
 from pathoprog.slide_content import COLOURS, COORDINATES_NOTE, RULER_NOTE, SlidePage
 
 RULER_WIDTH = 600
@@ -36,6 +37,7 @@ def _template() -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "report" / "templates"),
         autoescape=True,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

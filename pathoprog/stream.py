@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
 from pathoprog.overview import Windows
+from pathoprog.plain_text import log_end
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream_config import StreamSettings
 from pathoprog.stream_events import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamEvent, TileBatch
@@ -51,6 +52,7 @@ GRACE_S = 2.0
 """A reader that is overdue is looked at again after so long: whoever looks may itself have been away, or stopped."""
 KILL_WAIT_S = 10.0
 LOG_CHARS = 400
+LOG_BYTES = 16 << 10  # that are looked at for them: tracebacks take most
 LOG = logging.getLogger(__name__)
 
 Register = Callable[[NDArray[np.uint8]], Callable[[], None]]
@@ -166,8 +168,8 @@ class _Reader:
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         with self.log:
             size = self.log.seek(0, os.SEEK_END)
-            self.log.seek(max(0, size - LOG_CHARS))
-            text = " ".join(self.log.read().decode(errors="replace").split())
+            self.log.seek(max(0, size - LOG_BYTES))
+            text = log_end(self.log.read().decode(errors="replace"), LOG_CHARS)
         return f"{how}{': … ' + text if text else ''}"
 
 

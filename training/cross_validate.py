@@ -19,8 +19,9 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.classes import RESOLUTIONS
 from pathoprog.cohort import read_cohort
 from pathoprog.console import say, warn
+from pathoprog.csv_files import csv_text
 from pathoprog.errors import ConfigError
-from pathoprog.files import csv_text, read_json, write_json, write_text
+from pathoprog.files import read_json, write_json, write_text
 from pathoprog.survival import harrell_c
 from pathoprog.training.bags import Patient, make_ready
 from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data

@@ -17,6 +17,7 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.bundle_encoders import SHOWN
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
+from pathoprog.csv_files import frame_text
 from pathoprog.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.encoders import try_encoder
 from pathoprog.errors import ConfigError, InputError, PathoprogError
@@ -88,7 +89,7 @@ def run(settings: FeaturesConfig) -> int:
     rows = sorted([*plan.rows, *extract(extractor, plan)], key=lambda row: (order[row["slide_id"]], row["resolution"]))
     table = pd.DataFrame(rows)
     path = Path(data.features) / TABLE
-    written, why = write_or_beside(path, table.to_csv(index=False))
+    written, why = write_or_beside(path, frame_text(table))
     failed = table.loc[table["status"] == "failed", "slide_id"].nunique()
     if failed:
         say(f"  {count(failed, 'slide')} failed (named above and in {written.name}); the rest is stored")

@@ -24,6 +24,7 @@ from pathoprog.files import sha256_value, write_json
 from pathoprog.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.settings import as_dict
+from pathoprog.slides.config import reading
 from pathoprog.training import checkpoint
 from pathoprog.training.bags import Batch, Patient, Sampler
 from pathoprog.training.config import FitSettings, TrainConfig
@@ -75,7 +76,8 @@ def fingerprint(settings: TrainConfig) -> str:
     data = values["data"]
     plain |= {"split": values["split"]} if settings.split.folds else {}
     plain |= {"start": parent_of(settings)} if settings.start.bundle else {}
-    plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x", "slides")}
+    plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    plain["data"]["slides"] = reading(settings.data.slides)
     return sha256_value(plain)
 
 

@@ -1,7 +1,5 @@
 """`pathoprog segment`: train the tumour network from outlines, or outline a cohort's slides with it."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,13 @@ import pandas as pd
 import torch
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json, read_outline
+from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.bundle import MANIFEST, verify
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
+from pathoprog.csv_files import csv_text, frame_text
 from pathoprog.device import resolve_device
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import ConfigError, InputError, SlideError
 from pathoprog.files import (
     bounded_name,
     not_replaced,
@@ -27,7 +26,9 @@ from pathoprog.files import (
     write_text,
 )
 from pathoprog.overview import check_outline_settings
+from pathoprog.plain_text import plain_reason
 from pathoprog.results import folder_name
+from pathoprog.slide_outline import given_outline
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.training import checkpoint, view_store
 from pathoprog.training.segment_config import SegmentConfig
@@ -151,10 +152,12 @@ def apply(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
     with progress("outlines", len(jobs), "slides") as counter, TileStream(settings.stream) as stream:
         for event in stream.read(jobs, Outliner(network)):
             if isinstance(event, SlideOpened):
-                said[event.slide_id] = outlined(event, rows[event.slide_id], out)
+                said[event.slide_id] = outlined(event, rows[event.slide_id], out, settings.slides.roots)
             elif isinstance(event, SlideFailed):
-                warn(f"{event.slide_id}: {event.error}")
-                said[event.slide_id] = {"status": "failed", "reason": str(event.error)}
+                row = rows[event.slide_id]
+                reason = plain_reason(str(event.error), event.slide_id, row["slide_path"], row["outline_path"])
+                warn(f"{event.slide_id}: {reason}")
+                said[event.slide_id] = {"status": "failed", "reason": reason}
                 counter.advance()
             elif isinstance(event, SlideDone):
                 counter.advance()
@@ -170,7 +173,7 @@ def apply(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
     return 1 if elsewhere or any(entry["status"] == "failed" for entry in said.values()) else 0
 
 
-def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path) -> dict[str, Any]:
+def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path, roots: list[str]) -> dict[str, Any]:
     """Write a slide's outline; what the table says of it."""
     assert opened.outline is not None
     areas = [Annotation(opened.outline, TUMOUR_CLASS)] if not opened.outline.is_empty else []
@@ -183,9 +186,9 @@ def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path) -> dict[str, A
     }
     if row["outline_path"]:
         try:
-            given = read_outline(row["outline_path"], origin=(opened.facts.origin_x, opened.facts.origin_y))
-        except InputError as error:
-            found["reason"] = str(error)
+            given, _ = given_outline(str(row["outline_path"]), opened.facts, roots=roots)
+        except SlideError as error:
+            found["reason"] = plain_reason(str(error), opened.slide_id, row["slide_path"], row["outline_path"])
         else:
             found |= {"given_area_um2": area_um2(given, opened.facts), "dice": dice(opened.outline, given)}
     return found
@@ -202,19 +205,18 @@ def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict
     Returns:
         What must be said of tables that could not be replaced, and lie beside.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for name, row in rows.items():
-        writer.writerow({"slide_id": name, "patient_id": row["patient_id"], "role": row["role"], **said[name]})
-    tables = {"tumour.csv": text.getvalue()}
+    lines = [
+        {"slide_id": name, "patient_id": row["patient_id"], "role": row["role"], **said[name]}
+        for name, row in rows.items()
+    ]
+    tables = {"tumour.csv": csv_text(lines, COLUMNS)}
     kept = [
         {**row, "outline_path": str(outline_path(out, name).resolve())}
         for name, row in rows.items()
         if said[name].get("tumour_area_um2", 0) > 0
     ]
     if kept:
-        tables["cohort.csv"] = pd.DataFrame(kept).to_csv(index=False)
+        tables["cohort.csv"] = frame_text(pd.DataFrame(kept))
     places = {name: write_or_beside(out / name, table) for name, table in tables.items()}
     return [not_replaced(out / name, place, why) for name, (place, why) in places.items() if why]
 

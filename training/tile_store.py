@@ -20,6 +20,7 @@ from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, s
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.settings import as_dict
+from pathoprog.slides.config import reading
 from pathoprog.slides.identity import stamp
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.stream_requests import PlacedTiles
@@ -123,7 +124,7 @@ def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) 
             "outline": file_stamp(outline) if outline else [],
             "policy": data.tumour_policy,
             "specs": [as_dict(spec) for spec in wanted],
-            "slides": as_dict(data.slides),
+            "slides": reading(data.slides),
             "preprocessing": PREPROCESSING_VERSION,
         }
     )

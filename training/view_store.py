@@ -15,13 +15,14 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pathoprog.annotations import polygons, read_outline
+from pathoprog.annotations import polygons
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
-from pathoprog.settings import as_dict
+from pathoprog.slide_outline import given_outline
+from pathoprog.slides.config import reading
 from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
@@ -111,7 +112,7 @@ def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
                     raise event.error
                 assert isinstance(event, SlideDone)
                 name = event.slide_id
-                _finish(store, cutter, opened.pop(name), rows[name], keys[name], settings.outline.mpp)
+                _finish(store, cutter, opened.pop(name), rows[name], keys[name], settings)
             except PathoprogError as error:
                 warn(f"{event.slide_id}: {error}")
                 cutter.forget(event.slide_id)
@@ -137,7 +138,7 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
             "slide": stamp(row["slide_path"]),
             "outline": file_stamp(row["outline_path"]),
             "view": [view.mpp, view.window_px, view.overlap_px],
-            "slides": as_dict(settings.slides),
+            "slides": reading(settings.slides),
             "preprocessing": PREPROCESSING_VERSION,
         }
     )
@@ -160,11 +161,13 @@ def _valid(store: Path, slide_id: str, key: str) -> bool:
         return False
 
 
-def _finish(store: Path, cutter: _Cutter, opened: SlideOpened, row: dict[Any, Any], key: str, mpp: float) -> None:
+def _finish(
+    store: Path, cutter: _Cutter, opened: SlideOpened, row: dict[Any, Any], key: str, settings: SegmentConfig
+) -> None:
     """Add the labels, and put the view in its place."""
-    facts = opened.facts
+    facts, mpp = opened.facts, settings.outline.mpp
     canvas, _ = cutter.open.pop(opened.slide_id)
-    outline = read_outline(row["outline_path"], origin=(facts.origin_x, facts.origin_y))
+    outline, _ = given_outline(str(row["outline_path"]), facts, roots=settings.slides.roots)
     inside = drawn(outline, (canvas.shape[0], canvas.shape[1]), mpp, facts)
     canvas[..., 3] = np.where(inside, TUMOUR, TISSUE * _in_tissue(opened.tissue, canvas.shape[:2], mpp, facts))
     canvas.flush()  # type: ignore[attr-defined]  # a memory map, as open_memmap's stub does not say

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.plain_text import printable
 
 
 @dataclass
@@ -121,6 +122,7 @@ def render(document: Document) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

@@ -13,7 +13,8 @@ import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.console import progress, say
-from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
+from pathoprog.csv_files import write_frame
+from pathoprog.files import read_json, sha256_file, sha256_value, write_json
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.drawing import SlideTask, code_hash, draw_slide, slide_files
@@ -149,8 +150,8 @@ def _write_tables(
     )
     patient_columns = [name for name in COHORT_COLUMNS if name not in slides]
     cohort = slides.merge(patients[["patient_id", *patient_columns]], on="patient_id", validate="many_to_one")
-    write_text(out / "cohort.csv", cohort[list(COHORT_COLUMNS)].to_csv(index=False))
-    write_text(out / "outcomes.csv", patients[["patient_id", "followup_days", "event"]].to_csv(index=False))
+    write_frame(out / "cohort.csv", cohort[list(COHORT_COLUMNS)])
+    write_frame(out / "outcomes.csv", patients[["patient_id", "followup_days", "event"]])
 
     hidden = patients[["patient_id", *PATIENT_TRUTH]].rename(
         columns={name: f"patient_{name}" for name in ("architecture", "nuclei")}
@@ -162,7 +163,7 @@ def _write_tables(
     truth = truth.merge(hidden, on="patient_id", validate="many_to_one")
     drawn = pd.DataFrame.from_dict(facts, orient="index")[list(SLIDE_TRUTH)]
     truth = truth.merge(drawn, left_on="slide_id", right_index=True, validate="one_to_one")
-    write_text(out / "truth.csv", truth.round(6).to_csv(index=False))
+    write_frame(out / "truth.csv", truth.round(6))
 
     retested = sorted(slides.loc[slides["role"] == "test", "patient_id"].unique())
     overlap = {"allowed_overlap": [["training", "test"], ["tuning", "test"]], "patients": retested}

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.dicom_header import DicomHead, is_dicom, may_be_dicom, read_head
 from pathoprog.slides.identity import SUFFIXES, owned_by
+from pathoprog.slides.roots import leads_outside
 
 OTHER, HIDDEN = "other files", "hidden files and folders"
 OBJECTS = "DICOM objects that are no slide"
@@ -16,6 +18,8 @@ ODD = "pipes, sockets and devices"
 DANGLING = "links that lead nowhere"
 CLOSED = "files and folders that cannot be looked into"
 AGAIN = "folders searched already"
+LINKS = "links that lead out of the folder given (slides.follow_links=true takes them)"
+BARRED = "places outside slides.roots"
 """What a folder may hold beside slides."""
 READY = ".ready"
 """A file of this ending says that the slide beside it is whole (`identity.is_recent`)."""
@@ -56,6 +60,7 @@ def slides_in(
     not_taken: NotTaken | None = None,
     on_progress: Callable[[], None] = lambda: None,
     leave_out: str = "",
+    settings: SlideSettings | None = None,
 ) -> Iterator[Path]:
     """Slides of a folder and the folders below, in order of their names; hidden ones are left out.
 
@@ -68,12 +73,13 @@ def slides_in(
         not_taken: told of all that is no slide.
         on_progress: called for each folder.
         leave_out: a folder below that is not searched, where results of ours lie.
+        settings: where slides may lie; links that lead out of the folder are not followed unless it says so.
 
     Raises:
         OSError: the folder itself cannot be looked into.
     """
     root = Path(folder)
-    walk = _Walk(root, NotTaken() if not_taken is None else not_taken, on_progress)
+    walk = _Walk(root, NotTaken() if not_taken is None else not_taken, on_progress, settings or SlideSettings())
     if leave_out and os.path.realpath(leave_out) != os.path.realpath(root):
         walk.ours = os.path.realpath(leave_out)
     stack = [iter(walk.contents(root))]  # folders may be nested deeper than Python's calls
@@ -92,11 +98,18 @@ def slides_in(
             stack.pop()
 
 
+def barred_link(place: Path, folder: Path, settings: SlideSettings) -> str:
+    """The kind of `NotTaken` that something found in a folder is, by where it really lies; "" where it may be taken."""
+    if settings.roots:
+        return BARRED if leads_outside(place, settings.roots) else ""
+    return LINKS if not settings.follow_links and leads_outside(place, [folder]) else ""
+
+
 class _Walk:
     """One search, and which folders it has been in."""
 
-    def __init__(self, root: Path, not_taken: NotTaken, on_progress: Callable[[], None]):
-        self.root, self.not_taken, self.on_progress = root, not_taken, on_progress
+    def __init__(self, root: Path, not_taken: NotTaken, on_progress: Callable[[], None], settings: SlideSettings):
+        self.root, self.not_taken, self.on_progress, self.settings = root, not_taken, on_progress, settings
         self.seen: set[str] = set()
         self.ours = ""
 
@@ -124,11 +137,13 @@ class _Walk:
         for entry in entries:
             if entry.name.startswith("."):
                 self.leave(HIDDEN, entry)
-            elif (mode := self._mode(entry)) is not None:
+            elif (mode := self._mode(entry)) is not None and self._allowed(entry, entry):
                 (folders if stat.S_ISDIR(mode) else files).append(entry)
         dicom = [file for file in files if may_be_dicom(file.name) and is_dicom(file)]
         of_slides = self._without_objects(dicom)
-        slides = [file for file in files if file.suffix.lower() in SUFFIXES and file not in dicom]
+        named = [file for file in files if file.suffix.lower() in SUFFIXES and file not in dicom]
+        slides = [file for file in named if all(self._allowed(part, file) for part in _parts(file))]
+        files = [file for file in files if file in slides or file not in named]
         firsts = _first_of_each(of_slides)
         unknown = bool(of_slides) and not any(head.series for _, head in of_slides)
         if (len(firsts) == 1 or unknown) and not slides and not folders:
@@ -156,6 +171,13 @@ class _Walk:
             self.leave(ODD, entry)
             return None
         return mode
+
+    def _allowed(self, place: Path, entry: Path) -> bool:
+        """Whether something may be taken by where it really lies; `entry` is noted if not."""
+        barred = barred_link(place, self.root, self.settings)
+        if barred:
+            self.leave(barred, entry)
+        return not barred
 
     def _without_objects(self, dicom: list[Path]) -> list[tuple[Path, DicomHead]]:
         """DICOM files that are or may be of a slide."""

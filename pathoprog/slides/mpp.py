@@ -8,6 +8,7 @@ MIN_MPP, MAX_MPP = 0.05, 40.0  # no light microscope scans finer; resolutions fo
 MAX_XY_DIFFERENCE = 0.02
 COARSER_ALLOWED = 1.1  # a base of up to 0.275 um/px may be resampled to 0.25 (METHOD, um/px)
 REMEDY = "give slides.mpp=… if you know it"
+UPSAMPLING_HINT = " (slides.allow_upsampling=true would read it all the same, which is not validated)"
 
 
 def checked_mpp(mpp_x: float | None, mpp_y: float | None, override: float = 0.0) -> tuple[float, float]:
@@ -54,6 +55,12 @@ def objective_warning(objective: float | None, mpp: float) -> str:
     return f"the objective ({objective:g}x) contradicts {mpp:g} um/px; the um/px is used"
 
 
+def said_once(refusals: list[str]) -> str:
+    """Several refusals as one sentence; how to overrule them stands once, at its end."""
+    plain = [text.removesuffix(UPSAMPLING_HINT) for text in refusals]
+    return "; ".join(plain) + (UPSAMPLING_HINT if plain != refusals else "")
+
+
 def is_upsampled(slide_mpp: float, target_mpp: float) -> bool:
     """Whether tiles of `target_mpp` um/px from a base level of `slide_mpp` need the explicit override."""
     return slide_mpp > target_mpp * COARSER_ALLOWED
@@ -74,7 +81,7 @@ def check_resolution(slide_mpp: float, target_mpp: float, resolution: str, allow
     if is_upsampled(slide_mpp, target_mpp) and not allow_upsampling:
         raise SlideError(
             f"no {resolution} score: the slide has {slide_mpp:.4g} um/px, {resolution} needs "
-            f"{target_mpp * COARSER_ALLOWED:.4g} or finer (slides.allow_upsampling=true reads it all the same)",
+            f"{target_mpp * COARSER_ALLOWED:.4g} or finer{UPSAMPLING_HINT}",
             "resolution",
             not_reportable=True,
         )

@@ -10,6 +10,7 @@ from pathoprog.slides.dicom_series import Instance, check_series, lost_level
 from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
+from pathoprog.slides.not_a_slide import what_it_is
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff_directory import REMEDY
 from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
@@ -44,7 +45,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         raise SlideError(f"{path}: no such file", "missing")
     file = _dicom_instance(path) if path.is_dir() else path
     if not file.is_file():
-        raise SlideError(f"{path}: not a regular file", "format")
+        raise SlideError(f"{path}: a pipe or device, and no file", "format")
     facts = _facts(file)
     series: tuple[Instance, ...] = ()
     if facts is None and is_dicom(file):
@@ -53,7 +54,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     elif facts is None and file.suffix.lower() == ".mrxs":
         check_mirax(file)
     if facts is not None and facts.kind:
-        raise SlideError(f"{path}: {facts.kind}", "pixel_type")
+        raise SlideError(f"{path}: {facts.kind}: only 8-bit colour of a brightfield scan can be scored", "pixel_type")
     pages = facts.pages if facts is not None else ()
     if backend == "openslide":
         slide = _openslide(file, mpp, facts, remedy=f"{OTHERS}, or {REMEDY}")
@@ -107,7 +108,7 @@ def _by_capability(file: Path, mpp: float, facts: TiffFacts | None) -> Slide:
         return _openslide(file, mpp, facts)
     except SlideError as error:
         if facts is None and error.code == "format":
-            raise SlideError(f"{file}: no library here reads this format", "format") from error
+            raise SlideError(f"{file}: {what_it_is(file)}", "format") from error
         foreign = error.code in ("format", "levels") or (facts is not None and not facts.openslide_decodes)
         if facts is None or not facts.tiffslide_reads or not foreign:
             raise

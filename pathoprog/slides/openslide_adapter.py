@@ -6,6 +6,7 @@ import numpy as np
 import openslide
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.not_a_slide import in_words
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts
 from pathoprog.slides.tiff_pyramid import PAGE_VENDORS
@@ -33,7 +34,7 @@ class OpenSlideSlide(Slide):
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SlideError(f"{path}: not a slide that OpenSlide reads", "format") from error
         except openslide.OpenSlideError as error:
-            raise SlideError(f"{path}: {error}", "unreadable") from error
+            raise SlideError(f"{path}: {in_words(str(error))}", "unreadable") from error
         properties = self._handle.properties
         self._scales = self._handle.level_downsamples
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from pathoprog.classes import RESOLUTIONS, RISK_CLASSES, one_number, risk_class
 from pathoprog.cohort import ROLES
+from pathoprog.csv_files import read_frame
 from pathoprog.errors import InputError, LockError
 
 STATUSES = ("scored", "not_reportable", "failed")
@@ -88,7 +89,7 @@ def read_members(path: str | Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     needed = ["patient_id", "role", "resolution", "member", "score"]
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_frame(path)
     missing = [name for name in needed if name not in table]
     if missing:
         raise InputError(f"{path}: the columns {', '.join(missing)} are missing")
@@ -100,7 +101,7 @@ def read_members(path: str | Path) -> pd.DataFrame | None:
 def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; `pathoprog score` writes it")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_frame(path)
     missing = [name for name in needed if name not in table]
     if missing:
         raise InputError(f"{path}: the columns {', '.join(missing)} are missing")

@@ -6,7 +6,8 @@ import pytest
 from shared_data import shared_data
 
 from pathoprog.errors import InputError
-from pathoprog.inference.inputs import slide_id_of, slides_from_paths
+from pathoprog.inference.inputs import SlideInput, slide_id_of, slides_from_paths, within_roots
+from pathoprog.slides.config import SlideSettings
 
 
 @pytest.fixture
@@ -167,3 +168,83 @@ def test_outlines_are_found_by_the_slide_s_id(folder):
 )
 def test_an_id_is_the_whole_name_up_to_the_extension(name, expected):
     assert slide_id_of(f"/some/where/{name}") == expected
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder given with links out of it, and a place outside."""
+    given, outside = tmp_path / "given", tmp_path / "archive"
+    for folder, names in ((given, ("own.svs", "deep/below.svs")), (outside, ("far.svs", "case/inner.svs"))):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+    (given / "link.svs").symlink_to(outside / "far.svs")
+    (given / "linked_case").symlink_to(outside / "case")
+    (given / "inside.ndpi").symlink_to(given / "deep" / "below.svs")
+    (outside / "m").mkdir()
+    (outside / "m" / "Slidedat.ini").write_bytes(b"x")
+    (given / "m.mrxs").write_bytes(b"x")
+    (given / "m").symlink_to(outside / "m")
+    return given, outside
+
+
+def test_links_that_lead_out_of_the_folder_given_are_followed_only_if_said(linked):
+    given, outside = linked
+    found = slides_from_paths([str(given)])
+    assert sorted(ids(found.slides)) == ["below", "own"] and not found.faults
+    (left,) = [names for kind, names in found.not_taken.by_kind.items() if "lead out of the folder" in kind]
+    assert sorted(left) == ["link.svs", "linked_case", "m", "m.mrxs"]
+    assert any("slides.follow_links=true" in line for line in found.not_taken.lines())
+    said = slides_from_paths([str(given)], settings=SlideSettings(follow_links=True))
+    assert sorted(ids(said.slides)) == ["below", "far", "inner", "m", "own"]
+    by_glob = slides_from_paths([str(given / "*.svs")])
+    assert ids(by_glob.slides) == ["own"] and "link.svs" in str(by_glob.not_taken.by_kind)
+    assert ids(slides_from_paths([str(given / "link.svs")]).slides) == ["far"], "who names a link means it"
+    assert ids(slides_from_paths([str(given / "linked_case")]).slides) == ["inner"]
+    assert str(outside) not in str(found.not_taken.by_kind)
+
+
+def test_roots_confine_arguments_lists_links_and_outlines(linked, tmp_path):
+    given, outside = linked
+    roots = SlideSettings(roots=[str(given)], follow_links=True)
+    found = slides_from_paths([str(given)], settings=roots)
+    assert sorted(ids(found.slides)) == ["below", "own"], "what links lead to counts"
+    assert sorted(ids(slides_from_paths([str(given)], settings=SlideSettings(roots=[str(tmp_path)])).slides)) == [
+        "below", "far", "inner", "m", "own",
+    ]  # fmt: skip
+    listed = given / "list.txt"
+    listed.write_text(f"own.svs\n../archive/far.svs\n{outside}/case\nlink.svs\n/dev/zero\n", encoding="utf-8")
+    found = slides_from_paths([str(listed)], settings=roots)
+    assert ids(found.slides) == ["own"] and len(found.faults) == 4
+    assert all("outside the folders of slides.roots" in fault.line for fault in found.faults)
+    with pytest.raises(InputError, match=r"(?s)4 faults.*line 2.*line 3.*line 4.*line 5"):
+        found.refuse()
+    (outside / "list.txt").write_text(f"{given}/own.svs\n", encoding="utf-8")
+    assert slides_from_paths([str(outside / "list.txt")], settings=roots).faults
+    other = tmp_path / "given2"
+    other.mkdir()
+    (other / "x.svs").write_bytes(b"x")
+    assert slides_from_paths([str(other / "x.svs")], settings=roots).faults, "a name that begins alike is another place"
+
+    outlines = given / "outlines"
+    outlines.mkdir()
+    (outside / "own.geojson").write_text("{}")
+    (outlines / "own.geojson").symlink_to(outside / "own.geojson")
+    for settings in (SlideSettings(), roots):
+        found = slides_from_paths([str(given / "own.svs")], str(outlines), settings=settings)
+        assert not found.slides and "its outline lies outside" in found.faults[0].reason
+    said = slides_from_paths([str(given / "own.svs")], str(outlines), settings=SlideSettings(follow_links=True))
+    assert said.slides[0].outline_path == str(outside / "own.geojson")
+
+
+def test_roots_confine_the_paths_of_a_table():
+    slides = [
+        SlideInput("A", "/srv/slides/A.svs", "A"),
+        SlideInput("B", "/etc/B.svs", "B"),
+        SlideInput("C", "/srv/slides/C.svs", "C", outline_path="/etc/shadow"),
+    ]
+    found = within_roots(slides, "cohort.csv", ["/srv/slides"])
+    assert ids(found.slides) == ["A"] and [fault.slide_id for fault in found.faults] == ["B", "C"]
+    assert "cohort.csv: C: /etc/shadow: its outline lies outside" in found.faults[1].line
+    assert "/etc" not in found.faults[1].reason
+    assert within_roots(slides, "cohort.csv", []).slides == slides

@@ -1,0 +1,91 @@
+"""Text as it may leave: nothing that a terminal acts on, no path, no traceback."""
+
+import re
+from pathlib import Path
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends and turns of writing direction that Unicode has beside them, and undecodable bytes."""
+ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))")
+_LITERAL = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
+_PATH = re.compile(r"(?<![\w/.:])(?:/(?:[^\s/:;,'\"()<>]+/)+[^\s:;,'\"()<>]*|[A-Za-z]:\\[^\s:;,'\"()<>]+)")
+_NOT_SAID = (
+    "Traceback (",
+    "Current thread",
+    "Thread 0x",
+    "Extension modules",
+    "During handling",
+    "The above exception",
+)
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""Text that no terminal acts on: control characters as ``\x1b``; with `lines` its line ends stay."""
+    return CONTROL.sub(lambda found: found[0] if lines and found[0] == "\n" else _escape(found[0]), text)
+
+
+def escaped(text: str) -> str:
+    """As `printable`, and such that `unescaped` gives the text back: what looks like an escape is escaped too."""
+    return printable(_LITERAL.sub(r"\\x5c", text)) if CONTROL.search(text) or "\\" in text else text
+
+
+def unescaped(text: str) -> str:
+    """What `escaped` was given."""
+    return ESCAPED.sub(lambda found: chr(int(found[1] or found[2], 16)), text) if "\\" in text else text
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def log_end(text: str, chars: int) -> str:
+    """The last words of a program's log on one line, without tracebacks: of an exception its kind and what it says."""
+    said = [
+        line.strip()
+        for line in text.splitlines()
+        if line.strip() and not line[0].isspace() and not line.startswith(_NOT_SAID)
+    ]
+    return without_paths(printable(" ".join(said)))[-chars:]
+
+
+def without_paths(text: str) -> str:
+    """Text without absolute paths, of slides or of code: their place is marked."""
+    return _PATH.sub("…", text)
+
+
+def _literally(text: str) -> str:
+    """Text as the replacement of a regular expression."""
+    return text.replace("\\", r"\\")
+
+
+def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") -> str:
+    """Why a slide has no class, in words that may leave with its result.
+
+    The one place that every reader's and worker's reason passes: paths, file names and tracebacks are taken out, and
+    the slide's id from its front, since the reason always stands beside it.
+
+    Args:
+        text: as it was raised.
+        slide_id: stands for the slide's file wherever it is named.
+        path: of the slide.
+        outline_path: of its outline.
+    """
+    if "Traceback (" in text or "\n  File " in text:
+        text = log_end(text, len(text))
+    text = " ".join(printable(text, lines=True).split())
+    for private, name in ((outline_path, "the outline"), (path, slide_id)):
+        if not private:
+            continue
+        for known in dict.fromkeys((private, str(Path(private).resolve()))):
+            text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", _literally(name), text)
+        file = Path(private)
+        for known in (file.name, file.stem):
+            if len(known) > 3 and known != slide_id and not (known.isalpha() and known.islower()):  # a common word
+                text = re.sub(rf"(?<![\w.-]){re.escape(known)}(?![\w-])", _literally(name), text)
+    for private in (outline_path, path):  # other files of the same folder
+        if private and (folder := str(Path(private).parent)) not in (".", "/"):
+            text = re.sub(rf"{re.escape(folder)}(?:/[^\s:;,'\"()]+)*", "…", text)
+    text = without_paths(text)
+    while text.startswith(f"{slide_id}: "):
+        text = text.removeprefix(f"{slide_id}: ")
+    return text
