@@ -1,6 +1,8 @@
 """`pathoprog score`: slides in, per slide and per patient a class out. Running it again goes on where it stopped."""
 
-from pathoprog.console import say
+from pathoprog.bundle import read_manifest
+from pathoprog.bundle_basis import locked_precision, older_lock
+from pathoprog.console import say, warn
 from pathoprog.errors import ConfigError
 from pathoprog.files import write_json
 from pathoprog.inference.batch import Batch
@@ -19,11 +21,14 @@ STOPPED = 143
 def run(config: ScoreConfig) -> int:
     """Score the slides; returns 0 if each is scored or honestly not reportable, 1 if some failed."""
     slides = read_slides(config)
-    from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
+    from pathoprog.device import dtype_name, resolve_device, scoring_dtype, worker_devices  # torch takes a while
 
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
-    plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
+    manifest = read_manifest(config.ensemble)
+    plan = make_plan(config, dtype_name(scoring_dtype(config.dtype, device, locked_precision(manifest))))
+    if older := older_lock(manifest):
+        warn(f"{config.ensemble}: {older}")
     slides = with_corrections(slides, config.corrected_outlines, plan.tumour_policy)
     batch = Batch(config, slides, plan, str(device))
     standing = batch.look()

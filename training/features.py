@@ -231,6 +231,7 @@ def _write(
             "version": QUALITY_VERSION,
             "look": finite_or_none(asdict(opened.look)),
             "tumour_area_um2": opened.tumour_area_um2,
+            "tissue_area_um2": opened.tissue_area_um2,
         },
         "software_version": __version__,
         "research_use_only": RESEARCH_USE_ONLY,
