@@ -40,7 +40,7 @@ def older_lock(manifest: dict[str, Any]) -> str:
     if TUNING_SCORES in manifest:
         return ""
     most = manifest.get("training", {}).get("fit", {}).get("evaluate_tiles", 0)
-    tiles = f"at most {most} tiles of a patient" if most else "all tiles"
+    tiles = _at_most(most)
     rule = manifest["aggregation"]
     joined = "" if rule == "bag" else f", and under the rule bag in place of {rule}"
     return (
@@ -57,13 +57,17 @@ def basis_line(manifest: dict[str, Any]) -> str:
     tiles = " and ".join(f"{_tiles(manifest, name)} at {name}" for name in sorted(found["n_tiles"]))
     left_out = sum(found["left_out"].values())
     out = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(found["left_out"].items()) if n)
-    ranked = found["ranked_on_tiles"]
     return (
         f"thresholds rest on {found['n_patients']} tuning patients ({found['n_slides']} slides"
         f"{f'; left out: {out}' if left_out else ''}) scored as slides are scored: {tiles}, in {manifest[PRECISION]},"
         f" several slides of a patient by {manifest['aggregation']}; candidates were ranked on"
-        f" {f'at most {ranked} tiles of a patient' if ranked else 'all tiles'}"
+        f" {_at_most(found['ranked_on_tiles'])}"
     )
+
+
+def _at_most(tiles: int) -> str:
+    """`fit.evaluate_tiles` in words."""
+    return f"at most {tiles} tile{'' if tiles == 1 else 's'} of a patient" if tiles else "all tiles"
 
 
 def _tiles(manifest: dict[str, Any], resolution: str) -> str:

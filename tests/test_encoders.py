@@ -113,7 +113,7 @@ def test_a_tumour_network_s_encoder_takes_weights_by_the_same_rule(tmp_path):
     loaded = make_tumour_network(replace(settings, weights=str(path))).encoder.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     save_file({**tensors, "blocks.9.gamma": torch.ones(3)}, path)
-    with pytest.raises(ConfigError, match="without a place in it, first blocks.9.gamma"):
+    with pytest.raises(ConfigError, match=r"without a place in it, first blocks\.9\.gamma"):
         make_tumour_network(replace(settings, weights=str(path)))
 
 

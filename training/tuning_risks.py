@@ -231,9 +231,9 @@ def score_groups(groups: list[Group], settings: EnsembleConfig, trained: TrainCo
         def tell(tiles: int, slides: int) -> None:
             done.update(tiles=tiles, slides=slides)
             rate = done["tiles"] / max(time.monotonic() - began, 1e-9)
-            counter.advance(
-                tiles if n_tiles else slides, f"{done['slides']}/{n} slides, {rate:.0f} tiles/s{_left(began, counter)}"
-            )
+            note = f"{done['slides']}/{n} slides, {rate:.0f} tiles/s{_left(began, counter)}"
+            if step := tiles if n_tiles else slides:
+                counter.advance(step, note)
 
         for group, ids in zip(groups, todo, strict=True):
             events = group.tiles.events(ids)
