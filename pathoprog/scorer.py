@@ -33,6 +33,11 @@ CPU_PIXELS = 8 * 448 * 448
 """Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
 
 
+def most_tiles(device: torch.device, n: int, side_px: int) -> int:
+    """How many of n tiles go through a network at once; never by the machine, for equal bits."""
+    return n if device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
+
+
 class Scorer:
     """A bundle's networks on a device, ready to be shown tiles.
 
@@ -86,7 +91,7 @@ class Scorer:
                 most = len(tiles)  # [n, d], once for all members
             else:
                 batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
-                most = self._most_tiles(len(tiles), tiles.shape[1])
+                most = most_tiles(self.device, len(tiles), tiles.shape[1])
 
             @torch.inference_mode()  # threads have a mode of their own
             def of_member(member: Member) -> Tensor:
@@ -104,15 +109,11 @@ class Scorer:
         encoder = self.encoders.get(resolution)
         if encoder is None:
             raise BundleError(f"{self.bundle.folder}: members at {resolution} take features, and no encoder is loaded")
-        most = self._most_tiles(len(tiles), encoder.settings.input_px or tiles.shape[1])
+        most = most_tiles(self.device, len(tiles), encoder.settings.input_px or tiles.shape[1])
         parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
         features = torch.cat(list((self._pool.map if self._pool else map)(encoder.features, parts)))
         # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
         return torch.where(torch.isfinite(features), features, torch.nan)
-
-    def _most_tiles(self, n: int, side_px: int) -> int:
-        """How many of n tiles go through a network at once; never by the machine, for equal bits."""
-        return n if self.device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
 
     def instances_in_parts(self, resolution: str, tiles: NDArray[Any]) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.

@@ -115,7 +115,7 @@ def test_a_tumour_network_is_locked_with_the_members(candidates, tumour, tmp_pat
     assert manifest["tumour_policy"] == "tissue", "as the tiles of training were laid, unless it is told otherwise"
     assert "Tumour network" in (tmp_path / "bundle" / "model_card.md").read_text()
     # under the network's policy scoring reads other tiles than training did: from the slides, and these have none
-    with pytest.raises(InputError, match="20 of 20 tuning slides cannot be scored, first P020-A: .* the same command"):
+    with pytest.raises(InputError, match=r"20 of 20 tuning slides cannot be scored, first P020-A: .* the same command"):
         choose.run(replace(settings, out=str(tmp_path / "none"), tumour_policy="network"))
     for wrong, said in ((str(tmp_path), "no finished tumour network"), ("", "needs tumour=FOLDER")):
         with pytest.raises(ConfigError, match=said):

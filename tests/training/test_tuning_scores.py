@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
+import torch
 from made_slides import texture, write_pyramid
 from made_store import made_many, made_settings, made_store
+from safetensors.torch import save_file
 
 from pathoprog import cli
 from pathoprog.bundle import read_manifest, verify
@@ -25,8 +27,11 @@ from pathoprog.tiles_config import TileSpec
 from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose, slide_source, tile_store, tuning_risks
 from pathoprog.training.config import DataSettings, EnsembleConfig
+from pathoprog.training.segment import RECORD, WEIGHTS
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
+from pathoprog.tumour import make_tumour_network, record
+from pathoprog.tumour_config import OutlineSettings, TumourNetworkSettings
 
 pytestmark = pytest.mark.slow
 SCORE = ["roles=[tuning]", "stream.workers=1", "device=cpu", "settle_s=0", "outputs.pdf=false"]
@@ -38,8 +43,8 @@ def write_run(settings):
     for task in tasks:
         train(task.settings, lambda _: None)
     names = [task.folder.name for task in tasks]
-    record = {"candidates": names, "run_id": "", "settings": as_dict(settings)}
-    write_json(tasks[0].folder.parent / ENSEMBLE_RUN, record)
+    written = {"candidates": names, "run_id": "", "settings": as_dict(settings)}
+    write_json(tasks[0].folder.parent / ENSEMBLE_RUN, written)
     return tasks[0].folder.parent
 
 
@@ -154,9 +159,9 @@ def test_thresholds_rest_on_what_scoring_says_by_each_rule(kind, run, cox_run, d
 def test_the_slides_say_what_the_store_says(run, data, tmp_path):
     stored = lock(run, tmp_path / "stored")
     runs = shutil.copytree(run, tmp_path / "runs", ignore=shutil.ignore_patterns("tuning_scores"))
-    record = read_json(runs / ENSEMBLE_RUN)
-    record["settings"]["data"] |= {"source": "slides", "store": str(tmp_path / "grids")}
-    write_json(runs / ENSEMBLE_RUN, record)
+    written = read_json(runs / ENSEMBLE_RUN)
+    written["settings"]["data"] |= {"source": "slides", "store": str(tmp_path / "grids")}
+    write_json(runs / ENSEMBLE_RUN, written)
     slides = replace(data, source="slides", store=str(tmp_path / "grids"))
     slide_source.lay(read_cohort(data.cohort), slides)
     read = lock(runs, tmp_path / "read")
@@ -172,8 +177,8 @@ def test_the_slides_say_what_the_store_says(run, data, tmp_path):
     table["slide_path"] = [str(source / name) for name in table["slide_path"]]
     table.loc[table["slide_id"] == "P09-A", "slide_path"] = str(tmp_path / "gone.tif")
     table.to_csv(cohort / "cohort.csv", index=False)
-    record["settings"]["data"]["cohort"] = str(cohort / "cohort.csv")
-    write_json(runs / ENSEMBLE_RUN, record)
+    written["settings"]["data"]["cohort"] = str(cohort / "cohort.csv")
+    write_json(runs / ENSEMBLE_RUN, written)
     with pytest.raises(InputError, match=r"1 of 21 tuning slides cannot be scored, first P09-A: .*the same command"):
         lock(runs, tmp_path / "none")
     assert not (tmp_path / "none").exists() and len(list((runs / "tuning_scores").glob("*/*/risks.json"))) == 20
@@ -207,6 +212,23 @@ def test_a_lock_that_was_stopped_goes_on_and_ends_the_same(run, tmp_path, monkey
     assert "17 slides, " in said and "member-tiles) in fp32 on cpu; 4 slides kept from before" in said
     assert "tiles/s" in said
     assert again == whole and (tmp_path / "again.tuning.csv").read_text() == (tmp_path / "whole.tuning.csv").read_text()
+
+
+def test_under_the_network_s_policy_the_slides_are_read_anew(run, data, tmp_path):
+    settings, outline = TumourNetworkSettings("tu-mobilenetv3_small_050", 4), OutlineSettings(4.0, 32, 8)
+    network = make_tumour_network(settings)
+    with torch.no_grad():  # tumour wherever it is shown anything
+        network.segmentation_head[0].weight.zero_()
+        network.segmentation_head[0].bias.fill_(5.0)
+    folder = tmp_path / "tumour"
+    folder.mkdir()
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
+    facts = {"step": 1, "tuning_dice": 0.5, "tuning_dice_lowest": 0.5, "cohorts": {"training": {"n_slides": 1}}}
+    write_json(folder / RECORD, {**record(settings, outline), **facts})
+    manifest = lock(run, tmp_path / "bundle", tumour=str(folder), tumour_policy="network")
+    code, found = scored(data, tmp_path / "bundle", tmp_path / "out")
+    assert code == 0 and found == rows_of(tmp_path / "bundle.tuning.csv")
+    assert manifest["tumour_policy"] == "network" and manifest["tuning_scores"]["n_patients"] == 10
 
 
 def test_the_bundle_s_precision_and_no_other(run, data, tmp_path, capsys):
