@@ -128,24 +128,7 @@ def _same_but_for_code(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return {**one, "code_version": ""} == {**other, "code_version": ""}
 
 
-def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> str:
-    """Write a bundle, whole or not at all, and never over another one.
-
-    Args:
-        folder: where the bundle will be; must not exist yet, unless it is this same bundle.
-        manifest: everything but ``format`` and ``files``, which are added here.
-        files: name in the bundle -> a file to copy, or text to write.
-
-    Returns:
-        The ensemble's id.
-
-    Raises:
-        LockError: another bundle is locked there.
-    """
-    folder = Path(folder)
-    staging = folder.with_name(f".{folder.name}.locking")
-    if staging.exists():
-        shutil.rmtree(staging)
+def _write(staging: Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> None:
     for name, source in files.items():
         target = staging / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +141,31 @@ def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | s
     for member in whole["members"]:
         member["sha256"] = hashes[member["file"]]
     write_text(staging / MANIFEST, canonical_json(whole))
+
+
+def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> str:
+    """Write a bundle, whole or not at all, and never over another one.
+
+    Args:
+        folder: where the bundle will be; must not exist yet, unless it is this same bundle.
+        manifest: everything but ``format`` and ``files``, which are added here.
+        files: name in the bundle -> a file to copy, or text to write.
+
+    Returns:
+        The ensemble's id.
+
+    Raises:
+        LockError: another bundle is locked there, or it cannot be written.
+    """
+    folder = Path(folder)
+    staging = folder.with_name(f".{folder.name}.locking")
+    if staging.exists():
+        shutil.rmtree(staging)
+    try:
+        _write(staging, manifest, files)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise LockError(f"{folder}: cannot be written ({error.strerror or error}); nothing was locked") from error
     if folder.exists():
         same = (folder / MANIFEST).is_file() and _same_but_for_code(read_manifest(folder), read_manifest(staging))
         shutil.rmtree(staging)

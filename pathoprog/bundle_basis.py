@@ -52,7 +52,7 @@ def older_lock(manifest: dict[str, Any]) -> str:
 def basis_line(manifest: dict[str, Any]) -> str:
     """Which tiles, precision and rule the thresholds rest on, in one sentence."""
     if older := older_lock(manifest):
-        return f"thresholds: {older}"
+        return older
     found = manifest[TUNING_SCORES]
     tiles = " and ".join(f"{_tiles(manifest, name)} at {name}" for name in sorted(found["n_tiles"]))
     left_out = sum(found["left_out"].values())

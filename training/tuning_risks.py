@@ -23,7 +23,7 @@ from pathoprog.classes import RESOLUTIONS
 from pathoprog.console import Progress, progress, say, warn
 from pathoprog.device import DTYPES, resolve_device
 from pathoprog.ensemble import Bundle, Member, load_network, network_settings
-from pathoprog.errors import InputError
+from pathoprog.errors import InputError, PathoprogError
 from pathoprog.feature_encoder import load_encoders
 from pathoprog.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json
 from pathoprog.outcomes import SlideScore
@@ -308,14 +308,20 @@ def _keep(group: Group, outcome: SlideScore) -> Kept:
     }
     kept = Kept(seen, outcome.status, outcome.reason, outcome.code, risks)
     folder = group.folder / folder_name(outcome.slide_id)
-    if outcome.slide_id in group.instances_of and outcome.status == "scored":
-        tensors = {
-            f"{resolution}/{name}": values.contiguous()
-            for resolution, found in outcome.resolutions.items()
-            for name, values in zip(found.members, found.instances, strict=True)
-        }
-        with atomic_write(folder / INSTANCES) as stream:
-            stream.write(save(tensors))
     plain = {name: getattr(kept, name) for name in ("status", "reason", "code", "risks")}
-    write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **plain})
+    try:
+        if outcome.slide_id in group.instances_of and outcome.status == "scored":
+            tensors = {
+                f"{resolution}/{name}": values.contiguous()
+                for resolution, found in outcome.resolutions.items()
+                for name, values in zip(found.members, found.instances, strict=True)
+            }
+            with atomic_write(folder / INSTANCES) as stream:
+                stream.write(save(tensors))
+        write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **plain})
+    except OSError as error:
+        raise PathoprogError(
+            f"{group.folder}: tuning scores cannot be written ({error.strerror or error}); make room or mend the"
+            " rights, and give the same command again: what was scored is kept"
+        ) from error
     return kept
