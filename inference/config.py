@@ -90,7 +90,11 @@ class ScoreConfig:
         0, "processes with the networks (0: one per GPU; without one, one per machine)", low=0, high=64
     )
     device: str = setting("auto", "auto, cpu or cuda:N")
-    dtype: str = setting("auto", "precision: bf16 where a GPU has it, else fp32", choices=("auto", "fp32", "bf16"))
+    dtype: str = setting(
+        "auto",
+        "precision: auto takes the one that the bundle locks, another is refused",
+        choices=("auto", "fp32", "bf16"),
+    )
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
     thumbnail_px: int = setting(640, "longer side of the slide in the tile map, px", low=64, high=4096)
     outputs: Outputs = setting(Outputs(), "files of each slide")

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 import pathoprog
 from pathoprog import __version__
+from pathoprog.bundle import read_manifest
+from pathoprog.bundle_basis import locked_precision
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.plain_text import log_end
@@ -269,6 +271,7 @@ def crew_of(config: ScoreConfig) -> Iterator[Crew]:
     own_slots = max(config.workers, len(os.sched_getaffinity(0)))
     with Cluster(config.ray.address, own_slots) as cluster:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
-        if gpus and config.dtype == "auto" and resolve_device().type == "cpu":
+        undecided = config.dtype == "auto" and not locked_precision(read_manifest(config.ensemble))
+        if gpus and undecided and resolve_device().type == "cpu":
             raise ConfigError("dtype=auto goes by this machine, which has no GPU as the cluster has: give dtype=bf16")
         yield RayCrew(cluster, config.workers, gpus)

@@ -4,7 +4,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pathoprog.console import say
+from pathoprog.bundle import read_manifest
+from pathoprog.bundle_basis import locked_precision, older_lock
+from pathoprog.console import say, warn
 from pathoprog.errors import ConfigError
 from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
@@ -32,11 +34,14 @@ def run(config: ScoreConfig) -> int:
         found = with_pseudonyms(found, Path(config.ids_key or Path(config.out) / KEY), Path(config.out) / MAP)
     if not found.slides and not found.faults:
         raise ConfigError("no slide to score")
-    from pathoprog.device import dtype_name, resolve_device, resolve_dtype, worker_devices  # torch takes a while
+    from pathoprog.device import dtype_name, resolve_device, scoring_dtype, worker_devices  # torch takes a while
 
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
-    plan = make_plan(config, dtype_name(resolve_dtype(config.dtype, device)))
+    manifest = read_manifest(config.ensemble)
+    plan = make_plan(config, dtype_name(scoring_dtype(config.dtype, device, locked_precision(manifest))))
+    if older := older_lock(manifest):
+        warn(f"{config.ensemble}: {older}")
     slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
     batch = Batch(config, replace(found, slides=slides), plan, str(device))
     standing = batch.look()

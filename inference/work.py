@@ -19,8 +19,7 @@ from pathoprog.signature import check_signature
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
-from pathoprog.stream import SlideJob, SlideOpened, StreamSettings
-from pathoprog.stream_reader import SLOTS
+from pathoprog.stream import SlideJob, SlideOpened, StreamSettings, tiles_at_once
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.tumour_config import OutlineSettings
 
@@ -224,4 +223,4 @@ def _curves(config: ScoreConfig) -> CohortCurves | None:
 
 def batch_tiles(spec: TileSpec, stream: StreamSettings) -> int:
     """How many tiles the networks are shown at once: as set, or as many as fit a third of the readers' buffer."""
-    return min(stream.batch_tiles, (stream.buffer_mib << 20) // SLOTS // (spec.size_px**2 * 3))
+    return tiles_at_once(spec.size_px, stream)

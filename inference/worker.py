@@ -15,13 +15,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pathoprog.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.outcomes import SlideScore
 from pathoprog.plain_text import plain_reason
 from pathoprog.results import stage_slide
-from pathoprog.scoring import score_stream
+from pathoprog.scoring import judge_eligibility, score_stream
 from pathoprog.slide_files import slide_files
 from pathoprog.stream import SlideJob, SlideOpened, TileStream
 
@@ -150,7 +149,7 @@ class Worker:
         if outcome.status == "failed":
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
             return
-        self._judge_eligibility(outcome, assignment.task.eligibility)
+        judge_eligibility(outcome, assignment.task.eligibility, self.start.config.quality.eligibility)
         context = self.start.plan.context(assignment.task, outcome.opened)
         run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
         curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
@@ -163,13 +162,3 @@ class Worker:
             return
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
         self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))
-
-    def _judge_eligibility(self, outcome: SlideScore, eligibility: Eligibility) -> None:
-        """Take the class from a slide that the bundle was not made for; say where that is not known."""
-        outcome.eligibility = eligibility
-        if eligibility.verdict == NOT_CONFIRMED:
-            outcome.quality.append(f"eligibility not confirmed: {eligibility.says}")
-        elif eligibility.verdict == NOT_ELIGIBLE and self.start.config.quality.eligibility == "report":
-            outcome.quality.append(f"not eligible, reported only: {eligibility.says}")
-        elif eligibility.verdict == NOT_ELIGIBLE:
-            outcome.withhold(f"not eligible: {eligibility.says}", "not_eligible")

@@ -11,12 +11,16 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pathoprog.bundle_basis import TUNING_SCORES, basis_problems
 from pathoprog.bundle_encoders import ENCODERS, encoder_problems
 from pathoprog.errors import BundleError, LockError
 from pathoprog.files import canonical_json, read_json, sha256_file, sync_folder, write_text
 
-FORMAT, FORMAT_ON_FEATURES = 1, 2
-"""Whole networks alone; with members that take features. A version that knows the first alone refuses the second."""
+FORMAT = 3
+"""Says what the thresholds rest on and in which precision slides are scored (`pathoprog.bundle_basis`): versions that
+know less refuse it."""
+EARLIER, EARLIER_ON_FEATURES = 1, 2
+"""Of earlier versions: whole networks alone; with members that take features."""
 MANIFEST = "manifest.json"
 MEMBERS_PER_RESOLUTION = 5
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -41,7 +45,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise BundleError(f"{path}: not JSON ({error})") from error
     found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
     if not isinstance(manifest, dict) or found != _format_of(manifest):
-        raise BundleError(f"{path}: format {found!r}, this version reads {FORMAT} and {FORMAT_ON_FEATURES}")
+        raise BundleError(f"{path}: format {found!r}, this version reads {EARLIER} to {FORMAT}")
     missing = {"members", "thresholds", "tile_specs", "aggregation", "tumour_policy", "files"} - manifest.keys()
     if missing:
         raise BundleError(f"{path}: lacks {', '.join(sorted(missing))}")
@@ -49,7 +53,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _format_of(manifest: dict[str, Any]) -> int:
-    return FORMAT_ON_FEATURES if manifest.get(ENCODERS) else FORMAT
+    if TUNING_SCORES in manifest:
+        return FORMAT
+    return EARLIER_ON_FEATURES if manifest.get(ENCODERS) else EARLIER
 
 
 def ensemble_id(folder: str | Path) -> str:
@@ -93,7 +99,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
             problems.append(f"{name}: not a regular file")
         elif not path.is_dir() and name not in known:
             problems.append(f"{name}: not in the manifest")
-    problems += _member_problems(manifest) + encoder_problems(manifest)
+    problems += _member_problems(manifest) + encoder_problems(manifest) + basis_problems(manifest)
     if problems:
         raise BundleError(f"{folder}: refused\n  " + "\n  ".join(problems))
     return manifest
@@ -122,24 +128,7 @@ def _same_but_for_code(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return {**one, "code_version": ""} == {**other, "code_version": ""}
 
 
-def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> str:
-    """Write a bundle, whole or not at all, and never over another one.
-
-    Args:
-        folder: where the bundle will be; must not exist yet, unless it is this same bundle.
-        manifest: everything but ``format`` and ``files``, which are added here.
-        files: name in the bundle -> a file to copy, or text to write.
-
-    Returns:
-        The ensemble's id.
-
-    Raises:
-        LockError: another bundle is locked there.
-    """
-    folder = Path(folder)
-    staging = folder.with_name(f".{folder.name}.locking")
-    if staging.exists():
-        shutil.rmtree(staging)
+def _write(staging: Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> None:
     for name, source in files.items():
         target = staging / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +141,31 @@ def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | s
     for member in whole["members"]:
         member["sha256"] = hashes[member["file"]]
     write_text(staging / MANIFEST, canonical_json(whole))
+
+
+def lock(folder: str | Path, manifest: dict[str, Any], files: dict[str, Path | str]) -> str:
+    """Write a bundle, whole or not at all, and never over another one.
+
+    Args:
+        folder: where the bundle will be; must not exist yet, unless it is this same bundle.
+        manifest: everything but ``format`` and ``files``, which are added here.
+        files: name in the bundle -> a file to copy, or text to write.
+
+    Returns:
+        The ensemble's id.
+
+    Raises:
+        LockError: another bundle is locked there, or it cannot be written.
+    """
+    folder = Path(folder)
+    staging = folder.with_name(f".{folder.name}.locking")
+    if staging.exists():
+        shutil.rmtree(staging)
+    try:
+        _write(staging, manifest, files)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise LockError(f"{folder}: cannot be written ({error.strerror or error}); nothing was locked") from error
     if folder.exists():
         same = (folder / MANIFEST).is_file() and _same_but_for_code(read_manifest(folder), read_manifest(staging))
         shutil.rmtree(staging)

@@ -78,6 +78,39 @@ def device_name(device: torch.device) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}"
 
 
+def scoring_dtype(name: str, device: torch.device, locked: str) -> torch.dtype:
+    """The precision in which slides are scored: the one that the bundle's thresholds rest on, and no other.
+
+    Args:
+        name: the setting; ``auto`` takes the bundle's.
+        device: where the networks are.
+        locked: what the bundle permits; empty for one of an earlier version, which does not say it (`resolve_dtype`).
+
+    Raises:
+        ConfigError: another one was asked for.
+    """
+    if not locked:
+        return resolve_dtype(name, device)
+    if name not in ("auto", locked):
+        raise ConfigError(
+            f"dtype={name}: this ensemble's thresholds rest on scores in {locked}, and in {name} a score may lie"
+            f" further off than results promise; leave dtype out, or lock the candidates anew with dtype={name}"
+            " (`pathoprog ensemble`)"
+        )
+    return resolve_dtype(locked, device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: sums over many tiles then have equal bits, however many cores there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @contextmanager
 def exact_fp32() -> Iterator[None]:
     """Compute fp32 convolutions and matrix products in fp32, not TF32: CPU and GPU then agree within 1e-5."""

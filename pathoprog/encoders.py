@@ -5,6 +5,7 @@ Shapes: n tiles, s tile size in pixels, d encoder features.
 
 import inspect
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pathoprog.errors import ConfigError
 from pathoprog.networks_config import NO_ENCODER, EncoderSettings
 
 TIMM = "timm/"
+CLASSIFIERS = ("classifier", "fc", "heads", "head", "_fc", "last_linear", "linear")
+"""What libraries call the last part of a classification model, where an encoder does not say it itself."""
 LAYER_OPTIONS = {"mlp_layer": ("Mlp", "GluMlp", "SwiGLU", "SwiGLUPacked")}
 """Options of timm whose value is a class of `timm.layers`: the names that may stand in a setting."""
 
@@ -35,17 +38,17 @@ def make_encoder(settings: EncoderSettings, key: str = "network.") -> tuple[nn.M
     if settings.width != 1.0 and settings.encoder != "mobilenet_v2":
         raise ConfigError(f"{key}width={settings.width:g}: only mobilenet_v2 has a width, not {settings.encoder}")
     if settings.encoder.startswith(TIMM):
-        encoder, d = _timm_encoder(settings, key)
+        encoder, d, classifier = _timm_encoder(settings, key)
     elif settings.encoder_options:
         raise ConfigError(f"{key}encoder_options: only for timm's encoders, and {settings.encoder} is torchvision's")
     else:
-        encoder, d = _torchvision_encoder(settings, key)
+        encoder, d, classifier = _torchvision_encoder(settings, key)
     if settings.weights:
-        load_encoder_weights(encoder, settings.weights, f"{key}weights")
+        load_encoder_weights(encoder, settings.weights, f"{key}weights", classifier)
     return encoder, d
 
 
-def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int]:
+def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int, tuple[str, ...]]:
     from torchvision import models
 
     # others, such as segmentation models, would fetch weights for their backbone unasked
@@ -56,17 +59,17 @@ def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module
         )
     options = {"width_mult": settings.width} if settings.encoder == "mobilenet_v2" else {}
     encoder = models.get_model(settings.encoder, weights=None, **options)
-    for name in ("classifier", "fc", "heads", "head"):
+    for name in CLASSIFIERS:
         last = getattr(encoder, name, None)
         if last is not None:
             linears = [module for module in last.modules() if isinstance(module, nn.Linear)]
             if linears:
                 setattr(encoder, name, nn.Identity())
-                return encoder, linears[0].in_features
+                return encoder, linears[0].in_features, (name,)
     raise ConfigError(f"{key}encoder={settings.encoder!r}: has no classifier to remove, so it is no encoder here")
 
 
-def _timm_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int]:
+def _timm_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int, tuple[str, ...]]:
     import timm
 
     name = settings.encoder.removeprefix(TIMM)
@@ -79,7 +82,8 @@ def _timm_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int]:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ConfigError(f"{key}encoder={settings.encoder!r} with {key}encoder_options={options}: {error}") from error
     width: Any = getattr(encoder, "head_hidden_size", None) or encoder.num_features
-    return encoder, int(width)
+    named = (getattr(encoder, "pretrained_cfg", None) or {}).get("classifier") or CLASSIFIERS
+    return encoder, int(width), (named,) if isinstance(named, str) else tuple(named)
 
 
 def timm_options(text: str, key: str = "encoder_options") -> dict[str, Any]:
@@ -108,11 +112,20 @@ def timm_options(text: str, key: str = "encoder_options") -> dict[str, Any]:
     return options
 
 
-def load_encoder_weights(encoder: nn.Module, path: str, key: str = "network.weights") -> None:
-    """Load encoder weights from a safetensors file; the classifier's own tensors are left out.
+def load_encoder_weights(
+    encoder: nn.Module, path: str, key: str = "network.weights", classifier: Sequence[str] = CLASSIFIERS
+) -> None:
+    """Load encoder weights from a safetensors file: each tensor has its place in the encoder, or is the classifier's.
+
+    Args:
+        encoder: takes them.
+        path: of the file; its names are those of the code's own tensors.
+        key: of the setting, for messages.
+        classifier: names of the modules that the encoder was made without; their tensors are left out.
 
     Raises:
-        ConfigError: absent, not safetensors, or made for another encoder.
+        ConfigError: absent, not safetensors, NaN or infinity in it, or made for another encoder: tensors that are
+            missing, of another shape, or without a place in this one.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -125,14 +138,35 @@ def load_encoder_weights(encoder: nn.Module, path: str, key: str = "network.weig
         raise ConfigError(f"{key}={path}: not a safetensors file ({error})") from error
     wanted = encoder.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name in wanted}
+    left_out = tuple(f"{name}." for name in classifier)
     missing = [name for name in wanted if name not in kept and not name.endswith("num_batches_tracked")]
-    wrong = [name for name, tensor in kept.items() if tensor.shape != wanted[name].shape]
-    if missing or wrong:
+    wrong = [
+        name
+        for name, tensor in kept.items()
+        if tensor.shape != wanted[name].shape or tensor.is_floating_point() != wanted[name].is_floating_point()
+    ]
+    unused = [name for name in tensors if name not in wanted and not name.startswith(left_out)]
+    if missing or wrong or unused:
+        said = {"missing": missing, "of another shape or type": wrong, "without a place in it": unused}
+        found = "; ".join(f"{len(names)} tensors {what}, first {names[0]}" for what, names in said.items() if names)
+        if prefix := _prefix(tensors, missing):
+            raise ConfigError(
+                f"{key}={path}: the encoder's tensors are called {prefix}… there: save them without that prefix, and"
+                f" without what is no part of the encoder ({found})"
+            )
         raise ConfigError(
-            f"{key}={path}: made for another encoder, width or options"
-            f" ({len(missing)} tensors missing, {len(wrong)} of another shape; first: {(missing + wrong)[0]})"
+            f"{key}={path}: made for another encoder, width or options ({found}); a tensor that the code does not use"
+            " would change the features silently: give the options that it was trained with, or a file without it"
         )
-    encoder.load_state_dict(kept, strict=False)
+    if broken := [name for name, tensor in kept.items() if not torch.isfinite(tensor).all()]:
+        raise ConfigError(f"{key}={path}: weights hold NaN or infinity, first in {broken[0]}")
+    nn.Module.load_state_dict(encoder, kept, strict=False)  # some encoders' own takes no `strict`, or renames
+
+
+def _prefix(tensors: Mapping[str, torch.Tensor], missing: list[str]) -> str:
+    """What stands before the names of all missing tensors in a file that a wrapper wrote; empty where nothing does."""
+    candidates = [name.removesuffix(missing[0]) for name in tensors if missing and name.endswith(f".{missing[0]}")]
+    return next((prefix for prefix in candidates if all(prefix + name in tensors for name in missing)), "")
 
 
 @torch.no_grad()

@@ -130,12 +130,17 @@ class MilNetwork(nn.Module):
         With the head *poor* and the identity map (0, 1) this is the softmax output for poor. Other heads take center
         and scale from tuning, stored in the bundle.
         """
-        center, scale = score_map
-        return torch.sigmoid((self.risk(self.bag_logits(instances, sizes)) - center) / scale)
+        return scores_of_risks(self.risk(self.bag_logits(instances, sizes)), score_map)
 
     def tile_scores(self, instances: Tensor, score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
         """Scores [n] of bags of one tile each: what the map of tiles shows."""
         return self.bag_scores(instances, [1] * len(instances), score_map)
+
+
+def scores_of_risks(risks: Tensor, score_map: tuple[float, float]) -> Tensor:
+    """Scores [b] in [0, 1] of risks [b] by a member's map; see `MilNetwork.bag_scores`."""
+    center, scale = score_map
+    return torch.sigmoid((risks - center) / scale)
 
 
 def _encoder_of(settings: NetworkSettings) -> tuple[nn.Module, int]:

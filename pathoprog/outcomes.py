@@ -31,6 +31,7 @@ class ResolutionScore:
         attention: float32 [n], mean attention weight over the members that have one, or None where tiles weigh equally.
         strongest: the tiles of the highest scores, highest first: index and pixels, uint8 [s, s, 3].
         instances: per member the tiles' values, float32 [n, k]: what the score of any bag of these tiles follows from.
+        member_risks: what the scores follow from by each member's map, [m], unbounded, higher = worse.
     """
 
     grid: TileGrid
@@ -40,6 +41,7 @@ class ResolutionScore:
     attention: NDArray[np.float32] | None
     strongest: list[tuple[int, NDArray[np.uint8]]]
     instances: "list[Tensor]"
+    member_risks: list[float] = field(default_factory=list)
 
     @property
     def score(self) -> float:

@@ -81,18 +81,42 @@ def score_patients(
     Args:
         slides: all slides.
         rule: `RULES`; the bundle's.
-        scorer: gives the networks; called only where several slides become one bag.
-        instances: gives a slide's instance values by its id; called for the same slides.
+        scorer: gives the networks; called only where several slides become one.
+        instances: gives a slide's instance values by its id; called where several become one bag.
+    """
+
+    def bag(slide_ids: list[str]) -> dict[str, dict[str, float]]:
+        return one_bag(slide_ids, scorer(), instances, scorer().bag_scores)
+
+    patients = join_slides(slides, rule, bag)
+    classes = {context.slide_id: (result["risk_class"], result["borderline"]) for context, result in slides}
+    for patient in patients:
+        if patient.status == "scored":
+            alone = len(patient.scored) == 1
+            found = classes[patient.scored[0]] if alone else scorer().classify(patient.scores)
+            patient.risk_class, patient.borderline = found
+    return patients
+
+
+def join_slides(
+    slides: list[SlideResult], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]
+) -> list[PatientScore]:
+    """One outcome per patient and role, in the order in which they first come, without a class yet.
+
+    Scoring and the lock both join slides here: thresholds belong to the rule by which slides are joined.
+
+    Args:
+        slides: all slides; of a result ``status``, ``reason`` and ``scores`` are read.
+        rule: `RULES`; the bundle's.
+        bag: what the members (by resolution and name) say of one bag of several slides' tiles; see `one_bag`.
     """
     groups: dict[tuple[str, str], list[SlideResult]] = {}
     for context, result in slides:
         groups.setdefault((context.patient_id, context.role), []).append((context, result))
-    return [_score_patient(group, rule, scorer, instances) for group in groups.values()]
+    return [_join(group, rule, bag) for group in groups.values()]
 
 
-def _score_patient(
-    group: list[SlideResult], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
-) -> PatientScore:
+def _join(group: list[SlideResult], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]) -> PatientScore:
     group = sorted(group, key=lambda item: item[0].slide_id)
     first = group[0][0]
     here = {context.slide_id for context, _ in group}
@@ -121,22 +145,33 @@ def _score_patient(
         _take_slide(patient, scored[0][1])
     else:
         if rule == "bag":
-            patient.members = _one_bag(patient.scored, scorer(), instances)
+            patient.members = bag(patient.scored)
             patient.scores = {r: statistics.fmean(values.values()) for r, values in patient.members.items()}
         else:
             _join_scores(patient, [result for _, result in scored], statistics.fmean if rule == "mean" else max)
-        patient.risk_class, patient.borderline = scorer().classify(patient.scores)
     return patient
 
 
 def _take_slide(patient: PatientScore, result: dict[str, Any]) -> None:
-    patient.risk_class, patient.borderline = result["risk_class"], result["borderline"]
     for resolution in RESOLUTIONS:
         patient.scores[resolution] = result["scores"][resolution]["score"]
         patient.members[resolution] = dict(result["scores"][resolution]["members"])
 
 
-def _one_bag(slides: list[str], scorer: "Scorer", instances: Callable[[str], Instances]) -> dict[str, dict[str, float]]:
+def one_bag(
+    slides: list[str],
+    scorer: "Scorer",
+    instances: Callable[[str], Instances],
+    say: "Callable[[str, list[torch.Tensor]], list[float]]",
+) -> dict[str, dict[str, float]]:
+    """What the members say of one bag of all tiles of several slides, by resolution and name.
+
+    Args:
+        slides: ids, in the order in which their tiles lie in the bag.
+        scorer: the networks.
+        instances: gives a slide's instance values by its id.
+        say: `scorer.bag_scores`, or `scorer.bag_risks`.
+    """
     import torch
 
     kept = [instances(slide_id) for slide_id in slides]
@@ -144,7 +179,7 @@ def _one_bag(slides: list[str], scorer: "Scorer", instances: Callable[[str], Ins
     for resolution in RESOLUTIONS:
         names = [member.name for member in scorer.bundle.members[resolution]]
         bag = [torch.cat([slide[resolution][name] for slide in kept]) for name in names]
-        members[resolution] = dict(zip(names, scorer.bag_scores(resolution, bag), strict=True))
+        members[resolution] = dict(zip(names, say(resolution, bag), strict=True))
     return members
 
 

@@ -157,19 +157,23 @@ def read_rules(folder: str | Path, settings: QualitySettings, tumour_policy: str
         BundleError: quality.json is not what it should be.
     """
     path = Path(folder) / FILE
+    try:
+        return rules_of(read_json(path) if path.is_file() else None, settings, tumour_policy)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BundleError(f"{path}: not a quality file of this version ({error!r})") from error
+
+
+def rules_of(stored: Any, settings: QualitySettings, tumour_policy: str) -> QualityRules:
+    """The rules of what `quality_file` gave, or of None, with a person's overrides; see `read_rules`."""
     limits, reference, why = dict(DEFAULT_LIMITS), None, QualityRules.why_no_reference
-    if path.is_file():
-        try:
-            stored = read_json(path)
-            limits |= {key: (pair[0], pair[1]) for key, pair in stored["limits"].items() if key in DEFAULT_LIMITS}
-            if (stored["region"] == "tissue") != (tumour_policy == "tissue"):
-                limits["tumour_area"] = DEFAULT_LIMITS["tumour_area"]
-            if stored["version"] != QUALITY_VERSION:
-                why = f"the bundle's reference was measured by version {stored['version']} of the checks"
-            elif stored["reference"] is not None:
-                reference = Reference.from_dict(stored["reference"])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise BundleError(f"{path}: not a quality file of this version ({error!r})") from error
+    if stored is not None:
+        limits |= {key: (pair[0], pair[1]) for key, pair in stored["limits"].items() if key in DEFAULT_LIMITS}
+        if (stored["region"] == "tissue") != (tumour_policy == "tissue"):
+            limits["tumour_area"] = DEFAULT_LIMITS["tumour_area"]
+        if stored["version"] != QUALITY_VERSION:
+            why = f"the bundle's reference was measured by version {stored['version']} of the checks"
+        elif stored["reference"] is not None:
+            reference = Reference.from_dict(stored["reference"])
     given = given_limits(settings)
     for key, (warn, fail) in limits.items():
         limits[key] = (given.get(f"{key}_warn", warn), given.get(f"{key}_fail", fail))

@@ -6,6 +6,7 @@ size in pixels, d features per tile.
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pathoprog.bundle_encoders import ENCODERS
 from pathoprog.classes import RESOLUTIONS, risk_class
-from pathoprog.device import dtype_name, exact_fp32
+from pathoprog.device import dtype_name, exact_fp32, one_thread
 from pathoprog.ensemble import Bundle, Member, to_device
 from pathoprog.errors import BundleError
 from pathoprog.faults import point
 from pathoprog.feature_encoder import FeatureEncoder
-from pathoprog.networks import prepare
+from pathoprog.networks import prepare, scores_of_risks
 
 BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
 """How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
@@ -30,6 +31,11 @@ ROUNDED_TOLERANCE = {"fp32": 0.0, "fp16": 1e-3}
 
 CPU_PIXELS = 8 * 448 * 448
 """Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
+
+
+def most_tiles(device: torch.device, n: int, side_px: int) -> int:
+    """How many of n tiles go through a network at once; never by the machine, for equal bits."""
+    return n if device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
 
 
 class Scorer:
@@ -70,18 +76,22 @@ class Scorer:
         return [member for resolution in RESOLUTIONS for member in self.bundle.members[resolution]]
 
     @torch.inference_mode()
-    def instances(self, resolution: str, tiles: NDArray[np.uint8]) -> list[Tensor]:
+    def instances(self, resolution: str, tiles: NDArray[Any]) -> list[Tensor]:
         """Per member the instance values [n, k] (float32, on the device) of tiles uint8 [n, s, s, 3].
+
+        Where members take features, also of features [n, d] that were stored as the encoder gave them.
 
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
         """
         with exact_fp32():
             if self.bundle.on_features(resolution):
-                batch, most = self._features(resolution, tiles), len(tiles)  # [n, d], once for all members
+                stored = tiles.ndim == 2
+                batch = torch.from_numpy(tiles).to(self.device) if stored else self._features(resolution, tiles)
+                most = len(tiles)  # [n, d], once for all members
             else:
                 batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
-                most = self._most_tiles(len(tiles), tiles.shape[1])
+                most = most_tiles(self.device, len(tiles), tiles.shape[1])
 
             @torch.inference_mode()  # threads have a mode of their own
             def of_member(member: Member) -> Tensor:
@@ -99,17 +109,13 @@ class Scorer:
         encoder = self.encoders.get(resolution)
         if encoder is None:
             raise BundleError(f"{self.bundle.folder}: members at {resolution} take features, and no encoder is loaded")
-        most = self._most_tiles(len(tiles), encoder.settings.input_px or tiles.shape[1])
+        most = most_tiles(self.device, len(tiles), encoder.settings.input_px or tiles.shape[1])
         parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
         features = torch.cat(list((self._pool.map if self._pool else map)(encoder.features, parts)))
         # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
         return torch.where(torch.isfinite(features), features, torch.nan)
 
-    def _most_tiles(self, n: int, side_px: int) -> int:
-        """How many of n tiles go through a network at once; never by the machine, for equal bits."""
-        return n if self.device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
-
-    def instances_in_parts(self, resolution: str, tiles: NDArray[np.uint8]) -> tuple[list[Tensor], int]:
+    def instances_in_parts(self, resolution: str, tiles: NDArray[Any]) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.
 
         Raises:
@@ -129,12 +135,24 @@ class Scorer:
         return joined, 1 + left_halved + right_halved
 
     @torch.inference_mode()
+    def bag_risks(self, resolution: str, instances: list[Tensor]) -> list[float]:
+        """Each member's risk (unbounded, float32) of one bag, from its instance values [n, k] of all its tiles."""
+        with one_thread():
+            return [
+                float(member.network.risk(member.network.bag_logits(values.to(self.device), [len(values)])))
+                for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+            ]
+
+    def scores_of(self, resolution: str, risks: list[float]) -> list[float]:
+        """Each member's score in [0, 1] of its risk, by its map: the one way from a risk to a score."""
+        return [
+            float(scores_of_risks(torch.tensor([risk], device=self.device), member.score_map))
+            for member, risk in zip(self.bundle.members[resolution], risks, strict=True)
+        ]
+
     def bag_scores(self, resolution: str, instances: list[Tensor]) -> list[float]:
         """Each member's score of one bag, from its instance values [n, k] of all the bag's tiles."""
-        return [
-            float(member.network.bag_scores(values.to(self.device), [len(values)], member.score_map))
-            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
-        ]
+        return self.scores_of(resolution, self.bag_risks(resolution, instances))
 
     @torch.inference_mode()
     def tile_scores(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pathoprog.classes import RESOLUTIONS
+from pathoprog.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.faults import point
 from pathoprog.outcomes import ResolutionScore, SlideScore
 from pathoprog.quality import FAIL, WARN, QualityRules
@@ -65,14 +66,16 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> Resolutio
     """
     resolution = grid.spec.resolution
     instances = [torch.cat(parts) for parts in zip(*tiles.instances, strict=True)]
+    risks = scorer.bag_risks(resolution, instances)
     return ResolutionScore(
         grid=grid,
         members=[member.name for member in scorer.bundle.members[resolution]],
-        member_scores=scorer.bag_scores(resolution, instances),
+        member_scores=scorer.scores_of(resolution, risks),
         tile_scores=np.concatenate(tiles.scores),
         attention=scorer.attention(resolution, instances),
         strongest=[(-negative, pixels) for _, negative, pixels in tiles.strongest],
         instances=[values.cpu() for values in instances],
+        member_risks=risks,
     )
 
 
@@ -89,7 +92,7 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> 
         if grid is None:
             missing.append(opened.refused[resolution])
         elif len(grid) == 0:
-            area = "tissue" if opened.outline is None else "tumour"
+            area = "tissue" if opened.region_source == "tissue" else "tumour"
             missing.append(f"no {resolution} score: no tile with at least {grid.spec.min_coverage:.0%} {area}")
         elif len(bag.get(resolution, ())) != len(grid):
             return failed(opened, f"{resolution}: not all of {len(grid)} tiles arrived", "incomplete", "reading")
@@ -182,6 +185,23 @@ def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:
         outcome.quality += [f"quality failed, reported only: {finding}" for finding in failures]
     elif failures:
         outcome.withhold(f"quality: {', '.join(failures)}", "quality")
+
+
+def judge_eligibility(outcome: SlideScore, eligibility: Eligibility, policy: str) -> None:
+    """Take the class from a slide that the bundle was not made for; say where that is not known.
+
+    Args:
+        outcome: of the slide.
+        eligibility: what the table says of it, held against the bundle.
+        policy: ``enforce``, or ``report``: it is a flag only.
+    """
+    outcome.eligibility = eligibility
+    if eligibility.verdict == NOT_CONFIRMED:
+        outcome.quality.append(f"eligibility not confirmed: {eligibility.says}")
+    elif eligibility.verdict == NOT_ELIGIBLE and policy == "report":
+        outcome.quality.append(f"not eligible, reported only: {eligibility.says}")
+    elif eligibility.verdict == NOT_ELIGIBLE:
+        outcome.withhold(f"not eligible: {eligibility.says}", "not_eligible")
 
 
 def upsampled(opened: SlideOpened) -> bool:

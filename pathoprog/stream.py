@@ -43,6 +43,7 @@ __all__ = [
     "StreamSettings",
     "TileBatch",
     "TileStream",
+    "tiles_at_once",
 ]
 
 ATTEMPTS = 2
@@ -372,6 +373,11 @@ class TileStream:
             f"{task.job.path}: the reader {what}, {ATTEMPTS} times (stage {stage})", "hung" if hung else "crashed"
         )
         yield SlideFailed(task.job.slide_id, error, stage)
+
+
+def tiles_at_once(size_px: int, settings: StreamSettings) -> int:
+    """How many tiles of `size_px` a batch holds: as set, or as many as fit a third of the readers' buffer."""
+    return min(settings.batch_tiles, (settings.buffer_mib << 20) // SLOTS // (size_px**2 * 3))
 
 
 def _memory_file(size: int) -> int:

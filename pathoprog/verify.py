@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.bundle import SIGNATURE, ensemble_id, verify
+from pathoprog.bundle_basis import basis_line, locked_precision
 from pathoprog.bundle_encoders import ENCODERS, encoder_lines, weights_by_hash
 from pathoprog.console import say
 from pathoprog.signature import check_signature
@@ -28,6 +29,8 @@ def run(settings: VerifyConfig) -> int:
     for digest, path in checked.items():
         say(f"  {path}: the weights of {wanted[digest]['encoder']}, by their hash")
     say(f"  signature: {_signature(settings)}")
+    say(f"  {basis_line(manifest)}")
+    say(f"  slides are scored in: {locked_precision(manifest) or 'not said (bf16 on a GPU that has it, else fp32)'}")
     say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
     if "tumour" in manifest:
         say(f"  tumour network: Dice on tuning {manifest['tumour']['tuning_dice']:.3f}")

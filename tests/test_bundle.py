@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 from made_bundle import made_bundle
 
 from pathoprog.bundle import ensemble_id, lock, read_manifest, verify
+from pathoprog.bundle_basis import basis_line, locked_precision, older_lock
 from pathoprog.ensemble import load_bundle
 from pathoprog.errors import BundleError, LockError
 
@@ -97,6 +98,48 @@ def test_a_harmed_bundle_is_refused_with_the_reason(bundle, harm, message):
     harm(bundle)
     with pytest.raises(BundleError, match=message):
         load_bundle(bundle)
+
+
+BASIS = {
+    "n_patients": 10, "n_slides": 12, "n_tiles": {"10x": 100, "40x": 900}, "left_out": {}, "ranked_on_tiles": 256,
+    "batch_tiles": {"10x": 64, "40x": 64}, "sha256": "0" * 64,
+}  # fmt: skip
+
+
+def relock(original, out, **changes):
+    manifest = read_manifest(original)
+    files = {name: original / name for name in manifest["files"]}
+    plain = {key: value for key, value in manifest.items() if key not in ("files", "format")}
+    lock(out, {**plain, **changes}, files)
+    return read_manifest(out)
+
+
+def test_what_thresholds_rest_on_is_part_of_the_format(original, tmp_path):
+    manifest = relock(original, tmp_path / "new", tuning_scores=BASIS, precision="bf16")
+    assert manifest["format"] == 3 and locked_precision(manifest) == "bf16" and not older_lock(manifest)
+    said = basis_line(manifest)
+    assert "10 tuning patients (12 slides) scored as slides are scored: all 100 tiles at 10x" in said
+    assert "in bf16" in said and "at most 256 tiles of a patient" in said
+    assert "earlier version" in older_lock(read_manifest(original)) and not locked_precision(read_manifest(original))
+    for changes, wrong in (
+        ({"precision": "fp8"}, "precision 'fp8', must be one of fp32, bf16"),
+        ({"precision": None}, "precision None"),
+        ({"tuning_scores": {"n_patients": 1}}, "tuning_scores: lacks n_slides, n_tiles"),
+        ({"tuning_scores": []}, "tuning_scores is no record"),
+    ):
+        with pytest.raises(BundleError, match=wrong):
+            relock(original, tmp_path / f"harmed-{len(list(tmp_path.iterdir()))}",
+                   **{"tuning_scores": BASIS, "precision": "fp32", **changes})  # fmt: skip
+
+
+def test_a_lock_that_cannot_be_written_leaves_nothing(original, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathoprog.bundle.write_text", full)
+    with pytest.raises(LockError, match=r"cannot be written \(No space left on device\); nothing was locked"):
+        relock(original, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_any_change_of_the_manifest_is_another_ensemble(bundle):

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from pathoprog.device import device_name, dtype_name, exact_fp32, resolve_device, resolve_dtype
+from pathoprog.device import (
+    device_name,
+    dtype_name,
+    exact_fp32,
+    one_thread,
+    resolve_device,
+    resolve_dtype,
+    scoring_dtype,
+)
 from pathoprog.errors import ConfigError
 
 
@@ -34,3 +42,19 @@ def test_exact_fp32_is_undone():
     with exact_fp32():
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_slides_are_scored_in_the_precision_that_the_bundle_locks():
+    cpu = torch.device("cpu")
+    assert scoring_dtype("auto", cpu, "bf16") == scoring_dtype("bf16", cpu, "bf16") == torch.bfloat16
+    assert scoring_dtype("auto", cpu, "fp32") == torch.float32
+    assert scoring_dtype("bf16", cpu, "") == torch.bfloat16, "of an earlier version: it does not say"
+    with pytest.raises(ConfigError, match=r"dtype=bf16: this ensemble's thresholds rest on scores in fp32"):
+        scoring_dtype("bf16", cpu, "fp32")
+
+
+def test_one_thread_is_given_back():
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

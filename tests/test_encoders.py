@@ -2,6 +2,7 @@
 
 import pickle
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from pathoprog.errors import ConfigError
 from pathoprog.networks import prepare
 from pathoprog.networks_config import EncoderSettings
 from pathoprog.scorer import Scorer
+from pathoprog.tumour import make_tumour_network
+from pathoprog.tumour_config import TumourNetworkSettings
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +46,75 @@ def test_weights_come_from_a_file_and_must_fit(tmp_path):
         make_encoder(EncoderSettings(width=0.5, weights=str(path)))
     with pytest.raises(ConfigError, match=r"network\.weights=.*absent: no such file"):
         make_encoder(EncoderSettings(weights=str(tmp_path / "absent")))
+
+
+VIT = EncoderSettings("timm/vit_tiny_patch16_224", encoder_options="{img_size: 32, depth: 1}")
+
+
+def harmed(tmp_path, change, settings=VIT):
+    """The settings with a file of the encoder's own weights, after `change` of them."""
+    encoder, _ = make_encoder(settings)
+    tensors = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    tensors = change(tensors) or tensors
+    save_file(tensors, tmp_path / "weights.safetensors")
+    return replace(settings, weights=str(tmp_path / "weights.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # a trained LayerScale that the code is not told of: features were off by up to 0.85
+        (lambda t: t.update({"blocks.0.ls1.gamma": torch.ones(192)}), r"1 tensors without a place in it, first blocks"),
+        (lambda t: t.update({"mask_token": torch.ones(1, 192)}), "without a place in it, first mask_token"),
+        (lambda t: t.update({"heads.weight": torch.ones(3, 192)}), "first heads.weight"),  # timm's is called head
+        (lambda t: t.pop("blocks.0.mlp.fc1.weight").sum(), "1 tensors missing, first blocks.0.mlp.fc1.weight"),
+        (lambda t: t.update({"cls_token": torch.ones(1, 1, 191)}), "of another shape or type, first cls_token"),
+        (lambda t: t.update({"cls_token": torch.ones(1, 1, 192).to(torch.int8)}), "or type, first cls_token"),
+        (lambda t: t.update({"norm.bias": torch.full((192,), torch.nan)}), "NaN or infinity, first in norm.bias"),
+        (lambda t: {f"module.{name}": value for name, value in t.items()}, r"are called module\.… there: save them"),
+        (
+            lambda t: {f"encoder.{name}": value for name, value in t.items()} | {"instance.bias": torch.ones(8)},
+            r"are called encoder\.… there",
+        ),
+        (lambda t: {"cls_token": t["cls_token"]}, r"tensors missing, first pos_embed"),
+    ],
+)
+def test_weights_fit_to_the_last_tensor(tmp_path, change, said):
+    settings = harmed(tmp_path, lambda tensors: found if isinstance(found := change(tensors), dict) else None)
+    with pytest.raises(ConfigError, match=said):
+        make_encoder(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "classifier"),
+    [
+        (VIT, ["head.weight", "head.bias"]),
+        (
+            EncoderSettings("timm/deit_tiny_distilled_patch16_224", encoder_options="{img_size: 32, depth: 1}"),
+            ["head.weight", "head_dist.weight"],
+        ),
+        (EncoderSettings("resnet18"), ["fc.weight", "fc.bias"]),
+        (EncoderSettings("vit_b_32"), ["heads.head.weight"]),
+    ],
+)
+def test_a_classifier_s_tensors_alone_are_left_out(tmp_path, settings, classifier):
+    given = harmed(tmp_path, lambda tensors: tensors.update({name: torch.ones(3) for name in classifier}), settings)
+    encoder, _ = make_encoder(given)
+    assert not any(name in encoder.state_dict() for name in classifier)
+
+
+def test_a_tumour_network_s_encoder_takes_weights_by_the_same_rule(tmp_path):
+    settings = TumourNetworkSettings("mit_b0", decoder=4)
+    tensors = {
+        name: torch.randn(tensor.shape) for name, tensor in make_tumour_network(settings).encoder.state_dict().items()
+    }
+    path = tmp_path / "weights.safetensors"
+    save_file({**tensors, "head.weight": torch.ones(3)}, path)
+    loaded = make_tumour_network(replace(settings, weights=str(path))).encoder.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    save_file({**tensors, "blocks.9.gamma": torch.ones(3)}, path)
+    with pytest.raises(ConfigError, match=r"without a place in it, first blocks\.9\.gamma"):
+        make_tumour_network(replace(settings, weights=str(path)))
 
 
 def test_a_pickle_is_refused_unread(tmp_path):

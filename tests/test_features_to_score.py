@@ -92,8 +92,19 @@ def trained(data, tmp_path_factory):
 
 def lock(trained, out, **changes):
     track = TrackingSettings(tracking="none")
-    assert choose.run(EnsembleConfig(str(trained), str(out), bootstrap=0, track=track, **changes)) == 0
+    stream = StreamSettings(workers=1, batch_tiles=4)  # as `SCORE`
+    assert choose.run(EnsembleConfig(str(trained), str(out), bootstrap=0, stream=stream, track=track, **changes)) == 0
     return out
+
+
+def test_tuning_at_the_lock_has_the_scores_of_scoring(whole, data, tmp_path):
+    assert cli.main(call(whole, data, tmp_path / "out", role="tuning")) == 0
+    found, locked = (
+        pd.read_csv(path, dtype=str).sort_values("patient_id").to_dict("records")
+        for path in (tmp_path / "out" / "patients.csv", f"{whole}.tuning.csv")
+    )
+    assert [str(row) for row in found] == [str(row) for row in locked]  # NaN is a word here
+    assert len(found) == 6 and len({row["score_10x"] for row in found}) > 1
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +119,8 @@ def referring(trained, tmp_path_factory):
     return lock(trained, tmp_path_factory.mktemp("referring") / "bundle")
 
 
-def call(bundle, data, out, *more):
-    return ["score", f"cohort={data.cohort}", "roles=[external]", f"ensemble={bundle}", f"out={out}", *SCORE, *more]
+def call(bundle, data, out, *more, role="external"):
+    return ["score", f"cohort={data.cohort}", f"roles=[{role}]", f"ensemble={bundle}", f"out={out}", *SCORE, *more]
 
 
 def members_of(out, slide):
@@ -135,7 +146,7 @@ def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referr
     digest = sha256_file(weights)
     for bundle, place in ((whole, f"encoders/{digest[:12]}.safetensors"), (referring, None)):
         manifest = verify(bundle)
-        assert manifest["format"] == 2 and manifest["tumour_policy"] == "tissue"
+        assert manifest["format"] == 3 and manifest["tumour_policy"] == "tissue"
         for resolution, spec in SPECS.items():
             record = manifest["encoders"][resolution]
             assert record.get("file") == place
@@ -259,7 +270,7 @@ def drop_encoders(manifest):
         (harm_dtype, "encoder at 40x: dtype fp8"),
         (harm_dim, "takes features of d=96, the encoder has d=95"),
         (drop_encoder, "takes features, and there is no encoder for all at 10x"),
-        (drop_encoders, "format 2, this version reads 1 and 2"),
+        (drop_encoders, "takes features, and there is no encoder for all at 10x"),
     ],
 )
 def test_a_record_that_does_not_fit_is_refused(whole, harm, said, tmp_path):

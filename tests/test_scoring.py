@@ -72,7 +72,10 @@ def test_each_tile_goes_once_to_the_five_networks_of_its_resolution(scorer):
     for index, (resolution, n) in enumerate((("10x", 3), ("40x", 5))):
         score = result.resolutions[resolution]
         assert score.members == [f"{resolution}-{i}" for i in range(5)]
-        expected = scorer.bag_scores(resolution, scorer.instances(resolution, pixels(n, index)))
+        instances = scorer.instances(resolution, pixels(n, index))
+        expected = scorer.bag_scores(resolution, instances)
+        risks = torch.tensor(result.resolutions[resolution].member_risks)
+        assert torch.sigmoid(risks).tolist() == pytest.approx(expected, abs=1e-6), "these members' maps change nothing"
         assert score.member_scores == pytest.approx(expected, abs=1e-6)
         assert score.score == pytest.approx(np.mean(expected), abs=1e-6)
         assert score.tile_scores.shape == (n, 5)
@@ -112,11 +115,11 @@ def test_upsampling_and_warnings_are_flagged(scorer):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nan_and_infinity_are_failures_never_a_class(scorer, monkeypatch, value):
-    real = scorer.bag_scores
+    real = scorer.scores_of
     monkeypatch.setattr(
         scorer,
-        "bag_scores",
-        lambda resolution, bag: [*real(resolution, bag)[:4], value if resolution == "40x" else 0.1],
+        "scores_of",
+        lambda resolution, risks: [*real(resolution, risks)[:4], value if resolution == "40x" else 0.1],
     )
     result = only(score_stream(slide_events(), scorer))
     assert (result.status, result.risk_class, result.code) == ("failed", "", "not_finite")

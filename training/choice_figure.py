@@ -56,8 +56,8 @@ def draw_choice(table: list[dict[str, Any]], found: dict[str, Chosen], path: str
             _threshold(figure.add_subplot(grid[1, column]), resolution, found[resolution])
         caption = (
             f"Judged on {judged_on}. c and its 95% interval rank candidates and are not comparable with an external"
-            " cohort's;\nthe chosen ones' are too high, since they were chosen by it."
-            " Grey: the threshold's 95% bootstrap interval."
+            " cohort's;\nthe chosen ones' are too high, since they were chosen by it. Together, and thresholds:"
+            " all tiles, as slides are scored.\nGrey: the threshold's 95% bootstrap interval."
         )
         figure.text(0.1 / 7.6, 0.26 / height, caption, fontsize=6.5, color="#333333", va="bottom")
         stamp(figure)

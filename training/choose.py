@@ -1,10 +1,12 @@
 """`pathoprog ensemble`: rank the candidates on tuning, take five of each resolution, fix the thresholds, lock.
 
-Only one checkpoint per run may be chosen: two of one run are nearly the same network.
+Only one checkpoint per run may be chosen: two of one run are nearly the same network. Candidates are ranked by what
+training said of them (`fit.evaluate_tiles`); all that is locked rests on tuning as slides are scored (`tuning_scores`).
 """
 
+import json
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,19 @@ import numpy as np
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
+from pathoprog.bundle_basis import PRECISION, TUNING_SCORES, basis_line
 from pathoprog.bundle_encoders import encoder_lines
-from pathoprog.classes import RESOLUTIONS, risk_class
+from pathoprog.classes import RESOLUTIONS, RISK_CLASSES
+from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.console import say
 from pathoprog.csv_files import csv_text
-from pathoprog.errors import InputError
-from pathoprog.files import read_json
+from pathoprog.errors import CohortError, InputError
+from pathoprog.files import read_json, write_text
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD
+from pathoprog.patients import PatientScore, patient_row
+from pathoprog.quality import FILE as QUALITY_FILE
+from pathoprog.quality import rules_of
+from pathoprog.quality_config import QualitySettings
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
@@ -35,22 +43,8 @@ from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 from pathoprog.training.tumour_lock import add_tumour
-
-
-@dataclass
-class Chosen:
-    """One member of the ensemble and how it fared on tuning."""
-
-    folder: Path
-    candidate: dict[str, Any]
-    verdict: dict[str, Any]
-    score_map: tuple[float, float]
-
-    @property
-    def scores(self) -> np.ndarray:
-        """Scores [n] in [0, 1] of the tuning patients."""
-        center, scale = self.score_map
-        return np.asarray(1 / (1 + np.exp(-(np.array(self.verdict["risks"]) - center) / scale)))
+from pathoprog.training.tuning_risks import Candidate
+from pathoprog.training.tuning_scores import TuningScores, score_tuning
 
 
 def run(settings: EnsembleConfig) -> int:
@@ -62,31 +56,36 @@ def run(settings: EnsembleConfig) -> int:
     trained = settings_from_dict(record["settings"])
     origins = origins_of(settings, trained)
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
-    table, members, thresholds = [], dict[str, list[Chosen]](), dict[str, Threshold]()
-    drawn = {}
+    members = dict[str, list[Candidate]]()
+    ranked = dict[str, list[tuple[Path, dict[str, Any]]]]()
     for resolution in RESOLUTIONS:
-        ranked = rank(candidates, resolution)
-        members[resolution] = [choose(path, candidate) for path, candidate in ranked[:MEMBERS_PER_RESOLUTION]]
-        table += choice_table(ranked)
+        ranked[resolution] = rank(candidates, resolution)
+        members[resolution] = [Candidate(*one) for one in ranked[resolution][:MEMBERS_PER_RESOLUTION]]
         trained.resolution = resolution
         parts = read_parts(trained)
+        check_judged(members[resolution][0], parts[1])
         if origins:
-            check_unchanged(trained, ranked[0][1], parts)
-        times, events, cohorts = outcomes_of(members[resolution], parts[1])
-        scores = mean_scores(members[resolution])
-        thresholds[resolution] = fit_threshold(
-            scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed
-        )
-        drawn[resolution] = choice_figure.Chosen(
-            scores, events, harrell_c(times, events, scores), thresholds[resolution]
-        )
-        report(ranked, drawn[resolution])
-    shares = class_shares(members, thresholds)
-    say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
-    manifest, files = contents(settings, trained, candidates[0][1], members, thresholds, table)
+            check_unchanged(trained, ranked[resolution][0][1], parts)
+    manifest, files = contents(settings, trained, candidates[0][1], members)
     add_encoders(settings, origins, manifest, files)
     add_tumour(settings, manifest, files)
     add_quality(settings, trained, manifest, files)
+    rules = rules_of(json.loads(str(files[QUALITY_FILE])), QualitySettings(), manifest["tumour_policy"])
+    tuning = score_tuning(settings, trained, members, manifest, rules)
+    times, events, cohorts = outcomes_of(tuning.scored, trained)
+    thresholds, drawn, table = dict[str, Threshold](), dict[str, choice_figure.Chosen](), list[dict[str, Any]]()
+    for resolution in RESOLUTIONS:
+        scores = np.array([patient.scores[resolution] for patient in tuning.scored])
+        cut = fit_threshold(scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed)
+        thresholds[resolution] = cut
+        drawn[resolution] = choice_figure.Chosen(scores, events, harrell_c(times, events, scores), cut)
+        table += choice_table(ranked[resolution], tuning, times, events)
+        report(ranked[resolution], drawn[resolution])
+    tuning.classify({name: cut.value for name, cut in thresholds.items()})
+    shares = class_shares(tuning.scored)
+    say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
+    add_scores(settings, manifest, files, tuning, thresholds, table)
+    say(f"    {basis_line(manifest)}")
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
@@ -95,6 +94,7 @@ def run(settings: EnsembleConfig) -> int:
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")
+    write_patients(settings, tuning, thresholds)
     track(settings, record["run_id"], ensemble, figures, drawn, shares)
     return 0
 
@@ -146,66 +146,72 @@ def rank(candidates: list[tuple[Path, dict[str, Any]]], resolution: str) -> list
     return sorted(found, key=lambda item: (-item[1]["best"][0]["c_index"], item[1]["seed"]))
 
 
-def choose(folder: Path, candidate: dict[str, Any]) -> Chosen:
-    """A candidate's best checkpoint, with its map to [0, 1].
-
-    The head *poor* has such an output by itself. Other heads are standardised by the mean and SD of their risks on
-    tuning, then take the logistic function: monotone, and fixed from here on.
-    """
-    best = candidate["best"][0]
-    verdict = read_json(folder / best["file"].replace(".safetensors", ".json"))
-    head = read_json(folder / "settings.json")["network"]["head"]
-    risks = np.array(verdict["risks"])
-    score_map = (0.0, 1.0) if head == "poor" else (float(risks.mean()), float(max(risks.std(), 1e-6)))
-    return Chosen(folder, candidate, verdict, score_map)
-
-
-def mean_scores(members: list[Chosen]) -> np.ndarray:
-    """Mean score [n] of the tuning patients over one resolution's members."""
-    ids = members[0].verdict["patient_ids"]
-    assert all(member.verdict["patient_ids"] == ids for member in members)
-    return np.asarray(np.mean([member.scores for member in members], axis=0))
-
-
-def outcomes_of(members: list[Chosen], tuning: list[Patient]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Follow-up in days, event and cohort of the tuning patients, in the order of the members' scores.
+def check_judged(chosen: Candidate, tuning: list[Patient]) -> None:
+    """Refuse a cohort that has lost patients since the candidates were judged on them.
 
     Raises:
-        InputError: the cohort no longer holds a patient that the candidates were judged on.
+        InputError: names how many.
     """
-    by_id = {patient.patient_id: patient for patient in tuning}
-    missing = [name for name in members[0].verdict["patient_ids"] if name not in by_id]
-    if missing:
+    verdict = read_json(chosen.weights.with_suffix(".json"))
+    there = {patient.patient_id for patient in tuning}
+    if missing := [name for name in verdict["patient_ids"] if name not in there]:
         raise InputError(
             f"{len(missing)} tuning patients of the candidates are gone from the cohort, first {missing[0]}"
         )
-    patients = [by_id[name] for name in members[0].verdict["patient_ids"]]
+
+
+def outcomes_of(patients: list[PatientScore], trained: TrainConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow-up in days, event and cohort of the tuning patients, in their order.
+
+    Raises:
+        CohortError: no outcome for a patient.
+    """
+    data = trained.data
+    outcomes = {str(row["patient_id"]): row for row in read_outcomes(data.outcomes).to_dict("records")}
+    missing = [patient.patient_id for patient in patients if patient.patient_id not in outcomes]
+    if missing:
+        raise CohortError(f"{data.outcomes}: no outcome for {len(missing)} tuning patients, first {missing[:3]}")
+    rows = read_cohort(data.cohort, data.overlap).drop_duplicates(["patient_id", "role"])
+    cohorts = dict(zip(zip(rows["patient_id"], rows["role"], strict=True), rows["cohort"], strict=True))
+    found = [outcomes[patient.patient_id] for patient in patients]
     return (
-        np.array([patient.followup_days for patient in patients]),
-        np.array([patient.event for patient in patients]),
-        np.array([patient.cohort for patient in patients]),
+        np.array([float(row["followup_days"]) for row in found]),
+        np.array([int(row["event"] == 1) for row in found]),
+        np.array([str(cohorts[patient.patient_id, patient.role]) for patient in patients]),
     )
 
 
-def choice_table(ranked: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per candidate: rank, seed, best step, c on tuning with its 95% interval, chosen or not."""
+def choice_table(
+    ranked: list[tuple[Path, dict[str, Any]]], tuning: TuningScores, times: np.ndarray, events: np.ndarray
+) -> list[dict[str, Any]]:
+    """One row per candidate: rank, seed, best step, c on tuning with its 95% interval, chosen or not.
+
+    `tuning_c` ranks: by what training judged (`fit.evaluate_tiles`). `scored_c` is that of the chosen ones' scores as
+    slides are scored; empty for the others, whom nobody has score so many tiles.
+    """
     rows = []
     for number, (folder, candidate) in enumerate(ranked):
-        best = candidate["best"][0]
+        best, resolution = candidate["best"][0], candidate["resolution"]
         verdict = read_json(folder / best["file"].replace(".safetensors", ".json"))
-        rows.append(
-            {
-                "resolution": candidate["resolution"],
-                "rank": number + 1,
-                "candidate": folder.name,
-                "seed": candidate["seed"],
-                "step": best["step"],
-                "tuning_c": best["c_index"],
-                "tuning_c_lower": verdict["c_lower"],
-                "tuning_c_upper": verdict["c_upper"],
-                "chosen": number < MEMBERS_PER_RESOLUTION,
-            }
-        )
+        row = {
+            "resolution": resolution,
+            "rank": number + 1,
+            "candidate": folder.name,
+            "seed": candidate["seed"],
+            "step": best["step"],
+            "tuning_c": best["c_index"],
+            "tuning_c_lower": verdict["c_lower"],
+            "tuning_c_upper": verdict["c_upper"],
+            "scored_c": "",
+            "scored_c_lower": "",
+            "scored_c_upper": "",
+            "chosen": number < MEMBERS_PER_RESOLUTION,
+        }
+        if row["chosen"]:
+            scores = np.array([patient.members[resolution][folder.name] for patient in tuning.scored])
+            c = harrell_c(times, events, scores)
+            row |= {"scored_c": c.value, "scored_c_lower": c.lower, "scored_c_upper": c.upper}
+        rows.append(row)
     return rows
 
 
@@ -214,65 +220,57 @@ def report(ranked: list[tuple[Path, dict[str, Any]]], drawn: choice_figure.Chose
     resolution, cut, c = ranked[0][1]["resolution"], drawn.cut, drawn.together
     found = ", ".join(f"{candidate['best'][0]['c_index']:.3f}" for _, candidate in ranked)
     together = f"{c.value:.3f} (95% CI {c.lower:.3f} to {c.upper:.3f})"
-    say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together {together}")
+    say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together, as scored, {together}")
     say(f"    {resolution}: threshold {cut.value:.4f} (95% bootstrap {cut.lower:.4f} to {cut.upper:.4f})")
 
 
-def class_shares(members: dict[str, list[Chosen]], thresholds: dict[str, Threshold]) -> dict[str, float]:
-    """Share of each class among the tuning patients that both resolutions could judge."""
-    values = {name: cut.value for name, cut in thresholds.items()}
-    by_patient = [
-        dict(zip(members[name][0].verdict["patient_ids"], mean_scores(members[name]), strict=True))
-        for name in RESOLUTIONS
-    ]
-    both = [name for name in by_patient[0] if name in by_patient[1]]
-    classes = [risk_class(by_patient[0][name], by_patient[1][name], values) for name in both]
-    return {name: classes.count(name) / max(1, len(classes)) for name in ("good", "uncertain", "poor")}
+def class_shares(patients: list[PatientScore]) -> dict[str, float]:
+    """Share of each class among the tuning patients that have one."""
+    classes = [patient.risk_class for patient in patients]
+    return {name: classes.count(name) / max(1, len(classes)) for name in RISK_CLASSES}
 
 
 def contents(
     settings: EnsembleConfig,
     trained: TrainConfig,
     candidate: dict[str, Any],
-    members: dict[str, list[Chosen]],
-    thresholds: dict[str, Threshold],
-    table: list[dict[str, Any]],
+    members: dict[str, list[Candidate]],
 ) -> tuple[dict[str, Any], dict[str, Path | str]]:
-    """The manifest and the files of the bundle. No time, host or path is in it: equal work gives an equal ensemble."""
+    """The manifest and the files of the bundle, but for what follows from tuning (`add_scores`).
+
+    No time, host or path is in it: equal work gives an equal ensemble.
+    """
     entries: list[dict[str, Any]] = []
-    files: dict[str, Path | str] = {"choice.csv": csv_text(table)}
+    files: dict[str, Path | str] = {}
     for resolution in RESOLUTIONS:
         for chosen in members[resolution]:
-            best = chosen.candidate["best"][0]
+            best = chosen.facts["best"][0]
             name = chosen.folder.name
-            network = read_json(chosen.folder / "settings.json")["network"]
-            network["weights"] = ""
             entries.append(
                 {
                     "name": name,
                     "resolution": resolution,
                     "file": f"members/{name}.safetensors",
-                    "network": network,
-                    "score_map": list(chosen.score_map),
-                    "seed": chosen.candidate["seed"],
+                    "network": chosen.network,
+                    "seed": chosen.facts["seed"],
                     "step": best["step"],
                     "tuning_c": best["c_index"],
                 }
             )
-            if chosen.candidate.get("parent"):
-                entries[-1]["parent_member"] = chosen.candidate["parent"]["member"]
-            files[f"members/{name}.safetensors"] = chosen.folder / best["file"]
+            if chosen.facts.get("parent"):
+                entries[-1]["parent_member"] = chosen.facts["parent"]["member"]
+            files[f"members/{name}.safetensors"] = chosen.weights
     training = as_dict(trained)
     manifest = {
         "name": settings.name,
         "research_use_only": RESEARCH_USE_ONLY,
         "intended_use": settings.intended_use,
         "members": entries,
-        "thresholds": {name: asdict(cut) for name, cut in thresholds.items()},
         "tile_specs": {"10x": as_dict(trained.data.tiles_10x), "40x": as_dict(trained.data.tiles_40x)},
         "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
         "preprocessing": PREPROCESSING_VERSION,
         "aggregation": settings.aggregation,
+        PRECISION: settings.dtype,
         "tumour_policy": trained.data.tumour_policy,
         "cohorts": candidate["cohorts"],
         "training": {key: training[key] for key in ("labels", "augment", "fit")},
@@ -281,6 +279,33 @@ def contents(
     if candidate.get("parent"):
         manifest["parent"] = {key: candidate["parent"][key] for key in ("ensemble_id", "name")}
     return manifest, files
+
+
+def add_scores(
+    settings: EnsembleConfig,
+    manifest: dict[str, Any],
+    files: dict[str, Path | str],
+    tuning: TuningScores,
+    thresholds: dict[str, Threshold],
+    table: list[dict[str, Any]],
+) -> None:
+    """Add what follows from tuning as scored: thresholds, score maps, both c, and what they rest on."""
+    manifest["thresholds"] = {name: asdict(cut) for name, cut in thresholds.items()}
+    manifest[TUNING_SCORES] = tuning.facts
+    scored = {row["candidate"]: row["scored_c"] for row in table}
+    for entry in manifest["members"]:
+        entry["score_map"] = list(tuning.score_maps[entry["name"]])
+        entry["scored_c"] = scored[entry["name"]]
+    files["choice.csv"] = csv_text(table)
+
+
+def write_patients(settings: EnsembleConfig, tuning: TuningScores, thresholds: dict[str, Threshold]) -> None:
+    """Write the tuning patients as scoring would; beside the bundle, since patients' ids must not go along with it."""
+    values = {name: cut.value for name, cut in thresholds.items()}
+    rows = [patient_row(patient, values) for patient in sorted(tuning.patients, key=lambda one: one.patient_id)]
+    path = f"{settings.out}.tuning.csv"
+    write_text(path, csv_text(rows))
+    say(f"    tuning patients, as scored: {path}")
 
 
 def code_version() -> str:

@@ -210,6 +210,14 @@ class EnsembleConfig:
         "where tiles lie in scoring, unless it is told otherwise: as in training, or in the tumour network's outline",
         choices=("trained", "network"),
     )
+    device: str = setting("auto", "where tuning is scored: auto, cpu or cuda:N")
+    dtype: str = setting(
+        "fp32",
+        "precision in which tuning is scored, and in which alone the bundle then scores slides",
+        choices=("fp32", "bf16"),
+    )
+    threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
+    stream: StreamSettings = setting(StreamSettings(), "tiles at once, and the reader processes, when tuning is scored")
     min_share: float = setting(0.15, "smallest share of patients on each side of a threshold", low=0.01, high=0.5)
     bootstrap: int = setting(200, "resamples for the thresholds' intervals; 0 = none", low=0)
     seed: int = setting(1, "of the bootstrap", low=0)

@@ -130,6 +130,25 @@ def _said(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
     return {name: known[name] for name in RECORD}, facts["spec"], facts["region"]
 
 
+def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
+    """What a slide's features say of it, under the names of `tile_store.facts_of`; None where none are ours."""
+    path = feature_path(data, resolution, slide_id)
+    if not path.is_file():
+        return None
+    features = read_features(path)
+    facts, quality = features.facts, features.facts.get("quality", {})
+    return {
+        "key": features.content,
+        "sha256": facts["slide_sha256"],
+        "x0": features.x0,
+        "y0": features.y0,
+        "refused": facts["reason"] if facts["width0"] is None else "",
+        "quality_version": quality.get("version", ""),
+        "look": quality.get("look"),
+        **{name: value for name, value in quality.items() if name.endswith("_um2")},
+    }
+
+
 def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | None:
     """What was measured of a slide's quality when its features were made, and its analysed area in square um.
 

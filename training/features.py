@@ -28,6 +28,7 @@ from pathoprog.networks_config import NO_ENCODER
 from pathoprog.pinned import register
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.report.wording import count
+from pathoprog.scorer import most_tiles
 from pathoprog.settings import as_dict
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
@@ -48,13 +49,15 @@ class Extractor:
     facts: dict[str, Any]
 
     def features(self, tiles: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
-        """Features [n, d] of tiles uint8 [n, s, s, 3].
+        """Features [n, d] of tiles uint8 [n, s, s, 3], as many at once as in scoring: equal tiles give equal bits.
 
         Raises:
             PathoprogError: the batch does not fit the device's memory.
         """
+        most = most_tiles(self.encoder.device, len(tiles), self.settings.input_px or tiles.shape[1])
+        parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
         try:
-            found: NDArray[np.floating[Any]] = self.encoder.features(tiles).cpu().numpy()
+            found: NDArray[np.floating[Any]] = torch.cat([self.encoder.features(part) for part in parts]).cpu().numpy()
             return found
         except torch.OutOfMemoryError as error:
             raise PathoprogError(
@@ -235,6 +238,7 @@ def _write(
             "version": QUALITY_VERSION,
             "look": finite_or_none(asdict(opened.look)),
             "tumour_area_um2": opened.tumour_area_um2,
+            "tissue_area_um2": opened.tissue_area_um2,
         },
         "software_version": __version__,
         "research_use_only": RESEARCH_USE_ONLY,

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.bundle_basis import basis_line
 from pathoprog.bundle_encoders import ENCODERS, encoder_lines
 from pathoprog.cohort import read_cohort
 from pathoprog.training.config import EnsembleConfig, TrainConfig
@@ -77,7 +78,8 @@ def model_card(
             f"| {resolution} | {spec['size_px']} px at {spec['mpp']:g} um/px | {cut['value']:.4f}"
             f" ({cut['lower']:.4f} to {cut['upper']:.4f}) | {cut['rule']} |"
         )
-    lines += ["", "## Whom it learned from"]
+    basis = basis_line(manifest)
+    lines += ["", f"{basis[0].upper()}{basis[1:]}.", "", "## Whom it learned from"]
     for role, facts in manifest["cohorts"].items():
         lines.append(
             f"- {role}: {facts['n_patients']} patients, {facts['n_slides']} slides, {facts['n_tiles']} tiles,"

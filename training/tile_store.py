@@ -199,6 +199,7 @@ def facts_of(opened: SlideOpened, resolution: str, key: str) -> dict[str, Any]:
         "quality_version": QUALITY_VERSION,
         "look": asdict(opened.look),
         "tumour_area_um2": opened.tumour_area_um2,
+        "tissue_area_um2": opened.tissue_area_um2,
     }
 
 
@@ -214,6 +215,14 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
     if found.get("quality_version") != QUALITY_VERSION:
         return None
     return look_from(found["look"]), float(found["tumour_area_um2"])
+
+
+def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
+    """What is kept of a slide beside its tiles (see `facts_of`); None where its tiles were not cut."""
+    array, info = _paths(data, resolution, slide_id)
+    found = read_json(info) if array.is_file() and info.is_file() else None
+    assert found is None or isinstance(found, dict)
+    return found
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:

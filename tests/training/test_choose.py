@@ -51,11 +51,19 @@ def test_the_best_five_of_each_resolution_are_locked(candidates, tmp_path, capsy
             half = min(1.0, verdict["c_index"] + 1.96 * verdict["c_se"]) - float(row["tuning_c"])
             assert float(row["tuning_c_upper"]) - float(row["tuning_c"]) == pytest.approx(half, abs=1e-4)
             assert 0.0 <= float(row["tuning_c_lower"]) <= float(row["tuning_c"])
+        assert [row["scored_c"] != "" for row in ranked] == [row["chosen"] == "True" for row in ranked]
         chosen = {row["candidate"] for row in ranked if row["chosen"] == "True"}
         assert chosen == {member["name"] for member in manifest["members"] if member["resolution"] == resolution}
         assert len(chosen) == 5 and ranked[-1]["chosen"] == "False"
         cut = manifest["thresholds"][resolution]
         assert cut["lower"] <= cut["value"] <= cut["upper"] and 0.15 <= cut["share_above"] <= 0.85
+    assert manifest["format"] == 3 and manifest["precision"] == "fp32"
+    facts = manifest["tuning_scores"]
+    assert (facts["n_patients"], facts["n_tiles"], facts["left_out"]) == (20, {"10x": 120, "40x": 120}, {})
+    scored = list(csv.DictReader((tmp_path / "bundle.tuning.csv").read_text().splitlines()))
+    for resolution, cut in manifest["thresholds"].items():
+        above = [float(row[f"score_{resolution}"]) >= cut["value"] for row in scored]
+        assert len(above) == 20 and np.mean(above) == cut["share_above"]
     assert load_bundle(tmp_path / "bundle").specs["10x"].size_px == 32
     card = (tmp_path / "bundle" / "model_card.md").read_text()
     assert "research use only" in card.lower() and "median" in card and "site1" in card
@@ -88,18 +96,6 @@ def test_too_few_candidates_are_refused(candidates, tmp_path):
         choose.run(EnsembleConfig(str(tmp_path), str(tmp_path / "bundle")))
 
 
-def test_other_heads_get_a_map_from_tuning(tmp_path):
-    data = made_store(tmp_path / "data")
-    settings = made_settings(data, tmp_path / "run", loss="cox", balance="none", steps=2, evaluate_every=2)
-    settings.network.head = "risk"
-    chosen = choose.choose(tmp_path / "run", train(settings, lambda _: None))
-    risks = np.array(chosen.verdict["risks"])
-    assert chosen.score_map == pytest.approx((risks.mean(), risks.std()))
-    assert (
-        (np.argsort(chosen.scores) == np.argsort(risks)).all() and chosen.scores.min() > 0 and chosen.scores.max() < 1
-    )
-
-
 def test_manifest_says_what_made_it(candidates, tmp_path):
     choose.run(EnsembleConfig(str(candidates), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING))
     manifest = read_manifest(tmp_path / "bundle")
@@ -118,8 +114,9 @@ def test_a_tumour_network_is_locked_with_the_members(candidates, tumour, tmp_pat
     assert manifest["files"]["tumour.safetensors"] == sha256_file(tumour.trained / "tumour.safetensors")
     assert manifest["tumour_policy"] == "tissue", "as the tiles of training were laid, unless it is told otherwise"
     assert "Tumour network" in (tmp_path / "bundle" / "model_card.md").read_text()
-    choose.run(replace(settings, out=str(tmp_path / "other"), tumour_policy="network"))
-    assert verify(tmp_path / "other")["tumour_policy"] == "network"
+    # under the network's policy scoring reads other tiles than training did: from the slides, and these have none
+    with pytest.raises(InputError, match=r"20 of 20 tuning slides cannot be scored, first P020-A: .* the same command"):
+        choose.run(replace(settings, out=str(tmp_path / "none"), tumour_policy="network"))
     for wrong, said in ((str(tmp_path), "no finished tumour network"), ("", "needs tumour=FOLDER")):
         with pytest.raises(ConfigError, match=said):
             choose.run(replace(settings, out=str(tmp_path / "none"), tumour=wrong, tumour_policy="network"))

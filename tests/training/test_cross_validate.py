@@ -123,5 +123,17 @@ def test_without_a_tuning_cohort_to_a_locked_bundle(tmp_path, monkeypatch, capsy
     assert manifest["cohorts"]["tuning"]["out_of_folds"] == 2
     assert "out of 2 folds" in (bundle / "model_card.md").read_text()
     cut = manifest["thresholds"]["10x"]
-    assert cut["value"] > scores["score_10x"].min() and cut["value"] < scores["score_10x"].max()
+    locked = pd.read_csv(tmp_path / "bundle.tuning.csv").set_index("patient_id")
+    assert len(locked) == 20 and locked["score_10x"].min() < cut["value"] < locked["score_10x"].max()
+    assert manifest["tuning_scores"]["n_tiles"] == {"10x": 120, "40x": 120}
+    # each patient by the networks that did not see him, on all tiles: near to what training judged, all of them too
+    judged = scores.set_index("patient_id")["score_10x"]
+    assert (locked["score_10x"] - judged[locked.index]).abs().max() < 1e-4
+    kept = sorted((tmp_path / "cv" / "tuning_scores").iterdir())
+    assert [len(list(folder.iterdir())) for folder in kept] == [10, 10], "one set of networks a fold"
+    gone = tmp_path / "cv" / "10x-seed1" / "fold1" / "candidate.json"
+    gone.rename(gone.with_suffix(".moved"))
+    with pytest.raises(InputError, match=r"fold1: the network of this fold is gone; `pathoprog cross_validate`"):
+        choose.run(EnsembleConfig(str(tmp_path / "cv"), str(tmp_path / "no"), bootstrap=5, track=no_tracking))
+    gone.with_suffix(".moved").rename(gone)
     assert run(settings) == 0  # again: everything is there already

@@ -17,12 +17,22 @@ SHARES = {"good": 0.6, "uncertain": 0.1, "poor": 0.3}
 
 
 def manifest(**changes):
-    spec = {"size_px": 32, "mpp": 1.0}
+    spec = {"size_px": 32, "mpp": 1.0, "max_per_slide": 0}
     return {
         "members": [{}] * 10,
         "thresholds": {"10x": CUT, "40x": CUT},
         "tile_specs": {"10x": spec, "40x": spec},
         "aggregation": "bag",
+        "precision": "fp32",
+        "tuning_scores": {
+            "n_patients": 15,
+            "n_slides": 18,
+            "n_tiles": {"10x": 90, "40x": 700},
+            "left_out": {"not_reportable": 1},
+            "ranked_on_tiles": 256,
+            "batch_tiles": {"10x": 64, "40x": 64},
+            "sha256": "0" * 64,
+        },
         "tumour_policy": "tissue",
         "cohorts": {"training": FACTS, "tuning": FACTS},
         **changes,
@@ -56,6 +66,9 @@ def test_it_says_whom_it_learned_from_and_what_was_not_recorded(settings):
     assert "0.4000 (0.3500 to 0.5000)" in text and "For research use only" in text
     assert "Not meant for biopsies" in text and "WO 2019/096708 A1" in text
     assert "Fine-tuned" not in text and "out of" not in text
+    assert "Thresholds rest on 15 tuning patients (18 slides; left out: 1 not reportable) scored as slides are" in text
+    assert "all 90 tiles at 10x and all 700 tiles at 40x, in fp32, several slides of a patient by bag" in text
+    assert "ranked on at most 256 tiles of a patient" in text
     assert "P000" not in text
 
 
