@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from pathoprog.annotations import polygons, read_outline
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
+from pathoprog.file_array import FileArray
 from pathoprog.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
@@ -33,13 +34,13 @@ TISSUE, TUMOUR = 1, 2
 
 @dataclass
 class View:
-    """One slide to learn from: `pixels` is a read-only memory map uint8 [h, w, 4], see the module."""
+    """One slide to learn from: `pixels` is uint8 [h, w, 4] in a file, see the module."""
 
     slide_id: str
     patient_id: str
     sha256: str
     facts: SlideFacts
-    pixels: NDArray[np.uint8]
+    pixels: FileArray
     outline: shapely.MultiPolygon
 
 
@@ -206,6 +207,6 @@ def read(cohort: pd.DataFrame, store: Path) -> list[View]:
             levels = tuple(Level(**level) for level in values["facts"].pop("levels"))
             facts = SlideFacts(**{**values["facts"], "levels": levels, "warnings": tuple(values["facts"]["warnings"])})
             outline = polygons(shapely.from_wkt(values["outline"]))
-            pixels = np.load(array, mmap_mode="r")
+            pixels = FileArray.npy(array)
             views.append(View(str(row["slide_id"]), str(row["patient_id"]), values["sha256"], facts, pixels, outline))
     return views
