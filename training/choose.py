@@ -3,14 +3,13 @@
 Only one checkpoint per run may be chosen: two of one run are nearly the same network.
 """
 
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
 from pathoprog.bundle_encoders import encoder_lines
 from pathoprog.classes import RESOLUTIONS, risk_class
@@ -18,6 +17,7 @@ from pathoprog.console import say
 from pathoprog.errors import InputError
 from pathoprog.files import csv_text, read_json
 from pathoprog.networks_config import NORMALISATION_MEAN, NORMALISATION_STD
+from pathoprog.revision import code_version
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
@@ -30,6 +30,7 @@ from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
 from pathoprog.training.parts import read_parts
 from pathoprog.training.quality import add_quality
+from pathoprog.training.run_folder import check_same
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
@@ -61,6 +62,7 @@ def run(settings: EnsembleConfig) -> int:
     trained = settings_from_dict(record["settings"])
     origins = origins_of(settings, trained)
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
+    check_same(candidates)
     table, members, thresholds = [], dict[str, list[Chosen]](), dict[str, Threshold]()
     drawn = {}
     for resolution in RESOLUTIONS:
@@ -280,12 +282,3 @@ def contents(
     if candidate.get("parent"):
         manifest["parent"] = {key: candidate["parent"][key] for key in ("ensemble_id", "name")}
     return manifest, files
-
-
-def code_version() -> str:
-    """The package's version, with the git commit where it runs from a checkout."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return __version__
-    found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return f"{__version__}+{found.stdout.strip()[:12]}" if found.returncode == 0 else __version__
