@@ -22,6 +22,17 @@ def git_commit() -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
+def source_tags(command: str) -> dict[str, str]:
+    """Which code a run is of, under the names that MLflow's pages show."""
+    commit = git_commit()
+    return {
+        "mlflow.source.name": f"pathoprog {command}".strip(),
+        "mlflow.source.type": "LOCAL",
+        "software_version": __version__,
+        **({"mlflow.source.git.commit": commit} if commit else {}),
+    }
+
+
 def code_version() -> str:
     """The package's version, and behind a plus the first twelve digits of the commit, where there is one."""
     commit = git_commit()

@@ -120,7 +120,7 @@ def check_files(rows: pd.DataFrame, data: DataSettings) -> None:
         warn(said)
 
 
-def check_share(n_missing: int, n_slides: int, most: float, said: str) -> None:
+def check_share(n_missing: int, n_slides: int, most: float, said: str, key: str = "data.max_missing") -> None:
     """Refuse to go without too many slides.
 
     Raises:
@@ -129,5 +129,5 @@ def check_share(n_missing: int, n_slides: int, most: float, said: str) -> None:
     if n_missing > most * n_slides:
         raise InputError(
             f"{said}; that is {n_missing / n_slides:.0%}, and training goes without at most {most:.0%} of the slides:"
-            " mend the paths or the files, or raise data.max_missing"
+            f" mend the paths or the files, or raise {key}"
         )

@@ -22,6 +22,7 @@ from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
 from pathoprog.tiles_config import PREPROCESSING_VERSION
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
@@ -55,6 +56,7 @@ class Chosen:
 
 def run(settings: EnsembleConfig) -> int:
     """Choose, fix, lock, and print what was chosen."""
+    check_tracking(settings.track)
     folder = Path(settings.candidates)
     if not (folder / ENSEMBLE_RUN).is_file():
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")

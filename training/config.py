@@ -39,7 +39,7 @@ class DataSettings:
     tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
     tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "tiles at 40x")
     max_missing: float = setting(
-        0.05,
+        0.1,
         "largest share of slides that training may go without: not there, not readable, or without features",
         low=0.0,
         high=1.0,

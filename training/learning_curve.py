@@ -41,7 +41,7 @@ def draw_curve(lines: list[dict[str, Any]], path: Path) -> list[Path]:
 
 def log_candidate(tracking: Tracking, run_id: str, lines: list[dict[str, Any]], out: Path) -> None:
     """Keep what is in a candidate's folder beside its weights, whatever became of it."""
-    if not run_id:
+    if not run_id or tracking.client is None:
         return
     if lines:
         for path in draw_curve(lines, out / CURVE):

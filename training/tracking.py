@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pathoprog import __version__
 from pathoprog.console import warn
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.files import read_json, write_json
-from pathoprog.revision import git_commit
+from pathoprog.revision import source_tags
 from pathoprog.settings import as_dict, flat
 from pathoprog.tracking_config import TrackingSettings, check_tracking
 
@@ -96,7 +95,12 @@ class Tracking:
         """
         if self.client is None:
             return ""
-        given = {"mlflow.runName": name, **({"mlflow.parentRunId": parent} if parent else {}), **source_tags(), **tags}
+        given = {
+            "mlflow.runName": name,
+            **({"mlflow.parentRunId": parent} if parent else {}),
+            **source_tags(_command()),
+            **tags,
+        }
         try:
             if run_id := self._known(folder, mark):
                 for key, value in given.items():
@@ -296,17 +300,10 @@ class Tracking:
             self._tried(lambda: self.client.set_terminated(run_id, status))
 
 
-def source_tags() -> dict[str, str]:
-    """Which code a run is of, under the names that MLflow's pages show."""
-    program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "pathoprog"
-    command = sys.argv[1] if len(sys.argv) > 1 and program in ("pathoprog", "cli.py") else ""
-    commit = git_commit()
-    return {
-        "mlflow.source.name": " ".join(filter(None, ["pathoprog", command])),
-        "mlflow.source.type": "LOCAL",
-        "software_version": __version__,
-        **({"mlflow.source.git.commit": commit} if commit else {}),
-    }
+def _command() -> str:
+    """The command that this process is of, where it is one of ours."""
+    ours = len(sys.argv) > 1 and Path(sys.argv[0]).name in ("pathoprog", "cli.py")
+    return sys.argv[1] if ours else ""
 
 
 def without(text: str, private: set[str]) -> str:

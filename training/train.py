@@ -106,10 +106,7 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> dict[str
     out = Path(settings.out)
     training, tuning = read_parts(settings, requests)
     cohorts = facts_of_parts(settings, training, tuning)
-    learned = learnable(training, settings.fit.loss)
-    if not settings.split.folds:
-        times, events = ([getattr(patient, name) for patient in tuning] for name in ("followup_days", "event"))
-        check_comparable(np.array(times), np.array(events))
+    learned = check_parts(settings, training, tuning)
     if is_done(settings, cohorts):
         tick(settings.fit.steps)
         candidate = read_json(out / CANDIDATE)
@@ -156,6 +153,18 @@ def check_network(settings: TrainConfig) -> None:
     sides = {spec.size_px for spec in (settings.data.tiles_10x, settings.data.tiles_40x)}
     for size_px in sorted(sides | {cropped_px(side, settings.augment) for side in sides}):
         try_encoder(settings.network, size_px, training=True)
+
+
+def check_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> list[Patient]:
+    """Those that the loss can use, of the patients that have tiles.
+
+    Raises:
+        InputError: nothing can be learned from them, or judged by the others.
+    """
+    if not settings.split.folds:
+        times, events = ([getattr(patient, name) for patient in judging] for name in ("followup_days", "event"))
+        check_comparable(np.array(times, float), np.array(events, int))
+    return learnable(learning, settings.fit.loss)
 
 
 def learnable(patients: list[Patient], loss: str) -> list[Patient]:

@@ -28,7 +28,7 @@ from pathoprog.training.parts import facts_of_parts, read_parts
 from pathoprog.training.run_folder import check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.slide_source import settle
 from pathoprog.training.tracking import RECORD, Tracking
-from pathoprog.training.train import PROGRESS, check_network, ids_of, prepare_data, read_metrics
+from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, read_metrics
 
 POLL_S = 0.2
 SHARE_S = 60.0
@@ -93,7 +93,7 @@ def run(settings: TrainEnsembleConfig) -> int:
 
 
 def check_folders(tasks: list[Task]) -> None:
-    """Refuse folders that hold other runs, before any work; one that is known to diverge is told of when its turn comes.
+    """Refuse folders that hold other runs, before any work; one that is known to diverge is told of later.
 
     Raises:
         InputError: see `check_folder`.
@@ -112,7 +112,9 @@ def make_way(settings: TrainEnsembleConfig, tasks: list[Task]) -> None:
     cleared = 0
     for resolution in RESOLUTIONS:
         here = [task for task in tasks if task.settings.resolution == resolution]
-        cohorts = facts_of_parts(here[0].settings, *read_parts(here[0].settings))
+        learning, judging = read_parts(here[0].settings)
+        check_parts(here[0].settings, learning, judging)
+        cohorts = facts_of_parts(here[0].settings, learning, judging)
         for task in here:
             with suppress(DivergedError):
                 if check_folder(task.settings, cohorts):

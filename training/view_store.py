@@ -1,6 +1,6 @@
 """Views of slides for the tumour network's training: a cohort's coarse pictures with their labels, read by memory map.
 
-``<store>/<slide_id>.npy`` holds uint8 [h, w, 4]: red, green, blue and a label (0 glass, 1 tissue, 2 tumour) of the
+``<out>/views/<view>/<slide_id>.npy`` holds uint8 [h, w, 4]: red, green, blue and a label (0 glass, 1 tissue, 2 tumour) of the
 canvas that `pathoprog.overview` lays; ``….json`` the slide's facts and the key by which a later run knows whether the
 file still holds.
 """
@@ -27,6 +27,7 @@ from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.tissue import RegionMask
+from pathoprog.training.room import allocate, cannot_write
 from pathoprog.training.segment_config import SegmentConfig
 
 TISSUE, TUMOUR = 1, 2
@@ -57,6 +58,11 @@ class _Cutter:
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
         canvas = np.lib.format.open_memmap(self.path(slide_id), "w+", np.uint8, shape)
+        try:
+            allocate(self.path(slide_id))
+        except OSError as error:
+            self.path(slide_id).unlink(missing_ok=True)
+            raise cannot_write(error, self.folder) from error
         canvas[..., :3] = GLASS
         self.open[slide_id] = canvas, windows
 
@@ -74,6 +80,24 @@ class _Cutter:
         self.path(slide_id).unlink(missing_ok=True)
 
 
+def folder_of(settings: SegmentConfig) -> Path:
+    """Where views of these settings are kept; those of others lie beside them."""
+    view = settings.outline
+    made_by = [view.mpp, view.window_px, view.overlap_px, as_dict(settings.slides), PREPROCESSING_VERSION]
+    return Path(settings.out) / "views" / f"{view.mpp:g}um-{sha256_value(made_by)[:12]}"
+
+
+def check_outlines(cohort: pd.DataFrame) -> None:
+    """Refuse slides without an outline to learn from.
+
+    Raises:
+        InputError: how many, and the first.
+    """
+    without = [str(row["slide_id"]) for row in cohort.to_dict("records") if not row["outline_path"]]
+    if without:
+        raise InputError(f"{len(without)} slides have no outline_path in the cohort table, first {without[0]}")
+
+
 def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
     """Make the views that the store lacks.
 
@@ -89,9 +113,7 @@ def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
         InputError: a slide has no outline.
     """
     rows = {str(row["slide_id"]): row for row in cohort.to_dict("records")}
-    without = [name for name, row in rows.items() if not row["outline_path"]]
-    if without:
-        raise InputError(f"{len(without)} slides have no outline_path in the cohort table, first {without[0]}")
+    check_outlines(cohort)
     keys = {name: _key(row, settings) for name, row in rows.items()}
     jobs = [_job(name, row, settings) for name, row in rows.items() if not _valid(store, name, keys[name])]
     say(f"    views at {settings.outline.mpp:g} um/px in {store}: {len(rows) - len(jobs)} there, {len(jobs)} to make")
