@@ -63,7 +63,8 @@ def fit(
         tick: told each finished step's number.
 
     Returns:
-        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, their ``file``, ``dices`` of each slide.
+        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, their ``file``, and each slide's Dice in
+        ``dices``.
 
     Raises:
         DivergedError: a loss that is not finite.
