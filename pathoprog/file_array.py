@@ -77,13 +77,14 @@ class FileArray:
             InputError: the file is gone, or is no longer the one that it was.
         """
         if not self.nbytes:
-            return np.zeros(self.shape, self.dtype)[index]
+            empty: NDArray[Any] = np.zeros(self.shape, self.dtype)[index]
+            return empty
         try:
             with self.path.open("rb") as stream:
                 if _stamp(os.fstat(stream.fileno())) != self._stamp:
                     raise InputError(f"{self.path}: has changed since it was first read; give the command again")
                 memory = np.memmap(stream, self.dtype, "r", self.offset, self.shape)
-                rows = memory[index]
+                rows: NDArray[Any] = memory[index]
                 return np.array(rows) if np.may_share_memory(rows, memory) else np.asarray(rows)
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error

@@ -63,8 +63,8 @@ def check_outcomes(settings: TrainConfig, rows: pd.DataFrame, outcomes: pd.DataF
         learning = pd.concat(list(parts.values()))
     else:
         learning, judging = parts["training"], parts["tuning"]
-        events = (judging["event"] == 1).to_numpy(int)
-        check_comparable(judging["followup_days"].to_numpy(float), events)
+        events = np.array(judging["event"] == 1, np.int64)
+        check_comparable(np.array(judging["followup_days"], float), events)
     if settings.fit.loss == "cross_entropy":
         counts = {label: int((learning["label"] == label).sum()) for label in ("good", "poor")}
         if not all(counts.values()):

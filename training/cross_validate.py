@@ -65,9 +65,9 @@ def run(settings: CrossValidateConfig) -> int:
     all_folds = [task for tasks in by_refit for task in tasks]
     check_folders([*all_folds, *refits])
     tracking = Tracking(settings.track)
-    rows = check_tables(settings)
-    tracking.private = ids_of(rows)
-    prepare_data(settings, rows)
+    slides = check_tables(settings)
+    tracking.private = ids_of(slides)
+    prepare_data(settings, slides)
     out = Path(settings.out)
     mark = recipe(refits[0].settings)
     parent = tracking.start(f"cross-validation {out.name}", settings, folder=out, mark=mark, kind="cross-validation")

@@ -241,7 +241,9 @@ def _start(data: DataSettings, writing: _Writing) -> None:
 
 def _forget(data: DataSettings, writing: _Writing | None) -> None:
     """Remove what has come of a slide that failed."""
-    for spec in writing.wanted if writing else ():
+    if writing is None:
+        return
+    for spec in writing.wanted:
         writing.arrays.pop(spec.resolution, None)
         _temporary(_paths(data, spec.resolution, writing.opened.slide_id)[0]).unlink(missing_ok=True)
 

@@ -63,8 +63,8 @@ def fit(
         tick: told each finished step's number.
 
     Returns:
-        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, their ``file``, and each slide's Dice in
-        ``dices``.
+        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, their ``file``, and ``dices``, that
+        of each slide.
 
     Raises:
         DivergedError: a loss that is not finite.
