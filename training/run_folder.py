@@ -18,6 +18,7 @@ from pathoprog.training.tracking import RECORD
 SETTINGS, RUN, FAILED = "settings.json", "run.json", "failed.json"
 
 SHOWN = 4
+SAME_AGAIN = "the same settings come to the same again (restart=true tries it all the same)"
 REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 
@@ -53,7 +54,7 @@ def check_folder(settings: TrainConfig, cohorts: dict[str, Any] | None = None) -
         raise InputError(f"{settings.out}: {other}; {REMEDY}")
     failure = read_failure(settings)
     if failure and not settings.restart:
-        raise DivergedError(failure)
+        raise DivergedError(f"{failure}; {SAME_AGAIN}")
     return bool(other or failure)
 
 
@@ -63,7 +64,7 @@ def read_failure(settings: TrainConfig) -> str:
     found = read_json(path) if path.is_file() else {}
     if (found.get("settings"), found.get("steps")) != (fingerprint(settings), settings.fit.steps):
         return ""
-    return f"{found['reason']}; the same settings come to the same again (restart=true tries it all the same)"
+    return str(found["reason"])
 
 
 def write_failure(settings: TrainConfig, reason: str) -> None:

@@ -25,7 +25,7 @@ from pathoprog.training.finetune import adopt
 from pathoprog.training.fit import CANDIDATE, check_fit, fingerprint
 from pathoprog.training.learning_curve import LOG, log_candidate
 from pathoprog.training.parts import facts_of_parts, read_parts
-from pathoprog.training.run_folder import check_folder, check_same, clear, read_failure, recipe
+from pathoprog.training.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.slide_source import settle
 from pathoprog.training.tracking import RECORD, Tracking
 from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, read_metrics
@@ -205,7 +205,7 @@ def train_all(
     for task in tasks:
         task.failed = "" if task.settings.restart else read_failure(task.settings)
         if task.failed:
-            warn(f"candidate {task.name} is left out: {task.failed}")
+            warn(f"candidate {task.name} is left out: {task.failed}; {SAME_AGAIN}")
     check_enough(units, needed)
     waiting, running = worth(tasks, units), list[Task]()
     steps = tasks[0].settings.fit.steps
@@ -325,8 +325,12 @@ def again(task: Task, code: int, restarts: int) -> bool:
     how = how_ended(task.process, code)
     if code == 2 or task.starts > restarts:
         lines = text.splitlines()
-        said = lines[-1].removeprefix(f"{task.folder.name}: ") if code == 2 and lines else f"ended with {how}:\n  {end}"
-        task.failed = f"{said} (after {task.starts} {'start' if task.starts == 1 else 'starts'})"
+        refused = code == 2 and bool(lines)
+        task.failed = (
+            lines[-1].removeprefix(f"{task.folder.name}: ")
+            if refused
+            else f"ended with {how} after {task.starts} starts:\n  {end}"
+        )
         return False
     warn(f"candidate {task.name} ended with {how}; started again from its last checkpoint")
     return True

@@ -12,6 +12,7 @@ from made_store import SIZE_PX, made_settings
 
 from pathoprog.features import write_features
 from pathoprog.files import read_json, write_json
+from pathoprog.networks_config import NetworkSettings
 from pathoprog.settings import as_dict
 from pathoprog.tiles_config import TileSpec
 from pathoprog.training.config import DataSettings
@@ -58,7 +59,7 @@ def test_1200_slides_train_under_a_limit_of_1024_files(tmp_path, source):
     (tmp_path / "outcomes.csv").write_text("\n".join(outcomes))
     settings = made_settings(data, tmp_path / "run", steps=2, evaluate_every=2, recalibrate=1)
     if source == "features":
-        settings.network.encoder, settings.network.feature_dim = "none", 4
+        settings.network = NetworkSettings(encoder="none", feature_dim=4, instance_dim=4)
     write_json(tmp_path / "request.json", as_dict(settings))
     command = [sys.executable, "-c", LIMITED, str(tmp_path / "request.json")]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
