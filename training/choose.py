@@ -73,8 +73,7 @@ def run(settings: EnsembleConfig) -> int:
         table += choice_table(ranked)
         trained.resolution = resolution
         parts = read_parts(trained)
-        if origins:
-            check_unchanged(trained, ranked[0][1], parts)
+        check_unchanged(trained, ranked[0][1], parts)
         times, events, cohorts = outcomes_of(members[resolution], parts[1])
         scores = mean_scores(members[resolution])
         thresholds[resolution] = fit_threshold(

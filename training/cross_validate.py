@@ -23,6 +23,7 @@ from pathoprog.console import say, warn
 from pathoprog.errors import ConfigError
 from pathoprog.files import csv_text, read_json, write_json, write_text
 from pathoprog.survival import harrell_c
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training.bags import Patient
 from pathoprog.training.checks import check_tables
 from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
@@ -64,8 +65,9 @@ def run(settings: CrossValidateConfig) -> int:
     by_refit = [fold_tasks(task.settings) for task in refits]
     all_folds = [task for tasks in by_refit for task in tasks]
     check_folders([*all_folds, *refits])
-    tracking = Tracking(settings.track)
+    check_tracking(settings.track)
     slides = check_tables(settings)
+    tracking = Tracking(settings.track)
     tracking.private = ids_of(slides)
     prepare_data(settings, slides)
     out = Path(settings.out)

@@ -19,6 +19,7 @@ from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogEr
 from pathoprog.files import canonical_json, read_json, write_json, write_text
 from pathoprog.networks_config import NO_ENCODER
 from pathoprog.stream_requests import TileRequests
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training.bags import Patient, make_ready
 from pathoprog.training.checks import check_comparable, check_share, check_tables
 from pathoprog.training.config import TrainConfig, check_data
@@ -41,8 +42,9 @@ def run(settings: TrainConfig) -> int:
     check_fit(settings)
     check_network(settings)
     check_folder(settings)
-    tracking = Tracking(settings.track)
+    check_tracking(settings.track)
     rows = check_tables(settings)
+    tracking = Tracking(settings.track)
     tracking.private = ids_of(rows)
     prepare_data(settings, rows)
     name, out = f"{settings.resolution} seed {settings.seed}", Path(settings.out)

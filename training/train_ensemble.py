@@ -18,6 +18,7 @@ from pathoprog.console import progress, say, warn
 from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training.checks import check_tables
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.engines import Engine, Running, devices_of, engine_of, how_ended
@@ -76,8 +77,9 @@ def run(settings: TrainEnsembleConfig) -> int:
     check_fit(settings)
     check_network(settings)
     check_folders(tasks)
-    tracking = Tracking(settings.track)
+    check_tracking(settings.track)
     rows = check_tables(settings)
+    tracking = Tracking(settings.track)
     tracking.private = ids_of(rows)
     prepare_data(settings, rows)
     make_way(settings, tasks)
