@@ -19,17 +19,18 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDY = "give data.store=… on another disk, data.source=slides, or a smaller data.tiles_40x.max_per_slide"
 
 
-def check_room(jobs: list[SlideJob], data: DataSettings) -> None:
+def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream) -> None:
     """Say how much room the tiles of some slides will take, from a sample of them, and refuse what cannot fit.
 
     Args:
         jobs: the slides to cut.
         data: the store.
+        stream: the readers.
 
     Raises:
         InputError: even two standard errors below the estimate there is not enough room.
     """
-    mean, error, n = estimate(jobs, data)
+    mean, error, n = estimate(jobs, stream)
     free = free_bytes(Path(data.store))
     share = "all" if n == len(jobs) else f"{n} of"
     found = f"about {gigabytes(mean)} for the tiles of {len(jobs)} slides (from {share} them), {gigabytes(free)} free"
@@ -40,7 +41,7 @@ def check_room(jobs: list[SlideJob], data: DataSettings) -> None:
         warn(f"{data.store}: may not have enough room: {found}; {REMEDY}")
 
 
-def estimate(jobs: list[SlideJob], data: DataSettings) -> tuple[float, float, int]:
+def estimate(jobs: list[SlideJob], stream: TileStream) -> tuple[float, float, int]:
     """Bytes that the tiles of some slides will take, the standard error, and how many slides that is known from.
 
     The slides are drawn evenly over the list, each one's grid is laid, and no tile is read. Slides that cannot be read
@@ -63,11 +64,10 @@ def estimate(jobs: list[SlideJob], data: DataSettings) -> tuple[float, float, in
         )
         for job in sample
     ]
-    with TileStream(data.stream) as stream:
-        for event in stream.read(asked):
-            if isinstance(event, SlideOpened):
-                sizes = bytes_of[event.slide_id]
-                found[event.slide_id] = sum(len(grid) * sizes[name] for name, grid in event.grids.items())
+    for event in stream.read(asked):
+        if isinstance(event, SlideOpened):
+            sizes = bytes_of[event.slide_id]
+            found[event.slide_id] = sum(len(grid) * sizes[name] for name, grid in event.grids.items())
     values = np.array(list(found.values()), float)
     n, total = len(values), len(jobs)
     left_out = math.sqrt(1 - n / total)  # a sample of all of them leaves nothing to guess

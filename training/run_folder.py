@@ -23,8 +23,8 @@ REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 
 def recipe(settings: TrainConfig) -> str:
-    """Hash of the settings that the candidates of one ensemble share: all but seed, resolution and parent member."""
-    plain = settings_of_weights(settings) | {"steps": settings.fit.steps}
+    """Hash of the settings that one ensemble's candidates share: all but seed, resolution, parent's member and steps."""
+    plain = settings_of_weights(settings)
     for name in ("seed", "resolution"):
         del plain[name]
     if parent := parent_of(settings):
@@ -111,7 +111,7 @@ def check_same(candidates: list[tuple[Path, dict[str, Any]]]) -> None:
                 f"{path / CANDIDATE}: by an earlier version, which did not say on what it learned; train again"
             )
         _, other = first.setdefault("all", (path, candidate))
-        if candidate["recipe"] != other["recipe"]:
+        if any(candidate[key] != other[key] for key in ("recipe", "steps")):
             raise InputError(
                 f"{path} and {first['all'][0]}: candidates of different settings (see settings.json in each); one"
                 " ensemble is of one recipe: train them in folders of their own"

@@ -112,12 +112,24 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
     _say_of_other_layout(data)
     if not jobs:
         return 0
-    check_room(jobs, data)
+    try:
+        with TileStream(data.stream) as stream:
+            check_room(jobs, data, stream)
+            return _cut(jobs, data, keys, stream)
+    except OSError as error:
+        raise cannot_write(error, data.store) from error
+
+
+def _cut(jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], str], stream: TileStream) -> int:
+    """Read the slides and store their tiles; returns how many could not be read."""
+    for job in jobs:
+        for spec in job.specs:  # what no longer holds is not read, whatever comes
+            _paths(data, spec.resolution, job.slide_id)[1].unlink(missing_ok=True)
     failed = 0
     wanted = {job.slide_id: job.specs for job in jobs}
     open_slides: dict[str, _Writing] = {}
     try:
-        with progress("tiles", len(jobs), "slides") as counter, TileStream(data.stream) as stream:
+        with progress("tiles", len(jobs), "slides") as counter:
             for event in stream.read(jobs):
                 if isinstance(event, SlideOpened):
                     open_slides[event.slide_id] = writing = _Writing(event, wanted[event.slide_id])
@@ -133,8 +145,6 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
                 elif isinstance(event, SlideDone):
                     _finish(data, open_slides.pop(event.slide_id), keys)
                     counter.advance()
-    except OSError as error:
-        raise cannot_write(error, data.store) from error
     finally:
         for writing in open_slides.values():
             _forget(data, writing)
@@ -222,8 +232,7 @@ def _temporary(array: Path) -> Path:
 def _start(data: DataSettings, writing: _Writing) -> None:
     event = writing.opened
     for spec in writing.wanted:
-        array, info = _paths(data, spec.resolution, event.slide_id)
-        info.unlink(missing_ok=True)
+        array, _ = _paths(data, spec.resolution, event.slide_id)
         array.parent.mkdir(parents=True, exist_ok=True)
         for path in array.parent.glob(f".{array.name}.*.tmp"):
             if time.time() - path.stat().st_mtime > STALE_S:

@@ -17,6 +17,7 @@ from pathoprog import cli
 from pathoprog.cohort import read_cohort
 from pathoprog.cohort_files import absent_files
 from pathoprog.errors import CohortError, InputError
+from pathoprog.stream import TileStream
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
 from pathoprog.training import room, tile_store, tiles, train_ensemble
@@ -164,7 +165,8 @@ def test_the_room_that_a_store_needs_is_estimated_and_refused_where_it_is_not_th
     data = slides(tmp_path, 14)
     table = read_cohort(data.cohort)
     jobs = [tile_store.slide_job(row, data, tile_store.specs(data)) for row in table.to_dict("records")]
-    mean, error, n = room.estimate(jobs, data)
+    with TileStream(data.stream) as stream:
+        mean, error, n = room.estimate(jobs, stream)
     assert n == room.SAMPLE
     monkeypatch.setattr(room, "free_bytes", lambda _: 1000)
     with pytest.raises(

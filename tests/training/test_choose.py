@@ -87,7 +87,7 @@ def test_outcomes_that_changed_since_the_training_are_refused(candidates, tmp_pa
         outcomes.write_text(whole.replace("P025,650,1", "P025,651,1"))
         assert outcomes.read_text() != whole
         with pytest.raises(
-            InputError, match="tiles or patients of tuning at 10x are not those .* or their outcomes have changed"
+            InputError, match=r"tiles or patients of tuning at 10x are not those .* or their outcomes have changed"
         ):
             choose.run(settings)
     finally:

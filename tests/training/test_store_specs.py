@@ -1,6 +1,7 @@
 """One store, several specs: tiles cut in another way lie beside these, and no candidate ever reads a mixture."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,14 @@ def test_a_slide_that_is_cut_again_on_the_way_stops_the_candidate_that_reads_it(
     stored["S0"].tiles[[0]]
     with pytest.raises(InputError, match=r"S1\.npy: has changed since it was first read; give the command again"):
         stored["S1"].tiles[[0]]
+
+
+def test_tiles_of_a_slide_that_changed_and_cannot_be_read_are_not_taken_for_it(data, capsys):
+    cohort = read_cohort(data.cohort)
+    tile_store.build(cohort, data)
+    Path(data.store.replace("store", "S1.tif")).write_bytes(b"half a copy")
+    assert tile_store.build(cohort, data) == 1
+    assert "S1: " in capsys.readouterr().err and sorted(read(data)) == ["S0", "S2"]
 
 
 def test_what_does_not_fit_the_spec_is_refused(data):
