@@ -23,7 +23,7 @@ REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 
 def recipe(settings: TrainConfig) -> str:
-    """Hash of the settings that one ensemble's candidates share: all but seed, resolution, parent's member and steps."""
+    """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps."""
     plain = settings_of_weights(settings)
     for name in ("seed", "resolution"):
         del plain[name]
