@@ -1,6 +1,7 @@
 """`pathoprog cohort`: a clinical sheet becomes cohort.csv and outcomes.csv; every row is accounted for."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from pathoprog.clinical import Mapped, apply_mapping, assign_development
 from pathoprog.cohort import ROLES, read_cohort, read_outcomes, site_overlap
+from pathoprog.cohort_files import absent_files, absent_said
 from pathoprog.cohorts.config import CohortConfig
 from pathoprog.console import progress, say, warn
 from pathoprog.csv_files import write_frame
@@ -47,6 +49,7 @@ def run(settings: CohortConfig) -> int:
         (draft / name).replace(out / name)
     shutil.rmtree(draft)
 
+    look_for_files(cohort, out)
     shared = site_overlap(cohort)
     write_table(out / "shared_sites.csv", shared)
     for place in records(shared):
@@ -62,6 +65,17 @@ def run(settings: CohortConfig) -> int:
         say(f"  rejected: {count(len(mapped.rejected), 'row')}; {out / 'rejected.csv'} has each with its reason")
         return 1
     return 0
+
+
+def look_for_files(cohort: pd.DataFrame, out: Path) -> None:
+    """Say which slides and outlines are not there, and write them to ``missing_files.csv``; no reason to stop here."""
+    absent = absent_files(cohort)
+    write_table(out / "missing_files.csv", pd.DataFrame(map(asdict, absent), columns=["slide_id", "column", "path"]))
+    if absent:
+        warn(
+            f"{absent_said(absent, len(cohort))}; {out / 'missing_files.csv'} has them all. If the paths are relative"
+            " to another folder than the sheet's, give slides=FOLDER; training refuses a cohort that lacks too many"
+        )
 
 
 def with_absolute_paths(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from pathoprog.csv_files import read_frame
 from pathoprog.errors import ConfigError, InputError
+from pathoprog.revision import source_tags
+from pathoprog.tracking_config import TrackingSettings, check_tracking
 
 
 def log_validation(
@@ -34,9 +36,10 @@ def log_validation(
         The run's id.
 
     Raises:
-        ConfigError: MLflow is not installed.
+        ConfigError: MLflow is not installed, or keeps no runs in such a store.
         InputError: an id in a table.
     """
+    check_tracking(TrackingSettings("mlflow", uri, experiment))
     try:
         import mlflow
         from mlflow.exceptions import MlflowException
@@ -55,7 +58,7 @@ def log_validation(
             identity = client.get_experiment_by_name(experiment).experiment_id
     else:
         identity = found.experiment_id
-    run = client.create_run(identity, run_name=name, tags={"kind": "validation"})
+    run = client.create_run(identity, run_name=name, tags={"kind": "validation", **source_tags("validate")})
     run_id = str(run.info.run_id)
     for key, text in params.items():
         client.log_param(run_id, key, text[:500])

@@ -20,6 +20,7 @@ from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
+from pathoprog.tracking_config import check_tracking
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.lock import code_version, frozen_texts, lock, open_outcomes
 from pathoprog.validation.numbers import all_statistics, headline
@@ -44,6 +45,7 @@ class Scored:
 
 def run(settings: ValidateConfig) -> int:
     """Validate a locked ensemble; returns 0, or raises before anything is reported."""
+    check_tracking(settings.track)
     out = Path(settings.out)
     say("1. read the plan, the bundle, the cohort and the scores")
     plan = read_plan(settings.plan)

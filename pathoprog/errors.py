@@ -17,6 +17,10 @@ class InputError(PathoprogError):
     """A file or table given by the user is absent or not what it should be."""
 
 
+class DivergedError(PathoprogError):
+    """Training came to a loss, gradient or risk that is not finite; the same seed, settings and data do so again."""
+
+
 class SlideError(PathoprogError):
     """A slide cannot be used. In a batch this is one row with its reason, never the end of the batch.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import InputError
+from pathoprog.file_array import FileArray
 from pathoprog.files import atomic_write, canonical_json, sha256_file, sha256_value
 
 FORMAT = 1
@@ -28,7 +29,7 @@ class Features:
 
     Attributes:
         path: the file.
-        values: float16 or float32 [n, d]; a read-only memory map where the file is ours.
+        values: float16 or float32 [n, d]; they stay in the file where it is ours.
         x0: int64 [n], left edges of the tiles, level-0 px.
         y0: int64 [n], top edges, level-0 px.
         facts: what the file says of slide, tiles and encoder.
@@ -37,7 +38,7 @@ class Features:
     """
 
     path: Path
-    values: NDArray[np.floating[Any]]
+    values: NDArray[np.floating[Any]] | FileArray
     x0: NDArray[np.int64]
     y0: NDArray[np.int64]
     facts: dict[str, Any]
@@ -109,13 +110,13 @@ def _read_ours(path: Path) -> Features:
             raise InputError(f"{path}: no tensor {name} of a known type")
         place = 8 + length + entry["data_offsets"][0]
         shape = tuple(entry["shape"])
-        arrays[name] = np.memmap(path, dtype, "r", place, shape) if 0 not in shape else np.zeros(shape, dtype)
-    values, x0, y0 = arrays["features"], arrays["x0"], arrays["y0"]
+        arrays[name] = FileArray(path, dtype, shape, place)
+    values, x0, y0 = arrays["features"], np.asarray(arrays["x0"]), np.asarray(arrays["y0"])
     if values.ndim != 2 or x0.shape != (len(values),) or y0.shape != x0.shape:
         raise InputError(f"{path}: features {values.shape}, x0 {x0.shape} and y0 {y0.shape} do not fit each other")
     made_by = sha256_value({"encoder": facts.get("encoder"), "spec": facts.get("spec")})
     lasting = {name: value for name, value in facts.items() if name not in ("key", "software_version")}
-    return Features(path, values, np.asarray(x0), np.asarray(y0), facts, made_by, sha256_value(lasting))
+    return Features(path, values, x0, y0, facts, made_by, sha256_value(lasting))
 
 
 def _read_h5(path: Path) -> Features:

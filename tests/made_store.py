@@ -14,6 +14,7 @@ from pathoprog.networks_config import NetworkSettings
 from pathoprog.tiles_config import TileSpec
 from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training.config import DataSettings, FitSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.tile_store import cut_folder
 
 SIZE_PX = 32
 
@@ -25,6 +26,14 @@ def made_store(folder: Path, patients: int = 16) -> DataSettings:
     seeds and three instruction sets, `separation` was 0.94 to 1.00.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    data = DataSettings(
+        cohort=str(folder / "cohort.csv"),
+        outcomes=str(folder / "outcomes.csv"),
+        store=str(folder / "store"),
+        tumour_policy="tissue",
+        tiles_10x=TileSpec("10x", 1.0, SIZE_PX),
+        tiles_40x=TileSpec("40x", 0.25, SIZE_PX),
+    )
     rng = np.random.default_rng(5)
     rows, outcomes = [], []
     for number in range(2 * patients):
@@ -50,28 +59,21 @@ def made_store(folder: Path, patients: int = 16) -> DataSettings:
             tiles = rng.integers(150, 220, (6, SIZE_PX, SIZE_PX, 3)).astype(np.uint8)
             if poor:
                 tiles //= 2
-            place = folder / "store" / resolution
+            place = cut_folder(data, resolution)
             place.mkdir(parents=True, exist_ok=True)
             np.save(place / f"{name}-A.npy", tiles)
             info = {
                 "key": "made",
                 "slide_id": f"{name}-A",
                 "sha256": f"{number:064d}",
-                "x0": [],
-                "y0": [],
+                "x0": [SIZE_PX * column for column in range(6)],
+                "y0": [0] * 6,
                 "refused": "",
             }
             (place / f"{name}-A.json").write_text(json.dumps(info))
     pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)
     pd.DataFrame(outcomes).to_csv(folder / "outcomes.csv", index=False)
-    return DataSettings(
-        cohort=str(folder / "cohort.csv"),
-        outcomes=str(folder / "outcomes.csv"),
-        store=str(folder / "store"),
-        tumour_policy="tissue",
-        tiles_10x=TileSpec("10x", 1.0, SIZE_PX),
-        tiles_40x=TileSpec("40x", 0.25, SIZE_PX),
-    )
+    return data
 
 
 def made_settings(data: DataSettings, out: Path, **fit: Any) -> TrainConfig:

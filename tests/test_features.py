@@ -6,6 +6,7 @@ import pytest
 
 from pathoprog.errors import InputError
 from pathoprog.features import read_facts, read_features, write_features
+from pathoprog.file_array import FileArray
 
 FACTS = {"encoder": {"encoder": "resnet18"}, "spec": {"size_px": 64}, "slide_sha256": "ab"}
 RNG = np.random.default_rng(0)
@@ -29,12 +30,13 @@ def test_what_is_written_is_read_and_equal_work_gives_equal_bytes(tmp_path):
     path, again = write(tmp_path / "a.safetensors"), write(tmp_path / "b.safetensors")
     assert path.read_bytes() == again.read_bytes()
     found = read_features(path)
-    assert isinstance(found.values, np.memmap) and found.values.dtype == np.float16
+    assert isinstance(found.values, FileArray) and found.values.dtype == np.float16 and found.values.shape == (5, 3)
     assert np.array_equal(found.values, VALUES)
     assert np.array_equal(found.x0, X0) and np.array_equal(found.y0, Y0)
     assert found.facts["spec"] == {"size_px": 64} and read_facts(path) == found.facts
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(TypeError):
         found.values[0] = 0
+    assert np.array_equal(found.values[1:3], VALUES[1:3]) and np.array_equal(found.values[[2, 0]], VALUES[[2, 0]])
 
 
 def test_the_hashes_stand_for_content_and_for_what_made_it(tmp_path):

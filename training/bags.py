@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
+from pathoprog.file_array import FileArray
 from pathoprog.stream_requests import PlacedTiles, TileRequests
 from pathoprog.training import feature_store, slide_source, tile_store
 from pathoprog.training.config import DataSettings, TrainConfig
@@ -59,7 +60,7 @@ class Patient:
         return self.ask(index)()
 
 
-def _asked(tiles: NDArray[Any] | PlacedTiles, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
+def _asked(tiles: NDArray[Any] | FileArray | PlacedTiles, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
     """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
     if isinstance(tiles, PlacedTiles):
         return tiles.ask(index).result

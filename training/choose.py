@@ -5,14 +5,13 @@ training said of them (`fit.evaluate_tiles`); all that is locked rests on tuning
 """
 
 import json
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION, lock
 from pathoprog.bundle_basis import PRECISION, TUNING_SCORES, basis_line
 from pathoprog.bundle_encoders import encoder_lines
@@ -27,10 +26,12 @@ from pathoprog.patients import PatientScore, patient_row
 from pathoprog.quality import FILE as QUALITY_FILE
 from pathoprog.quality import rules_of
 from pathoprog.quality_config import QualitySettings
+from pathoprog.revision import code_version
 from pathoprog.settings import as_dict
 from pathoprog.survival import harrell_c
 from pathoprog.thresholds import Threshold, fit_threshold
 from pathoprog.tiles_config import PREPROCESSING_VERSION
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
@@ -39,6 +40,7 @@ from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
 from pathoprog.training.parts import read_parts
 from pathoprog.training.quality import add_quality
+from pathoprog.training.run_folder import check_same
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
@@ -49,6 +51,7 @@ from pathoprog.training.tuning_scores import TuningScores, score_tuning
 
 def run(settings: EnsembleConfig) -> int:
     """Choose, fix, lock, and print what was chosen."""
+    check_tracking(settings.track)
     folder = Path(settings.candidates)
     if not (folder / ENSEMBLE_RUN).is_file():
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
@@ -56,6 +59,7 @@ def run(settings: EnsembleConfig) -> int:
     trained = settings_from_dict(record["settings"])
     origins = origins_of(settings, trained)
     candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
+    check_same(candidates)
     members = dict[str, list[Candidate]]()
     ranked = dict[str, list[tuple[Path, dict[str, Any]]]]()
     for resolution in RESOLUTIONS:
@@ -64,8 +68,7 @@ def run(settings: EnsembleConfig) -> int:
         trained.resolution = resolution
         parts = read_parts(trained)
         check_judged(members[resolution][0], parts[1])
-        if origins:
-            check_unchanged(trained, ranked[resolution][0][1], parts)
+        check_unchanged(trained, ranked[resolution][0][1], parts)
     manifest, files = contents(settings, trained, candidates[0][1], members)
     add_encoders(settings, origins, manifest, files)
     add_tumour(settings, manifest, files)
@@ -306,12 +309,3 @@ def write_patients(settings: EnsembleConfig, tuning: TuningScores, thresholds: d
     path = f"{settings.out}.tuning.csv"
     write_text(path, csv_text(rows))
     say(f"    tuning patients, as scored: {path}")
-
-
-def code_version() -> str:
-    """The package's version, with the git commit where it runs from a checkout."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return __version__
-    found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return f"{__version__}+{found.stdout.strip()[:12]}" if found.returncode == 0 else __version__

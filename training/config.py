@@ -38,6 +38,12 @@ class DataSettings:
     tumour_policy: str = setting("outline", "where tiles may lie", choices=("outline", "tissue"))
     tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "tiles at 10x")
     tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "tiles at 40x")
+    max_missing: float = setting(
+        0.1,
+        "largest share of slides that training may go without: not there, not readable, or without features",
+        low=0.0,
+        high=1.0,
+    )
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
 
@@ -65,7 +71,9 @@ class FitSettings:
     """The loop: what a step is, how often it is judged."""
 
     loss: str = setting("cross_entropy", "what a step minimises", choices=LOSSES)
-    steps: int = setting(3000, "optimiser steps", low=1)
+    steps: int = setting(
+        3000, "optimiser steps; more than a finished run in out= had: it goes on from its last checkpoint", low=1
+    )
     patients_per_step: int = setting(16, "patients (bags) a step", low=2)
     tiles_per_patient: int = setting(32, "tiles drawn for each patient's bag", low=1)
     accumulate: int = setting(1, "parts a step is split into, to save memory; divides patients_per_step", low=1)
@@ -156,6 +164,9 @@ class TrainConfig:
     resolution: str = setting("10x", "of the tiles", choices=("10x", "40x"))
     seed: int = setting(1, "of initial weights, batches and augmentation", low=0)
     device: str = setting("auto", "auto, cpu or cuda:N")
+    restart: bool = setting(
+        False, "delete a run of other settings or data that lies in out=, or one that diverged, and train anew"
+    )
     data: DataSettings = setting(DataSettings(), "")
     labels: LabelSettings = setting(LabelSettings(), "")
     network: NetworkSettings = setting(NetworkSettings(), "")

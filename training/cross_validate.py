@@ -8,6 +8,7 @@ to a bundle for those without a tuning cohort.
 import copy
 from collections import Counter
 from dataclasses import asdict
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,27 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.classes import RESOLUTIONS
-from pathoprog.cohort import read_cohort
 from pathoprog.console import say, warn
 from pathoprog.csv_files import csv_text
 from pathoprog.errors import ConfigError
 from pathoprog.files import read_json, write_json, write_text
 from pathoprog.survival import harrell_c
-from pathoprog.training.bags import Patient, make_ready
+from pathoprog.tracking_config import check_tracking
+from pathoprog.training.bags import Patient
+from pathoprog.training.checks import check_tables
 from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
 from pathoprog.training.engines import engine_of
 from pathoprog.training.fit import CANDIDATE, check_fit
-from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
+from pathoprog.training.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.judge import judgement
 from pathoprog.training.parts import OUT_OF_FOLD, read_parts
+from pathoprog.training.run_folder import recipe
 from pathoprog.training.slide_source import settle
 from pathoprog.training.tracking import Tracking
-from pathoprog.training.train import check_network
-from pathoprog.training.train_ensemble import Task, finish, make_tasks, train_all
+from pathoprog.training.train import check_network, ids_of, prepare_data
+from pathoprog.training.train_ensemble import Task, check_folders, finish, make_tasks, train_all
 
 TABLE, SCORES = "cross_validation", "out_of_fold.csv"
 ALL = "mean of all"
@@ -45,7 +49,10 @@ CAPTION = (
 
 
 def run(settings: CrossValidateConfig) -> int:
-    """Train every fold, print and write the table; with `refit`, train the candidates to be locked."""
+    """Train every fold, print and write the table; with `refit`, train the candidates to be locked.
+
+    A seed of which a fold fails is left out, and named; the exit code is then 1.
+    """
     check_data(settings.data)
     settle(settings)
     refits = refit_tasks(settings)
@@ -56,16 +63,23 @@ def run(settings: CrossValidateConfig) -> int:
         raise ConfigError(f"split.folds={settings.split.folds}: a cross-validation needs at least 2")
     folds = read_folds(settings)
     say(f"    {settings.split.folds} folds of {sorted(Counter(folds.values()).values())} patients")
+    by_refit = [fold_tasks(task.settings) for task in refits]
+    all_folds = [task for tasks in by_refit for task in tasks]
+    check_folders([*all_folds, *refits])
+    check_tracking(settings.track)
+    slides = check_tables(settings)
     tracking = Tracking(settings.track)
-    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
-    if missing := make_ready(cohort[cohort["role"].isin(DEVELOPMENT)], settings.data):
-        warn(f"{missing} slides are missing (named above); training goes on without them")
+    tracking.private = ids_of(slides)
+    prepare_data(settings, slides)
     out = Path(settings.out)
-    parent = tracking.start(f"cross-validation {out.name}", settings, kind="cross-validation")
-    try:
-        by_refit = [fold_tasks(task.settings) for task in refits]
+    mark = recipe(refits[0].settings)
+    parent = tracking.start(f"cross-validation {out.name}", settings, folder=out, mark=mark, kind="cross-validation")
+    with tracking.until_end(parent):
+        needed = MEMBERS_PER_RESOLUTION if settings.refit else 1
         with engine_of(settings) as engine:
-            train_all([task for tasks in by_refit for task in tasks], engine, settings.restarts, tracking, parent)
+            failed = train_all(all_folds, engine, settings.restarts, tracking, parent, by_refit, needed)
+        whole_seeds = [not any(task.failed for task in tasks) for tasks in by_refit]
+        refits, by_refit = list(compress(refits, whole_seeds)), list(compress(by_refit, whole_seeds))
         everybody = {resolution: read_parts(one_of(refits, resolution).settings)[0] for resolution in RESOLUTIONS}
         risks = [out_of_fold(tasks) for tasks in by_refit]
         rows = table_of(refits, risks, everybody, folds)
@@ -83,14 +97,12 @@ def run(settings: CrossValidateConfig) -> int:
                 verdict = judgement(patients, [found[patient.patient_id] for patient in patients])
                 write_json(task.folder / OUT_OF_FOLD, asdict(verdict))
             with engine_of(settings) as engine:
-                train_all(refits, engine, settings.restarts, tracking, parent)
+                failed += train_all(refits, engine, settings.restarts, tracking, parent)
             finish(settings, refits, tracking, parent)
-    except BaseException:
-        tracking.end(parent, "FAILED")
-        raise
-    tracking.end(parent)
+    for task in failed:
+        warn(f"{task.name} failed, and its seed is left out of the table: {task.failed}")
     say(f"    {out / TABLE}.csv, .md; each patient's scores in {out / SCORES}")
-    return 0
+    return 1 if failed else 0
 
 
 def refit_tasks(settings: CrossValidateConfig) -> list[Task]:

@@ -46,16 +46,18 @@ def _given(settings: EnsembleConfig, origins: dict[str, Origin]) -> dict[str, Pa
 def check_unchanged(
     trained: TrainConfig, candidate: dict[str, Any], parts: tuple[list[Patient], list[Patient]]
 ) -> None:
-    """Refuse features that are no longer those that a resolution's candidates learned from and were judged on.
+    """Refuse tiles, features or outcomes that are no longer those of a resolution's candidates.
 
     Raises:
-        InputError: they were made again since, by another encoder or of other tiles, or the cohort has changed.
+        InputError: they were made again since, by another encoder or of other tiles, or the tables have changed.
     """
     for role, patients in zip(("training", "tuning"), parts, strict=True):
         if cohort_facts(patients)["sha256"] != candidate["cohorts"][role]["sha256"]:
+            what = "features" if trained.data.source == "features" else "tiles"
             raise InputError(
-                f"{trained.data.features}: features or patients of {role} at {candidate['resolution']} are not those of"
-                " the candidates' training any more: train again on what is there"
+                f"{trained.data.features or trained.data.cohort}: {what} or patients of {role} at"
+                f" {candidate['resolution']} are not those of the candidates' training any more, or their outcomes have"
+                " changed: put back what was there, or train again on what is there"
             )
 
 

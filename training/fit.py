@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +20,8 @@ from pathoprog.augment import augment
 from pathoprog.cohort_config import YEAR_DAYS
 from pathoprog.compiling import compiled
 from pathoprog.device import resolve_device, resolve_dtype
-from pathoprog.errors import ConfigError, InputError, PathoprogError
-from pathoprog.files import sha256_value, write_json
+from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
+from pathoprog.files import sha256_value, write_json, write_text
 from pathoprog.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.settings import as_dict
@@ -33,6 +34,8 @@ from pathoprog.training.judge import Judgement
 from pathoprog.training.prefetch import Prefetch
 
 LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
+CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch")
+"""Settings of `fit` that may change in a folder: what a run goes on to, and how it is watched and fed."""
 HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
 
 
@@ -70,7 +73,15 @@ def check_fit(settings: TrainConfig) -> None:
 
 
 def fingerprint(settings: TrainConfig) -> str:
-    """Hash of all settings that make the weights; where files lie and what is tracked is left out."""
+    """Hash of all settings that make the weights but the number of steps, which a finished run may go on from.
+
+    Where files lie, what is tracked, and how often something is written or read ahead is left out.
+    """
+    return sha256_value(settings_of_weights(settings))
+
+
+def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
+    """The settings that `fingerprint` stands for."""
     values = as_dict(settings)
     plain = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
     data = values["data"]
@@ -78,7 +89,8 @@ def fingerprint(settings: TrainConfig) -> str:
     plain |= {"start": parent_of(settings)} if settings.start.bundle else {}
     plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
     plain["data"]["slides"] = reading(settings.data.slides)
-    return sha256_value(plain)
+    plain["fit"] = {key: value for key, value in plain["fit"].items() if key not in CARRIED_ON}
+    return plain
 
 
 def fit(
@@ -100,8 +112,14 @@ def fit(
     Returns:
         The kept checkpoints, best first.
 
+    A run that was finished with fewer steps goes on from its last checkpoint. Its learning rate from there on is that
+    of the longer run at the same step, after a warm-up of its own: by its end the shorter run's had fallen to zero. So
+    its weights are not those of a run that had all the steps from the start; where it was joined stands in the
+    checkpoint.
+
     Raises:
-        PathoprogError: a loss that is not finite, out of memory, or a folder that holds another run.
+        DivergedError: a loss that is not finite.
+        PathoprogError: out of memory, or a folder that holds another run.
     """
     options, out = settings.fit, Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +137,7 @@ def fit(
     optimizer = make_optimizer(network, options, options.head_lr)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
-    start, best = resume(out, fingerprint(settings), network, optimizer, average)
+    start, best, seams = resume(out, settings, network, optimizer, average)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
     with Prefetch(sampler, start, options.steps, options.prefetch, pin=device.type == "cuda") as batches:
@@ -129,7 +147,7 @@ def fit(
             waited = time.perf_counter() - began
             torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout
             generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
-            set_learning_rate(optimizer, options, step)
+            set_learning_rate(optimizer, options, step, seams[-1] if seams else 0)
             network.train()
             try:
                 loss = backward(forward, settings, training, batch, generator, device, dtype)
@@ -143,7 +161,7 @@ def fit(
                 ) from error
             norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise PathoprogError(
+                raise DivergedError(
                     f"{out}: loss {loss} with gradient norm {norm} at step {step}; lower fit.lr={options.lr:g}"
                     " (the run stopped; its last checkpoint is from before)"
                 )
@@ -164,14 +182,29 @@ def fit(
                     }
                 )
             if done % options.evaluate_every == 0 or done == options.steps:
-                averaged = averaged_network(settings, average, sampler, device, dtype)
-                verdict = judged(averaged, device, dtype)
+                try:
+                    averaged = averaged_network(settings, average, sampler, device, dtype)
+                    verdict = judged(averaged, device, dtype)
+                except RuntimeError as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise PathoprogError(
+                        f"out of memory while the network of step {done} is judged; lower fit.evaluate_batch, or raise"
+                        " fit.accumulate"
+                    ) from error
                 interval = {"tuning_c_lower": verdict.c_lower, "tuning_c_upper": verdict.c_upper}
                 log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se, **interval})
                 best = keep_best(out, best, done, averaged.state_dict(), verdict, options.keep_best)
             if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
-                state = {"step": done, "fingerprint": fingerprint(settings), "best": [vars(item) for item in best]}
+                state = {
+                    "step": done,
+                    "steps": options.steps,
+                    "seams": seams,
+                    "fingerprint": fingerprint(settings),
+                    "best": [vars(item) for item in best],
+                }
                 checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
+                remove_others(out, best)
             tick(done)
     return best
 
@@ -258,9 +291,9 @@ def make_optimizer(network: nn.Module, options: Pace, head_lr: float = 1.0) -> t
     return torch.optim.AdamW(groups, lr=options.lr)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, options: Pace, step: int) -> None:
-    """Linear warm-up, then a cosine to zero at the last step."""
-    warm = min(1.0, (step + 1) / max(1, options.warmup_steps))
+def set_learning_rate(optimizer: torch.optim.Optimizer, options: Pace, step: int, seam: int = 0) -> None:
+    """Linear warm-up from step 0, and again from `seam` where a run goes on; a cosine to zero at the last step."""
+    warm = min(1.0, (step - seam + 1) / max(1, options.warmup_steps))
     share = max(0, step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
     for group in optimizer.param_groups:
         group["lr"] = group.get("rate", 1.0) * options.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
@@ -286,6 +319,7 @@ def averaged_network(
 ) -> MilNetwork:
     """The network of the averaged weights, in evaluation mode, ready to be judged and kept.
 
+    It is shown each batch in the parts that training takes it in (`fit.accumulate`), so that it needs no more memory.
     Its normalisation statistics are estimated anew over some training batches: those gathered on the way belong to
     weights that are gone (Izmailov et al. 2018, UAI, section 3.2, on averaged weights).
     """
@@ -298,47 +332,66 @@ def averaged_network(
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
         norm.train()
-    first, last = settings.fit.steps, settings.fit.steps + (settings.fit.recalibrate if norms else 0)
-    with Prefetch(sampler, first, last, settings.fit.prefetch) as batches:
+    options = settings.fit
+    first, last = options.steps, options.steps + (options.recalibrate if norms else 0)
+    with Prefetch(sampler, first, last, options.prefetch) as batches:
         for step in range(first, last):
-            tiles = torch.from_numpy(batches.get(step).tiles).to(device)
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                averaged.encoder(prepare(tiles))
+            for part in np.split(batches.get(step).tiles, options.accumulate):
+                tiles = torch.from_numpy(part).to(device)
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                    averaged.encoder(prepare(tiles))
     return averaged.eval()
 
 
 def keep_best(
     out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Judgement, keep: int
 ) -> list[Best]:
-    """Write this checkpoint if it is among the best `keep`; the file of one that falls out is removed."""
+    """Write this checkpoint if it is among the best `keep`; returns these, best first.
+
+    What falls out stays until the run's state no longer names it, see `remove_others`.
+    """
     entry = Best(step, verdict.c_index, f"step-{step:06d}.safetensors")
     ranked = sorted([*(item for item in best if item.step != step), entry], key=lambda item: (-item.c_index, item.step))
     if entry in ranked[:keep]:
         checkpoint.write(out / entry.file, weights, {})
         write_json(out / f"step-{step:06d}.json", vars(verdict))
-    for dropped in ranked[keep:]:
-        (out / dropped.file).unlink(missing_ok=True)
-        (out / dropped.file).with_suffix(".json").unlink(missing_ok=True)
     return ranked[:keep]
 
 
+def remove_others(out: Path, best: list[Best]) -> None:
+    """Remove checkpoints that the state on disk does not name, be they dropped or left by a run that was killed."""
+    kept = {Path(item.file).stem for item in best}
+    for path in (*out.glob("step-*.safetensors"), *out.glob("step-*.json")):
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
+
+
 def resume(
-    out: Path, mark: str, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
-) -> tuple[int, list[Best]]:
-    """Go on from the last checkpoint, if there is one: returns the step to start at and the kept checkpoints.
+    out: Path, settings: TrainConfig, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> tuple[int, list[Best], list[int]]:
+    """Go on from the last checkpoint, if there is one.
+
+    Returns:
+        The step to start at, the kept checkpoints, and the steps at which a finished run was gone on from.
 
     Raises:
-        InputError: the folder holds a run with other settings.
+        InputError: the folder holds a run with other settings, or lacks a checkpoint that it names.
     """
     if not (out / LAST).exists():
         (out / METRICS).unlink(missing_ok=True)
-        return 0, []
+        remove_others(out, [])
+        return 0, [], []
     tensors, state = checkpoint.read(out / LAST)
-    if state.get("fingerprint") != mark:
-        raise InputError(f"{out}: holds a run with other settings; give another out=…, or delete it")
+    if state.get("fingerprint") != fingerprint(settings):
+        raise InputError(f"{out}: holds a run with other settings; give another out=…, or restart=true to replace it")
+    step, best = int(state["step"]), [Best(**item) for item in state["best"]]
+    seams = [int(item) for item in state["seams"]] + ([step] if settings.fit.steps > int(state["steps"]) else [])
+    for item in best:
+        if not (out / item.file).is_file() or not (out / item.file).with_suffix(".json").is_file():
+            raise InputError(f"{out}: {item.file} or its .json is gone; give restart=true to train it anew")
+    remove_others(out, best)
     average.update(checkpoint.unpack(tensors, network, optimizer))
-    step = int(state["step"])
     lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    (out / METRICS).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    return step, [Best(**item) for item in state["best"]]
+    write_text(out / METRICS, "".join(f"{line}\n" for line in kept))
+    return step, best, seams

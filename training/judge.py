@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from pathoprog.errors import PathoprogError
+from pathoprog.errors import DivergedError
 from pathoprog.networks import MilNetwork, prepare
 from pathoprog.survival import harrell_c
 from pathoprog.training.bags import Patient
@@ -55,7 +55,7 @@ def judge(
         ahead: batches that slides' readers are asked for beforehand.
 
     Raises:
-        PathoprogError: a risk that is not finite.
+        DivergedError: a risk that is not finite.
     """
     batches = []
     for patient in patients:
@@ -73,7 +73,7 @@ def judge(
         instances = torch.cat(found)
         risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
     if not np.isfinite(risks).all():
-        raise PathoprogError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
+        raise DivergedError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
     return judgement(patients, risks)
 
 

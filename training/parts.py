@@ -64,9 +64,14 @@ def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
 
 
 def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
-    """Size of a cohort and the hash over its patients, slides' content and outcomes; no id leaves with it."""
+    """Size of a cohort and the hash over its patients, slides' content, tiles' places and outcomes; no id leaves."""
     rows = [
-        [patient.patient_id, [slide.sha256 for slide in patient.slides], patient.followup_days, patient.event]
+        [
+            patient.patient_id,
+            [[slide.sha256, slide.places] for slide in patient.slides],
+            patient.followup_days,
+            patient.event,
+        ]
         for patient in patients
     ]
     return {

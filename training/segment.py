@@ -12,6 +12,7 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.bundle import MANIFEST, verify
 from pathoprog.cohort import read_cohort
+from pathoprog.cohort_files import absent_files, absent_said
 from pathoprog.console import progress, say, warn
 from pathoprog.csv_files import csv_text, frame_text
 from pathoprog.device import resolve_device
@@ -31,10 +32,12 @@ from pathoprog.results import folder_name
 from pathoprog.slide_outline import given_outline
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.training import checkpoint, view_store
+from pathoprog.training.checks import check_share
+from pathoprog.training.folds import DEVELOPMENT
 from pathoprog.training.segment_config import SegmentConfig
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import read_metrics
-from pathoprog.training.tumour_fit import BEST, METRICS, fingerprint, fit
+from pathoprog.training.tumour_fit import METRICS, fingerprint, fit
 from pathoprog.training.view_store import View
 from pathoprog.tumour import Outliner, TumourNetwork, load, of_bundle, record
 from pathoprog.tumour_map import area_um2, dice
@@ -60,9 +63,12 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
         raise ConfigError(f"augment.crop={settings.augment.crop:g}: windows lie at random places already; must be 0")
     out = Path(settings.out)
     tracking = Tracking(settings.track)
-    chosen = cohort[cohort["role"].isin(("training", "tuning"))]
-    failed = view_store.build(chosen, settings, out / "views")
-    views = {role: view_store.read(chosen[chosen["role"] == role], out / "views") for role in ("training", "tuning")}
+    chosen = cohort[cohort["role"].isin(DEVELOPMENT)]
+    check_slides(settings, chosen)
+    store = view_store.folder_of(settings)
+    failed = view_store.build(chosen, settings, store)
+    check_share(failed, len(chosen), settings.max_missing, f"{failed} slides are missing (named above)", "max_missing")
+    views = {role: view_store.read(chosen[chosen["role"] == role], store) for role in DEVELOPMENT}
     for role, found in views.items():
         if not found:
             raise InputError(f"{settings.cohort}: no slide of the role {role} could be read")
@@ -96,7 +102,7 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
             tracking.end(run_id, "FAILED")
             raise
     tracking.metrics(run_id, read_metrics(out)[sent:])
-    tensors, _ = checkpoint.read(out / BEST)
+    tensors, _ = checkpoint.read(out / best["file"])
     checkpoint.write(out / WEIGHTS, tensors, {})
     write_json(
         out / RECORD,
@@ -117,6 +123,21 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
         f" (lowest {min(best['dices']):.3f}) at step {best['step']}"
     )
     return 1 if failed else 0
+
+
+def check_slides(settings: SegmentConfig, chosen: pd.DataFrame) -> None:
+    """Refuse, before a slide is read, slides without outlines, a role without slides, and too many missing files.
+
+    Raises:
+        InputError: what is missing.
+    """
+    view_store.check_outlines(chosen)
+    for role in DEVELOPMENT:
+        if role not in set(chosen["role"]):
+            raise InputError(f"{settings.cohort}: no row has the role {role}; training and tuning are both needed")
+    if absent := absent_files(chosen):
+        n, said = len({item.slide_id for item in absent}), f"{settings.cohort}: {absent_said(absent, len(chosen))}"
+        check_share(n, len(chosen), settings.max_missing, said, "max_missing")
 
 
 def cohort_facts(views: list[View]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Tiles straight from the slides: their places are worked out once and kept, their pixels read when a step draws them.
 
-``<store>/grids/<resolution>/<slide_id>.json`` holds what the tile store keeps beside its pixels, and which tiles lie in
-tissue; without `data.store` it lies in the run's folder. The pixels are those that the tile store would hold.
+``<store>/grids/<resolution>/<cut>/<slide_id>.json`` holds what the tile store keeps beside its pixels, and which
+tiles lie in tissue; without `data.store` it lies in the run's folder. The pixels are those that the tile store would
+hold.
 """
 
 from typing import Any
@@ -20,7 +21,16 @@ from pathoprog.stream_events import Places
 from pathoprog.stream_reader import SLOTS
 from pathoprog.stream_requests import PlacedTiles, TileRequests
 from pathoprog.training.config import DataSettings, TrainConfig, TrainEnsembleConfig
-from pathoprog.training.tile_store import StoredSlide, facts_of, grid_path, slide_job, source_key, specs
+from pathoprog.training.tile_store import (
+    StoredSlide,
+    facts_of,
+    grid_path,
+    places_hash,
+    slide_job,
+    source_key,
+    spec_of,
+    specs,
+)
 
 REMEDY = "mend or replace the file, or take the slide out of the cohort, and give the same command again"
 
@@ -118,7 +128,7 @@ def read(
     Raises:
         InputError: a slide without a grid.
     """
-    spec = next(spec for spec in specs(data) if spec.resolution == resolution)
+    spec = spec_of(data, resolution)
     slides = {}
     for row in cohort.to_dict("records"):
         slide_id = str(row["slide_id"])
@@ -133,5 +143,5 @@ def read(
             tiles = PlacedTiles(
                 slide_id, str(row["slide_path"]), data.slides, Places(spec, x0, y0, inside, facts["stamp"]), requests
             )
-            slides[slide_id] = StoredSlide(slide_id, str(facts["sha256"]), tiles)
+            slides[slide_id] = StoredSlide(slide_id, str(facts["sha256"]), tiles, places_hash(np.array([x0, y0])))
     return slides

@@ -1,9 +1,14 @@
 """The tile store: a cohort's tiles cut once, one plain NumPy file per slide and resolution, read by memory map.
 
-``<store>/<resolution>/<slide_id>.npy`` holds uint8 [n, s, s, 3]; ``….json`` beside it the slide's content hash, the
-tiles' level-0 corners and the key (file, outline and settings) by which a later run knows whether the file still holds.
+``<store>/<resolution>/<cut>/<slide_id>.npy`` holds uint8 [n, s, s, 3]; ``….json`` beside it the slide's content hash,
+the tiles' level-0 corners and the key (file, outline and settings) by which a later run knows whether the file still
+holds. `cut` names the settings that tiles follow from, so that tiles of other settings lie beside these, never among
+them.
 """
 
+import hashlib
+import os
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +21,7 @@ from numpy.typing import NDArray
 
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
+from pathoprog.file_array import FileArray
 from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.quality_look import QualityLook, look_from
@@ -26,18 +32,24 @@ from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, Tile
 from pathoprog.stream_requests import PlacedTiles
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
+from pathoprog.training.room import allocate, cannot_write, check_room
+
+STALE_S = 24 * 3600.0
+"""Age of a half-written file that nobody writes any more."""
 
 
 @dataclass
 class StoredSlide:
-    """Tiles of one slide at one resolution: `tiles` is a read-only map uint8 [n, s, s, 3], or features [n, d].
+    """Tiles of one slide at one resolution: `tiles` is uint8 [n, s, s, 3] in a file, or features [n, d].
 
-    Or it stands for the first: tiles that are read from the slide when they are asked for.
+    Or it stands for the first: tiles that are read from the slide when they are asked for. `places` is a hash of where
+    the tiles lie (features have it in theirs).
     """
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any] | PlacedTiles
+    tiles: NDArray[Any] | FileArray | PlacedTiles
+    places: str = ""
 
 
 @dataclass
@@ -45,12 +57,29 @@ class _Writing:
     """Tiles of one slide that are arriving."""
 
     opened: SlideOpened
+    wanted: list[TileSpec]
     arrays: dict[str, Any] = field(default_factory=dict)
 
 
 def specs(data: DataSettings) -> list[TileSpec]:
     """The tile specs of both resolutions."""
     return [data.tiles_10x, data.tiles_40x]
+
+
+def spec_of(data: DataSettings, resolution: str) -> TileSpec:
+    """The tile spec of one resolution."""
+    return next(spec for spec in specs(data) if spec.resolution == resolution)
+
+
+def cut_name(data: DataSettings, spec: TileSpec) -> str:
+    """Folder of the tiles that were cut alike: their side, and a hash of every setting that they follow from."""
+    settings = {
+        "policy": data.tumour_policy,
+        "spec": as_dict(spec),
+        "slides": as_dict(data.slides),
+        "preprocessing": PREPROCESSING_VERSION,
+    }
+    return f"{spec.size_px}px-{sha256_value(settings)[:12]}"
 
 
 def build(cohort: pd.DataFrame, data: DataSettings) -> int:
@@ -62,34 +91,65 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
 
     Returns:
         Number of slides that could not be read; each is named in a warning, and absent from the store.
+
+    Raises:
+        InputError: the store's disk has no room for the tiles.
     """
-    todo = []
+    keys: dict[tuple[str, str], str] = {}
+    jobs, there, gone = [], 0, 0
     for row in cohort.to_dict("records"):
-        key = source_key(row, data, specs(data))
-        if not all(_valid(data, spec.resolution, str(row["slide_id"]), key) for spec in specs(data)):
-            todo.append((row, key))
-    say(f"    tile store {data.store}: {len(cohort) - len(todo)} slides there, {len(todo)} to cut")
-    if not todo:
+        slide_id, missing = str(row["slide_id"]), []
+        for spec in specs(data):
+            key = keys[slide_id, spec.resolution] = source_key(row, data, [spec])
+            if not _valid(data, spec.resolution, slide_id, key):
+                missing.append(spec)
+        if missing and not Path(row["slide_path"]).exists() and is_stored(data, slide_id):
+            missing, gone = [], gone + 1
+        there += not missing
+        if missing:
+            jobs.append(slide_job(row, data, missing))
+    say(f"    tile store {data.store}: {there} slides there, {len(jobs)} to cut")
+    if gone:
+        warn(f"{gone} slides are not where the cohort table says; their stored tiles are taken as they are")
+    _say_of_other_layout(data)
+    if not jobs:
         return 0
-    keys = {str(row["slide_id"]): key for row, key in todo}
-    jobs = [slide_job(row, data, specs(data)) for row, _ in todo]
+    try:
+        with TileStream(data.stream) as stream:
+            check_room(jobs, data, stream)
+            return _cut(jobs, data, keys, stream)
+    except OSError as error:
+        raise cannot_write(error, data.store) from error
+
+
+def _cut(jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], str], stream: TileStream) -> int:
+    """Read the slides and store their tiles; returns how many could not be read."""
+    for job in jobs:
+        for spec in job.specs:  # what no longer holds is not read, whatever comes
+            _paths(data, spec.resolution, job.slide_id)[1].unlink(missing_ok=True)
     failed = 0
+    wanted = {job.slide_id: job.specs for job in jobs}
     open_slides: dict[str, _Writing] = {}
-    with progress("tiles", len(jobs), "slides") as counter, TileStream(data.stream) as stream:
-        for event in stream.read(jobs):
-            if isinstance(event, SlideOpened):
-                open_slides[event.slide_id] = _start(data, event)
-            elif isinstance(event, TileBatch):
-                array = open_slides[event.slide_id].arrays[event.resolution]
-                array[event.start : event.start + len(event.tiles)] = event.tiles
-            elif isinstance(event, SlideFailed):
-                warn(f"{event.slide_id}: {event.error}")
-                failed += 1
-                open_slides.pop(event.slide_id, None)
-                counter.advance()
-            elif isinstance(event, SlideDone):
-                _finish(data, open_slides.pop(event.slide_id), keys[event.slide_id])
-                counter.advance()
+    try:
+        with progress("tiles", len(jobs), "slides") as counter:
+            for event in stream.read(jobs):
+                if isinstance(event, SlideOpened):
+                    open_slides[event.slide_id] = writing = _Writing(event, wanted[event.slide_id])
+                    _start(data, writing)
+                elif isinstance(event, TileBatch):
+                    array = open_slides[event.slide_id].arrays[event.resolution]
+                    array[event.start : event.start + len(event.tiles)] = event.tiles
+                elif isinstance(event, SlideFailed):
+                    warn(f"{event.slide_id}: {event.error}")
+                    failed += 1
+                    _forget(data, open_slides.pop(event.slide_id, None))
+                    counter.advance()
+                elif isinstance(event, SlideDone):
+                    _finish(data, open_slides.pop(event.slide_id), keys)
+                    counter.advance()
+    finally:
+        for writing in open_slides.values():
+            _forget(data, writing)
     return failed
 
 
@@ -137,11 +197,23 @@ def file_name(slide_id: str) -> str:
 
 def grid_path(data: DataSettings, resolution: str, slide_id: str) -> Path:
     """Where a slide's grid is kept if its tiles stay in the slide (`slide_source`)."""
-    return Path(data.store) / "grids" / resolution / f"{file_name(slide_id)}.json"
+    cut = cut_name(data, spec_of(data, resolution))
+    return Path(data.store) / "grids" / resolution / cut / f"{file_name(slide_id)}.json"
+
+
+def cut_folder(data: DataSettings, resolution: str) -> Path:
+    """Where the store keeps the tiles of one resolution that these settings give."""
+    return Path(data.store) / resolution / cut_name(data, spec_of(data, resolution))
+
+
+def is_stored(data: DataSettings, slide_id: str) -> bool:
+    """Whether the store holds tiles of a slide under these settings, of whichever state of its file."""
+    pairs = [_paths(data, spec.resolution, slide_id) for spec in specs(data)]
+    return all(array.is_file() and info.is_file() for array, info in pairs)
 
 
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
-    base = Path(data.store) / resolution / file_name(slide_id)
+    base = cut_folder(data, resolution) / file_name(slide_id)
     return base.with_name(base.name + ".npy"), base.with_name(base.name + ".json")
 
 
@@ -155,35 +227,57 @@ def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool
 
 
 def _temporary(array: Path) -> Path:
-    return array.with_name(f".{array.name}.tmp")
+    """Each process has a name of its own: two may cut the same slide at once."""
+    return array.with_name(f".{array.name}.{os.getpid()}.tmp")
 
 
-def _start(data: DataSettings, event: SlideOpened) -> _Writing:
-    writing = _Writing(event)
-    for spec in specs(data):
-        array, info = _paths(data, spec.resolution, event.slide_id)
-        info.unlink(missing_ok=True)
+def _start(data: DataSettings, writing: _Writing) -> None:
+    event = writing.opened
+    for spec in writing.wanted:
+        array, _ = _paths(data, spec.resolution, event.slide_id)
         array.parent.mkdir(parents=True, exist_ok=True)
+        for path in array.parent.glob(f".{array.name}.*.tmp"):
+            if time.time() - path.stat().st_mtime > STALE_S:
+                path.unlink(missing_ok=True)
         grid = event.grids.get(spec.resolution)
         shape = (len(grid.x0) if grid is not None else 0, spec.size_px, spec.size_px, 3)
         if shape[0]:
             writing.arrays[spec.resolution] = np.lib.format.open_memmap(_temporary(array), "w+", np.uint8, shape)
+            # room first: writing to a map that the disk has no room for would end this process without a word
+            allocate(_temporary(array))
         else:
             with _temporary(array).open("wb") as stream:
                 np.save(stream, np.zeros(shape, np.uint8))
-    return writing
 
 
-def _finish(data: DataSettings, writing: _Writing, key: str) -> None:
-    for spec in specs(data):
-        array, info = _paths(data, spec.resolution, writing.opened.slide_id)
+def _forget(data: DataSettings, writing: _Writing | None) -> None:
+    """Remove what has come of a slide that failed."""
+    if writing is None:
+        return
+    for spec in writing.wanted:
+        writing.arrays.pop(spec.resolution, None)
+        _temporary(_paths(data, spec.resolution, writing.opened.slide_id)[0]).unlink(missing_ok=True)
+
+
+def _finish(data: DataSettings, writing: _Writing, keys: dict[tuple[str, str], str]) -> None:
+    for spec in writing.wanted:
+        slide_id = writing.opened.slide_id
+        array, info = _paths(data, spec.resolution, slide_id)
         stored = writing.arrays.pop(spec.resolution, None)
         if stored is not None:
             stored.flush()
             del stored
         _temporary(array).replace(array)
-        write_json(info, facts_of(writing.opened, spec.resolution, key))
+        write_json(info, facts_of(writing.opened, spec.resolution, keys[slide_id, spec.resolution]))
         sync_folder(array.parent)
+
+
+def _say_of_other_layout(data: DataSettings) -> None:
+    """Earlier versions kept tiles in the resolution's folder itself; those say too little to be used."""
+    for spec in specs(data):
+        old = Path(data.store) / spec.resolution
+        if next(old.glob("*.npy"), None) is not None:
+            warn(f"{old}: the .npy and .json files in it are an earlier version's and are not read; delete them")
 
 
 def facts_of(opened: SlideOpened, resolution: str, key: str) -> dict[str, Any]:
@@ -226,17 +320,36 @@ def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str,
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:
-    """Open stored slides by memory map.
+    """Stored slides; their tiles stay in their files until they are asked for.
 
     Returns:
         By slide id, those that are in the store and hold at least one tile.
+
+    Raises:
+        InputError: a damaged file, or tiles that are not of these settings.
     """
+    size = spec_of(data, resolution).size_px
     stored = {}
     for slide_id in slide_ids:
         array, info = _paths(data, resolution, slide_id)
         if not array.is_file() or not info.is_file():
             continue
-        tiles = np.load(array, mmap_mode="r")
+        try:
+            facts = read_json(info)
+            corners, content = np.array([facts["x0"], facts["y0"]], np.int64), str(facts["sha256"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{info}: damaged ({error!r}); delete it, and the slide is cut again") from error
+        tiles = FileArray.npy(array)
+        if tiles.shape != (corners.shape[1], size, size, 3):
+            raise InputError(
+                f"{array}: holds {list(tiles.shape)}, not {corners.shape[1]} tiles of {size} px; delete it, and the"
+                " slide is cut again"
+            )
         if len(tiles):
-            stored[slide_id] = StoredSlide(slide_id, str(read_json(info)["sha256"]), tiles)
+            stored[slide_id] = StoredSlide(slide_id, content, tiles, places_hash(corners))
     return stored
+
+
+def places_hash(corners: NDArray[np.int64]) -> str:
+    """Hash of where tiles lie: level-0 corners int64 [2, n], x0 and y0."""
+    return hashlib.sha256(np.ascontiguousarray(corners, "<i8").tobytes()).hexdigest()

@@ -2,7 +2,9 @@
 
 from pathoprog.cohort import read_cohort
 from pathoprog.console import say
+from pathoprog.errors import InputError
 from pathoprog.training import tile_store
+from pathoprog.training.checks import check_files
 from pathoprog.training.config import TilesConfig, check_data
 
 
@@ -11,7 +13,10 @@ def run(settings: TilesConfig) -> int:
     check_data(settings.data, "store")
     cohort = read_cohort(settings.data.cohort, settings.data.overlap)
     chosen = cohort[cohort["role"].isin(settings.roles)]
+    if chosen.empty:
+        raise InputError(f"{settings.data.cohort}: no row has a role among {', '.join(settings.roles)}")
     say(f"  {len(chosen)} slides with role {', '.join(settings.roles)}")
+    check_files(chosen, settings.data)
     failed = tile_store.build(chosen, settings.data)
     if failed:
         say(f"  {failed} slides could not be read (named above); the others are in the store")

@@ -4,57 +4,167 @@ No patient ids ever go there. The only module of the researchers' door that impo
 `track.tracking=mlflow`.
 """
 
+import contextlib
 import importlib.util
 import math
 import os
 import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pathoprog.console import warn
 from pathoprog.errors import ConfigError, InputError
+from pathoprog.files import read_json, write_json
+from pathoprog.revision import source_tags
 from pathoprog.settings import as_dict, flat
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.tracking_config import TrackingSettings, check_tracking
 
 MAX_PARAM_CHARACTERS = 500
+RECORD = "mlflow.json"
+"""In a run's folder: which run of which store it is, so that the same command goes on in the same run."""
+RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""A server that is not there is told of in seconds, not minutes."""
 
 
 class Tracking:
     """A store to log to, or nothing at all (`tracking=none`): every call is then free and does nothing.
 
-    The store and the experiment are made here, once, by the parent: parallel first use of SQLite crashes.
+    The store and the experiment are made here, once, by the parent: parallel first use of SQLite crashes. Once training
+    is under way, a store that fails ends nothing: it is told of once, and metrics wait for it.
+
+    Attributes:
+        private: ids of patients and slides, which are taken out of every text that is logged.
+
+    Raises:
+        ConfigError: MLflow is not installed, or cannot use the store; before any work.
     """
 
     def __init__(self, settings: TrackingSettings):
         self.client: Any = None
         self.experiment_id = ""
+        self.private: set[str] = set()
+        self._settings = settings
+        self._waiting: dict[str, list[Any]] = {}
+        self._logged: dict[str, dict[str, int]] = {}
+        self._told = False
         if settings.tracking == "none":
             return
+        check_tracking(settings)
         if importlib.util.find_spec("mlflow") is None:
             raise ConfigError("track.tracking=mlflow, but MLflow is not installed; give track.tracking=none")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+        for key, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **RETRIES}.items():  # read when MLflow is imported
+            os.environ.setdefault(key, value)
         from mlflow.tracking import MlflowClient
 
-        prepare_store(settings.tracking_uri)
-        self.client = MlflowClient(tracking_uri=settings.tracking_uri)
-        experiment = self.client.get_experiment_by_name(settings.experiment)
-        self.experiment_id = (
-            experiment.experiment_id
-            if experiment
-            else self.client.create_experiment(settings.experiment, **_place(settings))
-        )
+        try:
+            prepare_store(settings.tracking_uri)
+            with _alone(settings.tracking_uri):
+                self.client = MlflowClient(tracking_uri=settings.tracking_uri)
+                experiment = self.client.get_experiment_by_name(settings.experiment)
+                self.experiment_id = (
+                    experiment.experiment_id
+                    if experiment
+                    else self.client.create_experiment(settings.experiment, **_place(settings))
+                )
+        except _store_errors() as error:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ConfigError(
+                f"track.tracking_uri={settings.tracking_uri}: MLflow cannot use this store ({first[:200]}); give"
+                " sqlite:///FILE or a server's address, or track.tracking=none"
+            ) from error
 
-    def start(self, name: str, settings: Any, parent: str = "", **tags: str) -> str:
-        """Start a run and log its settings; returns its id ('' without tracking)."""
+    def start(
+        self, name: str, settings: Any, parent: str = "", folder: Path | None = None, mark: str = "", **tags: str
+    ) -> str:
+        """Start a run and log its settings, or go on in the one that `folder` names.
+
+        Args:
+            name: of the run.
+            settings: logged as parameters.
+            parent: id of the run that it belongs to.
+            folder: where it is noted which run this is; None: it is a new one each time.
+            mark: of what the run is: with another one it is a new run.
+            tags: of the run.
+
+        Returns:
+            Its id, '' without tracking.
+        """
         if self.client is None:
             return ""
-        tags = {"mlflow.runName": name, **({"mlflow.parentRunId": parent} if parent else {}), **tags}
-        run_id = str(self.client.create_run(self.experiment_id, tags=tags).info.run_id)
-        from mlflow.entities import Param
+        given = {
+            "mlflow.runName": name,
+            **({"mlflow.parentRunId": parent} if parent else {}),
+            **source_tags(_command()),
+            **tags,
+        }
+        try:
+            if run_id := self._known(folder, mark):
+                for key, value in given.items():
+                    self.client.set_tag(run_id, key, value)
+                self.client.update_run(run_id, status="RUNNING")
+                self._logged[run_id] = self._last_steps(run_id)
+                return run_id
+            run_id = str(self.client.create_run(self.experiment_id, tags=given).info.run_id)
+            from mlflow.entities import Param
 
-        params = [Param(key, str(value)[:MAX_PARAM_CHARACTERS]) for key, value in flat(as_dict(settings)).items()]
-        for start in range(0, len(params), 100):
-            self.client.log_batch(run_id, params=params[start : start + 100])
+            params = [Param(key, str(value)[:MAX_PARAM_CHARACTERS]) for key, value in flat(as_dict(settings)).items()]
+            for start in range(0, len(params), 100):
+                self.client.log_batch(run_id, params=params[start : start + 100])
+        except _store_errors() as error:
+            self._tell(error)
+            return ""
+        if folder is not None:
+            write_json(folder / RECORD, {**self._store(), "run_id": run_id, "mark": mark})
         return run_id
+
+    def _store(self) -> dict[str, str]:
+        return {"tracking_uri": self._settings.tracking_uri, "experiment_id": str(self.experiment_id)}
+
+    def _known(self, folder: Path | None, mark: str) -> str:
+        """The run that a folder names, if this store has it and it is of the same mark."""
+        if folder is None or not (folder / RECORD).is_file():
+            return ""
+        found = read_json(folder / RECORD)
+        same = found.get("mark") == mark and all(found.get(key) == value for key, value in self._store().items())
+        return str(found["run_id"]) if same and self.knows(found["run_id"]) else ""
+
+    def _last_steps(self, run_id: str) -> dict[str, int]:
+        """The last step of each metric that a run has."""
+        names = self.client.get_run(run_id).data.metrics
+        return {name: max(item.step for item in self.client.get_metric_history(run_id, name)) for name in names}
+
+    def _tell(self, error: Exception) -> None:
+        """Say once that the store fails."""
+        if not self._told:
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            warn(f"MLflow: {first[:200]}; training goes on, its metrics lie in each folder's metrics.jsonl")
+        self._told = True
+
+    def _tried(self, call: Callable[[], Any]) -> bool:
+        """Whether a call to the store went well."""
+        try:
+            call()
+        except _store_errors() as error:
+            self._tell(error)
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def until_end(self, run_id: str) -> Iterator[None]:
+        """End a run with the block: FINISHED, FAILED by an error, KILLED where it was stopped from outside."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self.end(run_id, "KILLED")
+            raise
+        except BaseException:
+            self.end(run_id, "FAILED")
+            raise
+        self.end(run_id)
 
     def datasets(self, run_id: str, cohorts: dict[str, dict[str, Any]]) -> None:
         """Log dataset inputs: one per role, its digest the hash over ids and content."""
@@ -69,38 +179,52 @@ class Tracking:
             )
             for role, facts in cohorts.items()
         ]
-        self.client.log_inputs(run_id, inputs)
+        self._tried(lambda: self.client.log_inputs(run_id, inputs))
 
     def metrics(self, run_id: str, lines: list[dict[str, Any]]) -> None:
-        """Log lines of metrics, each with its step."""
+        """Log lines of metrics, each with its step and its time (`time`, seconds since 1970; without it: now).
+
+        A step that a run had before it was gone on with is not logged twice.
+        """
         if not run_id or not lines:
             return
         from mlflow.entities import Metric
 
-        entries = [
-            Metric(key, float(value), 0, int(line["step"]))
-            for line in lines
-            for key, value in line.items()
-            if key != "step" and math.isfinite(float(value))
-        ]
-        for start in range(0, len(entries), 500):
-            self.client.log_batch(run_id, metrics=entries[start : start + 500])
+        before = self._logged.get(run_id, {})
+        waiting = self._waiting.setdefault(run_id, [])
+        for line in lines:
+            known = before if "time" in line else {}
+            moment = int(1000 * float(line.get("time", time.time())))
+            waiting += [
+                Metric(key, float(value), moment, int(line["step"]))
+                for key, value in line.items()
+                if key not in ("step", "time")
+                and value is not None
+                and math.isfinite(float(value))
+                and int(line["step"]) > known.get(key, -1)
+            ]
+        while waiting and self._tried(lambda: self.client.log_batch(run_id, metrics=waiting[:500])):
+            del waiting[:500]
 
     def tag(self, run_id: str, **tags: str) -> None:
         """Set tags."""
-        if run_id:
-            for key, value in tags.items():
-                self.client.set_tag(run_id, key, value)
+        for key, value in tags.items() if run_id else ():
+            self._tried(partial(self.client.set_tag, run_id, key, value))
 
     def file(self, run_id: str, path: Path, folder: str = "") -> None:
         """Log one file as an artifact."""
         if run_id:
-            self.client.log_artifact(run_id, str(path), folder or None)
+            self._tried(lambda: self.client.log_artifact(run_id, str(path), folder or None))
+
+    def text(self, run_id: str, name: str, text: str) -> None:
+        """Log a text as the artifact `name`; each id in `private` is taken out of it."""
+        if run_id:
+            self._tried(lambda: self.client.log_text(run_id, without(text, self.private), name))
 
     def folder(self, run_id: str, path: Path, name: str) -> None:
         """Log a folder with all its files as the artifact folder `name`."""
         if run_id:
-            self.client.log_artifacts(run_id, str(path), name)
+            self._tried(lambda: self.client.log_artifacts(run_id, str(path), name))
 
     def knows(self, run_id: str) -> bool:
         """Whether this store holds the run."""
@@ -172,7 +296,43 @@ class Tracking:
     def end(self, run_id: str, status: str = "FINISHED") -> None:
         """End a run: FINISHED, FAILED or KILLED."""
         if run_id:
-            self.client.set_terminated(run_id, status)
+            self.metrics(run_id, [{"step": 0}])  # those that wait
+            self._tried(lambda: self.client.set_terminated(run_id, status))
+
+
+def _command() -> str:
+    """The command that this process is of, where it is one of ours."""
+    ours = len(sys.argv) > 1 and Path(sys.argv[0]).name in ("pathoprog", "cli.py")
+    return sys.argv[1] if ours else ""
+
+
+def without(text: str, private: set[str]) -> str:
+    """A text with each id in it replaced by ``[id]``."""
+    if not private:
+        return text
+    names = "|".join(re.escape(name) for name in sorted(private, key=len, reverse=True) if name)
+    return re.sub(rf"(?<![^\W_])(?:{names})(?![^\W_])", "[id]", text)
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What MLflow raises where its store fails."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, OSError
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Let one process at a time make an SQLite store's tables: two at once fail over them."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    import fcntl
+
+    with Path(f"{uri.removeprefix('sqlite:///')}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def prepare_store(uri: str) -> None:

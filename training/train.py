@@ -5,63 +5,86 @@ As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from pathoprog.augment import cropped_px
-from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
 from pathoprog.encoders import try_encoder
-from pathoprog.errors import ConfigError, InputError, PathoprogError, SlideError
-from pathoprog.files import canonical_json, read_json, sha256_value, write_json, write_text
+from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
+from pathoprog.files import canonical_json, read_json, write_json, write_text
 from pathoprog.networks_config import NO_ENCODER
-from pathoprog.settings import as_dict
 from pathoprog.stream_requests import TileRequests
+from pathoprog.tracking_config import check_tracking
 from pathoprog.training.bags import Patient, make_ready
+from pathoprog.training.checks import check_comparable, check_share, check_tables
 from pathoprog.training.config import TrainConfig, check_data
 from pathoprog.training.finetune import adopt, parent_of
-from pathoprog.training.fit import CANDIDATE, LAST, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.fit import CANDIDATE, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.learning_curve import log_candidate
 from pathoprog.training.parts import facts_of_parts, judge_of, read_parts
+from pathoprog.training.run_folder import begin, check_folder, is_done, mark_of, recipe, write_failure
 from pathoprog.training.slide_source import REMEDY, settle
 from pathoprog.training.tracking import Tracking
 
-SETTINGS = "settings.json"
 PROGRESS = "progress.json"
 
 
 def run(settings: TrainConfig) -> int:
-    """Cut missing tiles, train, and print where the candidate lies."""
+    """Check, cut missing tiles, train, and print where the candidate lies."""
     check_data(settings.data)
     settle(settings)
     adopt(settings)
     check_fit(settings)
     check_network(settings)
+    check_folder(settings)
+    check_tracking(settings.track)
+    rows = check_tables(settings)
     tracking = Tracking(settings.track)
-    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
-    failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
-    if failed:
-        warn(f"{failed} slides are missing (named above); training goes on without them")
-    run_id = tracking.start(f"{settings.resolution} seed {settings.seed}", settings)
+    tracking.private = ids_of(rows)
+    prepare_data(settings, rows)
+    name, out = f"{settings.resolution} seed {settings.seed}", Path(settings.out)
+    run_id = tracking.start(name, settings, folder=out, mark=fingerprint(settings))
     sent = 0
     with progress(f"{settings.resolution} seed {settings.seed}", settings.fit.steps, "steps") as counter:
 
         def tick(done: int) -> None:
             nonlocal sent
             counter.advance(done - counter.done)
-            lines = read_metrics(Path(settings.out))
+            lines = read_metrics(out)
             tracking.metrics(run_id, lines[sent:])
             sent = len(lines)
 
-        try:
-            candidate = train(settings, tick)
-        except BaseException:
-            tracking.end(run_id, "FAILED")
-            raise
-    tracking.datasets(run_id, candidate["cohorts"])
-    tracking.end(run_id)
+        with tracking.until_end(run_id):
+            try:
+                candidate = train(settings, tick)
+            finally:
+                log_candidate(tracking, run_id, read_metrics(out), out)
+            tracking.datasets(run_id, candidate["cohorts"])
     best = candidate["best"][0]
     say(f"  {settings.out}: best on tuning c {best['c_index']:.3f} at step {best['step']} ({best['file']})")
     return 0
+
+
+def prepare_data(settings: TrainConfig, rows: pd.DataFrame) -> None:
+    """Cut missing tiles, lay grids or look for features; say what training goes without.
+
+    Raises:
+        InputError: more than `data.max_missing` of the slides.
+    """
+    if failed := make_ready(rows, settings.data):
+        said = f"{failed} of {len(rows)} slides are missing (named above)"
+        check_share(failed, len(rows), settings.data.max_missing, said)
+        warn(f"{said}; training goes on without them")
+
+
+def ids_of(rows: pd.DataFrame) -> set[str]:
+    """Ids of patients and slides, which never leave with a log."""
+    return {str(value) for name in ("patient_id", "slide_id") for value in rows[name]}
 
 
 def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
@@ -70,6 +93,8 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
     A folder whose candidate is done with the same settings is left as it is.
 
     Raises:
+        InputError: the folder holds a run of other settings or data; no outcome can be learned, or judged by.
+        DivergedError: a loss or a risk that is not finite.
         InputError: a slide whose tiles cannot be read on the way, where they come from slides.
     """
     with TileRequests(settings.data.stream) as requests:  # readers start when tiles of slides are first asked for
@@ -83,25 +108,27 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> dict[str
     out = Path(settings.out)
     training, tuning = read_parts(settings, requests)
     cohorts = facts_of_parts(settings, training, tuning)
-    learned = learnable(training, settings.fit.loss)
-    mark = sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})
-    if (out / CANDIDATE).is_file() and read_json(out / CANDIDATE)["fingerprint"] == mark:
+    learned = check_parts(settings, training, tuning)
+    if is_done(settings, cohorts):
         tick(settings.fit.steps)
         candidate = read_json(out / CANDIDATE)
         assert isinstance(candidate, dict)
         return candidate
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / SETTINGS, as_dict(settings))
-    (out / CANDIDATE).unlink(missing_ok=True)
-    _forget_other_run(out, mark)
+    begin(settings, cohorts)
 
     def log(line: dict[str, Any]) -> None:
         with (out / METRICS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+            stream.write(json.dumps({**line, "time": time.time()}) + "\n")
 
-    best = fit(settings, learned, judge_of(settings, tuning), log, tick)
+    try:
+        best = fit(settings, learned, judge_of(settings, tuning), log, tick)
+    except DivergedError as error:
+        write_failure(settings, str(error))
+        raise
     candidate = {
-        "fingerprint": mark,
+        "fingerprint": mark_of(settings, cohorts),
+        "recipe": recipe(settings),
+        "steps": settings.fit.steps,
         "resolution": settings.resolution,
         "seed": settings.seed,
         "best": [vars(item) for item in best],
@@ -130,13 +157,16 @@ def check_network(settings: TrainConfig) -> None:
         try_encoder(settings.network, size_px, training=True)
 
 
-def _forget_other_run(out: Path, mark: str) -> None:
-    """A folder whose run saw other data or settings starts again; the same run goes on."""
-    stamp = out / "run.json"
-    if stamp.is_file() and read_json(stamp).get("fingerprint") != mark:
-        for path in (*out.glob("step-*"), out / LAST, out / METRICS):
-            path.unlink(missing_ok=True)
-    write_json(stamp, {"fingerprint": mark})
+def check_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> list[Patient]:
+    """Those that the loss can use, of the patients that have tiles.
+
+    Raises:
+        InputError: nothing can be learned from them, or judged by the others.
+    """
+    if not settings.split.folds:
+        times, events = ([getattr(patient, name) for patient in judging] for name in ("followup_days", "event"))
+        check_comparable(np.array(times, float), np.array(events, int))
+    return learnable(learning, settings.fit.loss)
 
 
 def learnable(patients: list[Patient], loss: str) -> list[Patient]:

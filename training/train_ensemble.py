@@ -1,30 +1,35 @@
 """`pathoprog train_ensemble`: all candidates of both resolutions, on this machine's devices or over a Ray cluster.
 
-Each candidate is a process of its own; one that dies is started again and goes on from its checkpoint. The parent
-alone talks to MLflow.
+Each candidate is a process of its own; one that dies is started again and goes on from its checkpoint; one that fails
+is named, and the others go on while enough of each resolution can finish. The parent alone talks to MLflow.
 """
 
 import copy
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.classes import RESOLUTIONS
-from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
-from pathoprog.errors import PathoprogError
+from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
-from pathoprog.training.bags import make_ready
+from pathoprog.tracking_config import check_tracking
+from pathoprog.training.checks import check_tables
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.engines import Engine, Running, devices_of, engine_of, how_ended
 from pathoprog.training.finetune import adopt
-from pathoprog.training.fit import CANDIDATE, check_fit
+from pathoprog.training.fit import CANDIDATE, check_fit, fingerprint
+from pathoprog.training.learning_curve import LOG, log_candidate
+from pathoprog.training.parts import facts_of_parts, read_parts
+from pathoprog.training.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.slide_source import settle
-from pathoprog.training.tracking import Tracking
-from pathoprog.training.train import PROGRESS, check_network, read_metrics
+from pathoprog.training.tracking import RECORD, Tracking
+from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, read_metrics
 
 POLL_S = 0.2
 SHARE_S = 60.0
@@ -35,7 +40,7 @@ ENSEMBLE_RUN = "ensemble_run.json"
 
 @dataclass
 class Task:
-    """One candidate to train: its settings, and how often it was started."""
+    """One candidate to train: its settings, how often it was started, and why it failed, if it did."""
 
     settings: TrainConfig
     starts: int = 0
@@ -43,6 +48,7 @@ class Task:
     device: str = ""
     run_id: str = ""
     sent: int = 0
+    failed: str = ""
 
     @property
     def folder(self) -> Path:
@@ -63,39 +69,84 @@ class Task:
 
 
 def run(settings: TrainEnsembleConfig) -> int:
-    """Cut missing tiles, train every candidate, print how each fared on tuning."""
+    """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
     check_data(settings.data)
     settle(settings)
     tasks = make_tasks(settings)
     settings.network = tasks[0].settings.network  # the parent's, where there is one
     check_fit(settings)
     check_network(settings)
+    check_folders(tasks)
+    check_tracking(settings.track)
+    rows = check_tables(settings)
     tracking = Tracking(settings.track)
-    cohort = read_cohort(settings.data.cohort, settings.data.overlap)
-    failed = make_ready(cohort[cohort["role"].isin(("training", "tuning"))], settings.data)
-    if failed:
-        warn(f"{failed} slides are missing (named above); training goes on without them")
-    parent = tracking.start(f"ensemble {Path(settings.out).name}", settings, kind="ensemble")
-    try:
+    tracking.private = ids_of(rows)
+    prepare_data(settings, rows)
+    make_way(settings, tasks)
+    out = Path(settings.out)
+    parent = tracking.start(
+        f"ensemble {out.name}", settings, folder=out, mark=recipe(tasks[0].settings), kind="ensemble"
+    )
+    with tracking.until_end(parent):
         with engine_of(settings) as engine:
-            train_all(tasks, engine, settings.restarts, tracking, parent)
-    except BaseException:
-        tracking.end(parent, "FAILED")
-        raise
-    finish(settings, tasks, tracking, parent)
-    tracking.end(parent)
-    return 0
+            failed = train_all(tasks, engine, settings.restarts, tracking, parent)
+        finish(settings, tasks, tracking, parent)
+    return 1 if failed else 0
+
+
+def check_folders(tasks: list[Task]) -> None:
+    """Refuse folders that hold other runs, before any work; one that is known to diverge is told of later.
+
+    Raises:
+        InputError: see `check_folder`.
+    """
+    for task in tasks:
+        with suppress(DivergedError):
+            check_folder(task.settings)
+
+
+def make_way(settings: TrainEnsembleConfig, tasks: list[Task]) -> None:
+    """With the data at hand: refuse folders of runs on other data, and clear those that are to be replaced.
+
+    Raises:
+        InputError: a folder holds a run on other data; or patients that cannot be read, see `read_parts`.
+    """
+    cleared = 0
+    for resolution in RESOLUTIONS:
+        here = [task for task in tasks if task.settings.resolution == resolution]
+        learning, judging = read_parts(here[0].settings)
+        check_parts(here[0].settings, learning, judging)
+        cohorts = facts_of_parts(here[0].settings, learning, judging)
+        for task in here:
+            with suppress(DivergedError):
+                if check_folder(task.settings, cohorts):
+                    clear(task.folder)
+                    cleared += 1
+    if cleared == len(tasks):
+        (Path(settings.out) / RECORD).unlink(missing_ok=True)
 
 
 def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking, parent: str) -> None:
-    """Write down what was trained, for `pathoprog ensemble`, and print how it fared."""
-    candidates = [read_json(task.folder / CANDIDATE) for task in tasks]
+    """Write down what was trained, for `pathoprog ensemble`, and print how it fared.
+
+    Raises:
+        InputError: candidates whose data or settings differ.
+    """
+    done = [task for task in tasks if not task.failed]
+    candidates = [read_json(task.folder / CANDIDATE) for task in done]
+    check_same([(task.folder, candidate) for task, candidate in zip(done, candidates, strict=True)])
     tracking.datasets(parent, candidates[0]["cohorts"])
-    write_json(
-        Path(settings.out) / ENSEMBLE_RUN,
-        {"candidates": [task.folder.name for task in tasks], "run_id": parent, "settings": as_dict(settings)},
-    )
-    for resolution in ("10x", "40x"):
+    record = {
+        "candidates": [task.folder.name for task in done],
+        "failed": {task.folder.name: task.failed for task in tasks if task.failed},
+        "run_id": parent,
+        "settings": as_dict(settings),
+    }
+    write_json(Path(settings.out) / ENSEMBLE_RUN, record)
+    for task in tasks:
+        if task.failed:
+            say(f"    {task.name}: failed, left out ({task.failed})")
+    for resolution in RESOLUTIONS:
         found = [item["best"][0]["c_index"] for item in candidates if item["resolution"] == resolution]
         say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
@@ -126,13 +177,39 @@ def readers_each(settings: TrainEnsembleConfig) -> int:
     return max(1, len(os.sched_getaffinity(0)) // min(slots, tasks))
 
 
-def train_all(tasks: list[Task], engine: Engine, restarts: int, tracking: Tracking, parent: str) -> None:
-    """Run the tasks, as many at once as the engine has slots.
+def train_all(
+    tasks: list[Task],
+    engine: Engine,
+    restarts: int,
+    tracking: Tracking,
+    parent: str,
+    units: list[list[Task]] | None = None,
+    needed: int = MEMBERS_PER_RESOLUTION,
+) -> list[Task]:
+    """Run the tasks, as many at once as the engine has slots; a task that fails is left out, and named.
+
+    Args:
+        tasks: the candidates.
+        engine: what runs them.
+        restarts: times that one which died is started again.
+        tracking: of their runs.
+        parent: the run that theirs belong to.
+        units: tasks that are worth something only together, such as a seed's folds; None: each by itself.
+        needed: units of each resolution that must be able to finish (at most as many as there are).
+
+    Returns:
+        The tasks that failed.
 
     Raises:
-        PathoprogError: a candidate failed; the others' work is kept, and the same command goes on.
+        PathoprogError: too few can still finish; the others' work is kept, and the same command goes on.
     """
-    waiting, running = list(tasks), list[Task]()
+    units = units or [[task] for task in tasks]
+    for task in tasks:
+        task.failed = "" if task.settings.restart else read_failure(task.settings)
+        if task.failed:
+            warn(f"candidate {task.name} is left out: {task.failed}; {SAME_AGAIN}")
+    check_enough(units, needed)
+    waiting, running = worth(tasks, units), list[Task]()
     steps = tasks[0].settings.fit.steps
     with progress("training", steps * len(tasks), "steps") as counter:
         try:
@@ -150,11 +227,14 @@ def train_all(tasks: list[Task], engine: Engine, restarts: int, tracking: Tracki
                     engine.free(task.device)
                     if code == 0:
                         say(f"    {outcome(task)}")
-                        tracking.end(task.run_id)
-                    else:
-                        tracking.end(task.run_id, "FAILED")
-                        again(task, code, restarts)
+                        close(task, tracking, "FINISHED")
+                    elif again(task, code, restarts):
                         waiting.insert(0, task)
+                    else:
+                        close(task, tracking, "FAILED")
+                        check_enough(units, needed)
+                        waiting = worth(waiting, units)
+                        warn(f"candidate {task.name} failed, the others go on: {task.failed}")
                 done = sum(steps_done(task) for task in tasks)
                 if done > counter.done:
                     finished = len(tasks) - len(waiting) - len(running)
@@ -165,6 +245,41 @@ def train_all(tasks: list[Task], engine: Engine, restarts: int, tracking: Tracki
                 task.process.kill()
             while any(task.process is not None and task.process.poll() is None for task in running):
                 time.sleep(POLL_S)
+            for task in running:
+                send_metrics(task, tracking)
+                close(task, tracking, "KILLED")
+    return [task for task in tasks if task.failed]
+
+
+def worth(tasks: list[Task], units: list[list[Task]]) -> list[Task]:
+    """Those of the tasks none of whose unit has failed."""
+    lost = {id(task) for unit in units if any(one.failed for one in unit) for task in unit}
+    return [task for task in tasks if id(task) not in lost]
+
+
+def check_enough(units: list[list[Task]], needed: int) -> None:
+    """Refuse to go on where too many have failed.
+
+    Raises:
+        PathoprogError: names them with their reasons.
+    """
+    failed = [task for unit in units for task in unit if task.failed]
+    for resolution in RESOLUTIONS:
+        here = [unit for unit in units if unit[0].settings.resolution == resolution]
+        left = [unit for unit in here if not any(task.failed for task in unit)]
+        if len(left) < min(needed, len(here)):
+            reasons = "".join(f"\n  {task.name}: {task.failed}" for task in failed)
+            raise PathoprogError(
+                f"{len(left)} of {len(here)} candidates can still finish at {resolution}, {min(needed, len(here))} are"
+                f" needed. What the others have done is kept; raise candidates=… for further seeds, or mend what is"
+                f" wrong and give the same command again. Failed:{reasons}"
+            )
+
+
+def close(task: Task, tracking: Tracking, status: str) -> None:
+    """End a candidate's run, with what its folder holds."""
+    log_candidate(tracking, task.run_id, read_metrics(task.folder), task.folder)
+    tracking.end(task.run_id, status)
 
 
 def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: str) -> Task:
@@ -173,11 +288,14 @@ def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: s
     task.folder.mkdir(parents=True, exist_ok=True)
     request = task.folder / "request.json"
     write_json(request, as_dict(task.settings))
-    log = task.folder / "log.txt"
+    log = task.folder / LOG
     task.process = engine.start(CANDIDATE_MODULE, [str(request)], log, task.settings.fit.threads, device)
     task.starts += 1
     task.sent = 0
-    task.run_id = tracking.start(task.name, task.settings, parent, kind="candidate", attempt=str(task.starts))
+    mark = fingerprint(task.settings)
+    task.run_id = tracking.start(
+        task.name, task.settings, parent, task.folder, mark, kind="candidate", attempt=str(task.starts)
+    )
     return task
 
 
@@ -196,16 +314,28 @@ def outcome(task: Task) -> str:
     return f"{task.name}: c {task.judged} {best['c_index']:.3f} at step {best['step']}"
 
 
-def again(task: Task, code: int, restarts: int) -> None:
-    """Decide on a candidate that ended with an error: a crash is tried again, a refusal (exit code 2) is not."""
+def again(task: Task, code: int, restarts: int) -> bool:
+    """Decide on a candidate that ended with an error: a crash is tried again, a refusal (exit code 2) is not.
+
+    Returns:
+        Whether it is to be started again; else `task.failed` says why not.
+    """
     assert task.process is not None
-    log = task.folder / "log.txt"
+    log = task.folder / LOG
     text = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     end = "\n  ".join(text.splitlines()[-5:])
     how = how_ended(task.process, code)
     if code == 2 or task.starts > restarts:
-        raise PathoprogError(f"candidate {task.name} ended with {how} after {task.starts} starts:\n  {end}")
+        lines = text.splitlines()
+        refused = code == 2 and bool(lines)
+        task.failed = (
+            lines[-1].removeprefix(f"{task.folder.name}: ")
+            if refused
+            else f"ended with {how} after {task.starts} starts:\n  {end}"
+        )
+        return False
     warn(f"candidate {task.name} ended with {how}; started again from its last checkpoint")
+    return True
 
 
 def steps_done(task: Task) -> int:

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from pathoprog.augment import augment, turn, zoom
 from pathoprog.device import resolve_device
-from pathoprog.errors import InputError, PathoprogError
-from pathoprog.files import sha256_value
+from pathoprog.errors import DivergedError, InputError
+from pathoprog.files import sha256_value, write_text
 from pathoprog.networks import prepare
 from pathoprog.overview import Windows, starts
 from pathoprog.settings import as_dict
@@ -34,7 +34,7 @@ from pathoprog.tumour import TumourNetwork, make_tumour_network
 from pathoprog.tumour_config import OutlineSettings
 from pathoprog.tumour_map import TumourMap, dice
 
-LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.jsonl"
+LAST, METRICS = "last.safetensors", "metrics.jsonl"
 COARSE = 8  # places where windows may be laid are known to so many pixels of the view
 
 
@@ -63,10 +63,11 @@ def fit(
         tick: told each finished step's number.
 
     Returns:
-        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, and ``dices`` of each slide.
+        ``step`` and ``dice`` (mean over the tuning slides) of the best weights, their ``file``, and ``dices``, that
+        of each slide.
 
     Raises:
-        PathoprogError: a loss that is not finite.
+        DivergedError: a loss that is not finite.
         InputError: the folder holds a run with other settings or data.
     """
     options, out = settings.fit, Path(settings.out)
@@ -89,7 +90,7 @@ def fit(
         norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
         value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
-            raise PathoprogError(
+            raise DivergedError(
                 f"{out}: loss {value} with gradient norm {norm} at step {step}; lower fit.lr={options.lr:g}"
             )
         optimizer.step()
@@ -102,11 +103,14 @@ def fit(
             mean = float(np.mean(dices))
             log({"step": done, "tuning_dice": mean, "tuning_dice_lowest": min(dices)})
             if not best or mean > best["dice"]:
-                best = {"step": done, "dice": mean, "dices": dices}
-                checkpoint.write(out / BEST, network.state_dict(), {})
+                best = {"step": done, "dice": mean, "dices": dices, "file": f"best-{done:06d}.safetensors"}
+                checkpoint.write(out / best["file"], network.state_dict(), {})
             checkpoint.write(
                 out / LAST, checkpoint.pack(network, {}, optimizer), {"step": done, "mark": mark, "best": best}
             )
+            for path in out.glob("best-*.safetensors"):  # those that the state no longer names
+                if path.name != best["file"]:
+                    path.unlink()
         tick(done)
     return best
 
@@ -209,5 +213,5 @@ def resume(out: Path, mark: str, network: nn.Module, optimizer: torch.optim.Opti
     step = int(state["step"])
     lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    (out / METRICS).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    write_text(out / METRICS, "".join(f"{line}\n" for line in kept))
     return step, state["best"]

@@ -1,8 +1,8 @@
-"""Views of slides for the tumour network's training: a cohort's coarse pictures with their labels, read by memory map.
+"""Views of slides for the tumour network's training: a cohort's coarse pictures with their labels, read from files.
 
-``<store>/<slide_id>.npy`` holds uint8 [h, w, 4]: red, green, blue and a label (0 glass, 1 tissue, 2 tumour) of the
-canvas that `pathoprog.overview` lays; ``….json`` the slide's facts and the key by which a later run knows whether the
-file still holds.
+``<out>/views/<view>/<slide_id>.npy`` holds uint8 [h, w, 4]: red, green, blue and a label (0 glass, 1 tissue, 2 tumour)
+of the canvas that `pathoprog.overview` lays; ``….json`` the slide's facts and the key by which a later run knows
+whether the file still holds. `view` names the settings that views follow from.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from pathoprog.annotations import polygons
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError, PathoprogError
+from pathoprog.file_array import FileArray
 from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.overview import GLASS, Windows
 from pathoprog.results import folder_name
@@ -28,6 +29,7 @@ from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.tissue import RegionMask
+from pathoprog.training.room import allocate, cannot_write
 from pathoprog.training.segment_config import SegmentConfig
 
 TISSUE, TUMOUR = 1, 2
@@ -35,13 +37,13 @@ TISSUE, TUMOUR = 1, 2
 
 @dataclass
 class View:
-    """One slide to learn from: `pixels` is a read-only memory map uint8 [h, w, 4], see the module."""
+    """One slide to learn from: `pixels` is uint8 [h, w, 4] in a file, see the module."""
 
     slide_id: str
     patient_id: str
     sha256: str
     facts: SlideFacts
-    pixels: NDArray[np.uint8]
+    pixels: FileArray
     outline: shapely.MultiPolygon
 
 
@@ -58,6 +60,11 @@ class _Cutter:
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
         canvas = np.lib.format.open_memmap(self.path(slide_id), "w+", np.uint8, shape)
+        try:
+            allocate(self.path(slide_id))
+        except OSError as error:
+            self.path(slide_id).unlink(missing_ok=True)
+            raise cannot_write(error, self.folder) from error
         canvas[..., :3] = GLASS
         self.open[slide_id] = canvas, windows
 
@@ -75,6 +82,24 @@ class _Cutter:
         self.path(slide_id).unlink(missing_ok=True)
 
 
+def folder_of(settings: SegmentConfig) -> Path:
+    """Where views of these settings are kept; those of others lie beside them."""
+    view = settings.outline
+    made_by = [view.mpp, view.window_px, view.overlap_px, reading(settings.slides), PREPROCESSING_VERSION]
+    return Path(settings.out) / "views" / f"{view.mpp:g}um-{sha256_value(made_by)[:12]}"
+
+
+def check_outlines(cohort: pd.DataFrame) -> None:
+    """Refuse slides without an outline to learn from.
+
+    Raises:
+        InputError: how many, and the first.
+    """
+    without = [str(row["slide_id"]) for row in cohort.to_dict("records") if not row["outline_path"]]
+    if without:
+        raise InputError(f"{len(without)} slides have no outline_path in the cohort table, first {without[0]}")
+
+
 def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
     """Make the views that the store lacks.
 
@@ -90,9 +115,7 @@ def build(cohort: pd.DataFrame, settings: SegmentConfig, store: Path) -> int:
         InputError: a slide has no outline.
     """
     rows = {str(row["slide_id"]): row for row in cohort.to_dict("records")}
-    without = [name for name, row in rows.items() if not row["outline_path"]]
-    if without:
-        raise InputError(f"{len(without)} slides have no outline_path in the cohort table, first {without[0]}")
+    check_outlines(cohort)
     keys = {name: _key(row, settings) for name, row in rows.items()}
     jobs = [_job(name, row, settings) for name, row in rows.items() if not _valid(store, name, keys[name])]
     say(f"    views at {settings.outline.mpp:g} um/px in {store}: {len(rows) - len(jobs)} there, {len(jobs)} to make")
@@ -214,6 +237,6 @@ def read(cohort: pd.DataFrame, store: Path) -> list[View]:
             levels = tuple(Level(**level) for level in values["facts"].pop("levels"))
             facts = SlideFacts(**{**values["facts"], "levels": levels, "warnings": tuple(values["facts"]["warnings"])})
             outline = polygons(shapely.from_wkt(values["outline"]))
-            pixels = np.load(array, mmap_mode="r")
+            pixels = FileArray.npy(array)
             views.append(View(str(row["slide_id"]), str(row["patient_id"]), values["sha256"], facts, pixels, outline))
     return views

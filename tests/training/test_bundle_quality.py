@@ -64,7 +64,8 @@ def test_cutting_tiles_measures_slides_and_the_bundle_keeps_their_spread(tmp_pat
     assert look == looked_at(tmp_path, GOOD) and area > 1e4
     assert tile_store.read_look("E", trained.data) is None
 
-    info = tmp_path / "store" / "10x" / "T1.json"
+    store = tile_store.cut_folder(trained.data, "10x")
+    info = store / "T1.json"
     before = json.loads(info.read_text())
     info.write_text(json.dumps({**before, "quality_version": "0"}))
     assert tile_store.read_look("T1", trained.data) is None, "of other checks"
@@ -73,7 +74,6 @@ def test_cutting_tiles_measures_slides_and_the_bundle_keeps_their_spread(tmp_pat
     assert json.loads(info.read_text()) == before
 
     # forty slides that differ a little
-    store = tmp_path / "store" / "10x"
     cohort(tmp_path, 40)
     for number in range(40):
         values = json.loads(json.dumps(before))

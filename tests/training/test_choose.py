@@ -87,6 +87,22 @@ def test_equal_work_gives_an_equal_ensemble_and_a_lock_stays(candidates, tmp_pat
         choose.run(replace(settings, aggregation="max"))
 
 
+def test_outcomes_that_changed_since_the_training_are_refused(candidates, tmp_path):
+    outcomes = Path(read_json(candidates / ENSEMBLE_RUN)["settings"]["data"]["outcomes"])
+    whole = outcomes.read_text()
+    settings = EnsembleConfig(str(candidates), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING)
+    try:
+        outcomes.write_text(whole.replace("P025,650,1", "P025,651,1"))
+        assert outcomes.read_text() != whole
+        with pytest.raises(
+            InputError, match=r"tiles or patients of tuning at 10x are not those .* or their outcomes have changed"
+        ):
+            choose.run(settings)
+    finally:
+        outcomes.write_text(whole)
+    assert not (tmp_path / "bundle").exists() and choose.run(settings) == 0
+
+
 def test_too_few_candidates_are_refused(candidates, tmp_path):
     record = read_json(candidates / ENSEMBLE_RUN)
     runs = [(candidates / name, read_json(candidates / name / "candidate.json")) for name in record["candidates"]]

@@ -93,7 +93,6 @@ def test_without_a_tuning_cohort_to_a_locked_bundle(tmp_path, monkeypatch, capsy
     cohort = pd.read_csv(data.cohort)
     cohort["role"] = "training"
     cohort.to_csv(data.cohort, index=False)
-    monkeypatch.setattr("pathoprog.training.cross_validate.make_ready", lambda *_: 0)  # the store is made
     quick = made_settings(data, tmp_path / "cv", steps=2, recalibrate=1, log_every=2)
     settings = crossed(quick, split=SplitSettings(folds=2), candidates=5, refit=True, workers=2)
     assert run(settings) == 0

@@ -71,14 +71,26 @@ def test_another_seed_gives_other_weights(data, undisturbed, tmp_path):
     assert digest(tmp_path / "run")[LAST] != digest(undisturbed)[LAST]
 
 
-def test_a_finished_run_is_left_alone_and_a_changed_one_starts_again(data, tmp_path):
-    settings = made_settings(data, tmp_path / "run")
-    train(settings, nothing)
-    before = (tmp_path / "run" / LAST).stat().st_mtime_ns
-    train(settings, nothing)
-    assert (tmp_path / "run" / LAST).stat().st_mtime_ns == before
-    train(made_settings(data, tmp_path / "run", lr=1e-3), nothing)
-    assert (tmp_path / "run" / LAST).stat().st_mtime_ns != before
+def test_recalibration_takes_the_parts_that_training_takes(data, tmp_path, monkeypatch):
+    seen = set()
+    whole = fit_module.MilNetwork.__init__
+
+    def watched(self, settings):
+        whole(self, settings)
+        self.encoder.register_forward_hook(lambda module, tiles, _: seen.add((module.training, len(tiles[0]))))
+
+    monkeypatch.setattr(fit_module.MilNetwork, "__init__", watched)
+    train(made_settings(data, tmp_path / "run", steps=2, evaluate_every=2, accumulate=4, evaluate_batch=3), nothing)
+    assert max(n for _, n in seen) == 3, "4 patients of 3 tiles in 4 parts"
+
+
+def test_memory_that_runs_out_while_judging_is_explained_too(data, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fit_module, "averaged_network", full)
+    with pytest.raises(PathoprogError, match=r"step 4 is judged; lower fit\.evaluate_batch"):
+        train(made_settings(data, tmp_path / "run"), nothing)
 
 
 def test_at_most_keep_best_checkpoints_stay_and_one_is_last(data, tmp_path):
