@@ -22,7 +22,9 @@ NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
 def plan_section(findings: Findings) -> Section:
     """What was fixed before the outcomes were opened."""
     plan, primary = findings.plan, findings.plan.primary
-    section = Section("plan", "What was fixed before the outcomes were opened")
+    opened = findings.history.openings[0].plan != plan or findings.history.amendments
+    title = "The plan in force, and the lock" if opened else "What was fixed before the outcomes were opened"
+    section = Section("plan", title)
     worse, better = primary.contrast
     section.add(
         Text(
@@ -30,23 +32,14 @@ def plan_section(findings: Findings) -> Section:
             f"{TESTS[primary.test]}, with survival at {primary.horizon_years:g} years. The endpoint is "
             f"{primary.endpoint}; time runs from the {plan.time_zero}. Also planned: "
             f"{'; '.join(ANALYSES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
-            "shows is labelled exploratory."
+            "shows is labelled exploratory; what came into the plan after an opening is labelled so."
         ),
         Text(
             "Scores and exclusions were frozen, then locked together with the plan, the bundle, the cohort table "
             f"and the code (SHA-256 {findings.lock['sha256']}). Only then were the outcomes opened; this is opening "
-            f"{findings.opening} on record. A log kept locally proves little to others: deposit the lock's hash "
-            "publicly before the first opening."
+            f"{findings.history.present.number}. Section 1 has every opening and every change since."
         ),
     )
-    for amendment in findings.lock["amendments"]:
-        section.add(
-            Text(
-                f"Amended: {listing(amendment['changed'])} changed after an earlier lock "
-                f"({amendment['replaces'][:16]}…). Reason given: {amendment['reason']}",
-                "warning",
-            )
-        )
     cuts = listing([f"{value:.4f} at {name}" for name, value in findings.thresholds.items()])
     section.add(
         Text(

@@ -82,7 +82,7 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
         divide_by=YEAR_DAYS,
         x_label=f"Years since {findings.plan.time_zero.removeprefix('day of ')}",
         y_label="Cumulative incidence of the event (%)",
-        stamps=[status] if status == "exploratory" else (),
+        stamps=findings.stamps(status),
     )
     table = pd.DataFrame(found["incidence"])
     cells = {
@@ -216,7 +216,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
             "says. With few events in a subgroup, no difference found is no proof of none."
         ),
         figures.add(
-            forest_figure(rows, stamps=[status] if status == "exploratory" else ()),
+            forest_figure(rows, stamps=findings.stamps(status)),
             "subgroups",
             f"{capital(findings.primary.phrase)}: hazard ratios against good in subgroups.",
             status=status,
@@ -273,7 +273,7 @@ def calibration_section(findings: Findings, figures: Figures) -> Section:
                 f"E50 {numbers['e50']:.3f}, E90 {numbers['e90']:.3f}."
             ),
             figures.add(
-                calibration_figure(part, when, stamps=[status] if status == "exploratory" else ()),
+                calibration_figure(part, when, stamps=findings.stamps(status)),
                 f"calibration_{part['years']:g}".replace(".", "_"),
                 f"Calibration at {when}.",
                 status=status,

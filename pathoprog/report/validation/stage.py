@@ -50,7 +50,7 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
         notes=[
             f"{name} vs low: HR {format_ratio(row['hr'], row['lower'], row['upper'])}" for name, row in ratios.items()
         ],
-        stamps=[status] if status == "exploratory" else (),
+        stamps=findings.stamps(status),
     )
     survival = {(row["risk_group"], row["years"]): row for row in found["survival"]}
     horizons = sorted({row["years"] for row in found["survival"]})
