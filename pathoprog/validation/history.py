@@ -79,7 +79,7 @@ class History:
         return self.present.plan
 
     def item_label(self, field: str, item: str | float) -> str:
-        """``added after opening 1`` for an item of one of the plan's `ITEMS`; empty where it was there from the first."""
+        """``added after opening 1`` for an item of one of the plan's `ITEMS`; empty where it was there at first."""
         assert field in ITEMS
         label = ""
         for opening in self.openings[:-1]:

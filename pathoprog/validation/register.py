@@ -7,7 +7,6 @@ be written, is said in the report.
 """
 
 import getpass
-import itertools
 import os
 import secrets
 import socket
@@ -134,7 +133,9 @@ def look_up(study: Study) -> Openings:
     changed = None
     if entries and entries[-1]["outcomes_sha256"] != outcomes_sha256:
         changed = difference(state_folder(), entries[-1]["outcomes_sha256"], rows)
-    notes += _missing(study, known, set(found)) + _odd(entries, count)
+    notes += _missing(study, known, set(found))
+    if count > len(entries):
+        notes.append(f"Of {count} earlier openings only {len(entries)} are on record.")
     bundles = list(others.values())
     return Openings(
         tuple(entries),
@@ -255,18 +256,6 @@ def _missing(study: Study, known: dict[str, set[str]], found: set[str]) -> list[
             f"{name[:1].upper()}{name[1:]} {what} {lost} of the {len(found)} earlier openings: a record was moved, "
             "renewed or removed."
         )
-    return notes
-
-
-def _odd(entries: list[dict[str, Any]], count: int) -> list[str]:
-    notes = [
-        f"Opening {later['opening']} is dated {later['utc']}, before opening {earlier['opening']} ({earlier['utc']}): "
-        "the clock was set back."
-        for earlier, later in itertools.pairwise(entries)
-        if later["utc"] < earlier["utc"]
-    ]
-    if count > len(entries):
-        notes.append(f"Of {count} earlier openings only {len(entries)} are on record.")
     return notes
 
 

@@ -46,6 +46,12 @@ class Findings:
         """The label of an analysis of a population."""
         return STAMPS[population.role] or self.history.labels[analysis]
 
+    def dated(self, field: str, item: str | float) -> str:
+        """An item of the plan's list of covariates, subgroups or horizons, with the opening after which it came."""
+        label = self.history.item_label(field, item)
+        text = f"{item:g}" if isinstance(item, float) else item
+        return f"{text} ({label})" if label else text
+
     @staticmethod
     def stamps(status: str) -> list[str]:
         """What is framed on a figure: every label but that of what was planned before the first opening."""

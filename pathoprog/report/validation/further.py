@@ -31,7 +31,8 @@ def horizon_section(findings: Findings) -> Section:
             else row["note"]
             for name in VALUES
         ]
-        shown.append((row["grouping"], f"{row['years']:g}", row["estimator"], *values))
+        years = findings.dated("horizons_years", row["years"])
+        shown.append((row["grouping"], years, row["estimator"], *values))
     section.add(
         Text(
             "A patient of the worse group who has the event by the horizon counts as a true positive. Kaplan-Meier "
@@ -169,7 +170,7 @@ def _adjusted_blocks(findings: Findings, found: dict[str, Any], absent: str, sta
         seen = row["term"]
     crossed = zph.get("GLOBAL", math.nan) < 0.05
     text = (
-        f"Adjusted for {listing(found['covariates'])}: {complete['n']} patients with complete covariates "
+        f"Adjusted for {listing([findings.dated('covariates', one) for one in found['covariates']])}: {complete['n']} patients with complete covariates "
         f"({complete['events']} events), and all {imputed['n']} with missing covariates imputed "
         f"{imputed['imputations']} times (the event and the cumulative hazard are in the imputation model; Rubin's "
         f"rules). Global test of proportional hazards {format_p(zph.get('GLOBAL', math.nan))}"
@@ -202,7 +203,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         if not part["rows"]:
             continue
         p = part["interaction"]["p_value"]
-        heading = f"{part['by']}: interaction {format_p(p)}"
+        heading = f"{findings.dated('subgroups', part['by'])}: interaction {format_p(p)}"
         rows.append(ForestRow(heading, "", math.nan, math.nan, math.nan, "", heading=True))
         for row in part["rows"]:
             name = f"  {row['subgroup']}" + (f": {row['level']} vs {row['reference']}" if row["level"] else "")
@@ -224,7 +225,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         Table(
             "subgroups",
             "The same as numbers.",
-            _subgroup_table(table),
+            _subgroup_table(findings, table),
             pd.DataFrame(table),
             status=status,
             text_columns=3,
@@ -233,10 +234,10 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
     return section
 
 
-def _subgroup_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFrame:
     shown = [
         (
-            row["by"],
+            findings.dated("subgroups", row["by"]),
             row["subgroup"],
             f"{row['level']} vs {row['reference']}" if row["level"] else "",
             f"{row['n']} ({row['events']})",

@@ -41,6 +41,14 @@ def history_texts(findings: Findings) -> list[Text]:
         text = _opening_text(earlier, opening, findings)
         if text:
             texts.append(Text(text, "warning"))
+        if opening.utc < earlier.utc:
+            texts.append(
+                Text(
+                    f"Opening {opening.number} is dated {date(opening.utc)}, before opening {earlier.number} "
+                    f"({date(earlier.utc)}): the clock was set back.",
+                    "warning",
+                )
+            )
     if history.labels[PRIMARY] != PRIMARY:
         texts.append(Text(f"The primary analysis was {history.labels[PRIMARY]}.", "warning"))
     after = _after(findings)
@@ -52,7 +60,8 @@ def history_texts(findings: Findings) -> list[Text]:
         texts.append(
             Text(
                 f"The same outcomes were also opened {count(n, 'time')} for "
-                f"{count(len(history.others), 'other ensemble')} ({listing([f'{name[:12]}…' for name in history.others])}).",
+                f"{count(len(history.others), 'other ensemble')} "
+                f"({listing([f'{name[:12]}…' for name in history.others])}).",
                 "warning",
             )
         )
