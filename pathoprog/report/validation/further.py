@@ -250,9 +250,9 @@ def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFr
 
 
 ESTIMANDS = {
-    "absolute": ("absolute: Fine-Gray", "Aalen-Johansen"),
-    "net": ("net: Cox", "Kaplan-Meier, other deaths censored"),
-    "net_taken_for_absolute": ("net: Cox", "Aalen-Johansen"),
+    "absolute": ("absolute (Fine-Gray)", "Aalen-Johansen"),
+    "net": ("net (Cox)", "Kaplan-Meier"),
+    "net_taken_for_absolute": ("net (Cox)", "Aalen-Johansen"),
 }
 
 

@@ -15,15 +15,15 @@ SHOWN_OPENINGS = 20
 
 
 def history_facts(findings: Findings) -> list[tuple[str, str]]:
-    """Lines of the box under the title: openings and amendments, with dates."""
+    """Lines of the box under the title: openings and amendments (of the lock, or for other outcomes), with dates."""
     history = findings.history
-    openings, amendments = history.openings, history.amendments
+    openings = history.openings
     opened = f"{history.present.number}: {date(openings[0].utc)}"
     if len(openings) > 1:
         opened = f"{history.present.number}: the first {date(openings[0].utc)}, this one {date(history.present.utc)}"
-    amended = "none"
-    if amendments:
-        amended = f"{len(amendments)}: {listing([date(entry.get('utc', '')) for entry in amendments])}"
+    dates = [entry.get("utc", "") for entry in history.amendments]
+    dates = sorted([*dates, *(opening.utc for opening in openings if opening.outcomes_changed)])
+    amended = f"{len(dates)}: {listing([date(utc) for utc in dates])}" if dates else "none"
     return [
         ("Locked", date(history.locked_utc)),
         ("Openings", opened),
@@ -194,7 +194,7 @@ def _openings_table(findings: Findings) -> Table:
                 str(opening.number),
                 date(opening.utc),
                 "here" if opening.here else "elsewhere",
-                listing(changed) or "nothing",
+                listing(changed) or ("–" if opening is history.openings[0] else "nothing"),
                 result_text(_result(opening, findings)),
             )
         )

@@ -59,9 +59,9 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         ("Endpoint", findings.plan.primary.endpoint),
         ("Time zero", findings.plan.time_zero),
         ("Primary cohort", findings.primary.name),
+        *history_facts(findings),
         ("Lock (SHA-256)", lock),
         ("Ensemble", findings.ensemble),
-        *history_facts(findings),
     ]
     subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
     return Document(findings.plan.title, subtitle, facts, summary(findings), sections)
