@@ -18,6 +18,7 @@ from pathoprog.files import read_json, sha256_file, sha256_value, write_json, wr
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
+from pathoprog.same_scan import refuse_development_slides
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.validation.chain import read_log
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
@@ -213,9 +214,17 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     if cohort.empty:
         raise InputError(f"{settings.results}: holds no slide of {settings.cohort}")
     check_complete(cohort, results, patients)
+    refuse_development_slides(settings.ensemble, cohort, contents_of(results))
     members = read_members(Path(settings.scores).with_name("members.csv"))
     excluded = read_exclusions(settings.exclusions) if settings.exclusions else {}
     return Scored(cohort, results, patients, members, excluded, left_out, thresholds, cohort_patients)
+
+
+def contents_of(results: pd.DataFrame) -> dict[str, str]:
+    """Hash of each slide's content as scoring saw it; empty where it is not known."""
+    if "slide_sha256" not in results:
+        return dict.fromkeys(results["slide_id"], "")
+    return dict(zip(results["slide_id"], results["slide_sha256"], strict=True))
 
 
 def read_exclusions(path: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from pathoprog.tiles_config import PREPROCESSING_VERSION
 from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.development import add_development
 from pathoprog.training.encoder_lock import add_encoders, check_unchanged, origins_of
 from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
@@ -86,6 +87,7 @@ def run(settings: EnsembleConfig) -> int:
     add_encoders(settings, origins, manifest, files)
     add_tumour(settings, manifest, files)
     add_quality(settings, trained, manifest, files)
+    add_development(settings, trained, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")

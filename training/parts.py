@@ -13,6 +13,7 @@ from pathoprog.networks import MilNetwork
 from pathoprog.stream_requests import TileRequests
 from pathoprog.training.bags import Patient, read_patients
 from pathoprog.training.config import TrainConfig
+from pathoprog.training.development import refuse_same_scans
 from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
 from pathoprog.training.judge import Judgement, judge
 
@@ -27,16 +28,19 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
     none is held out everybody, twice. `requests` as in `read_patients`.
 
     Raises:
-        InputError, CohortError: see `read_patients` and `read_folds`.
+        InputError, CohortError: see `read_patients` and `read_folds`; or one scan is there under two ids.
     """
     split = settings.split
     if not split.folds:
-        return read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
+        parts = read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
+        refuse_same_scans(*parts)
+        return parts
     there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
     everybody = [
         patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role, requests)
     ]
     everybody.sort(key=lambda patient: patient.patient_id)
+    refuse_same_scans(everybody)
     if split.fold == NONE_HELD_OUT:
         return everybody, everybody
     folds = read_folds(settings)

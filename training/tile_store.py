@@ -214,6 +214,13 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
     return look_from(found["look"]), float(found["tumour_area_um2"])
 
 
+def content_of(slide_id: str, data: DataSettings, resolution: str) -> str:
+    """Hash of a slide's content when its tiles were cut or laid; empty for a slide that is not in the store."""
+    from_slides = data.source == "slides"
+    info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
+    return str(read_json(info)["sha256"]) if info.is_file() else ""
+
+
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:
     """Open stored slides by memory map.
 
