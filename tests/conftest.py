@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,9 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
 STATE = tempfile.mkdtemp(prefix="pathoprog-state-")  # never the register of openings of who runs the tests
 os.environ["XDG_STATE_HOME"] = STATE
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+os.environ.setdefault("MPLCONFIGDIR", str(CACHE / "matplotlib"))  # the list of fonts takes seconds to make
+os.environ["XDG_CACHE_HOME"] = f"{STATE}/cache"
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy

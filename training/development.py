@@ -12,7 +12,6 @@ from pathoprog.files import read_json
 from pathoprog.report.wording import count
 from pathoprog.same_scan import FILE, development_file, development_set, read_development
 from pathoprog.training import feature_store, tile_store
-from pathoprog.training.bags import Patient
 from pathoprog.training.config import DataSettings, EnsembleConfig, TrainConfig
 from pathoprog.training.folds import DEVELOPMENT
 from pathoprog.training.segment import RECORD
@@ -73,24 +72,3 @@ def content_of(slide_id: str, data: DataSettings) -> str:
         if found:
             return found
     return ""
-
-
-def refuse_same_scans(*parts: list[Patient]) -> None:
-    """No scan belongs to two slides of the patients that learn and judge.
-
-    Raises:
-        InputError: names the slides.
-    """
-    seen: dict[str, tuple[str, str]] = {}
-    breaches = set[str]()
-    for patients in parts:
-        for patient in patients:
-            for slide in patient.slides:
-                own = (slide.slide_id, patient.patient_id)
-                other = seen.setdefault(slide.sha256, own) if slide.sha256 else own
-                if other[0] != own[0]:
-                    breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
-    if breaches:
-        raise InputError(
-            "\n  ".join(["one scan under several ids; take all but one out of the cohort:", *sorted(breaches)])
-        )

@@ -13,7 +13,6 @@ from pathoprog.networks import MilNetwork
 from pathoprog.stream_requests import TileRequests
 from pathoprog.training.bags import Patient, read_patients
 from pathoprog.training.config import TrainConfig
-from pathoprog.training.development import refuse_same_scans
 from pathoprog.training.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
 from pathoprog.training.judge import Judgement, judge
 
@@ -49,6 +48,27 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
     if not learn or not held_out:
         raise InputError(f"split.fold={split.fold}: no patient with tiles in it, or none outside")
     return learn, held_out
+
+
+def refuse_same_scans(*parts: list[Patient]) -> None:
+    """No scan belongs to two slides of the patients that learn and judge.
+
+    Raises:
+        InputError: names the slides.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    breaches = set[str]()
+    for patients in parts:
+        for patient in patients:
+            for slide in patient.slides:
+                own = (slide.slide_id, patient.patient_id)
+                other = seen.setdefault(slide.sha256, own) if slide.sha256 else own
+                if other[0] != own[0]:
+                    breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
+    if breaches:
+        raise InputError(
+            "\n  ".join(["one scan under several ids; take all but one out of the cohort:", *sorted(breaches)])
+        )
 
 
 def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:

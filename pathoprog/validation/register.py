@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.files import sha256_file, sha256_value
+from pathoprog.report.wording import count as count_of
 from pathoprog.validation.chain import append, read_log
 from pathoprog.validation.outcome_rows import Difference, difference, keep_rows, rows_of
 
@@ -133,7 +134,10 @@ def look_up(study: Study) -> Openings:
     changed = None
     if entries and entries[-1]["outcomes_sha256"] != outcomes_sha256:
         changed = difference(state_folder(), entries[-1]["outcomes_sha256"], rows)
-    notes += _missing(study, known, set(found))
+    kept = {name for name, entry in found.items() if "kind" in entry}  # older versions knew the folder's log alone
+    notes += _missing(study, known, kept)
+    if len(kept) < len(found):
+        notes.append(f"{count_of(len(found) - len(kept), 'opening')} by an older version, which kept no register.")
     if count > len(entries):
         notes.append(f"Of {count} earlier openings only {len(entries)} are on record.")
     bundles = list(others.values())
@@ -248,7 +252,7 @@ def _same_outcomes(
 def _missing(study: Study, known: dict[str, set[str]], found: set[str]) -> list[str]:
     notes = []
     for name, path in study.places.items():
-        lost = len(found - known[name])
+        lost = len(found - known.get(name, set()))
         if path == study.log or not lost:
             continue  # the validation's own log need not know of other folders
         what = "lacks" if path.is_file() else "is missing, and with it"

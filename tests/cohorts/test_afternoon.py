@@ -341,6 +341,8 @@ def test_a_folder_locked_by_an_older_version_says_so(made: MadeCohort):
     run(made, amend="a newer version of pathoprog")
     page = first_page(made)
     assert "Openings 2" in page and "made by an older version" in page
+    assert "1 opening by an older version, which kept no register." in page
+    assert "is missing" not in page and "without a reason" not in page
     assert statuses(made) == {"planned", "exploratory"}  # the plan's hash is that of the old lock
     change_plan(made)
     run(made, amend="more")

@@ -12,6 +12,7 @@ from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
 from pathoprog.report.wording import capital, count, listing
+from pathoprog.same_scan import FILE as DEVELOPMENT_SLIDES
 from pathoprog.validation.plan import ANALYSES, TESTS
 
 ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
@@ -69,6 +70,21 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
             "All numbers add up, or there would be no report."
         )
     )
+    if DEVELOPMENT_SLIDES in findings.manifest["files"]:
+        section.add(
+            Text(
+                "By the hashes of their content that the bundle keeps, no test or external slide is one that the "
+                "ensemble was developed on."
+            )
+        )
+    else:
+        section.add(
+            Text(
+                "The bundle, locked by an older version, keeps no hashes of the slides that it was developed on: "
+                "whether one of them is scored here under another id is known only for slides of this table.",
+                "note",
+            )
+        )
     if findings.sheet_flow is not None:
         section.add(*sheet_blocks(findings.sheet_flow))
     if findings.left_out:

@@ -8,6 +8,7 @@ from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.validation.findings import Findings, headed
 from pathoprog.report.wording import count, listing
 from pathoprog.validation.history import Opening, plan_difference
+from pathoprog.validation.lock import OLDER, PARTS
 from pathoprog.validation.plan import ANALYSES, PRIMARY
 
 SHOWN_OPENINGS = 20
@@ -130,6 +131,7 @@ def _opening_text(earlier: Opening, opening: Opening, findings: Findings) -> str
     """What had changed between two openings that no amendment of this folder says; empty where nothing had."""
     amendments = findings.history.amendments
     said = {text for number in opening.amendments for text in amendments[number - 1]["changed"]}
+    said |= {PARTS["code"]} if OLDER in said else set()
     where = "this one" if opening is findings.history.present else "in this folder" if opening.here else "elsewhere"
     head = f"Opening {opening.number} ({date(opening.utc)}, {where})"
     before = f"opening {earlier.number} ({date(earlier.utc)})"
