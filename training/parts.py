@@ -27,7 +27,7 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
     none is held out everybody, twice. `requests` as in `read_patients`.
 
     Raises:
-        InputError, CohortError: see `read_patients` and `read_folds`; or one scan is there under two ids.
+        InputError, CohortError: see `read_patients` and `read_folds`; or one scan is that of two patients.
     """
     split = settings.split
     if not split.folds:
@@ -51,7 +51,7 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
 
 
 def refuse_same_scans(*parts: list[Patient]) -> None:
-    """No scan belongs to two slides of the patients that learn and judge.
+    """No scan belongs to two of the patients that learn and judge; within a patient it would only weigh twice.
 
     Raises:
         InputError: names the slides.
@@ -63,11 +63,13 @@ def refuse_same_scans(*parts: list[Patient]) -> None:
             for slide in patient.slides:
                 own = (slide.slide_id, patient.patient_id)
                 other = seen.setdefault(slide.sha256, own) if slide.sha256 else own
-                if other[0] != own[0]:
+                if other[1] != own[1]:
                     breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
     if breaches:
         raise InputError(
-            "\n  ".join(["one scan under several ids; take all but one out of the cohort:", *sorted(breaches)])
+            "\n  ".join(
+                ["one scan of several patients; take all but the right one out of the cohort:", *sorted(breaches)]
+            )
         )
 
 
