@@ -149,10 +149,14 @@ def study_of(settings: ValidateConfig, hashes: dict[str, str]) -> Study:
     """What is opened and where, as the register of openings asks for it; the locks are those that are there now."""
     out = Path(settings.out)
     there = read_lock(out / "lock.json")
+    shown = {"flow": settings.flow, "truth": settings.truth}
+    for path in shown.values():
+        if path and not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
     return Study(
         bundle=scoring_ids(settings.ensemble)[-1],
         outcomes=Path(settings.outcomes),
-        parts=hashes,
+        parts=hashes | {part: sha256_file(path) if path else "" for part, path in shown.items()},
         locks=tuple(chain_of(there)) if there else (),
         out=out,
         log=Path(settings.log or out / "openings.jsonl"),
@@ -189,6 +193,9 @@ def check_own_log(study: Study) -> None:
         raise LockError(f"{study.out / 'lock.json'}: missing, though {study.log} has openings under it. {remedy}")
     if not lines and (study.out / "statistics.json").is_file():
         raise LockError(f"{study.log}: missing, though the folder holds the report of an opening. {remedy}")
+    report = study.out / "statistics.json"
+    if report.is_file() and read_json(report).get("opening", 0) > max(line["opening"] for line in lines):
+        raise LockError(f"{study.log}: has lost the opening whose report lies beside it. {remedy}")
     for line in lines:
         if line["lock"] not in study.locks:
             raise LockError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathoprog.errors import InputError
-from pathoprog.validation.lock import PARTS, chain_of
+from pathoprog.validation.lock import PARTS, SHOWN, chain_of
 from pathoprog.validation.plan import ANALYSES, PRIMARY, Plan, parse_plan
 from pathoprog.validation.register import Openings
 
@@ -234,7 +234,8 @@ def _parts(entry: dict[str, Any], locked: dict[str, Any]) -> dict[str, str] | No
 def _changed(before: dict[str, str] | None, after: dict[str, str] | None) -> tuple[str, ...] | None:
     if before is None or after is None:
         return None
-    return tuple(text for part, text in PARTS.items() if part in before and before[part] != after.get(part))
+    known = {**PARTS, **SHOWN}
+    return tuple(text for part, text in known.items() if part in before and before[part] != after.get(part))
 
 
 def _parsed(text: str) -> Plan | None:

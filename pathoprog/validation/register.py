@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pathoprog.errors import InputError
 from pathoprog.files import sha256_file, sha256_value
 from pathoprog.report.wording import count as count_of
 from pathoprog.validation.chain import append, read_log
@@ -165,7 +166,7 @@ def record_opening(study: Study, before: Openings, plan: str, reason: str) -> tu
 
     Raises:
         LockError: one of the logs was changed.
-        OSError: no place at all can be written.
+        InputError: no place at all can be written.
     """
     outcomes_sha256 = sha256_file(study.outcomes)
     entry = {
@@ -187,7 +188,7 @@ def record_opening(study: Study, before: Openings, plan: str, reason: str) -> tu
     }
     notes = _write(study, entry, study.places)
     if len(notes) == len(study.places):
-        raise OSError("; ".join(notes))
+        raise InputError(f"the opening can be put on record nowhere, and is refused: {' '.join(notes)}")
     try:
         keep_rows(state_folder(), outcomes_sha256, rows_of(study.outcomes))
     except OSError as error:

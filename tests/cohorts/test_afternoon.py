@@ -168,7 +168,7 @@ def test_another_plan_in_another_folder_is_after_opening_1_too(made: MadeCohort)
     run(made, "elsewhere")
     page = first_page(made, "elsewhere")
     assert re.search(rf"Openings 2: the first {DATE}, this one {DATE} Amendments none", page)
-    said = rf"Opening 2 \({DATE}, this one\): the analysis plan differed from opening 1 \({DATE}\), in another folder"
+    said = rf"Opening 2 \({DATE}, this one\): the analysis plan differed from opening 1 \({DATE}\), without a reason"
     assert re.search(said, page)
     assert "added after opening 1" in statuses(made, "elsewhere")
 
@@ -300,6 +300,22 @@ def test_a_record_with_a_line_taken_out_stops(made: MadeCohort):
     register.write_text("\n".join(lines[1:]) + "\n")
     with pytest.raises(LockError, match="line 1 was changed, or a line before it taken out"):
         run(made)
+
+
+def test_a_report_whose_opening_left_the_log_is_refused(made: MadeCohort):
+    run(made)
+    log = made.folder / "validation" / "openings.jsonl"
+    log.write_text(log.read_text().splitlines()[0] + "\n")  # the chain alone does not show its end cut off
+    with pytest.raises(LockError, match="has lost the opening whose report lies beside it"):
+        run(made)
+
+
+def test_the_sheet_s_flow_is_no_part_of_the_lock_but_its_change_is_shown(made: MadeCohort):
+    flow = {"patients": 110, "excluded": {}, "rejected_for": {}, "patients_rejected": 0, "patients_accepted": 110}
+    write_json(made.folder / "flow.json", flow)
+    run(made, flow=str(made.folder / "flow.json"))
+    said = rf"Opening 2 \({DATE}, this one\): the clinical sheet's flow differed from opening 1 \({DATE}\)"
+    assert re.search(said, first_page(made))
 
 
 def test_a_clock_set_back_is_said(made: MadeCohort, monkeypatch: pytest.MonkeyPatch):

@@ -66,12 +66,11 @@ def history_texts(findings: Findings) -> list[Text]:
                 "warning",
             )
         )
-    if not texts:
-        times = "once" if history.present.number == 1 else f"{history.present.number} times"
-        begun = f" The user's register of openings was begun {date(history.begun)}." if history.begun else ""
-        begun = begun or " The user's register of openings was begun with this one."
-        texts.append(Text(f"The outcomes were opened {times}; nothing locked has changed.{begun}", "note"))
-    return texts
+    times = "once" if history.present.number == 1 else f"{history.present.number} times"
+    unchanged = "" if texts else "; nothing locked has changed"
+    begun = date(history.begun) if history.begun else "with this opening"
+    text = f"The outcomes were opened {times}{unchanged}. The user's register of openings was begun {begun}."
+    return [*texts, Text(text, "note")]
 
 
 def history_section(findings: Findings) -> Section:
@@ -140,10 +139,7 @@ def _opening_text(earlier: Opening, opening: Opening, findings: Findings) -> str
         parts.append(f"{head}: whether anything locked had changed since {before} is not on record.")
     changed = [text for text in opening.changed or () if text not in said]
     if changed:
-        parts.append(
-            f"{head}: {listing(changed)} differed from {before}, in another folder or under a new lock, without a "
-            "reason given."
-        )
+        parts.append(f"{head}: {listing(changed)} differed from {before}, without a reason given.")
     if opening.outcomes_changed:
         reason = opening.reason.rstrip(".") or "none"
         parts.append(
