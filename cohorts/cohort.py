@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.bundle import verify
 from pathoprog.clinical import Mapped, apply_mapping, assign_development
 from pathoprog.cohort import ROLES, read_cohort, read_outcomes, site_overlap
 from pathoprog.cohort_files import absent_files, absent_said
@@ -19,6 +20,7 @@ from pathoprog.mapping import read_mapping, read_sheet
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
 from pathoprog.report.wording import count
+from pathoprog.same_scan import read_development, refuse_development_slides, slide_sha256
 from pathoprog.validation.flow import records
 
 
@@ -44,6 +46,8 @@ def run(settings: CohortConfig) -> int:
     outcomes = rows.drop_duplicates("patient_id")[["patient_id", "followup_days", "event"]]
     write_table(draft / "outcomes.csv", outcomes)
     cohort = read_cohort(draft / "cohort.csv", settings.overlap)
+    if settings.ensemble:
+        refuse_known_slides(settings.ensemble, cohort)
     read_outcomes(draft / "outcomes.csv")
     for name in ("cohort.csv", "outcomes.csv"):
         (draft / name).replace(out / name)
@@ -87,21 +91,36 @@ def with_absolute_paths(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return result
 
 
+def refuse_known_slides(bundle: str, cohort: pd.DataFrame) -> None:
+    """No test or external slide of the cohort is one that a locked bundle was developed on.
+
+    Raises:
+        InputError: names the slides that are, or that are not there to be looked at; or the bundle keeps no hashes.
+    """
+    verify(bundle)
+    if read_development(bundle) is None:
+        raise InputError(
+            f"{bundle}: keeps no hashes of its development slides, as bundles locked by older versions do not; check "
+            "the table together with the development cohort"
+        )
+    rows = cohort[cohort["role"].isin(("test", "external"))]
+    hashes = dict(zip(rows["slide_id"], hashes_of(rows["slide_path"]), strict=True))
+    refuse_development_slides(bundle, cohort, hashes)
+
+
 def hashes_of(paths: pd.Series) -> list[str]:
     """SHA-256 of each slide's content.
 
     Raises:
         InputError: names the slides that are not there.
     """
-    from pathoprog.slides.identity import content_sha256
-
     absent = [path for path in paths if not Path(path).exists()]
     if absent:
-        raise InputError("\n  ".join(["hash_slides=true, but these slides are not there:", *absent]))
+        raise InputError("\n  ".join(["slides are to be hashed, but these slides are not there:", *absent]))
     hashes = []
     with progress("hash", len(paths), "slides") as bar:
         for path in paths:
-            hashes.append(content_sha256(path))
+            hashes.append(slide_sha256(path))
             bar.advance()
     return hashes
 

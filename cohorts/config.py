@@ -22,8 +22,16 @@ class ValidateConfig:
     flow: str = setting("", "flow.json of `pathoprog cohort`, for the way from the sheet to the cohort", kind="path")
     truth: str = setting("", "truth.csv of a simulation", kind="path")
     out: str = setting("", "folder for the lock, the log, the report, tables and figures", kind="path", required=True)
-    log: str = setting("", "append-only log of openings; default: openings.jsonl in out", kind="path")
-    amend: str = setting("", "why something locked has changed: makes a new lock, shown in the report", kind="name")
+    log: str = setting(
+        "",
+        "log of openings, beside the user's register and that beside outcomes; default: openings.jsonl in out",
+        kind="path",
+    )
+    amend: str = setting(
+        "",
+        "why something locked, or the outcomes, have changed: goes on, and the report's first page shows it",
+        kind="name",
+    )
     permutations: int = setting(1000, "permutations of the outcomes", low=100, high=100_000)
     seed: int = setting(1, "of the permutations", low=0)
     track: TrackingSettings = setting(TrackingSettings(), "")
@@ -86,6 +94,11 @@ class CohortConfig:
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     slides: str = setting("", "folder that slide paths in the sheet are relative to; default: the sheet's", kind="path")
     hash_slides: bool = setting(False, "hash every slide, so that the same content under two ids is found")
+    ensemble: str = setting(
+        "",
+        "locked bundle: refuse test and external slides that it was developed on (reads each of them once)",
+        kind="path",
+    )
     labels: LabelSettings = setting(LabelSettings(), "which development patients have a distinct outcome")
     nondistinct: str = setting("tuning", "role of the other development patients", choices=("tuning", "training"))
 

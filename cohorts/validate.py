@@ -1,7 +1,7 @@
 """`pathoprog validate`: score, freeze, lock, open, analyse, report; in this order, and refused where it was broken."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,25 @@ from pathoprog.bundle import ensemble_id, verify
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
-from pathoprog.console import say
+from pathoprog.console import say, warn
 from pathoprog.csv_files import read_frame, write_frame
-from pathoprog.errors import InputError
+from pathoprog.errors import InputError, LockError
 from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
+from pathoprog.same_scan import refuse_development_slides
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.tracking_config import check_tracking
+from pathoprog.validation.chain import read_log
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
-from pathoprog.validation.lock import code_version, frozen_texts, lock, open_outcomes
-from pathoprog.validation.numbers import all_statistics, headline
-from pathoprog.validation.plan import Plan, read_plan
+from pathoprog.validation.frozen import freeze, frozen_differences, frozen_texts
+from pathoprog.validation.history import history_of
+from pathoprog.validation.lock import chain_of, code_version, lock, read_lock
+from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
+from pathoprog.validation.plan import Plan, parse_plan, plan_text
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
+from pathoprog.validation.register import Openings, Study, look_up, record_opening, record_result
 from pathoprog.validation.score_tables import read_members, read_patients, read_results
 
 
@@ -48,10 +53,13 @@ def run(settings: ValidateConfig) -> int:
     check_tracking(settings.track)
     out = Path(settings.out)
     say("1. read the plan, the bundle, the cohort and the scores")
-    plan = read_plan(settings.plan)
+    plan_source = plan_text(settings.plan)
+    plan = parse_plan(plan_source, settings.plan)
     manifest = verify(settings.ensemble)
     ensemble = ensemble_id(settings.ensemble)
     scored = read_scored(settings, manifest)
+    external = scored.cohort.loc[scored.cohort["role"] == "external", "cohort"]
+    check_cohorts(plan, sorted(set(external)))
 
     say("2. freeze the scores and the exclusions, lock")
     frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
@@ -60,16 +68,25 @@ def run(settings: ValidateConfig) -> int:
         "bundle": ensemble,
         "code": code_version()["sha256"],
         "cohort": sha256_value([sha256_file(path) for path in (settings.cohort, settings.overlap) if path]),
+        "settings": sha256_value({"permutations": settings.permutations, "seed": settings.seed}),
         **{part: sha256_value(texts) for part, texts in frozen.items()},
     }
-    locked = lock(out / "lock.json", hashes, settings.amend)
-    for name, text in (item for texts in frozen.values() for item in texts.items()):
-        write_text(out / "frozen" / name, text)
+    study = study_of(settings, hashes)
+    before = look_up(study)
+    check_outcomes(settings, before)
+    check_own_log(study)
+    differences = frozen_differences(out / "frozen", frozen)
+    locked = lock(out / "lock.json", hashes, settings.amend, plan_source, before.count, differences)
+    study = replace(study, locks=tuple(chain_of(locked)))
+    texts = {name: text for part in frozen.values() for name, text in part.items()}
+    freeze(out / "frozen", {**texts, "plan.yaml": plan_source}, len(locked["amendments"]))
     say(f"   lock {locked['sha256']} (deposit it publicly before the first opening)")
 
-    log = Path(settings.log or out / "openings.jsonl")
-    opening = open_outcomes(log, settings.outcomes, locked["sha256"])
-    say(f"3. open the outcomes: opening {opening}, on record in {log}")
+    entry, unwritten = record_opening(study, before, plan_source, settings.amend.strip())
+    history = history_of(locked, before, entry, unwritten)
+    say(f"3. open the outcomes: opening {history.present.number}, on record in {study.log}")
+    for note in history.notes:
+        warn(note)
     outcomes = read_outcomes(settings.outcomes)
     analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded))
     populations = populations_of(analysed)
@@ -85,12 +102,14 @@ def run(settings: ValidateConfig) -> int:
     statistics = all_statistics(
         plan, populations, primary, scored.members, truth, stage, settings.permutations, settings.seed
     )
+    result = primary_result(primary, statistics)
+    record_result(study, entry, result)
 
     say("5. write the report")
     findings = Findings(
         plan=plan,
         lock=locked,
-        opening=opening,
+        history=history,
         ensemble=ensemble,
         manifest=manifest,
         thresholds=scored.thresholds,
@@ -100,14 +119,17 @@ def run(settings: ValidateConfig) -> int:
         flows=flows,
         left_out=scored.left_out,
         statistics=statistics,
+        result=result,
         stage=stage,
         sheet_flow=read_sheet_flow(settings.flow, scored) if settings.flow else None,
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
+    write_json(out / "history.json", history.record())
     if settings.track.tracking == "mlflow":
         ids = {*scored.cohort["patient_id"], *scored.cohort["slide_id"]}
         params = {"software_version": __version__, "lock": locked["sha256"], "ensemble_id": ensemble, **hashes}
+        params |= {"openings": str(history.present.number), "amendments": str(len(history.amendments))}
         run_id = log_validation(
             settings.track.tracking_uri,
             settings.track.experiment,
@@ -124,6 +146,65 @@ def run(settings: ValidateConfig) -> int:
     say(f"   {out / 'report.html'}")
     say(RESEARCH_USE_ONLY)
     return 0
+
+
+def study_of(settings: ValidateConfig, hashes: dict[str, str]) -> Study:
+    """What is opened and where, as the register of openings asks for it; the locks are those that are there now."""
+    out = Path(settings.out)
+    there = read_lock(out / "lock.json")
+    shown = {"flow": settings.flow, "truth": settings.truth}
+    for path in shown.values():
+        if path and not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
+    return Study(
+        bundle=scoring_ids(settings.ensemble)[-1],
+        outcomes=Path(settings.outcomes),
+        parts=hashes | {part: sha256_file(path) if path else "" for part, path in shown.items()},
+        locks=tuple(chain_of(there)) if there else (),
+        out=out,
+        log=Path(settings.log or out / "openings.jsonl"),
+        own_log=not settings.log,
+    )
+
+
+def check_outcomes(settings: ValidateConfig, before: Openings) -> None:
+    """The outcomes are those of the last opening, or a reason is given.
+
+    Raises:
+        LockError: says in what they changed.
+    """
+    if before.changed is None or settings.amend.strip():
+        return
+    last = before.entries[-1]
+    raise LockError(
+        f"{settings.outcomes}: the outcomes have changed since opening {last['opening']} ({last['utc']}): "
+        f"{before.changed.text}. Restore them; or say why with amend='…', and the report shows both results"
+    )
+
+
+def check_own_log(study: Study) -> None:
+    """The folder's log, lock and report belong together: none was taken away or put in another's place.
+
+    Raises:
+        LockError: says which.
+    """
+    if not study.own_log:
+        return
+    lines = read_log(study.log)
+    remedy = "Restore it; or validate in another folder, and the report says that this one was opened before"
+    if lines and not study.locks:
+        raise LockError(f"{study.out / 'lock.json'}: missing, though {study.log} has openings under it. {remedy}")
+    if not lines and (study.out / "statistics.json").is_file():
+        raise LockError(f"{study.log}: missing, though the folder holds the report of an opening. {remedy}")
+    report = study.out / "statistics.json"
+    if report.is_file() and read_json(report).get("opening", 0) > max(line["opening"] for line in lines):
+        raise LockError(f"{study.log}: has lost the opening whose report lies beside it. {remedy}")
+    for line in lines:
+        if line["lock"] not in study.locks:
+            raise LockError(
+                f"{study.out / 'lock.json'}: another lock than that of opening {line['opening']}, and no amendment of "
+                f"it. {remedy}"
+            )
 
 
 def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
@@ -143,9 +224,17 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     if cohort.empty:
         raise InputError(f"{settings.results}: holds no slide of {settings.cohort}")
     check_complete(cohort, results, patients)
+    refuse_development_slides(settings.ensemble, cohort, contents_of(results))
     members = read_members(Path(settings.scores).with_name("members.csv"))
     excluded = read_exclusions(settings.exclusions) if settings.exclusions else {}
     return Scored(cohort, results, patients, members, excluded, left_out, thresholds, cohort_patients)
+
+
+def contents_of(results: pd.DataFrame) -> dict[str, str]:
+    """Hash of each slide's content as scoring saw it; empty where it is not known."""
+    if "slide_sha256" not in results:
+        return dict.fromkeys(results["slide_id"], "")
+    return dict(zip(results["slide_id"], results["slide_sha256"], strict=True))
 
 
 def read_exclusions(path: str) -> dict[str, str]:
@@ -226,7 +315,7 @@ def write_report(out: Path, document: Document, findings: Findings) -> dict[str,
             "research_use_only": RESEARCH_USE_ONLY,
             "software_version": __version__,
             "lock": findings.lock,
-            "opening": findings.opening,
+            "opening": findings.history.present.number,
             "ensemble_id": findings.ensemble,
             **findings.statistics,
         },

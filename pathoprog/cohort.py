@@ -14,6 +14,7 @@ from pathoprog.cohort_config import YEAR_DAYS
 from pathoprog.csv_files import read_frame
 from pathoprog.errors import CohortError
 from pathoprog.files import read_json
+from pathoprog.same_scan import same_scans
 
 ROLES = ("training", "tuning", "test", "external")
 SELECTED_ON_OUTCOME = ("training", "tuning")
@@ -73,6 +74,7 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
         *_patient_faults(table),
         *_overlap_faults(table, *overlap),
     ]
+    faults += _same_scan_faults(table, path.parent, {row for row, _ in faults})
     _refuse(path, faults)
     for name in NUMERIC_COLUMNS:
         if name in table:
@@ -296,6 +298,23 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
                     f"{row.slide_id} of {row.patient_id} in {row.role}" for row in group.itertuples(index=False)
                 )
                 faults += [(row, f"{column}={same!r}: {text} ({where})") for row in group.index]
+    return faults
+
+
+def _same_scan_faults(table: pd.DataFrame, folder: Path, known: set[int]) -> list[Fault]:
+    """No scan is in two roles, whatever its file and id are called there; slides that are absent are not looked at."""
+    if table["role"].nunique() < 2:
+        return []
+    paths = {str(row): _absolute(str(table["slide_path"][row]), folder) for row in table.index if row not in known}
+    faults = []
+    for group in same_scans(paths):
+        members = [int(row) for row in group]
+        if table.loc[members, "role"].nunique() > 1:
+            where = ", ".join(
+                f"{table['slide_id'][row]} of {table['patient_id'][row]} in {table['role'][row]}" for row in members
+            )
+            text = f"the same scan in several roles ({where}): their files have the same content; one of them is wrong"
+            faults += [(row, f"slide_path={table['slide_path'][row]!r}: {text}") for row in members]
     return faults
 
 

@@ -7,8 +7,9 @@ from pathoprog.errors import InputError
 from pathoprog.files import read_json
 
 CURVE_NOTE = (
-    "Kaplan-Meier estimates at whole years, joined by lines, with 95% intervals. The curve says what became of a group "
-    "of patients, and nothing of one person; scores are not calibrated to probabilities."
+    "Kaplan-Meier estimates at whole years, joined by lines, with 95% intervals; other deaths are censored (net). "
+    "The curve says what became of a group of patients, and nothing of one person; scores are not calibrated to "
+    "probabilities."
 )
 
 

@@ -7,6 +7,7 @@ from pathoprog.bundle import SIGNATURE, ensemble_id, verify
 from pathoprog.bundle_basis import basis_line, locked_precision
 from pathoprog.bundle_encoders import ENCODERS, encoder_lines, weights_by_hash
 from pathoprog.console import say
+from pathoprog.same_scan import read_development
 from pathoprog.signature import check_signature
 from pathoprog.verify_config import VerifyConfig
 
@@ -32,6 +33,9 @@ def run(settings: VerifyConfig) -> int:
     say(f"  {basis_line(manifest)}")
     say(f"  slides are scored in: {locked_precision(manifest) or 'not said (bf16 on a GPU that has it, else fp32)'}")
     say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
+    development = read_development(settings.bundle)
+    kept = 0 if development is None else sum(len(one["sha256"]) for one in development["sets"])
+    say(f"  development slides kept by the hash of their content: {kept or 'none (locked by an older version)'}")
     if "tumour" in manifest:
         say(f"  tumour network: Dice on tuning {manifest['tumour']['tuning_dice']:.3f}")
     if "parent" in manifest:

@@ -1,6 +1,11 @@
 """The environment of all tests: no display, no telemetry, one thread a process where tests run side by side."""
 
+import atexit
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,8 +13,29 @@ import pytest
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
+STATE = tempfile.mkdtemp(prefix="pathoprog-state-")  # never the register of openings of who runs the tests
+os.environ["XDG_STATE_HOME"] = STATE
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+os.environ.setdefault("MPLCONFIGDIR", str(CACHE / "matplotlib"))  # the list of fonts takes seconds to make
+os.environ["XDG_CACHE_HOME"] = f"{STATE}/cache"
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _register_of_a_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each test module, and each test in it, begins without a register of openings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _register_of_a_test(
+    _register_of_a_module: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(scope="session")

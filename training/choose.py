@@ -35,6 +35,7 @@ from pathoprog.tracking_config import check_tracking
 from pathoprog.training import choice_figure
 from pathoprog.training.bags import Patient
 from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.development import add_development
 from pathoprog.training.encoder_lock import add_encoders, check_unchanged, origins_of
 from pathoprog.training.fit import CANDIDATE
 from pathoprog.training.model_card import judged_on, model_card
@@ -89,6 +90,7 @@ def run(settings: EnsembleConfig) -> int:
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     add_scores(settings, manifest, files, tuning, thresholds, table)
     say(f"    {basis_line(manifest)}")
+    add_development(settings, trained, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")

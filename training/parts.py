@@ -27,16 +27,19 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
     none is held out everybody, twice. `requests` as in `read_patients`.
 
     Raises:
-        InputError, CohortError: see `read_patients` and `read_folds`.
+        InputError, CohortError: see `read_patients` and `read_folds`; or one scan is that of two patients.
     """
     split = settings.split
     if not split.folds:
-        return read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
+        parts = read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
+        refuse_same_scans(*parts)
+        return parts
     there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
     everybody = [
         patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role, requests)
     ]
     everybody.sort(key=lambda patient: patient.patient_id)
+    refuse_same_scans(everybody)
     if split.fold == NONE_HELD_OUT:
         return everybody, everybody
     folds = read_folds(settings)
@@ -45,6 +48,29 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
     if not learn or not held_out:
         raise InputError(f"split.fold={split.fold}: no patient with tiles in it, or none outside")
     return learn, held_out
+
+
+def refuse_same_scans(*parts: list[Patient]) -> None:
+    """No scan belongs to two of the patients that learn and judge; within a patient it would only weigh twice.
+
+    Raises:
+        InputError: names the slides.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    breaches = set[str]()
+    for patients in parts:
+        for patient in patients:
+            for slide in patient.slides:
+                own = (slide.slide_id, patient.patient_id)
+                other = seen.setdefault(slide.sha256, own) if slide.sha256 else own
+                if other[1] != own[1]:
+                    breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
+    if breaches:
+        raise InputError(
+            "\n  ".join(
+                ["one scan of several patients; take all but the right one out of the cohort:", *sorted(breaches)]
+            )
+        )
 
 
 def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:

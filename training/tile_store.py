@@ -76,7 +76,7 @@ def cut_name(data: DataSettings, spec: TileSpec) -> str:
     settings = {
         "policy": data.tumour_policy,
         "spec": as_dict(spec),
-        "slides": as_dict(data.slides),
+        "slides": reading(data.slides),
         "preprocessing": PREPROCESSING_VERSION,
     }
     return f"{spec.size_px}px-{sha256_value(settings)[:12]}"
@@ -317,6 +317,13 @@ def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str,
     found = read_json(info) if array.is_file() and info.is_file() else None
     assert found is None or isinstance(found, dict)
     return found
+
+
+def content_of(slide_id: str, data: DataSettings, resolution: str) -> str:
+    """Hash of a slide's content when its tiles were cut or laid; empty for a slide that is not in the store."""
+    from_slides = data.source == "slides"
+    info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
+    return str(read_json(info)["sha256"]) if info.is_file() else ""
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:

@@ -30,7 +30,7 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
         top = min(1.0, max(0.02, 1.08 * top))
         axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.9, linestyle=LINE_STYLES[2], label="ideal")
         axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], label="smooth curve")
-        for k, group in enumerate(groups):
+        for k, group in enumerate(group for group in groups if np.isfinite(group["observed"])):
             limits = (group["lower"], group["upper"])
             axes.plot([group["expected"]] * 2, limits, color=PALETTE[2], linewidth=1.0)
             label = "groups, 95% CI" if k == 0 else None
@@ -46,7 +46,7 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
         axes.set_xlim(0, top)
         axes.set_ylim(0, top)
         axes.set_xticklabels([])
-        axes.set_ylabel("Observed risk")
+        axes.set_ylabel("Observed risk (Aalen-Johansen)" if found["competing"] else "Observed risk (Kaplan-Meier)")
         axes.set_title(f"Calibration at {when}", loc="left", fontweight="bold")
         ratio, slope = found["ratio"], found["slope"]
         lines = [

@@ -127,14 +127,14 @@ def files_of(path: str | Path) -> list[Path]:
 
 def stamp(path: str | Path) -> Stamp:
     """What a slide's files look like without reading them: where it is the same, nothing is read again."""
-    looks = _looks(path)
-    return looks[0][1:] if len(looks) == 1 and not Path(path).is_dir() else looks
+    found = looks(path)
+    return found[0][1:] if len(found) == 1 and not Path(path).is_dir() else found
 
 
 def source_sha256(path: str) -> str:
     """Hash of a slide's place and `stamp`; empty for a slide that cannot be looked at."""
-    looks = _looks(path)
-    return sha256_value([path, looks]) if looks else ""
+    found = looks(path)
+    return sha256_value([path, found]) if found else ""
 
 
 def is_recent(path: str, seconds: float) -> bool:
@@ -144,11 +144,11 @@ def is_recent(path: str, seconds: float) -> bool:
     """
     if Path(f"{path}.ready").exists():
         return False
-    newest_ns = max((look[2] for look in _looks(path)), default=0)
+    newest_ns = max((look[2] for look in looks(path)), default=0)
     return bool(newest_ns / 1e9 > time.time() - seconds)
 
 
-def _looks(path: str | Path) -> list[list[Any]]:
+def looks(path: str | Path) -> list[list[Any]]:
     """Name, size, mtime in ns (and what is odd) of each file; none where the slide cannot be looked at."""
     try:
         files = files_of(path)

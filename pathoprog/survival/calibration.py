@@ -26,7 +26,8 @@ class Calibration:
     Attributes:
         horizon: the time.
         n: patients.
-        observed: share with the event by the horizon, by Kaplan-Meier or Aalen-Johansen.
+        observed: share with the event by the horizon, by Kaplan-Meier or Aalen-Johansen; NaN, in `groups` too, where
+            nobody was followed for so long.
         expected: mean predicted risk.
         ratio: observed / expected; 1 is right, above 1 the risks are too low.
         slope: coefficient of log(-log(1 - risk)) in a model of the outcome; below 1 the risks are too extreme.
@@ -113,6 +114,9 @@ def _cloglog(risk: FloatArray) -> FloatArray:
 
 
 def _observed(time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float) -> Estimate:
+    """Share with the event by the horizon; NaN where nobody was followed for so long."""
+    if horizon > time.max():
+        return Estimate(float("nan"), float("nan"), float("nan"), float("nan"))
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
         return Estimate(*(float(v[0]) for v in (read.value, read.std_err, read.lower, read.upper)))

@@ -3,14 +3,17 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.stage_groups import RISK_GROUPS, StageGroups, risk_groups
 from pathoprog.survival import cox, harrell_c, kaplan_meier
+from pathoprog.survival.arrays import FloatArray
 from pathoprog.survival.baseline import predict_risk
-from pathoprog.survival.calibration import calibration
+from pathoprog.survival.calibration import Calibration, calibration
 from pathoprog.survival.competing import cumulative_incidence, gray_test
+from pathoprog.survival.fine_gray import fine_gray
 from pathoprog.survival.horizon import values_by_curves, values_by_weights, values_of_complete_cases
 from pathoprog.survival.imputation import imputed_cox
 from pathoprog.survival.proportional import proportional_hazards
@@ -161,10 +164,18 @@ def subgroups(population: Population, columns: tuple[str, ...]) -> list[dict[str
     return result
 
 
+def not_fitted_on(population: Population, table: StageGroups) -> pd.DataFrame:
+    """The patients of those cohorts on which the table of stage-combined groups was not fitted."""
+    data = population.patients
+    return data[~data["cohort"].isin(table.record["cohorts"])]
+
+
 def stage_combined(
     population: Population, table: StageGroups | None, horizons_years: tuple[float, ...]
 ) -> dict[str, Any]:
     """The stage-combined risk groups of the bundle, validated like the classes; missing stage means no group.
+
+    Cohorts that the table was fitted on are left out.
 
     Args:
         population: the patients.
@@ -173,15 +184,20 @@ def stage_combined(
     """
     if table is None:
         return {"note": "The bundle holds no table of stage-combined risk groups."}
+    judged = not_fitted_on(population, table)
+    if judged.empty:
+        return {
+            "note": f"The table of stage-combined risk groups was fitted on {', '.join(table.record['cohorts'])}, on "
+            "these very patients: it can be validated in another cohort alone."
+        }
     try:
-        groups = risk_groups(population.patients, table)
+        data = judged.assign(risk_group=risk_groups(judged, table))
     except InputError as error:
         return {"note": f"{error}."}
-    data = population.patients.assign(risk_group=groups)
     data = data[data["risk_group"] != ""]
     found = [name for name in RISK_GROUPS if name in set(data["risk_group"])]
     if len(found) < 2:
-        return {"note": f"Fewer than two risk groups occur; {len(population.patients) - len(data)} patients have none."}
+        return {"note": f"Fewer than two risk groups occur; {len(judged) - len(data)} patients have none."}
     grouped = Population(population.role, population.cohort, data, population.pooled)
     order = data["risk_group"].map({name: float(place) for place, name in enumerate(RISK_GROUPS)})
     rows: list[Row] = []
@@ -204,7 +220,8 @@ def stage_combined(
         "fitted_on": table.record["cohorts"],
         "n": {name: int((data["risk_group"] == name).sum()) for name in RISK_GROUPS},
         "events": {name: int((data["event"][data["risk_group"] == name] == 1).sum()) for name in RISK_GROUPS},
-        "without_group": len(population.patients) - len(data),
+        "n_left_out": len(population.patients) - len(judged),
+        "without_group": len(judged) - len(data),
         "hazard_ratios": hazard_ratios(grouped, "risk_group", found[0]),
         "logrank": logrank_test(grouped, "risk_group"),
         "concordance": plain(harrell_c(data["years"], data["event"], order)),
@@ -215,7 +232,13 @@ def stage_combined(
 def absolute_risk(
     population: Population, source: Population | None, horizons_years: tuple[float, ...]
 ) -> dict[str, Any]:
-    """Calibration of absolute risks: a Cox model on the one number, fitted on another cohort not selected on outcome.
+    """Calibration of absolute risks, modelled on another cohort that was not selected on outcome.
+
+    The patients on whom the model is fitted are never among those in whom it is judged: of several cohorts together
+    the source is left out. Where deaths compete, in either, the risks are those of a Fine-Gray model of the one number
+    and what happened is told by Aalen-Johansen (van Geloven et al., BMJ 2022;377:e069249); else of a Cox model, by
+    Kaplan-Meier. Beside the absolute risks stand the net ones, Cox and Kaplan-Meier with other deaths censored, and how
+    far those are off if they are taken for absolute ones.
 
     Args:
         population: where the risks are judged.
@@ -223,7 +246,11 @@ def absolute_risk(
         horizons_years: of the risks.
 
     Returns:
-        The stated model, and per horizon what `pathoprog.report.calibration` draws; ``note`` where there is none.
+        The stated model, in whom it is judged, and per horizon what `pathoprog.report.calibration` draws; ``net`` holds
+        the two further comparisons where deaths compete; ``note`` says why there is nothing.
+
+    Raises:
+        InputError: the source was selected on outcome, shares its patients with development, or is the population.
     """
     if source is None:
         return {"note": "The plan states no absolute-risk model; a score is no probability, and has no calibration."}
@@ -232,26 +259,64 @@ def absolute_risk(
             f"absolute_risk: {source.name} cannot give an absolute-risk model for {population.name}; "
             "it must be another external cohort, not selected on outcome"
         )
-    fit = cox(source.patients, "years", "event", ["one_number"])
-    matrix = population.patients[["one_number"]].to_numpy(dtype=float)
-    parts = []
+    fitted_on = source.patients
+    data = population.patients
+    judged = data[~data["patient_id"].isin(fitted_on["patient_id"])]
+    if judged.empty:
+        return {"note": f"All patients of {population.phrase} are those of {source.name}, on whom the model is fitted."}
+    competing = bool((fitted_on["event"] == 2).any() or (judged["event"] == 2).any())
+    try:
+        net = cox(fitted_on, "years", "event", ["one_number"])
+        absolute = fine_gray(fitted_on, "years", "event", ["one_number"]) if competing else None
+    except InputError as error:
+        return {"note": f"No absolute-risk model can be fitted on {source.name}: {error}."}
+    matrix = judged[["one_number"]].to_numpy(dtype=float)
+    parts: list[dict[str, Any]] = []
     for years in horizons_years:
-        if years > float(source.patients["years"].max()):
-            parts.append({"years": years, "note": f"{source.name} was not followed for {years:g} years"})
+        short = [
+            name for name, own in ((source.name, fitted_on), ("who is judged", judged)) if years > own["years"].max()
+        ]
+        if short:
+            parts.append({"years": years, "note": f"{' and '.join(short)}: not followed for {years:g} years"})
             continue
-        risk = predict_risk(fit, matrix, years)
+        net_risk = predict_risk(net, matrix, years)
+        risk = net_risk if absolute is None else absolute.predict(judged, years)
         try:
-            found = calibration(population.patients["years"], population.patients["event"], risk, years, n_groups=5)
+            parts.append({"years": years, "note": "", **_calibrated(judged, risk, net_risk, years, competing)})
         except InputError as error:
             parts.append({"years": years, "note": str(error)})
-            continue
-        order = np.argsort(risk)[np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).astype(int)]
-        kept = {key: value for key, value in plain(found).items() if key != "curve"}
-        curve = {"predicted": risk[order].tolist(), "observed": found.curve[order].tolist()}
-        parts.append({"years": years, "note": "", "calibration": kept, "calibration_curve": curve})
+    deaths = f", {int((fitted_on['event'] == 2).sum())} competing deaths" if competing else ""
+    kind = "Fine-Gray model of the one number (other deaths compete)" if competing else "Cox model of the one number"
+    left_out = len(data) - len(judged)
     return {
         "note": "",
-        "model": f"Cox model of the one number, fitted on {source.name} ({fit.n} patients, {fit.events} events)",
-        "coefficient": float(fit.coef[0]),
+        "model": f"{kind}, fitted on {source.name} ({net.n} patients, {net.events} events{deaths})",
+        "competing": competing,
+        "source": source.cohort,
+        "n_judged": len(judged),
+        "n_left_out": left_out,
+        "coefficient": float(net.coef[0]) if absolute is None else float(absolute.terms["coef"].iloc[0]),
         "horizons": parts,
     }
+
+
+def _calibrated(
+    judged: pd.DataFrame, risk: FloatArray, net_risk: FloatArray, years: float, competing: bool
+) -> dict[str, Any]:
+    time, event = judged["years"], judged["event"]
+    found = calibration(time, event, risk, years, competing, n_groups=5)
+    order = np.argsort(risk)[np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).astype(int)]
+    result: dict[str, Any] = {
+        "calibration": _without_curve(found),
+        "calibration_curve": {"predicted": risk[order].tolist(), "observed": found.curve[order].tolist()},
+    }
+    if competing:
+        result["net"] = {
+            "net": _without_curve(calibration(time, event, net_risk, years, False, n_groups=5)),
+            "net_taken_for_absolute": _without_curve(calibration(time, event, net_risk, years, True, n_groups=5)),
+        }
+    return result
+
+
+def _without_curve(found: Calibration) -> dict[str, Any]:
+    return {key: value for key, value in plain(found).items() if key != "curve"}

@@ -1,25 +1,22 @@
-"""Freeze, lock, open: nothing is chosen after the outcomes were seen, and every look at them is on record.
+"""The lock: a hash over everything that a validation rests on, made before the outcomes are opened.
 
-The lock is a hash over the analysis plan, the bundle, the code, the cohort, the scores and the exclusions. The log is
-append-only: every line carries the hash of the line before it, so that a line taken out or changed shows. A local log
-proves little to others; the lock's hash, deposited publicly before the opening, proves much.
+It covers plan, bundle, code, cohort, scores, exclusions and settings, the date, and the chain of amendments: each keeps
+the lock that it replaced, so that a thing restored does not restore the lock's hash. The openings have a register of
+their own (`pathoprog.validation.register`). A local lock proves little to others; its hash, deposited publicly before
+the first opening, proves much.
 """
 
-import getpass
-import json
-import os
-import socket
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 import pathoprog
 from pathoprog.errors import LockError
 from pathoprog.files import read_json, sha256_file, sha256_value, write_json
+from pathoprog.validation.register import now
 
+FORMAT = 2
+"""1 (without the key ``format``): over the parts alone; the code's hash left out validation/, and no date was kept."""
 PARTS = {
     "plan": "the analysis plan",
     "bundle": "the bundle (weights, thresholds, tiles)",
@@ -27,136 +24,131 @@ PARTS = {
     "cohort": "the cohort table",
     "scores": "the patients' scores",
     "exclusions": "the exclusions",
+    "settings": "the settings (permutations, seed)",
 }
-START = "0" * 64
+SHOWN = {"flow": "the clinical sheet's flow", "truth": "the simulation's truth"}
+"""Further inputs: the lock does not hold them, each opening keeps their hash; a change is shown, and stops nothing."""
+OLDER = "the code (the lock was made by an older version, whose hash of the code cannot be compared)"
+DOORS_WITHOUT = ("training", "inference", "configs")
+"""Parts of the package that a validation cannot import."""
 
 
 @cache
 def code_version() -> dict[str, str]:
-    """The software's version and the hash of the source files that a validation runs through, as at the first call."""
-    root = Path(pathoprog.__file__).parent
-    files = sorted(
-        path
-        for pattern in ("*.py", "survival/**/*.py", "report/**/*", "cohorts/**/*.py")
-        for path in root.glob(pattern)
-        if path.is_file() and path.suffix in (".py", ".j2", ".css")
-    )
-    digest = sha256_value({path.relative_to(root).as_posix(): sha256_file(path) for path in files})
+    """The software's version and the hash of all source files that a validation can run through, at the first call.
+
+    That is the whole library (statistics, validation, cohort tables, reports with their templates) and the
+    statisticians' door.
+    """
+    digest = sha256_value({name: sha256_file(path) for name, path in source_files().items()})
     return {"version": pathoprog.__version__, "sha256": digest}
 
 
-def frozen_texts(
-    patients: pd.DataFrame, members: pd.DataFrame | None, exclusions: pd.DataFrame
-) -> dict[str, dict[str, str]]:
-    """The scores and the exclusions as they are now, as CSV texts by file name.
-
-    Args:
-        patients: scores and classes.
-        members: scores of the single members, where known.
-        exclusions: slides and patients that are left out.
-
-    Returns:
-        Part (``scores``, ``exclusions``) -> file name -> text.
-    """
-    scores = {"patients.csv": patients} | ({} if members is None else {"members.csv": members})
-    parts = {"scores": scores, "exclusions": {"exclusions.csv": exclusions}}
-    return {
-        part: {name: table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
-        for part, tables in parts.items()
-    }
+def source_files() -> dict[str, Path]:
+    """The files that `code_version` hashes, by their name within the package."""
+    root = Path(pathoprog.__file__).parent
+    found = [*root.rglob("*"), *(root / "cohorts").rglob("*")]  # rglob may or may not follow the links of the doors
+    names = {path.relative_to(root).as_posix(): path for path in found if path.suffix in (".py", ".j2", ".css")}
+    return {name: path for name, path in sorted(names.items()) if name.split("/")[0] not in DOORS_WITHOUT}
 
 
-def lock(path: Path, hashes: dict[str, str], amend: str = "") -> dict[str, Any]:
+def lock(
+    path: Path,
+    hashes: dict[str, str],
+    amend: str = "",
+    plan: str = "",
+    openings: int = 0,
+    differences: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Make the lock, or find it unchanged.
 
     Args:
         path: where the lock lies or will lie.
         hashes: SHA-256 of every one of `PARTS`.
-        amend: why something locked has changed; makes a new lock that keeps the old one's hash and this reason.
+        amend: why something locked has changed; makes a new lock that keeps the old one and this reason.
+        plan: the analysis plan's text, which the lock keeps.
+        openings: how often the outcomes were opened so far.
+        differences: by part, in what it differs from what was frozen, in words.
 
     Returns:
-        The lock: ``hashes``, ``sha256`` over them, and ``amendments`` (each with the hash it replaced and its reason).
+        The lock: ``format, utc, hashes, plan, amendments``, and ``sha256`` over them. An amendment holds the hash that
+        it ``replaces`` and, as ``replaced``, what that stood for; what ``changed`` and in what (``differences``), the
+        ``reason``, its ``utc`` and ``after_opening``, how often the outcomes had been opened by then.
 
     Raises:
-        LockError: names what has changed since the lock.
+        LockError: names what has changed since the lock; or the lock was edited.
     """
     assert hashes.keys() == PARTS.keys()
-    fresh: dict[str, Any] = {"hashes": hashes, "sha256": sha256_value(hashes), "amendments": []}
-    if path.is_file():
-        before = read_json(path)
-        if sha256_value(before["hashes"]) != before["sha256"]:
-            raise LockError(f"{path}: the lock was edited: its hash is not that of its parts")
-        changed = [text for part, text in PARTS.items() if before["hashes"].get(part) != hashes[part]]
+    fresh: dict[str, Any] = {"format": FORMAT, "utc": now(), "hashes": hashes, "plan": plan, "amendments": []}
+    before = read_lock(path)
+    if before is not None:
+        changed = _changes(before, hashes)
         if not changed:
-            return dict(before)
-        if not amend:
+            return before
+        if not amend.strip():
             raise LockError(
-                f"{path}: changed since the lock: {', '.join(changed)}. Restore it; or validate in another folder and "
-                "report both; or say why with amend='…', which the report then shows"
+                f"{path}: changed since the lock: {', '.join(changed.values())}. Restore it; or validate in another "
+                "folder and report both; or say why with amend='…', which the report then shows"
             )
-        amendment = {"replaces": before["sha256"], "changed": changed, "reason": amend}
+        kept = {key: before[key] for key in ("format", "utc", "hashes", "plan") if key in before}
+        amendment = {
+            "utc": fresh["utc"],
+            "after_opening": openings,
+            "replaces": before["sha256"],
+            "replaced": kept,
+            "changed": list(changed.values()),
+            "differences": {part: text for part, text in (differences or {}).items() if part in changed},
+            "reason": amend.strip(),
+        }
         fresh["amendments"] = [*before["amendments"], amendment]
+    fresh["sha256"] = _sha256(fresh)
     write_json(path, fresh)
     return fresh
 
 
-def open_outcomes(log: Path, outcomes: str, lock_sha256: str) -> int:
-    """Put one opening of the outcomes on record, before they are read.
-
-    Args:
-        log: the append-only log, one JSON object per line.
-        outcomes: path of the outcome table.
-        lock_sha256: the lock under which they are opened.
-
-    Returns:
-        How many openings there are now, this one included.
+def read_lock(path: Path) -> dict[str, Any] | None:
+    """The lock as it lies there, its chain of amendments checked back to the first; None where there is none.
 
     Raises:
-        LockError: a line of the log was changed or taken out.
+        LockError: it was edited, or made by a newer version.
     """
-    lines = read_log(log)
-    entry = {
-        "opening": len(lines) + 1,
-        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "user": _user(),
-        "host": socket.gethostname(),
-        "lock": lock_sha256,
-        "outcomes_sha256": sha256_file(outcomes),
-        "previous": lines[-1]["line_sha256"] if lines else START,
-    }
-    entry["line_sha256"] = sha256_value(entry)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    return len(lines) + 1
-
-
-def read_log(log: Path) -> list[dict[str, Any]]:
-    """Lines of the log, each checked against the one before it.
-
-    Raises:
-        LockError: a line is no JSON, was changed, or one before it was taken out.
-    """
-    lines: list[dict[str, Any]] = []
-    previous = START
-    for number, text in enumerate(log.read_text(encoding="utf-8").splitlines() if log.is_file() else [], start=1):
-        try:
-            entry = json.loads(text)
-            own = entry.pop("line_sha256")
-            whole = entry["previous"] == previous and sha256_value(entry) == own
-        except (ValueError, KeyError, AttributeError):
-            whole = False
-        if not whole:
-            raise LockError(f"{log}: line {number} was changed, or a line before it taken out: the log is append-only")
-        previous = own
-        lines.append({**entry, "line_sha256": own})
-    return lines
-
-
-def _user() -> str:
+    if not path.is_file():
+        return None
+    edited = LockError(f"{path}: the lock was edited: its hash is not that of its parts. Restore it")
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user id without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+        found: dict[str, Any] = read_json(path)
+        if found.get("format", 1) not in (1, FORMAT):
+            raise LockError(f"{path}: a lock of format {found['format']}, this version reads 1 and {FORMAT}")
+        if _sha256(found) != found["sha256"]:
+            raise edited
+        amendments = found["amendments"]
+        for place, entry in enumerate(amendments):
+            if (
+                "replaced" in entry
+                and _sha256({**entry["replaced"], "amendments": amendments[:place]}) != (entry["replaces"])
+            ):
+                raise edited
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise edited from error
+    return found
+
+
+def chain_of(locked: dict[str, Any]) -> list[str]:
+    """The hashes of a lock and of those that it replaced, the first one first."""
+    return [*(entry["replaces"] for entry in locked["amendments"]), locked["sha256"]]
+
+
+def _sha256(locked: dict[str, Any]) -> str:
+    if "format" not in locked:
+        return sha256_value(locked["hashes"])
+    return sha256_value({key: value for key, value in locked.items() if key != "sha256"})
+
+
+def _changes(before: dict[str, Any], hashes: dict[str, str]) -> dict[str, str]:
+    """What has changed, in words, by part; a lock of an older format knew no settings and hashed less of the code."""
+    old = before["hashes"]
+    changed = {part: text for part, text in PARTS.items() if old.get(part) != hashes[part]}
+    if "format" not in before:
+        changed.pop("settings", None)
+        changed["code"] = OLDER
+    return changed

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.errors import InputError
+from pathoprog.files import finite_or_none
 from pathoprog.report.numbers import format_interval, format_p, format_ratio
 from pathoprog.report.wording import capital, count, listing
 from pathoprog.stage_groups import StageGroups
@@ -67,6 +68,35 @@ def all_statistics(
         "stage_groups": stage_combined(primary, stage, plan.horizons_years),
         "calibration": absolute_risk(primary, risk_source(plan, populations), plan.horizons_years),
     }
+
+
+def check_cohorts(plan: Plan, names: list[str]) -> None:
+    """The cohorts that the plan names are among the scored external ones; to be called before the outcomes are opened.
+
+    Args:
+        plan: the analysis plan.
+        names: of the external cohorts of which slides were scored.
+
+    Raises:
+        InputError: one is not, or the absolute-risk model would be judged on no patient but those it is fitted on.
+    """
+    there = ", ".join(names) or "none"
+    if not names or (plan.primary.cohort != "external" and plan.primary.cohort not in names):
+        raise InputError(
+            f"the plan's primary cohort {plan.primary.cohort!r} is no scored external cohort (there: {there})"
+        )
+    if not plan.absolute_risk:
+        return
+    if plan.absolute_risk not in names:
+        raise InputError(
+            f"the plan's absolute_risk cohort {plan.absolute_risk!r} is no scored external cohort (there: {there})"
+        )
+    judged = names if plan.primary.cohort == "external" else [plan.primary.cohort]
+    if judged == [plan.absolute_risk]:
+        raise InputError(
+            f"absolute_risk: {plan.absolute_risk} is the primary cohort itself: a model is not judged on the patients "
+            "that it was fitted on; name another external cohort"
+        )
 
 
 def risk_source(plan: Plan, populations: list[Population]) -> Population | None:
@@ -148,6 +178,15 @@ def primary_sentence(statistics: dict[str, Any]) -> str:
         f"{primary['worse'].capitalize()} against {primary['better']}: hazard ratio {ratio}, "
         f"{TESTS[primary['test']]} {format_p(primary['p'])}."
     )
+
+
+def primary_result(population: Population, statistics: dict[str, Any]) -> dict[str, Any]:
+    """The primary result as the register of openings keeps it; NaN becomes None."""
+    primary = statistics["primary"]
+    kept = {key: primary[key] for key in ("population", "worse", "better", "hr", "lower", "upper", "test", "p")}
+    numbers = {"n": len(population.patients), "events": population.events, "sentence": primary_sentence(statistics)}
+    result: dict[str, Any] = finite_or_none(kept | numbers)
+    return result
 
 
 def member_medians(concordance: list[dict[str, Any]]) -> dict[str, float]:

@@ -27,6 +27,16 @@ ANALYSES = {
 }
 """Every analysis that `validate` can do, by the name that a plan calls it."""
 
+PRIMARY = "primary"
+DEFINED_BY = {
+    "horizon_values": ("horizons_years",),
+    "competing_deaths": ("horizons_years",),
+    "adjusted": ("covariates",),
+    "subgroups": ("subgroups",),
+    "calibration": ("absolute_risk", "horizons_years"),
+    "stage_groups": ("horizons_years",),
+}
+"""What else of the plan an analysis depends on, beside its being planned and the primary cohort."""
 TESTS = {"logrank": "log-rank test", "cox": "Cox model, Wald test"}
 
 
@@ -67,6 +77,16 @@ class Plan:
         assert analysis in ANALYSES
         return "planned" if analysis in self.planned else "exploratory"
 
+    def definition(self, analysis: str) -> tuple[Any, ...] | None:
+        """What of the plan fixes an analysis, or the `PRIMARY` one; None where it is not planned."""
+        if analysis == PRIMARY:
+            return (self.primary, self.time_zero)
+        if analysis not in self.planned:
+            return None
+        own = tuple(getattr(self, name) for name in DEFINED_BY.get(analysis, ()))
+        horizon = (self.primary.horizon_years,) if analysis == "adjusted" else ()
+        return (self.primary.cohort, *own, *horizon)
+
 
 def read_plan(path: str | Path) -> Plan:
     """Read and check an analysis plan.
@@ -91,14 +111,32 @@ def read_plan(path: str | Path) -> Plan:
     Raises:
         InputError: no such file, no YAML, or what is missing, unknown or impossible in it.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; an analysis plan is written before the outcomes are opened")
+    return parse_plan(plan_text(path), path)
+
+
+def plan_text(path: str | Path) -> str:
+    """The plan as it lies there, byte for byte.
+
+    Raises:
+        InputError: no UTF-8 text.
+    """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def parse_plan(text: str, path: str | Path) -> Plan:
+    """The plan that a text of `read_plan`'s form states; `path` is named in errors, which are those of `read_plan`."""
+    import yaml
+
+    path = Path(path)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     _keys(path, value, "the plan", required={"primary"}, allowed=_fields(Plan))
     primary = value["primary"]

@@ -6,13 +6,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from made_cohort import make_bundle
 from made_sheet import GOOD, HEADER, MAPPING
 from shared_data import shared_data
 
+from pathoprog.bundle import lock
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.cohort import run
 from pathoprog.cohorts.config import CohortConfig
 from pathoprog.errors import CohortError, InputError
+from pathoprog.files import read_json, sha256_file
+from pathoprog.same_scan import FILE, development_file, development_set
 
 TCGA = """\
 time_zero: initial pathological diagnosis
@@ -91,6 +95,25 @@ def test_the_same_content_under_two_ids_stops_it(tmp_path: Path):
     (slides / "c1.svs").unlink()
     with pytest.raises(InputError, match="these slides are not there"):
         run(settings(tmp_path, *GOOD, hash_slides=True))
+
+
+def test_external_slides_are_checked_against_a_bundle_without_its_cohort(tmp_path: Path):
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    for name in ("a1", "b1", "c1"):
+        (slides / f"{name}.svs").write_text(name)
+    make_bundle(tmp_path / "bundle")
+    with pytest.raises(InputError, match="keeps no hashes of its development slides"):
+        run(settings(tmp_path, *GOOD, ensemble=str(tmp_path / "bundle")))
+    text = development_file([development_set([sha256_file(slides / "c1.svs"), sha256_file(slides / "a1.svs")])], 0)
+    manifest = {**read_json(tmp_path / "bundle" / "manifest.json"), "name": "with slides"}
+    del manifest["format"], manifest["files"]
+    members = {one["file"]: tmp_path / "bundle" / one["file"] for one in manifest["members"]}
+    lock(tmp_path / "known", manifest, {FILE: text, **members})
+    with pytest.raises(InputError, match=r"developed on; take them out:\s+slide c1 of C in external$"):
+        run(settings(tmp_path, *GOOD, ensemble=str(tmp_path / "known")))
+    (slides / "c1.svs").write_text("another scan")
+    assert run(settings(tmp_path, *GOOD, ensemble=str(tmp_path / "known"))) == 0
 
 
 def test_a_site_in_development_and_external_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -6,16 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_cohort import THRESHOLDS, make_cohort
+from shared_data import shared_data
 
 from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.errors import InputError
-from pathoprog.survival import cox
+from pathoprog.stage_groups import StageGroups, fit_stage_groups
+from pathoprog.survival import cox, kaplan_meier
+from pathoprog.survival.baseline import predict_risk
+from pathoprog.survival.calibration import calibration
+from pathoprog.survival.competing import cumulative_incidence
+from pathoprog.survival.fine_gray import fine_gray
 from pathoprog.validation.further import (
     absolute_risk,
     adjusted,
     competing_deaths,
     horizon_values,
     restricted_means,
+    stage_combined,
     subgroups,
 )
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
@@ -104,3 +111,83 @@ def test_risks_never_come_from_a_cohort_selected_on_outcome(populations: dict[st
         with pytest.raises(InputError, match="must be another external cohort"):
             absolute_risk(judged, populations[key], (3.0,))
     assert "states no absolute-risk model" in absolute_risk(judged, None, (3.0,))["note"]
+
+
+def test_a_model_is_never_judged_on_the_patients_it_was_fitted_on(populations: dict[str, Population]):
+    source, judged, whole = (populations[key] for key in ("external_trial 1", "external_trial 2", "external"))
+    pooled, alone = absolute_risk(whole, source, (3.0, 5.0)), absolute_risk(judged, source, (3.0, 5.0))
+    assert pooled["horizons"] == alone["horizons"]
+    assert pooled["n_judged"] == len(judged.patients) and pooled["n_left_out"] == len(source.patients)
+    assert alone["n_left_out"] == 0
+    only = Population("external", "external", source.patients, pooled=True)
+    assert "are those of external: trial 1, on whom the model is fitted" in absolute_risk(only, source, (3.0,))["note"]
+
+
+def test_where_deaths_compete_risks_are_absolute_and_the_net_ones_say_so(populations: dict[str, Population]):
+    source, judged = populations["external_trial 1"], populations["external_trial 2"]
+    (part,) = absolute_risk(judged, source, (5.0,))["horizons"]
+    data = judged.patients
+    aj = cumulative_incidence(data["years"], data["event"]).at(5.0).value[0]
+    km = 1 - kaplan_meier(data["years"], data["event"]).at(5.0).survival[0]
+    absolute, net, taken = part["calibration"], part["net"]["net"], part["net"]["net_taken_for_absolute"]
+    assert (absolute["competing"], net["competing"], taken["competing"]) == (True, False, True)
+    assert absolute["observed"]["value"] == taken["observed"]["value"] == pytest.approx(aj)
+    assert aj < km - 0.01
+    assert net["observed"]["value"] == pytest.approx(km)
+    model = fine_gray(source.patients, "years", "event", ["one_number"])
+    assert absolute["expected"] == pytest.approx(model.predict(data, 5.0).mean())
+    by_cox = predict_risk(cox(source.patients, "years", "event", ["one_number"]), data[["one_number"]].to_numpy(), 5.0)
+    assert net["expected"] == taken["expected"] == pytest.approx(by_cox.mean())
+    assert net["expected"] > absolute["expected"]
+
+
+def test_without_competing_deaths_there_is_one_calibration(populations: dict[str, Population]):
+    def single(key: str) -> Population:
+        data = populations[key].patients
+        return Population("external", key, data.assign(event=data["event"].where(data["event"] == 1, 0)), pooled=False)
+
+    found = absolute_risk(single("external_trial 2"), single("external_trial 1"), (3.0,))
+    assert found["model"].startswith("Cox model") and not found["competing"]
+    assert "net" not in found["horizons"][0] and not found["horizons"][0]["calibration"]["competing"]
+
+
+def test_competing_deaths_in_one_of_the_two_cohorts_are_enough(populations: dict[str, Population]):
+    source, judged = populations["external_trial 1"], populations["external_trial 2"]
+    data = source.patients
+    clean = Population("external", "c", data.assign(event=data["event"].where(data["event"] == 1, 0)), pooled=False)
+    for one, other in ((judged, clean), (clean, judged)):
+        assert absolute_risk(one, other, (3.0,))["horizons"][0]["calibration"]["competing"]
+
+
+def test_a_horizon_after_the_last_follow_up_is_no_calibration(populations: dict[str, Population]):
+    source, judged = populations["external_trial 1"], populations["external_trial 2"]
+    data = judged.patients
+    short = Population("external", "s", data.assign(years=data["years"].clip(upper=4.0)), pooled=False)
+    parts = absolute_risk(short, source, (3.0, 5.0, 40.0))["horizons"]
+    assert parts[0]["note"] == ""
+    assert parts[1] == {"years": 5.0, "note": "who is judged: not followed for 5 years"}
+    assert "external: trial 1 and who is judged: not followed for 40 years" in parts[2]["note"]
+
+
+def test_the_contaminated_calibration_of_the_shared_table():
+    """O/E at 3 years was 1.20 with the cohort that the model was fitted on, and is 1.29 without it (net)."""
+    path = shared_data("../cases/tables/ext.csv")
+    sites = {"lab_7": "A", "lab_8": "A", "lab_9": "B", "lab_10": "B", "lab_11": "C", "lab_12": "C"}
+    data = pd.read_csv(path).assign(cohort=lambda table: table["prep_site"].map(sites))
+    data["years"] = data["followup_days"] / 365.25
+    source = Population("external", "A", data[data["cohort"] == "A"], pooled=False)
+    found = absolute_risk(Population("external", "external", data, pooled=True), source, (3.0,))
+    assert (found["n_judged"], found["n_left_out"]) == (180, 70)
+    assert found["horizons"][0]["net"]["net"]["ratio"]["value"] == pytest.approx(1.29, abs=0.005)
+    risk = predict_risk(cox(source.patients, "years", "event", ["one_number"]), data[["one_number"]].to_numpy(), 3.0)
+    assert calibration(data["years"], data["event"], risk, 3.0).ratio.value == pytest.approx(1.20, abs=0.005)
+
+
+def test_stage_groups_are_not_judged_on_the_cohorts_that_they_were_fitted_on(populations: dict[str, Population]):
+    whole, one, other = (populations[key] for key in ("external", "external_trial 1", "external_trial 2"))
+    fitted = fit_stage_groups(one.patients)
+    table = StageGroups(fitted.groups, fitted.record)
+    found, alone = stage_combined(whole, table, (3.0,)), stage_combined(other, table, (3.0,))
+    assert found["n"] == alone["n"] and found["concordance"] == alone["concordance"]
+    assert found["n_left_out"] == len(one.patients) and alone["n_left_out"] == 0
+    assert "on these very patients" in stage_combined(one, table, (3.0,))["note"]

@@ -12,6 +12,7 @@ from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
 from pathoprog.report.wording import capital, count, listing
+from pathoprog.same_scan import FILE as DEVELOPMENT_SLIDES
 from pathoprog.validation.plan import ANALYSES, TESTS
 
 ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
@@ -22,7 +23,9 @@ NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
 def plan_section(findings: Findings) -> Section:
     """What was fixed before the outcomes were opened."""
     plan, primary = findings.plan, findings.plan.primary
-    section = Section("plan", "What was fixed before the outcomes were opened")
+    opened = findings.history.openings[0].plan != plan or findings.history.amendments
+    title = "The plan in force, and the lock" if opened else "What was fixed before the outcomes were opened"
+    section = Section("plan", title)
     worse, better = primary.contrast
     section.add(
         Text(
@@ -30,23 +33,14 @@ def plan_section(findings: Findings) -> Section:
             f"{TESTS[primary.test]}, with survival at {primary.horizon_years:g} years. The endpoint is "
             f"{primary.endpoint}; time runs from the {plan.time_zero}. Also planned: "
             f"{'; '.join(ANALYSES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
-            "shows is labelled exploratory."
+            "shows is labelled exploratory; what came into the plan after an opening is labelled so."
         ),
         Text(
             "Scores and exclusions were frozen, then locked together with the plan, the bundle, the cohort table "
             f"and the code (SHA-256 {findings.lock['sha256']}). Only then were the outcomes opened; this is opening "
-            f"{findings.opening} on record. A log kept locally proves little to others: deposit the lock's hash "
-            "publicly before the first opening."
+            f"{findings.history.present.number}. Section 1 has every opening and every change since."
         ),
     )
-    for amendment in findings.lock["amendments"]:
-        section.add(
-            Text(
-                f"Amended: {listing(amendment['changed'])} changed after an earlier lock "
-                f"({amendment['replaces'][:16]}…). Reason given: {amendment['reason']}",
-                "warning",
-            )
-        )
     cuts = listing([f"{value:.4f} at {name}" for name, value in findings.thresholds.items()])
     section.add(
         Text(
@@ -76,6 +70,21 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
             "All numbers add up, or there would be no report."
         )
     )
+    if DEVELOPMENT_SLIDES in findings.manifest["files"]:
+        section.add(
+            Text(
+                "By the hashes of their content that the bundle keeps, no test or external slide is one that the "
+                "ensemble was developed on."
+            )
+        )
+    else:
+        section.add(
+            Text(
+                "The bundle, locked by an older version, keeps no hashes of the slides that it was developed on: "
+                "whether one of them is scored here under another id is known only for slides of this table.",
+                "note",
+            )
+        )
     if findings.sheet_flow is not None:
         section.add(*sheet_blocks(findings.sheet_flow))
     if findings.left_out:

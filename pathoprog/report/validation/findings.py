@@ -11,6 +11,7 @@ from pathoprog.report.numbers import format_interval, format_percent
 from pathoprog.report.style import save_figure
 from pathoprog.stage_groups import StageGroups
 from pathoprog.validation.flow import Flow
+from pathoprog.validation.history import History
 from pathoprog.validation.plan import Plan
 from pathoprog.validation.populations import STAMPS, Population
 
@@ -21,7 +22,7 @@ class Findings:
 
     plan: Plan
     lock: dict[str, Any]
-    opening: int
+    history: History
     ensemble: str
     manifest: dict[str, Any]
     thresholds: dict[str, float]
@@ -31,6 +32,7 @@ class Findings:
     flows: list[Flow]
     left_out: list[tuple[str, str]]
     statistics: dict[str, Any]
+    result: dict[str, Any]
     stage: StageGroups | None
     sheet_flow: dict[str, Any] | None
 
@@ -42,7 +44,18 @@ class Findings:
 
     def status(self, analysis: str, population: Population) -> str:
         """The label of an analysis of a population."""
-        return STAMPS[population.role] or self.plan.status(analysis)
+        return STAMPS[population.role] or self.history.labels[analysis]
+
+    def dated(self, field: str, item: str | float) -> str:
+        """An item of the plan's list of covariates, subgroups or horizons, with the opening after which it came."""
+        label = self.history.item_label(field, item)
+        text = f"{item:g}" if isinstance(item, float) else item
+        return f"{text} ({label})" if label else text
+
+    @staticmethod
+    def stamps(status: str) -> list[str]:
+        """What is framed on a figure: every label but that of what was planned before the first opening."""
+        return [] if status in ("planned", "primary") else [status]
 
 
 class Figures:

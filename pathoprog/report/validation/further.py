@@ -31,7 +31,8 @@ def horizon_section(findings: Findings) -> Section:
             else row["note"]
             for name in VALUES
         ]
-        shown.append((row["grouping"], f"{row['years']:g}", row["estimator"], *values))
+        years = findings.dated("horizons_years", row["years"])
+        shown.append((row["grouping"], years, row["estimator"], *values))
     section.add(
         Text(
             "A patient of the worse group who has the event by the horizon counts as a true positive. Kaplan-Meier "
@@ -82,7 +83,7 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
         divide_by=YEAR_DAYS,
         x_label=f"Years since {findings.plan.time_zero.removeprefix('day of ')}",
         y_label="Cumulative incidence of the event (%)",
-        stamps=[status] if status == "exploratory" else (),
+        stamps=findings.stamps(status),
     )
     table = pd.DataFrame(found["incidence"])
     cells = {
@@ -169,7 +170,8 @@ def _adjusted_blocks(findings: Findings, found: dict[str, Any], absent: str, sta
         seen = row["term"]
     crossed = zph.get("GLOBAL", math.nan) < 0.05
     text = (
-        f"Adjusted for {listing(found['covariates'])}: {complete['n']} patients with complete covariates "
+        f"Adjusted for {listing([findings.dated('covariates', one) for one in found['covariates']])}: "
+        f"{complete['n']} patients with complete covariates "
         f"({complete['events']} events), and all {imputed['n']} with missing covariates imputed "
         f"{imputed['imputations']} times (the event and the cumulative hazard are in the imputation model; Rubin's "
         f"rules). Global test of proportional hazards {format_p(zph.get('GLOBAL', math.nan))}"
@@ -202,7 +204,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         if not part["rows"]:
             continue
         p = part["interaction"]["p_value"]
-        heading = f"{part['by']}: interaction {format_p(p)}"
+        heading = f"{findings.dated('subgroups', part['by'])}: interaction {format_p(p)}"
         rows.append(ForestRow(heading, "", math.nan, math.nan, math.nan, "", heading=True))
         for row in part["rows"]:
             name = f"  {row['subgroup']}" + (f": {row['level']} vs {row['reference']}" if row["level"] else "")
@@ -216,7 +218,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
             "says. With few events in a subgroup, no difference found is no proof of none."
         ),
         figures.add(
-            forest_figure(rows, stamps=[status] if status == "exploratory" else ()),
+            forest_figure(rows, stamps=findings.stamps(status)),
             "subgroups",
             f"{capital(findings.primary.phrase)}: hazard ratios against good in subgroups.",
             status=status,
@@ -224,7 +226,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         Table(
             "subgroups",
             "The same as numbers.",
-            _subgroup_table(table),
+            _subgroup_table(findings, table),
             pd.DataFrame(table),
             status=status,
             text_columns=3,
@@ -233,10 +235,10 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
     return section
 
 
-def _subgroup_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFrame:
     shown = [
         (
-            row["by"],
+            findings.dated("subgroups", row["by"]),
             row["subgroup"],
             f"{row['level']} vs {row['reference']}" if row["level"] else "",
             f"{row['n']} ({row['events']})",
@@ -247,6 +249,55 @@ def _subgroup_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(shown, columns=["By", "Subgroup", "Classes", "Patients (events)", "Hazard ratio (95% CI)"])
 
 
+ESTIMANDS = {
+    "absolute": ("absolute (Fine-Gray)", "Aalen-Johansen"),
+    "net": ("net (Cox)", "Kaplan-Meier"),
+    "net_taken_for_absolute": ("net (Cox)", "Aalen-Johansen"),
+}
+
+
+def _calibration_table(findings: Findings, found: dict[str, Any], status: str) -> Table | None:
+    """Every comparison of predicted and observed risk at each horizon, and what each is of."""
+    shown, full = [], []
+    for part in found["horizons"]:
+        if part["note"]:
+            continue
+        for name, numbers in {"absolute": part["calibration"], **part.get("net", {})}.items():
+            risks, observed = ESTIMANDS[name] if found["competing"] else ("Cox", "Kaplan-Meier")
+            ratio, slope, seen = numbers["ratio"], numbers["slope"], numbers["observed"]
+            shown.append(
+                (
+                    findings.dated("horizons_years", part["years"]),
+                    risks,
+                    observed,
+                    format_percent(numbers["expected"]),
+                    format_percent(seen["value"], seen["lower"], seen["upper"]),
+                    format_interval(ratio["value"], ratio["lower"], ratio["upper"], 2),
+                    format_interval(slope["value"], slope["lower"], slope["upper"], 2),
+                )
+            )
+            full.append(
+                {"years": part["years"], "risks": risks, "observed_by": observed, "n": numbers["n"]}
+                | {
+                    f"{key}{suffix}": value[name]
+                    for key, value in (("observed", seen), ("ratio", ratio), ("slope", slope))
+                    for suffix, name in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+                }
+                | {key: numbers[key] for key in ("expected", "ici", "e50", "e90")}
+            )
+    columns = ["Years", "Predicted", "Observed by", "Expected", "Observed (95% CI)", "O/E (95% CI)", "Slope (95% CI)"]
+    if not shown:
+        return None
+    return Table(
+        "calibration",
+        "Predicted against observed risk.",
+        pd.DataFrame(shown, columns=columns),
+        pd.DataFrame(full),
+        status=status,
+        text_columns=3,
+    )
+
+
 def calibration_section(findings: Findings, figures: Figures) -> Section:
     """Calibration of a stated absolute-risk model."""
     section = Section("calibration", "Calibration")
@@ -255,9 +306,22 @@ def calibration_section(findings: Findings, figures: Figures) -> Section:
         section.add(Text(found["note"]))
         return section
     status = findings.status("calibration", findings.primary)
-    section.add(
-        Text(f"The absolute risks are those of a {found['model']}; they are judged in {findings.primary.phrase}.")
-    )
+    judged = f"they are judged in {findings.primary.phrase}"
+    if found["n_left_out"]:
+        judged += (
+            f", {count(found['n_judged'], 'patient')} without the {found['n_left_out']} of {found['source']}, on whom "
+            "the model was fitted"
+        )
+    text = f"The absolute risks are those of a {found['model']}; {judged}."
+    if found["competing"]:
+        text += (
+            " Who dies of something else never has the event: what happened is told by Aalen-Johansen. The net figures "
+            "in the table censor such deaths (Cox, Kaplan-Meier), and speak of a world without them; its last rows "
+            "show how far net risks are off if they are taken for absolute ones."
+        )
+    else:
+        text += " No competing deaths are on record, so that net and absolute risks are the same."
+    section.add(Text(text), _calibration_table(findings, found, status))
     for part in found["horizons"]:
         when = f"{part['years']:g} years"
         if part["note"]:
@@ -265,15 +329,16 @@ def calibration_section(findings: Findings, figures: Figures) -> Section:
             continue
         numbers = part["calibration"]
         ratio, slope = numbers["ratio"], numbers["slope"]
+        of_what = " (absolute risks)" if found["competing"] else ""
         section.add(
             Text(
                 f"At {when}, observed over expected was "
                 f"{format_interval(ratio['value'], ratio['lower'], ratio['upper'], 2)}, the calibration slope "
                 f"{format_interval(slope['value'], slope['lower'], slope['upper'], 2)}, ICI {numbers['ici']:.3f}, "
-                f"E50 {numbers['e50']:.3f}, E90 {numbers['e90']:.3f}."
+                f"E50 {numbers['e50']:.3f}, E90 {numbers['e90']:.3f}{of_what}."
             ),
             figures.add(
-                calibration_figure(part, when, stamps=[status] if status == "exploratory" else ()),
+                calibration_figure(part, when, stamps=findings.stamps(status)),
                 f"calibration_{part['years']:g}".replace(".", "_"),
                 f"Calibration at {when}.",
                 status=status,

@@ -60,7 +60,7 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
         x_label=f"Years since {findings.plan.time_zero.removeprefix('day of ')}",
         y_label="Net survival (%)",
         notes=notes,
-        stamps=[status] if status not in ("planned", "primary") else (),
+        stamps=findings.stamps(status),
     )
     return figures.add(
         drawn,
@@ -194,7 +194,7 @@ def chance_section(findings: Findings, figures: Figures) -> Section:
             f"{chance['highest']:.3f} at most; {chance_text(chance)} (one-sided {format_p(chance['p'])})."
         ),
         figures.add(
-            permutation_figure(chance["observed"], chance["permuted"], [status] if status == "exploratory" else ()),
+            permutation_figure(chance["observed"], chance["permuted"], findings.stamps(status)),
             "permutation",
             "Harrell's c under permuted outcomes, and the observed one.",
             status=status,

@@ -10,6 +10,7 @@ from pathoprog.report.validation.findings import Figures, Findings
 from pathoprog.report.wording import capital, count, listing, p_cell, share
 from pathoprog.stage_groups import RISK_GROUPS, StageGroups, risk_groups
 from pathoprog.validation.analyses import curve_years
+from pathoprog.validation.further import not_fitted_on
 
 
 def stage_section(findings: Findings, figures: Figures) -> Section:
@@ -27,16 +28,21 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
     c = found["concordance"]
     shares = listing([f"{name} {share(found['n'][name], total)}" for name in names])
     sample = " Their patients also trained or tuned the members: an in-sample fit." if found["in_sample"] else ""
+    left_out = ""
+    if found["n_left_out"]:
+        left_out = f" {capital(count(found['n_left_out'], 'patient'))} on whom the table was fitted are left out."
     section.add(
         Text(
             f"pT, pN, the number of nodes sampled and the class give {count(total, 'patient')} a risk group: "
-            f"{shares}. {capital(count(found['without_group'], 'patient'))} had a missing stage, and no group. The "
+            f"{shares}.{left_out} {capital(count(found['without_group'], 'patient'))} had a missing stage, and no "
+            "group. The "
             f"table of 30 cells was fitted on {listing(found['fitted_on'])} and is part of the bundle; it is not "
             f"the published assignment.{sample} Harrell's c of the groups was "
             f"{format_interval(c['value'], c['lower'], c['upper'])}; log-rank {format_p(found['logrank']['p'])}."
         )
     )
-    data = population.patients.assign(risk_group=risk_groups(population.patients, table))
+    judged = not_fitted_on(population, table)
+    data = judged.assign(risk_group=risk_groups(judged, table))
     data = data[data["risk_group"] != ""]
     drawn = kaplan_meier_figure(
         data["followup_days"],
@@ -50,7 +56,7 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
         notes=[
             f"{name} vs low: HR {format_ratio(row['hr'], row['lower'], row['upper'])}" for name, row in ratios.items()
         ],
-        stamps=[status] if status == "exploratory" else (),
+        stamps=findings.stamps(status),
     )
     survival = {(row["risk_group"], row["years"]): row for row in found["survival"]}
     horizons = sorted({row["years"] for row in found["survival"]})
@@ -68,12 +74,12 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
                 p_cell(row["p"]) if row else "",
             )
         )
-    horizon_names = [f"Survival at {years:g} years" for years in horizons]
+    horizon_names = [f"Net survival at {years:g} years" for years in horizons]
     section.add(
         figures.add(
             drawn,
             "stage_groups",
-            f"{capital(population.phrase)}: survival by stage-combined risk group.",
+            f"{capital(population.phrase)}: net survival by stage-combined risk group.",
             "Kaplan-Meier with 95% bands; competing deaths are censored.",
             status,
             "86%",

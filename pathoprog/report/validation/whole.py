@@ -14,6 +14,7 @@ from pathoprog.report.validation.further import (
     horizon_section,
     subgroups_section,
 )
+from pathoprog.report.validation.opened import history_facts, history_section, history_texts
 from pathoprog.report.validation.others import (
     development_section,
     further_external_sections,
@@ -30,6 +31,7 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
     """Write the figures and put the whole report together."""
     figures = Figures(figure_folder)
     sections = [
+        history_section(findings),
         plan_section(findings),
         flow_section(findings, figures),
         patients_section(findings, figures),
@@ -57,9 +59,9 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         ("Endpoint", findings.plan.primary.endpoint),
         ("Time zero", findings.plan.time_zero),
         ("Primary cohort", findings.primary.name),
+        *history_facts(findings),
         ("Lock (SHA-256)", lock),
         ("Ensemble", findings.ensemble),
-        ("Openings", str(findings.opening)),
     ]
     subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
     return Document(findings.plan.title, subtitle, facts, summary(findings), sections)
@@ -86,10 +88,7 @@ def summary(findings: Findings) -> list[Text]:
     if findings.statistics["true_hazard"]:
         texts.append(Text(truth_text(findings)))
         texts.append(Text("These are made-up slides: the figures show that the pipeline works, not prognosis.", "note"))
-    if findings.opening > 1:
-        texts.append(
-            Text(f"The outcomes were opened {findings.opening} times in all; the log has each opening.", "note")
-        )
+    texts += history_texts(findings)
     return texts
 
 
