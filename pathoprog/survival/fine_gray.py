@@ -10,6 +10,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.censoring import censoring
 from pathoprog.survival.design import Column, Design, build_design, complete_rows
+from pathoprog.survival.partial_likelihood import finite_inverse
 
 MAX_STEPS = 60
 
@@ -94,13 +95,14 @@ def fine_gray(
     z = x[order][:, usable] / scale[usable]
     beta, information, drift, loglik, loglik_null = _newton(model, z)
     parts = model.influence(z, beta)
-    inverse = np.linalg.pinv(information, hermitian=True)
+    finite = np.abs(drift) <= 1e-4 * np.maximum(np.abs(beta), 1.0)
+    inverse = np.nan_to_num(finite_inverse(information, finite))
     covariance = np.full((x.shape[1], x.shape[1]), np.nan)
     covariance[np.ix_(usable, usable)] = inverse @ (parts.T @ parts) @ inverse / np.outer(scale[usable], scale[usable])
     coef = np.full(x.shape[1], np.nan)
     coef[usable] = beta / scale[usable]
     infinite = np.zeros(x.shape[1], dtype=bool)
-    infinite[usable] = np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)
+    infinite[usable] = ~finite
     jump = model.deaths / model.risk_sums(np.exp(z @ beta))
     jump = jump * np.exp(-float(design.matrix.mean(axis=0)[usable] @ coef[usable]))  # of x = 0, not of the mean
     terms, notes = _table(design, coef, covariance, infinite, codes, float(ndtri((1 + level) / 2)))

@@ -9,7 +9,7 @@ from scipy.special import expit, logit, ndtri
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray, IntArray, checked
-from pathoprog.survival.censoring import horizon_weights
+from pathoprog.survival.censoring import followed_to, horizon_weights
 from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.prediction import NOTHING, Estimate
 from pathoprog.survival.product_limit import kaplan_meier
@@ -28,7 +28,7 @@ class HorizonValues:
         prevalence: P(event by the horizon), from both curves.
         positive_share: share of positive patients.
         event_share: P(event by the horizon) of all patients in one curve.
-        beyond: True where a class was not followed to the horizon.
+        beyond: True where a class was not followed to the horizon: what needs its curve is nan.
     """
 
     horizon: float
@@ -67,6 +67,8 @@ def values_by_curves(
     risk, spread, lower, upper, beyond = (np.empty(2) for _ in range(5))
     for k, mine in enumerate((~mark, mark)):
         risk[k], spread[k], lower[k], upper[k], beyond[k] = _risk(times[mine], codes[mine], horizon, competing, level)
+    lost = beyond.astype(bool)
+    risk[lost] = spread[lost] = lower[lost] = upper[lost] = np.nan
     share = float(mark.mean())
     prevalence = float(risk[1] * share + risk[0] * (1 - share))
     z = float(ndtri((1 + level) / 2))
@@ -82,8 +84,10 @@ def values_by_curves(
         Estimate(float(free[0]), float(spread[0]), float(1 - upper[0]), float(1 - lower[0])),
         prevalence,
         share,
-        _risk(times, codes, horizon, competing, level)[0],
-        bool(beyond.any()),
+        _risk(times, codes, horizon, competing, level)[0]
+        if followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon)
+        else float("nan"),
+        bool(lost.any()),
     )
 
 
@@ -99,7 +103,8 @@ def _classes(positive: Any, n: int) -> npt.NDArray[np.bool_]:
 def _risk(
     time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float
 ) -> tuple[float, float, float, float, bool]:
-    """Risk at the horizon, its standard error and limits, and whether it had to be carried on."""
+    """Risk at the horizon, its standard error and limits, and whether it is unknown: nobody was followed so long."""
+    unknown = not followed_to(time, event if competing else np.where(event == EVENT, 1, 0), horizon)
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
         return (
@@ -107,7 +112,7 @@ def _risk(
             float(read.std_err[0]),
             float(read.lower[0]),
             float(read.upper[0]),
-            bool(read.beyond[0]),
+            unknown,
         )
     curve = kaplan_meier(time, event, level=level).at(horizon)
     return (
@@ -115,7 +120,7 @@ def _risk(
         float(curve.std_err[0]),
         float(1 - curve.upper[0]),
         float(1 - curve.lower[0]),
-        bool(curve.beyond[0]),
+        unknown,
     )
 
 
@@ -164,14 +169,16 @@ def values_by_weights(time: Any, event: Any, positive: Any, horizon: float, comp
     """
     times, codes = checked(time, event)
     mark = _classes(positive, times.size)
+    if not followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon):
+        return WeightedValues(float(horizon), *(float("nan"),) * 4)
     w = horizon_weights(times, codes, horizon, competing, deaths_first=False)
     case, control = w.weight * w.case, w.weight * w.control
     return WeightedValues(
         float(horizon),
-        _share(case[mark].sum(), case.sum()),
-        _share(control[~mark].sum(), control.sum()),
-        _share(case[mark].sum(), (case + control)[mark].sum()),
-        _share(control[~mark].sum(), (case + control)[~mark].sum()),
+        _part(case[mark].sum(), case.sum()),
+        _part(control[~mark].sum(), control.sum()),
+        _part(case[mark].sum(), (case + control)[mark].sum()),
+        _part(control[~mark].sum(), (case + control)[~mark].sum()),
     )
 
 
@@ -214,6 +221,8 @@ def values_of_complete_cases(
     tp, fn = int((case & mark).sum()), int((case & ~mark).sum())
     fp, tn = int((control & mark).sum()), int((control & ~mark).sum())
     n = tp + fp + fn + tn
+    known = followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon)
+    share = _part if known else _unknown
     return CompleteCases(
         float(horizon),
         n,
@@ -222,13 +231,17 @@ def values_of_complete_cases(
         fp,
         fn,
         tn,
-        _share(tp, tp + fn),
-        _share(tn, tn + fp),
-        _share(tp, tp + fp),
-        _share(tn, tn + fn),
-        _share(tp + tn, n),
+        share(tp, tp + fn),
+        share(tn, tn + fp),
+        share(tp, tp + fp),
+        share(tn, tn + fn),
+        share(tp + tn, n),
     )
 
 
-def _share(part: float, whole: float) -> float:
+def _unknown(part: float, whole: float) -> float:
+    return float("nan")
+
+
+def _part(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else float("nan")

@@ -173,7 +173,7 @@ class Maximum:
 
     Attributes:
         beta: coefficients (p,); nan where a column is aliased; drifting towards infinity where `infinite`.
-        covariance: inverse information (p, p); nan rows where aliased.
+        covariance: inverse of the information of the columns with a finite maximum (p, p); nan rows elsewhere.
         aliased: columns that earlier ones determine (p,).
         infinite: columns whose likelihood has no maximum (p,).
         z: the columns as they were fitted: kept ones, centred, scaled, patients sorted (n, q).
@@ -245,7 +245,7 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     full = np.full(p, np.nan)
     where = np.ix_(kept, kept)
     if kept.size:
-        covariance[where] = _inverse(now.information) / np.outer(scale[kept], scale[kept])
+        covariance[where] = finite_inverse(now.information, ~infinite) / np.outer(scale[kept], scale[kept])
         full[kept] = beta / scale[kept]
     unbounded = np.zeros(p, dtype=bool)
     unbounded[kept] = infinite
@@ -274,8 +274,15 @@ def _solve(information: FloatArray, score: FloatArray) -> FloatArray:
         return np.asarray(np.linalg.lstsq(information, score, rcond=None)[0])
 
 
-def _inverse(information: FloatArray) -> FloatArray:
+def finite_inverse(information: FloatArray, finite: npt.NDArray[np.bool_]) -> FloatArray:
+    """Inverse of the information of the finite columns (p, p), nan elsewhere.
+
+    A column that runs to infinity carries no information; left in, its rounding errors would rule the others' variance.
+    """
+    inverse = np.full(information.shape, np.nan)
+    part = np.ix_(finite, finite)
     try:
-        return np.asarray(np.linalg.inv(information))
+        inverse[part] = np.linalg.inv(information[part])
     except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.pinv(information, hermitian=True))
+        inverse[part] = np.linalg.pinv(information[part], hermitian=True)
+    return inverse

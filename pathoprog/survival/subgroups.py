@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
+from pathoprog.columns import check_levels
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, groups_of, level_names
 from pathoprog.survival.cox_model import CoxFit, cox
@@ -21,7 +22,8 @@ class Subgroups:
     Attributes:
         by: the covariate that makes the subgroups.
         rows: ``by, subgroup, n, events, level, reference, hr, lower, upper, p, note``.
-        interaction: likelihood ratio test of the interaction in all patients: the only test that compares subgroups.
+        interaction: likelihood ratio test in all patients of the interaction with the subgroups as they are shown
+            (levels, halves): the only test that compares subgroups.
         n: patients in it.
         note: why there is no test, or empty.
     """
@@ -104,13 +106,16 @@ def subgroup_analysis(
     table = frame.loc[complete_rows(frame, [covariate, by])]
     label, order = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
     names, place = groups_of(label, len(table), order)
+    check_levels(f"subgroups of {by}", len(names), len(table))
+    shown = table.assign(**{by: pd.Categorical.from_codes(place, names)})  # the test is of what the rows show
     rows = []
     for index, name in enumerate(names):
         inside = table.loc[place == index]
         rows += _within(inside, time, event, covariate, by, name, reference, categorical)
     test, n, note = HypothesisTest(float("nan"), 0, float("nan")), len(table), ""
     try:
-        test, n = interaction_test(frame, time, event, covariate, by, None, reference, categorical)
+        chosen = {name: level for name, level in (reference or {}).items() if name != by}
+        test, n = interaction_test(shown, time, event, covariate, by, None, chosen, categorical)
     except InputError as error:
         note = str(error)
     return Subgroups(by, pd.DataFrame(rows), test, n, note)
