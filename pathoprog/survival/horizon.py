@@ -28,7 +28,8 @@ class HorizonValues:
         prevalence: P(event by the horizon), from both curves.
         positive_share: share of positive patients.
         event_share: P(event by the horizon) of all patients in one curve.
-        beyond: True where a class was not followed to the horizon: what needs its curve is nan.
+        beyond: True where a class was not followed to the horizon: what needs its curve is nan, unless all of the class
+            had the event.
     """
 
     horizon: float
@@ -67,7 +68,7 @@ def values_by_curves(
     risk, spread, lower, upper, beyond = (np.empty(2) for _ in range(5))
     for k, mine in enumerate((~mark, mark)):
         risk[k], spread[k], lower[k], upper[k], beyond[k] = _risk(times[mine], codes[mine], horizon, competing, level)
-    lost = beyond.astype(bool)
+    lost = np.array([not _known(times[mine], codes[mine], horizon, competing) for mine in (~mark, mark)])
     risk[lost] = spread[lost] = lower[lost] = upper[lost] = np.nan
     share = float(mark.mean())
     prevalence = float(risk[1] * share + risk[0] * (1 - share))
@@ -84,11 +85,13 @@ def values_by_curves(
         Estimate(float(free[0]), float(spread[0]), float(1 - upper[0]), float(1 - lower[0])),
         prevalence,
         share,
-        _risk(times, codes, horizon, competing, level)[0]
-        if followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon)
-        else float("nan"),
-        bool(lost.any()),
+        _risk(times, codes, horizon, competing, level)[0] if _known(times, codes, horizon, competing) else float("nan"),
+        bool(beyond.any()),
     )
+
+
+def _known(time: FloatArray, event: IntArray, horizon: float, competing: bool) -> bool:
+    return followed_to(time, event if competing else np.where(event == EVENT, 1, 0), horizon)
 
 
 def _classes(positive: Any, n: int) -> npt.NDArray[np.bool_]:
@@ -103,8 +106,7 @@ def _classes(positive: Any, n: int) -> npt.NDArray[np.bool_]:
 def _risk(
     time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float
 ) -> tuple[float, float, float, float, bool]:
-    """Risk at the horizon, its standard error and limits, and whether it is unknown: nobody was followed so long."""
-    unknown = not followed_to(time, event if competing else np.where(event == EVENT, 1, 0), horizon)
+    """Risk at the horizon, its standard error and limits, and whether nobody was followed so long."""
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
         return (
@@ -112,7 +114,7 @@ def _risk(
             float(read.std_err[0]),
             float(read.lower[0]),
             float(read.upper[0]),
-            unknown,
+            bool(read.beyond[0]),
         )
     curve = kaplan_meier(time, event, level=level).at(horizon)
     return (
@@ -120,7 +122,7 @@ def _risk(
         float(curve.std_err[0]),
         float(1 - curve.upper[0]),
         float(1 - curve.lower[0]),
-        unknown,
+        bool(curve.beyond[0]),
     )
 
 
@@ -169,7 +171,7 @@ def values_by_weights(time: Any, event: Any, positive: Any, horizon: float, comp
     """
     times, codes = checked(time, event)
     mark = _classes(positive, times.size)
-    if not followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon):
+    if not _known(times, codes, horizon, competing):
         return WeightedValues(float(horizon), *(float("nan"),) * 4)
     w = horizon_weights(times, codes, horizon, competing, deaths_first=False)
     case, control = w.weight * w.case, w.weight * w.control
@@ -221,7 +223,7 @@ def values_of_complete_cases(
     tp, fn = int((case & mark).sum()), int((case & ~mark).sum())
     fp, tn = int((control & mark).sum()), int((control & ~mark).sum())
     n = tp + fp + fn + tn
-    known = followed_to(times, codes if competing else np.where(codes == EVENT, 1, 0), horizon)
+    known = _known(times, codes, horizon, competing)
     share = _part if known else _unknown
     return CompleteCases(
         float(horizon),

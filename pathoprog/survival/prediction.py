@@ -118,7 +118,10 @@ def _loss(w: HorizonWeights, risk: FloatArray) -> FloatArray:
 
 
 def null_risk(time: Any, event: Any, horizon: float, competing_as_control: bool = True) -> float:
-    """Risk of the event by `horizon` in all patients together, nan after the last follow-up: it knows nothing of anyone."""
+    """Risk of the event by `horizon` in all patients together, which knows nothing of anyone.
+
+    nan where nobody was followed so long.
+    """
     from pathoprog.survival.competing import cumulative_incidence
 
     times, codes = checked(time, event)
