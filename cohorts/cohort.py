@@ -1,5 +1,6 @@
 """`pathoprog cohort`: a clinical sheet becomes cohort.csv and outcomes.csv; every row is accounted for."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pathoprog.cohorts.config import CohortConfig
 from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
 from pathoprog.files import write_json, write_text
-from pathoprog.mapping import read_mapping, read_sheet
+from pathoprog.mapping import read_clinical, read_mapping
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
 from pathoprog.report.wording import count
@@ -23,12 +24,15 @@ def run(settings: CohortConfig) -> int:
     """Make and check a cohort; returns 0, or 1 where rows were rejected (the others are written)."""
     out = Path(settings.out)
     mapping = read_mapping(settings.mapping)
-    sheet = read_sheet(settings.table, mapping)
-    mapped = apply_mapping(mapping, sheet)
+    sheet = read_clinical(settings.table, mapping)
+    for note in sheet.notes:
+        warn(note)
+    mapped = apply_mapping(mapping, sheet.frame, sheet.lines, settings.day_zero == "keep")
     write_table(out / "rejected.csv", mapped.rejected)
     write_table(out / "exclusions.csv", mapped.excluded)
-    for row in mapped.rejected.itertuples(index=False):
-        warn(f"line {row.line}: {row.reason}")
+    for text in rejections(mapped.rejected):
+        warn(text)
+    warn_of_day_zero(mapped.counts["day_zero"])
     if mapped.rows.empty:
         raise InputError(f"{settings.table}: no row is left; {out / 'rejected.csv'} says why")
     rows = assign_development(mapped.rows, settings.labels, settings.nondistinct)
@@ -61,6 +65,37 @@ def run(settings: CohortConfig) -> int:
         say(f"  rejected: {count(len(mapped.rejected), 'row')}; {out / 'rejected.csv'} has each with its reason")
         return 1
     return 0
+
+
+def rejections(rejected: pd.DataFrame) -> list[str]:
+    """One sentence for each kind of fault, with the lines it was found in and the first value."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for row in rejected.itertuples(index=False):
+        kinds.setdefault(kind_of(str(row.reason)), []).append((int(row.line), str(row.reason)))
+    texts = []
+    for found in kinds.values():
+        line, reason = found[0]
+        if len(found) == 1:
+            texts.append(f"line {line}: {reason}")
+            continue
+        lines = ", ".join(str(line) for line, _ in found[:5]) + (" …" if len(found) > 5 else "")
+        texts.append(f"{len(found)} rows (lines {lines}): {reason}")
+    return texts
+
+
+def kind_of(reason: str) -> str:
+    """A reason without the values in it: alike for alike faults."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|-?\d+([.,]\d+)?|patient \S+", "#", reason)
+
+
+def warn_of_day_zero(counts: dict[str, Any]) -> None:
+    """Say what became of patients whose follow-up ended on the day of time zero."""
+    deaths = counts["event"] + counts["competing"]
+    if not deaths + counts["none"]:
+        return
+    fate = "kept, with half a day" if counts["kept"] else "rejected; day_zero=keep keeps them, with half a day"
+    text = f"{count(deaths + counts['none'], 'patient')} with a follow-up of 0 days, {deaths} by death or event: {fate}"
+    warn(text + (". Dropping deaths depends on the outcome" if deaths and not counts["kept"] else ""))
 
 
 def with_absolute_paths(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:

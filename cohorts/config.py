@@ -98,6 +98,12 @@ class CohortConfig:
     out: str = setting("", "folder for cohort.csv, outcomes.csv and what was left out", kind="path", required=True)
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     slides: str = setting("", "folder that slide paths in the sheet are relative to; default: the sheet's", kind="path")
+    day_zero: str = setting(
+        "drop",
+        "a follow-up of 0 days, such as a death on the day of surgery: drop rejects the patient (which depends on the "
+        "outcome), keep takes it as half a day; both are counted",
+        choices=("drop", "keep"),
+    )
     hash_slides: bool = setting(False, "hash every slide, so that the same content under two ids is found")
     labels: LabelSettings = setting(LabelSettings(), "which development patients have a distinct outcome")
     nondistinct: str = setting("tuning", "role of the other development patients", choices=("tuning", "training"))

@@ -19,6 +19,7 @@ from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
+from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.lock import code_version, frozen_texts, lock, open_outcomes
 from pathoprog.validation.numbers import all_statistics, headline
@@ -49,6 +50,7 @@ def run(settings: ValidateConfig) -> int:
     manifest = verify(settings.ensemble)
     ensemble = ensemble_id(settings.ensemble)
     scored = read_scored(settings, manifest)
+    check_covariates(scored.cohort, plan.covariates, plan.subgroups, plan.types)
 
     say("2. freeze the scores and the exclusions, lock")
     frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
@@ -68,7 +70,7 @@ def run(settings: ValidateConfig) -> int:
     opening = open_outcomes(log, settings.outcomes, locked["sha256"])
     say(f"3. open the outcomes: opening {opening}, on record in {log}")
     outcomes = read_outcomes(settings.outcomes)
-    analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded))
+    analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded), plan.types)
     populations = populations_of(analysed)
     primary = primary_population(plan, populations)
     flows = [

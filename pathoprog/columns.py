@@ -168,6 +168,24 @@ def _parsed(cells: "pd.Series[Any]", decimal: str) -> "pd.Series[Any]":
     return numbers.astype(np.int64) if whole else numbers
 
 
+def parse_number(text: str, decimal: str = "") -> float | None:
+    """The number that one cell means; None where it is none, or infinite.
+
+    Args:
+        text: the cell.
+        decimal: the decimal sign, where it was said: the other sign then parts thousands. Not said: a point, and no
+            thousands.
+    """
+    bare = text.replace("\u2212", "-")
+    if not (_COMMA if decimal == "," else _POINT).fullmatch(bare):
+        other = "," if decimal == "." else "."
+        if not (decimal and _THOUSANDS[other].fullmatch(bare)):
+            return None
+        bare = bare.replace(other, "")
+    value = float(bare.replace(",", ".") if decimal == "," else bare)
+    return value if np.isfinite(value) else None
+
+
 def thousands_doubt(texts: list[tuple[str, int]], sign: str) -> str:
     """Why numbers with this sign may be thousands, or nothing: none of them says that it is the decimal sign.
 

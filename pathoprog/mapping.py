@@ -4,7 +4,6 @@ Conditions are written as ``{column: [values]}``, ``{column: {below: 18}}``, ``{
 ``{column: {missing: true}}``; several columns must all hold. Values are compared as text, ``1.0`` as ``1``.
 """
 
-import datetime
 import difflib
 import math
 import re
@@ -16,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_config import YEAR_DAYS
-from pathoprog.columns import NUMBER, read_column
+from pathoprog.columns import parse_number
 from pathoprog.errors import InputError
-from pathoprog.sheets import Sheet, cell_text, read_sheet_file
+from pathoprog.sheets import Sheet, plain, read_sheet_file
 
 UNIT_DAYS = {"days": 1.0, "weeks": 7.0, "months": YEAR_DAYS / 12, "years": YEAR_DAYS}
 EVENTS = {"none": 0, "event": 1, "competing": 2}
@@ -98,7 +97,7 @@ class Mapping:
     time_zero: str = ""
     sheet: str = ""
     encoding: str = ""
-    decimal: str = "."
+    decimal: str = ""
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -144,15 +143,18 @@ def read_mapping(path: str | Path) -> Mapping:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}")
-    _known_keys(str(path), value, KEYS)
     lacking = sorted({"columns", "followup", "event"} - value.keys())
-    if lacking:
-        raise InputError(f"{path}: lacks {', '.join(lacking)}; must hold columns, followup and event")
+    unknown = _unknown_key(value, KEYS)
+    if lacking or unknown:
+        said = [*([f"it lacks {', '.join(lacking)}"] if lacking else []), *([unknown] if unknown else [])]
+        raise InputError(
+            f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}; {'; '.join(said)}"
+        )
     needed = {"patient_id", "slide_id", "slide_path", "cohort", "role"}
     if not isinstance(value["columns"], dict) or not needed <= value["columns"].keys():
         raise InputError(f"{path}: columns must say where {', '.join(sorted(needed))} come from")
-    decimal = str(value.get("decimal") or ".")
-    if decimal not in (".", ","):
+    decimal = str(value.get("decimal") or "")
+    if decimal not in ("", ".", ","):
         raise InputError(f"{path}: decimal={decimal!r} must be a point or a comma")
     return Mapping(
         columns={str(name): _source(path, str(name), item) for name, item in value["columns"].items()},
@@ -168,12 +170,12 @@ def read_mapping(path: str | Path) -> Mapping:
     )
 
 
-def _known_keys(where: str, item: dict[Any, Any], known: set[str]) -> None:
-    """Refuse a key that nothing reads, and say which was meant."""
+def _unknown_key(item: dict[Any, Any], known: set[str]) -> str:
+    """Which key nothing reads, and which was meant; empty where all are known."""
     for key in item.keys() - known:
         near = difflib.get_close_matches(str(key), known, n=1)
-        meant = f" ({near[0]!r} is meant?)" if near else ""
-        raise InputError(f"{where}: there is no key {str(key)!r}{meant}; it may hold {', '.join(sorted(known))}")
+        return f"there is no key {str(key)!r}" + (f" ({near[0]!r} is meant?)" if near else "")
+    return ""
 
 
 def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
@@ -185,16 +187,16 @@ def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
     return tuple(plain(item) for item in (value if isinstance(value, list) else [value]))
 
 
-_MORE = "and without, codes, unit, to_unit"
+_MORE = "and codes, without, unit, to_unit"
 
 
 def _source(path: Path, name: str, item: Any) -> Source:
     if isinstance(item, str):
         return Source(column=item)
     where = f"{path}: columns.{name}"
-    if not isinstance(item, dict):
-        raise InputError(f"{where} must be a column's name, or hold column, value or template ({_MORE})")
-    _known_keys(where, item, SOURCE_KEYS)
+    unknown = _unknown_key(item, SOURCE_KEYS) if isinstance(item, dict) else "it is none of them"
+    if unknown:
+        raise InputError(f"{where} must be a column's name, or hold column, value or template ({_MORE}); {unknown}")
     if len({"column", "value", "template"} & item.keys()) != 1:
         raise InputError(f"{where} must hold exactly one of column, value and template")
     units = [str(item[key]) for key in ("unit", "to_unit") if key in item]
@@ -248,7 +250,12 @@ def columns_read(mapping: Mapping) -> set[str]:
     return names | {str(column) for rule in rules for column in rule.when}
 
 
-def read_sheet(path: str | Path, mapping: Mapping) -> Sheet:
+def read_sheet(path: str | Path, mapping: Mapping) -> pd.DataFrame:
+    """The cells of `read_clinical` alone: text, missing values as ``""``."""
+    return read_clinical(path, mapping).frame
+
+
+def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
     """Read a clinical sheet as text, missing values as ``""``.
 
     Args:
@@ -287,44 +294,16 @@ def _dates_as_asked(values: "pd.Series[Any]", rows: list[int], date_format: str)
     return result
 
 
-def plain(value: Any) -> str:
-    """A cell as text: no spaces around it, whole numbers without ``.0``, durations as days."""
-    if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, datetime.timedelta):
-        return f"{value.total_seconds() / 86_400:g}"
-    text = str(cell_text(value)).strip()
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
-
-
-def number_of(text: str, decimal: str = ".") -> float | None:
-    """The number that a cell means with this decimal sign; None where it is no number. The other sign is never read."""
-    column = read_column(pd.Series([text], dtype=object), decimal)
-    other = "," if decimal == "." else "."
-    if column.kind != NUMBER or column.problem or (other in text and not _parts_thousands(text, other)):
-        return _code_number(text)
-    value = float(column.values.iloc[0])
-    return value if math.isfinite(value) else None
-
-
-def _parts_thousands(text: str, sign: str) -> bool:
-    return bool(re.fullmatch(rf"[+-]?[1-9][0-9]{{0,2}}(\{sign}[0-9]{{3}})+.*", text))
-
-
-def _code_number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[0-9]+", text) else None  # 007 is a code as a name, and 7 as a number
-
-
-def not_a_number(text: str, decimal: str = ".") -> str:
+def not_a_number(text: str, decimal: str = "") -> str:
     """Why a cell is no number, in words that say what to do."""
-    other = "," if decimal == "." else "."
+    other = "." if decimal == "," else ","
     if re.fullmatch(rf"[+-]?[0-9]+\{other}[0-9]+", text):
         sign, key = ("comma", '","') if other == "," else ("point", '"."')
         return f"has a decimal {sign}; decimal: {key} in the mapping reads it"
     return "is no number"
 
 
-def holds(table: pd.DataFrame, when: Condition, decimal: str = ".") -> pd.Series:
+def holds(table: pd.DataFrame, when: Condition, decimal: str = "") -> pd.Series:
     """Rows in which all parts of a condition hold; a cell that is no number is neither below nor above anything."""
     result = pd.Series(True, index=table.index)
     for column, test in when.items():
@@ -334,18 +313,18 @@ def holds(table: pd.DataFrame, when: Condition, decimal: str = ".") -> pd.Series
         elif "missing" in test:
             result &= (values == "") == bool(test["missing"])
         else:
-            found = [number_of(value, decimal) if value else None for value in values]
+            found = [parse_number(value, decimal) if value else None for value in values]
             numbers = pd.Series([math.nan if number is None else number for number in found], index=values.index)
             result &= numbers < float(test["below"]) if "below" in test else numbers > float(test["above"])
     return result
 
 
-def unread_numbers(table: pd.DataFrame, when: Condition, decimal: str = ".") -> list[tuple[Any, str]]:
+def unread_numbers(table: pd.DataFrame, when: Condition, decimal: str = "") -> list[tuple[Any, str]]:
     """Rows whose cell should be compared as a number and is none: such a condition must not pass in silence."""
     faults = []
     for column, test in when.items():
         if isinstance(test, dict) and "missing" not in test:
             for row, value in table[column].items():
-                if value and number_of(value, decimal) is None:
+                if value and parse_number(value, decimal) is None:
                     faults.append((row, f"{column}={value!r} {not_a_number(value, decimal)}"))
     return faults

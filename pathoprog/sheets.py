@@ -99,7 +99,7 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
     while rows and not any(cell != "" for cell in rows[0][1]):
         rows.pop(0)
     if not rows:
-        raise InputError(f"{path}: the file is empty")
+        raise InputError(f"{path}: the file is empty: no UTF-8 CSV table with a header, and no workbook")
     head = [unicodedata.normalize("NFC", str(cell)).strip() for cell in rows[0][1]]
     used = max((place + 1 for _, cells in rows for place, cell in enumerate(cells) if cell != ""), default=0)
     del head[used:]  # columns without name and without cells
@@ -224,7 +224,9 @@ def _parquet(path: Path) -> Sheet:
     try:
         frame = pd.read_parquet(path)
     except (ValueError, OSError, ImportError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from error
+        raise InputError(
+            f"{path}: cannot be read as a table: no sound Parquet file ({' '.join(str(error).split())})"
+        ) from error
     frame = frame.reset_index(drop=True)
     head: list[Cell] = [str(name) for name in frame.columns]
     cells = [[cell_text(value) for value in frame.iloc[:, place]] for place in range(frame.shape[1])]
@@ -256,6 +258,16 @@ def cell_text(value: Any) -> Cell:
     return _cleaned(str(value))
 
 
+def plain(value: Any) -> str:
+    """A cell as text: no spaces around it, whole numbers without ``.0``, durations as days."""
+    if value is None or value is pd.NaT or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, datetime.timedelta):
+        return f"{value.total_seconds() / 86_400:g}"
+    text = str(cell_text(value)).strip()
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
+
+
 def _workbook(path: Path, wanted: str) -> Sheet:
     from zipfile import BadZipFile
 
@@ -277,7 +289,9 @@ def _workbook(path: Path, wanted: str) -> Sheet:
             rows, dates, nothing = _rows_of(tab)
             merged = [str(area) for area in tab.merged_cells.ranges] if whole else []
     except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as an Excel file ({' '.join(str(error).split())})") from error
+        raise InputError(
+            f"{path}: cannot be read as a table: no sound Excel file ({' '.join(str(error).split())})"
+        ) from error
     others = [name for name in book.sheetnames if name != title]
     notes = []
     if others:
