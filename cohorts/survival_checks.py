@@ -106,7 +106,7 @@ def covariate_notes(
                 f"{name}: {what}; a covariate is a number or a category: turn it into years, or leave it out"
             )
         if column.problem and not (forced and column.kind == NAMES):
-            remedy = "" if column.kind == NUMBER else f"; categorical={name} makes every value a level"
+            remedy = "" if column.kind != NAMES else f"; categorical={name} makes every value a level"
             raise InputError(f"{name}: {column.problem}{remedy}")
         if column.note:
             notes.append(f"{name}: {column.note}")
@@ -148,7 +148,7 @@ def order_group(
         InputError: no value, dates, too many levels, or a level that does not occur.
     """
     frame, column, notes = data.frame, raw.columns[group], []
-    if column.kind in (DATE, DURATION) or (column.problem and column.kind == NUMBER):
+    if column.kind in (DATE, DURATION) or (column.problem and column.kind != NAMES):
         raise InputError(f"group={group!r}: {column.problem or 'holds durations'}")
     label, joined = one_spelling(pd.Series(level_names(frame[group])).replace("", None))
     known = label.notna().to_numpy()

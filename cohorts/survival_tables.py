@@ -83,12 +83,15 @@ def say_results(q: "Question", results: dict[str, Any]) -> None:
     if "tests" in results:
         test = results["tests"]["logrank"]
         p = format_p(test["p_value"])
-        say(f"  log-rank by {q.group}: chi-squared {test['statistic']:.2f}, {test['df']} df, {p}")
+        figure = f"chi-squared {test['statistic']:.2f}, {test['df']} df, {p}" if test["df"] else "not estimable"
+        say(f"  log-rank by {q.group}: {figure}")
     models = results.get("cox", {})
     shown = [name for name in (f"univariable {q.group}", "multivariable", "stratified") if name in models]
     for name in shown or list(models):
         if "terms" not in models[name]:
             say(f"  Cox {name}: not estimated: {models[name].get('note', '')}")
+        if models[name].get("n_missing"):
+            say(f"  Cox {name}: {models[name]['notes'][0]}")
         for term in models[name].get("terms", []):
             label = f"{term['term']} {term['level']} vs {term['reference']}" if term["level"] else term["term"]
             ratio = format_ratio(term["hr"], term["lower"], term["upper"])

@@ -18,7 +18,7 @@ import pandas as pd
 from pathoprog.errors import InputError
 from pathoprog.sheets import Cell, cell_text
 
-NUMBER, FLAG, DATE, DURATION, NAMES = "number", "flag", "date", "duration", "names"
+NUMBER, FLAG, DATE, DURATION, NAMES, BROKEN = "number", "flag", "date", "duration", "names", "broken"
 
 _POINT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?([0-9]+(,[0-9]*)?|,[0-9]+)([eE][+-]?[0-9]+)?")
@@ -47,7 +47,7 @@ class Column:
     Attributes:
         values: float or int for numbers, bool for flags, timedelta64 for durations, else text; NaN or None where
             missing (n,).
-        kind: one of `NUMBER`, `FLAG`, `DATE`, `DURATION`, `NAMES`.
+        kind: one of `NUMBER`, `FLAG`, `DATE`, `DURATION`, `NAMES`, `BROKEN` (an error of the spreadsheet).
         problem: why it cannot be used as it is, or empty; without the column's name.
         note: how its numbers were read, or empty.
     """
@@ -76,7 +76,7 @@ def read_column(cells: "pd.Series[Any]", decimal: str = "", lines: list[int] | N
     for text, line in texts:
         if _EXCEL_ERROR.fullmatch(text):
             return Column(
-                _names(cells), NAMES, f"{text!r} in line {line} is an error of the spreadsheet; mend the cell"
+                _names(cells), BROKEN, f"{text!r} in line {line} is an error of the spreadsheet; mend the cell"
             )
     if all(text.casefold() in ("true", "false") for text, _ in texts):
         flags = [None if cell == "" else str(cell).casefold() == "true" for cell in cells]

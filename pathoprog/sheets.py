@@ -80,7 +80,12 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
     else:
         found = _text_table(path, data, encoding)
     if found.frame.empty:
-        raise InputError(f"{path}: no rows below the header")
+        others = (
+            f" of sheet {found.sheets[0]!r}; there are also {', '.join(map(repr, found.sheets[1:]))}: sheet=NAME"
+            if found.sheets[1:]
+            else ""
+        )
+        raise InputError(f"{path}: no rows below the header{others}")
     empty = set(missing)
     for name in found.frame.columns:
         cells = [_without_empty(cell, empty) for cell in found.frame[name]]
@@ -120,11 +125,9 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
         kept.append([*cells[:width], *([""] * (width - len(cells)))])
         lines.append(line)
     if short:
-        notes.append(
-            f"{len(short)} lines are shorter than the header (first line {short[0]}): their last cells are empty"
-        )
+        notes.append(f"lines shorter than the header: {len(short)} (first line {short[0]}); their last cells are empty")
     if blank:
-        notes.append(f"{blank} empty rows are passed over")
+        notes.append(f"empty rows passed over: {blank}")
     names: list[str] = []
     repeated: list[str] = []
     for place, name in enumerate(head):
@@ -298,7 +301,7 @@ def _workbook(path: Path, wanted: str) -> Sheet:
         notes.append(f"sheet {title!r} was read; the workbook also holds {', '.join(map(repr, others))}: sheet=NAME")
     if merged:
         notes.append(
-            f"{len(merged)} merged areas ({', '.join(merged[:3])}{', …' if len(merged) > 3 else ''}): only the first "
+            f"merged areas: {len(merged)} ({', '.join(merged[:3])}{', …' if len(merged) > 3 else ''}); only the first "
             "cell of each holds its value, the others are empty"
         )
     formulas = _formulas_without_value(path, title, nothing) if whole and nothing else []

@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.cohort import CODED_COLUMNS, NUMERIC_COLUMNS, SLIDE_COLUMNS
-from pathoprog.columns import DATE, DURATION, FEW_LEVELS, NUMBER, Column, check_levels, one_spelling, read_column
+from pathoprog.columns import (
+    BROKEN,
+    DATE,
+    DURATION,
+    FEW_LEVELS,
+    NUMBER,
+    Column,
+    check_levels,
+    one_spelling,
+    read_column,
+)
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import level_names
 
@@ -16,7 +26,8 @@ def typed_covariates(table: pd.DataFrame, types: dict[str, str] | None = None) -
 
     A column is a number where the plan says so, or where all its values are numbers, unless it is one of
     `CODED_COLUMNS` (pT, grade, sites …) or holds five or fewer different whole numbers: those may be codes, and as
-    levels they claim no order. A column that cannot be read so stays as it is; `check_covariates` refuses it where it is used.
+    levels they claim no order. A column that cannot be read so stays as it is; `check_covariates` refuses it where it
+    is used.
 
     Args:
         table: one row a patient, text ``""`` where missing; columns of slides and ids are left alone.
@@ -62,7 +73,7 @@ def check_covariates(
             raise InputError(f"{name}: {what}; a covariate is a number or a category: turn it into years in the cohort")
         if declared == "number" and (column.kind != NUMBER or column.problem):
             raise InputError(f"{name}: the plan says number, but {column.problem or 'it holds texts'}")
-        if column.problem and declared != "category":
+        if column.problem and (declared != "category" or column.kind == BROKEN):
             raise InputError(
                 f"{name}: {column.problem.split(' (missing=')[0]}; or types: {{{name}: category}} in the plan"
             )
