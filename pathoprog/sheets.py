@@ -198,7 +198,7 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
             ) from error
         raise InputError(
             f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line}); probably Windows-1252, as Excel's "
-            "plain CSV in western Europe: give encoding=cp1252, or save it as 'CSV UTF-8'"
+            "plain CSV in western Europe: give encoding=cp1252 (a mapping: encoding: cp1252), or save it as 'CSV UTF-8'"
         ) from error
 
 
