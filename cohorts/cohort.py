@@ -1,5 +1,6 @@
 """`pathoprog cohort`: a clinical sheet becomes cohort.csv and outcomes.csv; every row is accounted for."""
 
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathoprog.console import progress, say, warn
 from pathoprog.csv_files import write_frame
 from pathoprog.errors import InputError
 from pathoprog.files import write_json
-from pathoprog.mapping import read_mapping, read_sheet
+from pathoprog.mapping import read_clinical, read_mapping
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
 from pathoprog.report.wording import count
@@ -28,12 +29,15 @@ def run(settings: CohortConfig) -> int:
     """Make and check a cohort; returns 0, or 1 where rows were rejected (the others are written)."""
     out = Path(settings.out)
     mapping = read_mapping(settings.mapping)
-    sheet = read_sheet(settings.table, mapping)
-    mapped = apply_mapping(mapping, sheet)
+    sheet = read_clinical(settings.table, mapping)
+    for note in sheet.notes:
+        warn(note)
+    mapped = apply_mapping(mapping, sheet.frame, sheet.lines, settings.day_zero == "keep")
     write_table(out / "rejected.csv", mapped.rejected)
     write_table(out / "exclusions.csv", mapped.excluded)
-    for row in mapped.rejected.itertuples(index=False):
-        warn(f"line {row.line}: {row.reason}")
+    for text in rejections(mapped.rejected):
+        warn(text)
+    warn_of_day_zero(mapped.counts["day_zero"])
     if mapped.rows.empty:
         raise InputError(f"{settings.table}: no row is left; {out / 'rejected.csv'} says why")
     rows = assign_development(mapped.rows, settings.labels, settings.nondistinct)
@@ -80,6 +84,37 @@ def look_for_files(cohort: pd.DataFrame, out: Path) -> None:
             f"{absent_said(absent, len(cohort))}; {out / 'missing_files.csv'} has them all. If the paths are relative"
             " to another folder than the sheet's, give slides=FOLDER; training refuses a cohort that lacks too many"
         )
+
+
+def rejections(rejected: pd.DataFrame) -> list[str]:
+    """One sentence for each kind of fault, with the lines it was found in and the first value."""
+    kinds: dict[str, list[tuple[int, str]]] = {}
+    for row in rejected.itertuples(index=False):
+        kinds.setdefault(kind_of(str(row.reason)), []).append((int(row.line), str(row.reason)))
+    texts = []
+    for found in kinds.values():
+        line, reason = found[0]
+        if len(found) == 1:
+            texts.append(f"line {line}: {reason}")
+            continue
+        lines = ", ".join(str(line) for line, _ in found[:5]) + (" …" if len(found) > 5 else "")
+        texts.append(f"{len(found)} rows (lines {lines}): {reason}")
+    return texts
+
+
+def kind_of(reason: str) -> str:
+    """A reason without the values in it: alike for alike faults."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|-?\d+([.,]\d+)?|patient \S+", "#", reason)
+
+
+def warn_of_day_zero(counts: dict[str, Any]) -> None:
+    """Say what became of patients whose follow-up ended on the day of time zero."""
+    deaths = counts["event"] + counts["competing"]
+    if not deaths + counts["none"]:
+        return
+    fate = "kept, with half a day" if counts["kept"] else "rejected; day_zero=keep keeps them, with half a day"
+    text = f"{count(deaths + counts['none'], 'patient')} with a follow-up of 0 days, {deaths} by death or event: {fate}"
+    warn(text + (". Dropping deaths depends on the outcome" if deaths and not counts["kept"] else ""))
 
 
 def with_absolute_paths(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -45,11 +45,24 @@ class SurvivalConfig:
     time: str = setting("", "column of the follow-up", kind="name", required=True)
     event: str = setting("", "column of the event code", kind="name", required=True)
     out: str = setting("", "folder for statistics.json, tables and figures", kind="path", required=True)
+    sheet: str = setting("", "sheet of an Excel file; default: the first that is not hidden", kind="name")
+    encoding: str = setting("", "encoding of a text file, such as cp1252; default: UTF-8", kind="name")
+    decimal: str = setting(
+        "", "decimal sign of the numbers; default: from the values of each column", kind="name", choices=("", ".", ",")
+    )
+    missing: list[str] = setting([], "words that mean an empty cell, beside NA, n/a, NULL …", kind="names")
+    patient: str = setting(
+        "", "column of the patient's id: several rows of one patient are refused; default: patient_id", kind="name"
+    )
     group: str = setting("", "column of the groups to compare", kind="name")
     reference: str = setting("", "level of the group that hazard ratios compare with; default: the first", kind="name")
-    levels: list[str] = setting([], "order of the groups; default: numbers by size, text by alphabet", kind="names")
+    levels: list[str] = setting(
+        [],
+        "groups from better to worse; default: a known order (numbers by size; stages; good, uncertain, poor …)",
+        kind="names",
+    )
     positive: list[str] = setting(
-        [], "levels of the group said to have the event; default: the last level, the last two, …", kind="names"
+        [], "levels of the group said to have the event; default: the worst level, the worst two, …", kind="names"
     )
     covariates: list[str] = setting([], "columns of the Cox models, beside the group", kind="names")
     categorical: list[str] = setting([], "numeric columns to take as categories", kind="names")
@@ -93,6 +106,12 @@ class CohortConfig:
     out: str = setting("", "folder for cohort.csv, outcomes.csv and what was left out", kind="path", required=True)
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     slides: str = setting("", "folder that slide paths in the sheet are relative to; default: the sheet's", kind="path")
+    day_zero: str = setting(
+        "drop",
+        "a follow-up of 0 days, such as a death on the day of surgery: drop rejects the patient (which depends on the "
+        "outcome), keep takes it as half a day; both are counted",
+        choices=("drop", "keep"),
+    )
     hash_slides: bool = setting(False, "hash every slide, so that the same content under two ids is found")
     ensemble: str = setting(
         "",

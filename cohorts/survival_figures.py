@@ -57,7 +57,7 @@ def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any
     prediction = results.get("prediction", {})
     stamps = [*settings.stamps, *(["apparent"] if "apparent" in prediction.get("source", "") else [])]
     for part in prediction.get("by_horizon", []):
-        if "calibration" not in part:
+        if not part.get("calibration"):
             continue
         name = f"{part['horizon']:g}".replace(".", "_")
         when = f"{part['horizon'] / PER_YEAR[settings.unit]:.3g}{' years' if settings.unit else ''}"

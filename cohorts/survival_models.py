@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.errors import InputError
@@ -12,6 +11,7 @@ from pathoprog.survival import summary
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, level_names
 from pathoprog.survival.baseline import predict_risk, predict_survival
 from pathoprog.survival.calibration import calibration
+from pathoprog.survival.censoring import followed_to
 from pathoprog.survival.cox_model import CoxFit, cox
 from pathoprog.survival.decision import decision_curve
 from pathoprog.survival.fine_gray import fine_gray
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pathoprog.cohorts.survival import Question
 
 APPARENT = "apparent: the model was fitted to the same patients, so this flatters it"
+PLANNED_ON = (
+    "hazard ratio, c-index and share of events as observed in this table, not as planned: what was observed varies by "
+    "chance and flatters where it led to this question, so the numbers are a rough guide"
+)
 GIVEN = "predicted risks as given in the table"
 
 
@@ -108,23 +112,24 @@ def predicted(q: "Question", main: CoxFit | None) -> dict[str, Any]:
     """Survival of the given covariate pattern at the horizons."""
     if main is None:
         raise InputError("no Cox model could be fitted")
-    return {
-        "pattern": q.pattern,
-        "model": list(main.design.terms),
-        **summary.plain(predict_survival(main, q.pattern, q.horizons)),
-    }
+    found = summary.plain(predict_survival(main, q.pattern, q.horizons))
+    late = np.array(q.horizons) > main.time.max()
+    for name in ("survival", "std_err", "lower", "upper"):
+        found[name] = np.where(late, np.nan, found[name])
+    note = {"note": _beyond(main.time, max(q.horizons))["note"]} if late.any() else {}
+    return {"pattern": q.pattern, "model": list(main.design.terms), **found, **note}
 
 
 def concordances(q: "Question") -> dict[str, Any]:
     """c-index of the score, and of the group's levels in their order."""
     result: dict[str, Any] = {}
     if q.score:
-        score = pd.to_numeric(q.frame[q.score], errors="coerce").to_numpy(dtype=float)
+        score = q.frame[q.score].to_numpy(dtype=float)
         there = np.isfinite(score)
         if not there.any():
             return {q.score: {"note": "no numbers in this column"}}
         result[q.score] = summary.score_concordance(q.time[there], q.event[there], score[there])
-    if q.group and len(q.levels) > 1:
+    if q.group and len(q.levels) > 1 and q.ordered:
         classes = summary.score_concordance(q.time[q.known], q.event[q.known], q.place.astype(float))
         result[q.group] = {**classes, "order": q.levels, "direction": "later levels = worse"}
     return result
@@ -136,10 +141,15 @@ def predictions(q: "Question", main: CoxFit | None) -> dict[str, Any]:
         "competing_deaths": "count as controls" if q.data.competing else "none",
     }
     if q.score:
-        score = pd.to_numeric(q.frame[q.score], errors="coerce").to_numpy(dtype=float)
+        score = q.frame[q.score].to_numpy(dtype=float)
         there = np.isfinite(score)
+        time, event = q.time[there], q.event[there]
         result["score_auc"] = [
-            {"horizon": horizon, **summary.plain(auc_at(q.time[there], q.event[there], score[there], horizon))}
+            {
+                "horizon": horizon,
+                **summary.plain(auc_at(time, event, score[there], horizon)),
+                "note": "" if followed_to(time, event, horizon) else _beyond(time, horizon)["note"],
+            }
             for horizon in q.horizons
         ]
     if q.risks:
@@ -157,12 +167,15 @@ def predictions(q: "Question", main: CoxFit | None) -> dict[str, Any]:
 
         result["by_horizon"] = [_tried(_judged(time, event, risk(horizon), horizon, False)) for horizon in q.horizons]
         tau = max(q.horizons)
-        result["integrated_brier"] = {"tau": tau, "value": integrated_brier(time, event, risk, tau)}
+        whole = {"tau": tau, "value": integrated_brier(time, event, risk, tau)}
+        result["integrated_brier"] = whole | (
+            {} if followed_to(time, event, tau) else {"note": _beyond(time, tau)["note"]}
+        )
     return result
 
 
 def _given(q: "Question", column: str, horizon: float) -> dict[str, Any]:
-    risk = pd.to_numeric(q.frame[column], errors="coerce").to_numpy(dtype=float)
+    risk = q.frame[column].to_numpy(dtype=float)
     there = np.isfinite(risk)
     if not there.any():
         return {"column": column, "horizon": horizon, "note": "no numbers in this column"}
@@ -174,6 +187,8 @@ def _judged(
     time: FloatArray, event: IntArray, risk: FloatArray, horizon: float, competing: bool
 ) -> Callable[[], dict[str, Any]]:
     def part() -> dict[str, Any]:
+        if not followed_to(time, event, horizon):
+            return _beyond(time, horizon)
         brier = brier_at(time, event, risk, horizon)
         nothing = brier_at(time, event, np.full(time.size, null_risk(time, event, horizon)), horizon)
         found = summary.plain(calibration(time, event, risk, horizon, competing))
@@ -193,6 +208,13 @@ def _judged(
         }
 
     return part
+
+
+def _beyond(time: FloatArray, horizon: float) -> dict[str, Any]:
+    """What a part says of a horizon that nobody was followed to: nothing is identified there, so nothing is printed."""
+    names = ("auc", "brier", "brier_of_no_model", "scaled_brier", "calibration", "calibration_curve", "decision_curve")
+    note = f"not estimable: the last follow-up ends at {float(time.max()):g}, before the horizon"
+    return {"horizon": horizon, "n": int(time.size), **dict.fromkeys(names), "note": note}
 
 
 def _thinned(risk: FloatArray, curve: FloatArray, most: int = 200) -> dict[str, list[float]]:
@@ -222,13 +244,18 @@ def sizes(settings: SurvivalConfig, q: "Question", fits: dict[str, CoxFit | dict
     mine, other = int((label == term["level"]).sum()), int((label == reference).sum())
     event_share = float((q.event == EVENT).mean())
     c = next((part["harrell"]["value"] for part in concordances(q).values() if "harrell" in part), float("nan"))
-    c = max(c, 1 - c)
+    if not q.ordered:
+        raise InputError(f"nothing says which level of {q.group} is worse: give levels=… from better to worse")
+    if c < 0.5:
+        raise InputError(
+            f"c = {c:.3f} in this table, below 0.5: higher is not worse here; turn the score or levels=… first"
+        )
     if not (np.isfinite(term["hr"]) and term["hr"] > 0 and 0.5 < c < 0.99 and 0 < event_share < 1):
         raise InputError("hazard ratio or c-index of this table gives nothing to plan with")
     table = validation_size(float(term["hr"]), mine / (mine + other), c, event_share, seed=settings.seed)
     return {
         "contrast": f"{q.group}: {term['level']} vs {reference}",
         "event_share": event_share,
-        "assumption": "hazard ratio, c-index and share of events as in this table",
+        "assumption": PLANNED_ON,
         "rows": summary.records(table),
     }

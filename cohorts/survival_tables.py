@@ -1,5 +1,6 @@
 """The CSV tables of `pathoprog survival`, and what it says on the terminal."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,15 @@ def say_results(q: "Question", results: dict[str, Any]) -> None:
     if "tests" in results:
         test = results["tests"]["logrank"]
         p = format_p(test["p_value"])
-        say(f"  log-rank by {q.group}: chi-squared {test['statistic']:.2f}, {test['df']} df, {p}")
+        figure = f"chi-squared {test['statistic']:.2f}, {test['df']} df, {p}" if test["df"] else "not estimable"
+        say(f"  log-rank by {q.group}: {figure}")
     models = results.get("cox", {})
     shown = [name for name in (f"univariable {q.group}", "multivariable", "stratified") if name in models]
     for name in shown or list(models):
+        if "terms" not in models[name]:
+            say(f"  Cox {name}: not estimated: {models[name].get('note', '')}")
+        if models[name].get("n_missing"):
+            say(f"  Cox {name}: {models[name]['notes'][0]}")
         for term in models[name].get("terms", []):
             label = f"{term['term']} {term['level']} vs {term['reference']}" if term["level"] else term["term"]
             ratio = format_ratio(term["hr"], term["lower"], term["upper"])
@@ -95,5 +101,19 @@ def say_results(q: "Question", results: dict[str, Any]) -> None:
         say(f"  c-index of {key}: {format_interval(h['value'], h['lower'], h['upper'])}")
     for row in results.get("horizon_values", []):
         k = row["kaplan_meier"]
-        parts = [f"{name} {format_percent(k[name]['value'])}" for name in ("sensitivity", "specificity", "ppv", "npv")]
-        say(f"  {'+'.join(row['positive'])} at {row['horizon']:g}: {', '.join(parts)} (Kaplan-Meier)")
+        values = [k[name]["value"] for name in ("sensitivity", "specificity", "ppv", "npv")]
+        head = f"  {'+'.join(row['positive'])} at {row['horizon']:g}"
+        if not any(map(math.isfinite, values)):
+            say(f"{head}: not estimable: after the last follow-up")
+            continue
+        names = ("sensitivity", "specificity", "PPV", "NPV")
+        parts = [f"{name} {format_percent(value)}" for name, value in zip(names, values, strict=True)]
+        late = "; a group was not followed so long" if k["beyond"] else ""
+        say(f"{head}: {', '.join(parts)} (Kaplan-Meier{late})")
+    size = results.get("sample_size", {})
+    if "rows" in size:
+        say(
+            f"  sample size ({size['contrast']}): on what was observed here, not on planned values; see statistics.json"
+        )
+    elif "note" in size:
+        say(f"  no sample size: {size['note']}")

@@ -23,6 +23,7 @@ from pathoprog.same_scan import refuse_development_slides
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.tracking_config import check_tracking
 from pathoprog.validation.chain import read_log
+from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.frozen import freeze, frozen_differences, frozen_texts
 from pathoprog.validation.history import history_of
@@ -60,6 +61,7 @@ def run(settings: ValidateConfig) -> int:
     scored = read_scored(settings, manifest)
     external = scored.cohort.loc[scored.cohort["role"] == "external", "cohort"]
     check_cohorts(plan, sorted(set(external)))
+    check_covariates(scored.cohort, plan.covariates, plan.subgroups, plan.types)
 
     say("2. freeze the scores and the exclusions, lock")
     frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
@@ -88,7 +90,7 @@ def run(settings: ValidateConfig) -> int:
     for note in history.notes:
         warn(note)
     outcomes = read_outcomes(settings.outcomes)
-    analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded))
+    analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded), plan.types)
     populations = populations_of(analysed)
     primary = primary_population(plan, populations)
     flows = [

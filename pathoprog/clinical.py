@@ -1,18 +1,24 @@
 """From a clinical sheet to cohort rows: exclusions by code, rejected rows with their reasons, nothing lost unsaid."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort import MAX_FOLLOWUP_DAYS, ROLES, SLIDE_COLUMNS
+from pathoprog.cohort import MAX_FOLLOWUP_DAYS, NUMERIC_COLUMNS, NUMERIC_RANGE, ROLES, SLIDE_COLUMNS
 from pathoprog.cohort_config import LabelSettings
+from pathoprog.columns import parse_number, thousands_doubt
 from pathoprog.endpoints import distinct_outcome
-from pathoprog.mapping import EVENTS, UNIT_DAYS, Mapping, Source, holds
+from pathoprog.errors import InputError
+from pathoprog.mapping import EVENTS, UNIT_DAYS, Mapping, Source, holds, not_a_number, unread_numbers
 
 DEVELOPMENT = "development"
 """A role that `assign_development` turns into training or tuning."""
 REJECTED_COLUMNS = ("line", "patient_id", "slide_id", "reason")
+DAY_ZERO_DAYS = 0.5
+"""Follow-up of a patient who is kept although the follow-up ended on the day of time zero: half a day, since it is over
+before the first day is."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Mapped:
         rows: accepted rows: the cohort's columns, ``followup_days``, ``event`` and ``line`` (in the sheet, header 1).
         rejected: every row that cannot be used: ``line, patient_id, slide_id, reason``.
         excluded: patients excluded by code: ``patient_id, code``.
-        counts: rows and patients of the sheet, patients excluded by code, rejected and accepted.
+        counts: rows and patients of the sheet, patients excluded by code, rejected and accepted, and those whose
+            follow-up ended on day 0.
     """
 
     rows: pd.DataFrame
@@ -32,7 +39,9 @@ class Mapped:
     counts: dict[str, Any]
 
 
-def apply_mapping(mapping: Mapping, sheet: pd.DataFrame) -> Mapped:
+def apply_mapping(
+    mapping: Mapping, sheet: pd.DataFrame, lines: list[int] | None = None, keep_day_zero: bool = False
+) -> Mapped:
     """Map a sheet.
 
     A fault of a patient's value rejects all rows of that patient, since half a patient is no patient; a fault of a
@@ -41,15 +50,25 @@ def apply_mapping(mapping: Mapping, sheet: pd.DataFrame) -> Mapped:
     Args:
         mapping: the mapping file.
         sheet: as `read_sheet` gives it.
+        lines: the line of each row in its file; default: as in a CSV with one header line.
+        keep_day_zero: keep patients whose follow-up ends on day 0, with a follow-up of `DAY_ZERO_DAYS`; False: reject
+            them. Dropping them depends on the outcome, so both are counted.
+
+    Raises:
+        InputError: nothing says which sign of a column's numbers is the decimal one.
     """
-    rows = pd.DataFrame({"line": range(2, len(sheet) + 2)}, index=sheet.index)
+    _doubtful_thousands(mapping, sheet, lines)
+    rows = pd.DataFrame({"line": lines or range(2, len(sheet) + 2)}, index=sheet.index)
     faults = _Faults()
     for name, source in mapping.columns.items():
-        rows[name] = _values(name, source, sheet, faults)
-    rows["followup_days"] = _followup(mapping, sheet, faults)
+        rows[name] = _values(name, source, sheet, faults, mapping.decimal)
+    rows["followup_days"] = _followup(mapping, sheet, faults, keep_day_zero)
     rows["event"] = _event(mapping, sheet, faults)
+    for rule in (*mapping.event, *mapping.exclude, *mapping.contradictions):
+        for row, reason in unread_numbers(sheet, rule.when, mapping.decimal):
+            faults.add(row, reason)
     for rule in mapping.contradictions:
-        faults.add_all(holds(sheet, rule.when), rule.then)
+        faults.add_all(holds(sheet, rule.when, mapping.decimal), rule.then)
     for name in ("patient_id", "slide_id", "slide_path", "cohort", "role"):
         faults.add_all(rows[name] == "", f"{name} is missing", slide=name.startswith("slide"))
     roles = (*ROLES, DEVELOPMENT)
@@ -61,7 +80,7 @@ def apply_mapping(mapping: Mapping, sheet: pd.DataFrame) -> Mapped:
 
     code = pd.Series("", index=rows.index, dtype=object)
     for rule in reversed(mapping.exclude):  # the first that holds is what counts
-        code[holds(sheet, rule.when)] = rule.then
+        code[holds(sheet, rule.when, mapping.decimal)] = rule.then
     order = {rule.then: place for place, rule in enumerate(mapping.exclude)}
     firsts: dict[str, str] = {}
     for patient, found in zip(rows["patient_id"], code, strict=True):
@@ -74,8 +93,31 @@ def apply_mapping(mapping: Mapping, sheet: pd.DataFrame) -> Mapped:
         accepted.reset_index(drop=True),
         rejected,
         pd.DataFrame(sorted(firsts.items()), columns=["patient_id", "code"]),
-        _counts(mapping, rows, firsts, rejected, accepted),
+        _counts(mapping, rows, firsts, rejected, accepted)
+        | {"day_zero": _day_zero(rows[~out], faults.day_zero, keep_day_zero)},
     )
+
+
+def _doubtful_thousands(mapping: Mapping, sheet: pd.DataFrame, lines: list[int] | None) -> None:
+    """Refuse numbers such as 2.385 beside 901, where nothing says whether they are thousands."""
+    if mapping.decimal:
+        return
+    wanted = [mapping.followup.column]
+    wanted += [source.column for name, source in mapping.columns.items() if source.unit or name in NUMERIC_COLUMNS]
+    for name in filter(None, wanted):
+        texts = [
+            (text, line) for text, line in zip(sheet[name], lines or range(2, len(sheet) + 2), strict=True) if text
+        ]
+        doubt = thousands_doubt(texts, ".")
+        if doubt:
+            raise InputError(f"column {name!r}: {doubt} (decimal: in the mapping)")
+
+
+def _day_zero(rows: pd.DataFrame, lines: list[Any], kept: bool) -> dict[str, Any]:
+    """Patients whose follow-up ended on day 0, by what happened, and whether they were kept."""
+    own = rows[rows.index.isin(lines)].drop_duplicates("patient_id")
+    named = {name: int((own["event"] == code).sum()) for name, code in EVENTS.items()}
+    return {"kept": kept, **named}
 
 
 def assign_development(rows: pd.DataFrame, labels: LabelSettings, nondistinct: str) -> pd.DataFrame:
@@ -101,6 +143,7 @@ class _Faults:
     def __init__(self) -> None:
         self.patient: dict[Any, list[str]] = {}
         self.slide: dict[Any, list[str]] = {}
+        self.day_zero: list[Any] = []  # rows whose follow-up ends on day 0
 
     def add(self, row: Any, reason: str, slide: bool = False) -> None:
         (self.slide if slide else self.patient).setdefault(row, []).append(reason)
@@ -110,40 +153,63 @@ class _Faults:
             self.add(row, reason, slide)
 
 
-def _values(name: str, source: Source, sheet: pd.DataFrame, faults: _Faults) -> list[str]:
+def _values(name: str, source: Source, sheet: pd.DataFrame, faults: _Faults, decimal: str) -> list[str]:
     of_slide = name in SLIDE_COLUMNS
     values = []
     for row in sheet.index:
         if source.template:
-            parts = {column: sheet.at[row, column] for column in source.columns()}
-            values.append("" if "" in parts.values() else source.template.format_map(parts))
+            parts = {column: source.bare(str(sheet.at[row, column])) for column in source.columns()}
+            values.append("" if "" in parts.values() else _filled(source.template, parts))
             continue
-        value = source.value or str(sheet.at[row, source.column])
+        value = source.value or source.bare(str(sheet.at[row, source.column]))
         if source.codes and value and value not in source.codes:
             faults.add(row, f"{name}: {source.column}={value!r} has no code", of_slide)
             value = ""
         value = source.codes.get(value, value)
         if source.unit and value:
-            value = _converted(value, source, name, row, faults)
+            value = _converted(value, source, name, row, faults, decimal)
+        elif name in NUMERIC_COLUMNS and value:
+            value = _number(value, source.column, name, row, faults, decimal)
+        if name in NUMERIC_COLUMNS and value and not NUMERIC_RANGE[0] <= float(value) <= NUMERIC_RANGE[1]:
+            low, high = NUMERIC_RANGE
+            faults.add(
+                row, f"{name}: {source.column or 'value'}={value} lies outside {low:g} to {high:g}; a code for missing?"
+            )
         values.append(value)
     return values
 
 
-def _converted(value: str, source: Source, name: str, row: Any, faults: _Faults) -> str:
-    try:
-        number = float(value) * UNIT_DAYS[source.unit] / UNIT_DAYS[source.to_unit]
-    except ValueError:
-        faults.add(row, f"{name}: {source.column}={value!r} is no number")
+def _filled(template: str, parts: dict[str, str]) -> str:
+    """The template with each ``{column}`` replaced; a column's name may hold points and colons."""
+    return re.sub(r"\{([^{}]+)\}", lambda match: parts[match[1]], template)
+
+
+def _number(value: str, column: str, name: str, row: Any, faults: _Faults, decimal: str) -> str:
+    """A number as text with a point, or a fault."""
+    number = parse_number(value, decimal)
+    if number is None:
+        faults.add(row, f"{name}: {column}={value!r} {not_a_number(value, decimal)}")
         return ""
-    return f"{number:.4f}".rstrip("0").rstrip(".")
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Series:
+def _converted(value: str, source: Source, name: str, row: Any, faults: _Faults, decimal: str) -> str:
+    number = parse_number(value, decimal)
+    if number is None:
+        faults.add(row, f"{name}: {source.column}={value!r} {not_a_number(value, decimal)}")
+        return ""
+    return f"{number * UNIT_DAYS[source.unit] / UNIT_DAYS[source.to_unit]:.4f}".rstrip("0").rstrip(".")
+
+
+def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults, keep_day_zero: bool) -> pd.Series:
     rule = mapping.followup
     if rule.column:
-        days = pd.to_numeric(sheet[rule.column], errors="coerce") * UNIT_DAYS[rule.unit]
+        numbers = [parse_number(value, mapping.decimal) if value else None for value in sheet[rule.column]]
+        days = pd.Series(numbers, index=sheet.index, dtype=float) * UNIT_DAYS[rule.unit]
         what = sheet[rule.column].map(lambda value: f"{rule.column}={value!r}")
-        faults.add_all(days.isna() & (sheet[rule.column] != ""), f"follow-up: {rule.column} is no number")
+        for row in days.index[days.isna() & (sheet[rule.column] != "")]:
+            why = not_a_number(sheet.at[row, rule.column], mapping.decimal)
+            faults.add(row, f"follow-up: {rule.column} {why} ({what[row]})")
         faults.add_all(sheet[rule.column] == "", f"follow-up: {rule.column} is missing")
     else:
         dates = {}
@@ -153,6 +219,9 @@ def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Seri
             faults.add_all(dates[name].isna() & (sheet[name] != ""), f"follow-up: {name} is no date {rule.date_format}")
         days = (dates[rule.end] - dates[rule.start]).dt.days.astype(float)
         what = sheet[rule.start] + " to " + sheet[rule.end]
+    faults.day_zero = list(days.index[days == 0])
+    if keep_day_zero:
+        days = days.mask(days == 0, DAY_ZERO_DAYS)
     for row in days.index[days.notna() & ((days <= 0) | (days > MAX_FOLLOWUP_DAYS))]:
         faults.add(row, f"follow-up: {what[row]} gives {days[row]:g} days; must be above 0 and within 100 years")
     return days
@@ -161,7 +230,7 @@ def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Seri
 def _event(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Series:
     event = pd.Series(-1, index=sheet.index)
     for rule in reversed(mapping.event):
-        event[holds(sheet, rule.when)] = EVENTS[rule.then]
+        event[holds(sheet, rule.when, mapping.decimal)] = EVENTS[rule.then]
     for row in event.index[event < 0]:
         columns = sorted({str(column) for rule in mapping.event for column in rule.when})
         found = ", ".join(f"{column}={sheet.at[row, column]!r}" for column in columns)

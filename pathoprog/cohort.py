@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_config import YEAR_DAYS
-from pathoprog.csv_files import read_frame
-from pathoprog.errors import CohortError
+from pathoprog.columns import NUMBER, read_column
+from pathoprog.errors import CohortError, InputError
 from pathoprog.files import read_json
 from pathoprog.same_scan import same_scans
+from pathoprog.sheets import plain, read_sheet_file
 
 ROLES = ("training", "tuning", "test", "external")
 SELECTED_ON_OUTCOME = ("training", "tuning")
@@ -33,6 +34,16 @@ SLIDE_COLUMNS = (
 )
 SITE_COLUMNS = ("prep_site", "scan_site", "scanner")
 NUMERIC_COLUMNS = ("age", "nodes_sampled")
+NUMERIC_RANGE = (0.0, 150.0)  # of both
+CODED_COLUMNS = (
+    "sex",
+    "pT",
+    "pN",
+    "pM",
+    "grade",
+    "stage",
+    *SITE_COLUMNS,
+)  # categories, whatever their values look like
 OUTCOME_COLUMNS = ("followup_days", "event")
 MAX_FOLLOWUP_DAYS = 100 * YEAR_DAYS  # beyond it the unit must be wrong
 
@@ -41,7 +52,7 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
     """Read and check a cohort table.
 
     Args:
-        path: CSV with one row per slide: ``patient_id, slide_id, slide_path, cohort, role`` and optionally
+        path: CSV (or Excel) with one row per slide: ``patient_id, slide_id, slide_path, cohort, role`` and optionally
             ``block_id, prep_site, scan_site, scanner, outline_path, slide_sha256``, eligibility and covariates.
             Paths in it are relative to its folder, or absolute. An empty cell is a missing value.
         overlap_path: JSON that declares which patients may be in test as well as in development:
@@ -55,7 +66,7 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
         CohortError: lists every offending row with its line in the file and what is wrong with it.
     """
     path = Path(path)
-    table = _read_table(path)
+    table, lines = _read_table(path)
     _need_columns(table, REQUIRED_COLUMNS, path)
     outcome_columns = [name for name in OUTCOME_COLUMNS if name in table]
     if outcome_columns:
@@ -75,7 +86,7 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
         *_overlap_faults(table, *overlap),
     ]
     faults += _same_scan_faults(table, path.parent, {row for row, _ in faults})
-    _refuse(path, faults)
+    _refuse(path, faults, lines)
     for name in NUMERIC_COLUMNS:
         if name in table:
             table[name] = pd.to_numeric(table[name]).astype(float)
@@ -123,7 +134,7 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     import pandera.pandas as pa
 
     path = Path(path)
-    table = _read_table(path)
+    table, lines = _read_table(path)
     _need_columns(table, ("patient_id", *OUTCOME_COLUMNS), path)
     table = table[["patient_id", *OUTCOME_COLUMNS]].copy()
     text = table.copy()
@@ -160,7 +171,7 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
             (row, f"{name}={text[name][row]!r}: {'is missing' if not text[name][row] else 'is no number'}")
             for row in table.index[table[name].isna()]
         ]
-    _refuse(path, faults)
+    _refuse(path, faults, lines)
     return table.astype({"event": int})
 
 
@@ -194,22 +205,23 @@ def patient_table(cohort: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise CohortError(f"{path}: no such file")
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[int]]:
+    """The table as text, numbers with a decimal point, and the line of each row in the file."""
     try:
-        table = read_frame(path)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise CohortError(f"{path}: no UTF-8 CSV table with a header ({error})") from error
-    table.columns = table.columns.str.strip()
-    repeated = sorted(set(table.columns[table.columns.duplicated()]))
-    if repeated:
-        raise CohortError(f"{path}: the columns {', '.join(repeated)} are there twice")
-    if table.empty:
-        raise CohortError(f"{path}: no rows")
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    return table
+        found = read_sheet_file(path)
+    except InputError as error:
+        raise CohortError(str(error)) from error
+    if found.repeated:
+        raise CohortError(f"{path}: the columns {', '.join(sorted(found.repeated))} are there twice")
+    table = found.frame.map(plain)
+    for name in (*NUMERIC_COLUMNS, "followup_days"):
+        if name in table:
+            column = read_column(table[name], lines=found.lines)
+            if column.kind == NUMBER and column.problem:
+                raise CohortError(f"{path}: {name}: {column.problem.split('; say')[0]}; write it with a decimal point")
+            if column.note:
+                table[name] = [plain(value) for value in column.values]
+    return table, found.lines
 
 
 def _need_columns(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> None:
@@ -223,12 +235,12 @@ def _need_columns(table: pd.DataFrame, names: tuple[str, ...], path: Path) -> No
 Fault = tuple[int, str]  # row number from 0, what is wrong
 
 
-def _refuse(path: Path, faults: list[Fault]) -> None:
+def _refuse(path: Path, faults: list[Fault], lines: list[int]) -> None:
     if not faults:
         return
-    lines = [f"  line {row + 2}: {text}" for row, text in sorted(set(faults))]
+    said = [f"  line {lines[row]}: {text}" for row, text in sorted(set(faults))]
     rows = len({row for row, _ in faults})
-    raise CohortError("\n".join([f"{path}: {rows} row{'s' if rows > 1 else ''} cannot be used:", *lines]))
+    raise CohortError("\n".join([f"{path}: {rows} row{'s' if rows > 1 else ''} cannot be used:", *said]))
 
 
 def _pandera_faults(schema: Any, table: pd.DataFrame, text: pd.DataFrame) -> list[Fault]:
@@ -253,7 +265,7 @@ def _schema_faults(table: pd.DataFrame) -> list[Fault]:
         return pa.Column(str, pa.Check.str_length(min_value=1, error=f"the {name} is missing"))
 
     def number(values: pd.Series) -> pd.Series:
-        return (values == "") | pd.to_numeric(values, errors="coerce").between(0, 150)
+        return (values == "") | pd.to_numeric(values, errors="coerce").between(*NUMERIC_RANGE)
 
     columns = {name: filled(name) for name in REQUIRED_COLUMNS}
     columns["role"] = pa.Column(str, pa.Check.isin(ROLES, error=f"must be one of {', '.join(ROLES)}"))

@@ -28,4 +28,8 @@ def capital(text: str) -> str:
 
 def share(n: int, total: int) -> str:
     """A count with its share: ``12 (8%)``."""
-    return f"{n:,} ({100 * n / total:.0f}%)" if total else f"{n:,}"
+    if not total:
+        return f"{n:,}"
+    percent = f"{100 * n / total:.0f}"
+    percent = "<1" if n and percent == "0" else ">99" if n < total and percent == "100" else percent
+    return f"{n:,} ({percent}%)"

@@ -55,6 +55,21 @@ def censoring(time: Any, event: Any, deaths_first: bool = True) -> Censoring:
     return Censoring(distinct, np.asarray(survival), n_risk, n_censor)
 
 
+def followed_to(time: FloatArray, event: IntArray, horizon: float) -> bool:
+    """True where the table tells what happened by `horizon`: someone was followed so long, or nobody is left.
+
+    After the last follow-up nothing is identified but where the last patient's follow-up ended by an event (code 1 or
+    2): then everyone's fate is known.
+
+    Args:
+        time: follow-up (n,).
+        event: 0, 1, 2 (n,).
+        horizon: in the unit of `time`.
+    """
+    last = float(time.max())
+    return horizon <= last or not bool((event[time == last] == CENSORED).any())
+
+
 @dataclass(frozen=True)
 class HorizonWeights:
     """Who is a case, who a control at a horizon, and with what weight (n,) each; censored before it: weight 0.

@@ -45,7 +45,7 @@ class CoxFit:
         loglik_null: log partial likelihood with all coefficients 0.
         loglik: the same at the maximum.
         likelihood_ratio: test of all coefficients together.
-        wald: the same as Wald test.
+        wald: the same as Wald test, of the finite ones.
         score: the same as score test.
         aic: -2 loglik + 2 df.
         ties: ``efron`` or ``breslow``.
@@ -131,7 +131,8 @@ def cox(
         level: confidence level of the limits.
 
     Raises:
-        InputError: a column is absent or has one value only, no event at all, or codes and times are not sound.
+        InputError: a column is absent or has one value only, a category has too many levels, there are fewer events
+            than terms, or codes and times are not sound.
     """
     if ties not in ("efron", "breslow"):
         raise InputError(f"ties={ties!r}: must be efron or breslow")
@@ -145,15 +146,20 @@ def cox(
     if not died.any():
         raise InputError(f"no events among the {len(complete)} complete rows: no hazard ratio can be estimated")
     design = build_design(complete, covariates, reference, categorical)
+    if len(design.columns) > died.sum():
+        raise InputError(
+            f"{len(design.columns)} terms for {int(died.sum())} events: leave covariates out, or group their levels"
+        )
     strata_levels, place = _strata(complete, blocks)
     sets = risk_sets(times, died, place, ties)
     maximum = maximise(design.matrix, sets)
     terms, notes = _terms(design, maximum, died, level)
     df = int((~maximum.aliased).sum())
     loglik_null, loglik = maximum.start.loglik, maximum.end.loglik
-    kept = np.flatnonzero(~maximum.aliased)
+    kept = np.flatnonzero(~maximum.aliased & ~maximum.infinite)  # an infinite ratio has no Wald test
     beta = maximum.beta[kept]
-    wald = float(beta @ np.linalg.pinv(maximum.covariance[np.ix_(kept, kept)], hermitian=True) @ beta) if df else 0.0
+    spread = maximum.covariance[np.ix_(kept, kept)]
+    wald = float(beta @ np.linalg.pinv(spread, hermitian=True) @ beta) if kept.size else 0.0
     n_missing = int((~rows).sum())
     if n_missing:
         notes.insert(0, f"{n_missing} of {len(frame)} rows left out: a covariate is missing (complete cases)")
@@ -165,7 +171,7 @@ def cox(
         loglik_null,
         loglik,
         _chi_squared(2 * (loglik - loglik_null), df),
-        _chi_squared(wald, df),
+        _chi_squared(wald, int(kept.size)),
         _chi_squared(maximum.score_statistic, df),
         -2 * loglik + 2 * df,
         ties,

@@ -71,7 +71,7 @@ def _event_share(time: Any, event: Any, horizon: float, competing: bool) -> floa
         return 0.0
     anything = kaplan_meier(time, event > 0 if competing else event == 1).at(horizon)
     if anything.beyond[0] and anything.survival[0] > 0:
-        return float("nan")
+        return float("nan")  # as `followed_to`: nobody was followed so long
     if competing:
         return float(cumulative_incidence(time, event).at(horizon).value[0])
     return float(1 - anything.survival[0])

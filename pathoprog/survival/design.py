@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pathoprog.columns import check_levels
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import FloatArray, groups_of, level_names
 
@@ -52,7 +53,10 @@ class Design:
                 raise InputError(f"the covariate pattern lacks {term!r}")
             mine = [index for index, column in enumerate(self.columns) if column.term == term]
             if not self.columns[mine[0]].level:
-                row[mine[0]] = float(str(values[term]))
+                try:
+                    row[mine[0]] = float(str(values[term]))
+                except ValueError as error:
+                    raise InputError(f"{term}={values[term]!r}: the pattern needs a number here") from error
                 continue
             label = str(level_names([values[term]])[0])
             known = {self.columns[index].level: index for index in mine}
@@ -69,6 +73,16 @@ def is_categorical(values: "pd.Series[Any]", forced: bool = False) -> bool:
     if forced:
         return True
     return not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
+
+
+def refuse_dates(term: str, values: "pd.Series[Any]") -> None:
+    """Dates and durations are no covariates.
+
+    Raises:
+        InputError: names the column.
+    """
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) or pd.api.types.is_timedelta64_dtype(values.dtype):
+        raise InputError(f"{term}: holds dates or durations; a covariate is a number or a category: turn it into years")
 
 
 def complete_rows(frame: pd.DataFrame, columns: list[str]) -> npt.NDArray[np.bool_]:
@@ -102,7 +116,8 @@ def build_design(
         categorical: numeric covariates to take as categories.
 
     Raises:
-        InputError: a column is absent, a reference is no level, or a covariate has one value only.
+        InputError: a column is absent, a reference is no level, or a covariate has one value only or, as a category,
+            too many.
     """
     reference, forced = reference or {}, set(categorical or ())
     columns: list[Column] = []
@@ -113,6 +128,7 @@ def build_design(
         if term not in frame.columns:
             raise InputError(f"no column {term!r}; there are {', '.join(map(repr, frame.columns))}")
         series = frame[term]
+        refuse_dates(term, series)
         if not is_categorical(series, term in forced or term in reference):
             numbers = series.to_numpy(dtype=float)
             if not np.isfinite(numbers).all():
@@ -127,6 +143,7 @@ def build_design(
             raise InputError(f"reference {base!r} is no level of {term!r}: {levels}")
         if len(levels) < 2:
             raise InputError(f"covariate {term!r} has one level only ({levels[0]!r}) among the complete rows")
+        check_levels(term, len(levels), len(frame))
         for index, level in enumerate(levels):
             if level != base:
                 columns.append(Column(term, level, base))

@@ -10,6 +10,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.censoring import censoring
 from pathoprog.survival.design import Column, Design, build_design, complete_rows
+from pathoprog.survival.partial_likelihood import finite_inverse
 
 MAX_STEPS = 60
 
@@ -92,15 +93,16 @@ def fine_gray(
     scale = np.sqrt((x**2).mean(axis=0))
     usable = np.flatnonzero(_usable(x, scale))
     z = x[order][:, usable] / scale[usable]
-    beta, information, drift, loglik, loglik_null = _newton(model, z)
+    beta, start, information, drift, loglik, loglik_null = _newton(model, z)
     parts = model.influence(z, beta)
-    inverse = np.linalg.pinv(information, hermitian=True)
+    finite = np.abs(drift) <= 1e-4 * np.maximum(np.abs(beta), 1.0)
+    inverse = finite_inverse(start, information, not finite.all())
     covariance = np.full((x.shape[1], x.shape[1]), np.nan)
     covariance[np.ix_(usable, usable)] = inverse @ (parts.T @ parts) @ inverse / np.outer(scale[usable], scale[usable])
     coef = np.full(x.shape[1], np.nan)
     coef[usable] = beta / scale[usable]
     infinite = np.zeros(x.shape[1], dtype=bool)
-    infinite[usable] = np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)
+    infinite[usable] = ~finite
     jump = model.deaths / model.risk_sums(np.exp(z @ beta))
     jump = jump * np.exp(-float(design.matrix.mean(axis=0)[usable] @ coef[usable]))  # of x = 0, not of the mean
     terms, notes = _table(design, coef, covariance, infinite, codes, float(ndtri((1 + level) / 2)))
@@ -235,11 +237,11 @@ class _Model:
         return np.asarray(np.where(lost[:, None], jump[place], 0.0) - drawn[place])
 
 
-def _newton(model: _Model, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, float, float]:
-    """Maximum of the pseudo likelihood: beta, information, the last full step, log likelihood there and at 0."""
+def _newton(model: _Model, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float, float]:
+    """Maximum of the pseudo likelihood: beta, information at 0 and there, last full step, logarithm there and at 0."""
     beta = np.zeros(z.shape[1])
     loglik, score, information = model.evaluate(z, beta)
-    null = loglik
+    null, start = loglik, information
     step = np.zeros_like(beta)
     settled = False
     for _ in range(MAX_STEPS):
@@ -255,7 +257,7 @@ def _newton(model: _Model, z: FloatArray) -> tuple[FloatArray, FloatArray, Float
         if bool((np.abs(step) <= 1e-10 * np.maximum(np.abs(beta), 1e-3)).all()) or (flat and settled):
             break
         settled = flat
-    return beta, information, step, loglik, null
+    return beta, start, information, step, loglik, null
 
 
 def _table(

@@ -9,7 +9,7 @@ from scipy.special import expit, logit, ndtri
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray, IntArray, checked
-from pathoprog.survival.censoring import horizon_weights
+from pathoprog.survival.censoring import followed_to, horizon_weights
 from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.prediction import NOTHING, Estimate
 from pathoprog.survival.product_limit import kaplan_meier
@@ -28,7 +28,8 @@ class HorizonValues:
         prevalence: P(event by the horizon), from both curves.
         positive_share: share of positive patients.
         event_share: P(event by the horizon) of all patients in one curve.
-        beyond: True where a class was not followed to the horizon.
+        beyond: True where a class was not followed to the horizon: what needs its curve is nan, unless all of the class
+            had the event.
     """
 
     horizon: float
@@ -67,6 +68,8 @@ def values_by_curves(
     risk, spread, lower, upper, beyond = (np.empty(2) for _ in range(5))
     for k, mine in enumerate((~mark, mark)):
         risk[k], spread[k], lower[k], upper[k], beyond[k] = _risk(times[mine], codes[mine], horizon, competing, level)
+    lost = np.array([not _known(times[mine], codes[mine], horizon, competing) for mine in (~mark, mark)])
+    risk[lost] = spread[lost] = lower[lost] = upper[lost] = np.nan
     share = float(mark.mean())
     prevalence = float(risk[1] * share + risk[0] * (1 - share))
     z = float(ndtri((1 + level) / 2))
@@ -82,9 +85,13 @@ def values_by_curves(
         Estimate(float(free[0]), float(spread[0]), float(1 - upper[0]), float(1 - lower[0])),
         prevalence,
         share,
-        _risk(times, codes, horizon, competing, level)[0],
+        _risk(times, codes, horizon, competing, level)[0] if _known(times, codes, horizon, competing) else float("nan"),
         bool(beyond.any()),
     )
+
+
+def _known(time: FloatArray, event: IntArray, horizon: float, competing: bool) -> bool:
+    return followed_to(time, event if competing else np.where(event == EVENT, 1, 0), horizon)
 
 
 def _classes(positive: Any, n: int) -> npt.NDArray[np.bool_]:
@@ -99,7 +106,7 @@ def _classes(positive: Any, n: int) -> npt.NDArray[np.bool_]:
 def _risk(
     time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float
 ) -> tuple[float, float, float, float, bool]:
-    """Risk at the horizon, its standard error and limits, and whether it had to be carried on."""
+    """Risk at the horizon, its standard error and limits, and whether nobody was followed so long."""
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
         return (
@@ -164,14 +171,16 @@ def values_by_weights(time: Any, event: Any, positive: Any, horizon: float, comp
     """
     times, codes = checked(time, event)
     mark = _classes(positive, times.size)
+    if not _known(times, codes, horizon, competing):
+        return WeightedValues(float(horizon), *(float("nan"),) * 4)
     w = horizon_weights(times, codes, horizon, competing, deaths_first=False)
     case, control = w.weight * w.case, w.weight * w.control
     return WeightedValues(
         float(horizon),
-        _share(case[mark].sum(), case.sum()),
-        _share(control[~mark].sum(), control.sum()),
-        _share(case[mark].sum(), (case + control)[mark].sum()),
-        _share(control[~mark].sum(), (case + control)[~mark].sum()),
+        _part(case[mark].sum(), case.sum()),
+        _part(control[~mark].sum(), control.sum()),
+        _part(case[mark].sum(), (case + control)[mark].sum()),
+        _part(control[~mark].sum(), (case + control)[~mark].sum()),
     )
 
 
@@ -214,6 +223,8 @@ def values_of_complete_cases(
     tp, fn = int((case & mark).sum()), int((case & ~mark).sum())
     fp, tn = int((control & mark).sum()), int((control & ~mark).sum())
     n = tp + fp + fn + tn
+    known = _known(times, codes, horizon, competing)
+    share = _part if known else _unknown
     return CompleteCases(
         float(horizon),
         n,
@@ -222,13 +233,17 @@ def values_of_complete_cases(
         fp,
         fn,
         tn,
-        _share(tp, tp + fn),
-        _share(tn, tn + fp),
-        _share(tp, tp + fp),
-        _share(tn, tn + fn),
-        _share(tp + tn, n),
+        share(tp, tp + fn),
+        share(tn, tn + fp),
+        share(tp, tp + fp),
+        share(tn, tn + fn),
+        share(tp + tn, n),
     )
 
 
-def _share(part: float, whole: float) -> float:
+def _unknown(part: float, whole: float) -> float:
+    return float("nan")
+
+
+def _part(part: float, whole: float) -> float:
     return float(part / whole) if whole > 0 else float("nan")

@@ -17,6 +17,7 @@ SMALLEST_PART = 1e-9  # of a Newton step, before it is given up
 NOISE = 1e-12  # rounding of the likelihood, relative
 FLAT = 1e-13  # a change of the likelihood that is none
 ALIAS_TOLERANCE = 1e-10
+VANISHED = 1e-7  # of the information at beta = 0, along a direction without a maximum
 LOWEST = -600.0  # of a log hazard below the highest: keeps every risk set's sum above 0
 
 
@@ -173,12 +174,13 @@ class Maximum:
 
     Attributes:
         beta: coefficients (p,); nan where a column is aliased; drifting towards infinity where `infinite`.
-        covariance: inverse information (p, p); nan rows where aliased.
+        covariance: inverse information (p, p), see `finite_inverse`; nan rows where aliased or infinite.
         aliased: columns that earlier ones determine (p,).
         infinite: columns whose likelihood has no maximum (p,).
         z: the columns as they were fitted: kept ones, centred, scaled, patients sorted (n, q).
         kept: their positions among all columns (q,).
         scale: their scale (q,).
+        inverse: the inverse information in these columns, directions without a maximum left out (q, q).
         start: the evaluation at beta = 0.
         end: the evaluation at the maximum.
         score_statistic: Rao's score statistic at beta = 0.
@@ -192,6 +194,7 @@ class Maximum:
     z: FloatArray
     kept: IntArray
     scale: FloatArray
+    inverse: FloatArray
     start: Evaluation
     end: Evaluation
     score_statistic: float
@@ -222,16 +225,17 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     beta = np.zeros(kept.size)
     score_statistic = float(start.score @ _solve(start.information, start.score)) if kept.size else 0.0
     steps = 0
-    settled = False
+    settled = partly = False
     drift = np.zeros(kept.size)
     while kept.size and steps < MAX_STEPS:
         steps += 1
         drift = step = _solve(now.information, now.score)
-        tried, part = evaluate(z, sets, beta + step), 1.0
-        while not tried.loglik >= now.loglik - NOISE * (1 + abs(now.loglik)) and part > SMALLEST_PART:
-            part /= 2
-            tried = evaluate(z, sets, beta + part * step)
-        if not tried.loglik >= now.loglik - NOISE * (1 + abs(now.loglik)):
+        tried, part = _climb(z, sets, now, beta, step)
+        if tried is None:  # rounding of directions without information: climb along the others
+            partly = True
+            drift = step = finite_inverse(start.information, now.information, True) @ now.score
+            tried, part = _climb(z, sets, now, beta, step)
+        if tried is None:
             break
         flat = part == 1 and abs(tried.loglik - now.loglik) <= FLAT * (1 + abs(now.loglik))
         beta, now = beta + part * step, tried
@@ -241,17 +245,39 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     # so far out that nothing is left to learn, as where two patients and one event are all there is
     gone = np.diag(now.information) <= 1e-9 * np.diag(start.information)
     infinite = (np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)) | gone
+    if partly:
+        infinite |= _vanished(start.information, now.information)
     covariance = np.full((p, p), np.nan)
     full = np.full(p, np.nan)
     where = np.ix_(kept, kept)
+    inverse = finite_inverse(start.information, now.information, bool(infinite.any()))
     if kept.size:
-        covariance[where] = _inverse(now.information) / np.outer(scale[kept], scale[kept])
+        covariance[where] = inverse / np.outer(scale[kept], scale[kept])
+        covariance[kept[infinite]] = covariance[:, kept[infinite]] = np.nan
         full[kept] = beta / scale[kept]
     unbounded = np.zeros(p, dtype=bool)
     unbounded[kept] = infinite
     aliased = np.ones(p, dtype=bool)
     aliased[kept] = False
-    return Maximum(full, covariance, aliased, unbounded, z, kept, scale[kept], start, now, score_statistic, steps)
+    return Maximum(
+        full, covariance, aliased, unbounded, z, kept, scale[kept], inverse, start, now, score_statistic, steps
+    )
+
+
+def _climb(
+    z: FloatArray, sets: RiskSets, now: Evaluation, beta: FloatArray, step: FloatArray
+) -> tuple[Evaluation | None, float]:
+    """Where the step, halved as often as needed, does not lower the likelihood (and its part), or None.
+
+    A fall within rounding is none.
+    """
+    part, least = 1.0, now.loglik - NOISE * (1 + abs(now.loglik))
+    while part > SMALLEST_PART:
+        tried = evaluate(z, sets, beta + part * step)
+        if tried.loglik >= least:
+            return tried, part
+        part /= 2
+    return None, part
 
 
 def _independent(information: FloatArray, usable: npt.NDArray[np.bool_]) -> IntArray:
@@ -274,8 +300,40 @@ def _solve(information: FloatArray, score: FloatArray) -> FloatArray:
         return np.asarray(np.linalg.lstsq(information, score, rcond=None)[0])
 
 
-def _inverse(information: FloatArray) -> FloatArray:
-    try:
-        return np.asarray(np.linalg.inv(information))
-    except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.pinv(information, hermitian=True))
+def finite_inverse(start: FloatArray, end: FloatArray, infinite: bool) -> FloatArray:
+    """Inverse of the information (p, p), without the directions that ran to infinity.
+
+    Along such a direction (a level without events; all levels together, where the reference has none) the information
+    has vanished: left in, its rounding errors would rule the variance of all other terms. What is left is the inverse
+    on the rest, in which every finite term has the variance that it has without the patients of that level. A direction
+    has vanished where the information is less than `VANISHED` of what it was at beta = 0.
+
+    Args:
+        start: information at beta = 0 (p, p).
+        end: at the maximum (p, p).
+        infinite: True where some coefficient has no finite maximum.
+    """
+    if not infinite:
+        try:
+            return np.asarray(np.linalg.inv(end))
+        except np.linalg.LinAlgError:
+            return np.asarray(np.linalg.pinv(end, hermitian=True))
+    directions, shares = _directions(start, end)
+    left = shares > VANISHED
+    whole = directions[:, left]
+    return np.asarray((whole / shares[left]) @ whole.T)
+
+
+def _directions(start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Directions of unit information at beta = 0 (p, p, as columns), and how much of it is left at the end (p,)."""
+    values, vectors = np.linalg.eigh(start)
+    root = vectors / np.sqrt(np.maximum(values, 1e-300))
+    shares, turned = np.linalg.eigh(root.T @ end @ root)
+    return np.asarray(root @ turned), shares
+
+
+def _vanished(start: FloatArray, end: FloatArray) -> npt.NDArray[np.bool_]:
+    """Columns that take part in a direction without information (p,)."""
+    directions, shares = _directions(start, end)
+    part = np.abs(directions[:, shares <= VANISHED]) * np.sqrt(np.diag(start))[:, None]
+    return np.asarray((part > 1e-4).any(axis=1), dtype=np.bool_)

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import FloatArray, checked
-from pathoprog.survival.censoring import HorizonWeights, censoring, horizon_weights, weight_influence
+from pathoprog.survival.arrays import FloatArray, IntArray, checked
+from pathoprog.survival.censoring import HorizonWeights, censoring, followed_to, horizon_weights, weight_influence
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def auc_at(
         level: confidence level.
 
     Returns:
-        The estimate; nan where there is no case or no control.
+        The estimate; nan where there is no case or no control, or nobody was followed to the horizon.
     """
     times, codes = checked(time, event)
     scores = _finite(score, times.size)
+    if not _identified(times, codes, horizon, competing_as_control):
+        return NOTHING
     w = horizon_weights(times, codes, horizon, competing_as_control)
     a, b = w.weight * w.case, w.weight * w.control
     if not a.any() or not b.any():
@@ -89,11 +91,16 @@ def brier_at(
         horizon: in the unit of `time`.
         competing_as_control: competing deaths by the horizon count as free of the event; False: as censored.
         level: confidence level.
+
+    Returns:
+        The estimate; nan where nobody was followed to the horizon: it is not identified there.
     """
     times, codes = checked(time, event)
     risks = _finite(risk, times.size)
     if ((risks < 0) | (risks > 1)).any():
         raise InputError("predicted risks must lie between 0 and 1")
+    if not _identified(times, codes, horizon, competing_as_control):
+        return NOTHING
     w = horizon_weights(times, codes, horizon, competing_as_control)
     if not w.weight.any():
         return NOTHING
@@ -102,15 +109,24 @@ def brier_at(
     return _estimate(value, loss - value + weight_influence(times, w, loss / times.size), level)
 
 
+def _identified(time: FloatArray, event: IntArray, horizon: float, competing_as_control: bool) -> bool:
+    return followed_to(time, event if competing_as_control else np.where(event == 1, 1, 0), horizon)
+
+
 def _loss(w: HorizonWeights, risk: FloatArray) -> FloatArray:
     return w.weight * np.where(w.case, (1 - risk) ** 2, np.where(w.control, risk**2, 0.0))
 
 
 def null_risk(time: Any, event: Any, horizon: float, competing_as_control: bool = True) -> float:
-    """Risk of the event by `horizon` in all patients together: the prediction that knows nothing of anyone."""
+    """Risk of the event by `horizon` in all patients together, which knows nothing of anyone.
+
+    nan where nobody was followed so long.
+    """
     from pathoprog.survival.competing import cumulative_incidence
 
     times, codes = checked(time, event)
+    if not _identified(times, codes, horizon, competing_as_control):
+        return float("nan")
     curve = cumulative_incidence(times, codes if competing_as_control else np.where(codes == 1, 1, 0))
     return float(curve.at(horizon).value[0])
 
@@ -131,12 +147,14 @@ def integrated_brier(
         event: 0 censored, 1 the event, 2 a competing death (n,).
         risk: gives the predicted probability of the event by a time, for each patient (n,); it must only change at
             follow-up times of the table.
-        tau: the last time.
+        tau: the last time; nan is returned where nobody was followed so long.
         competing_as_control: see `brier_at`.
     """
     times, codes = checked(time, event)
     if not competing_as_control:
         codes = np.where(codes == 1, 1, 0)
+    if not followed_to(times, codes, tau):
+        return float("nan")
     g = censoring(times, codes)
     own = np.where(codes > 0, 1 / np.maximum(g.before(times), 1e-300), 0.0)
     grid = np.unique(times[times < tau])

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.special import chdtrc
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import FloatArray, IntArray
+from pathoprog.survival.arrays import FloatArray
 from pathoprog.survival.cox_model import CoxFit
 from pathoprog.survival.partial_likelihood import weighted_information
 from pathoprog.survival.product_limit import kaplan_meier
@@ -39,7 +39,7 @@ def proportional_hazards(fit: CoxFit, transform: str = "km", by_term: bool = Tru
     finite = np.flatnonzero(~fit.maximum.infinite[columns]).astype(np.int64)
     residual = z[sets.dead_rows] - at.means
     u = g @ residual
-    plain = at.information
+    inverse = fit.maximum.inverse
     crossed = weighted_information(z, sets, at, g)
     squared = weighted_information(z, sets, at, g**2)
     names = [fit.design.columns[index] for index in columns]
@@ -47,29 +47,27 @@ def proportional_hazards(fit: CoxFit, transform: str = "km", by_term: bool = Tru
     if by_term:
         for term in fit.design.terms:
             mine = [int(k) for k in finite if names[k].term == term]
-            rows.append((term, "", *_test(plain, crossed, squared, u, finite, mine)))
+            rows.append((term, "", *_test(inverse, crossed, squared, u, mine)))
     else:
         for k in finite:
-            rows.append((names[k].term, names[k].level, *_test(plain, crossed, squared, u, finite, [int(k)])))
-    rows.append(("GLOBAL", "", *_test(plain, crossed, squared, u, finite, [int(k) for k in finite])))
+            rows.append((names[k].term, names[k].level, *_test(inverse, crossed, squared, u, [int(k)])))
+    rows.append(("GLOBAL", "", *_test(inverse, crossed, squared, u, [int(k) for k in finite])))
     return pd.DataFrame(rows, columns=["term", "level", "statistic", "df", "p"])
 
 
 def _test(
-    plain: FloatArray,
+    inverse: FloatArray,
     crossed: FloatArray,
     squared: FloatArray,
     u: FloatArray,
-    all_columns: IntArray,
     tested: list[int],
 ) -> tuple[float, int, float]:
     if not tested:
         return float("nan"), 0, float("nan")
-    a = plain[np.ix_(all_columns, all_columns)]
     mine = np.array(tested, dtype=np.int64)
-    b = crossed[np.ix_(all_columns, mine)]
+    b = crossed[:, mine]
     c = squared[np.ix_(mine, mine)]
-    schur = c - b.T @ np.linalg.solve(a, b)
+    schur = c - b.T @ inverse @ b
     statistic = float(u[tested] @ np.linalg.lstsq(schur, u[tested], rcond=None)[0])
     return statistic, len(tested), float(chdtrc(len(tested), statistic))
 

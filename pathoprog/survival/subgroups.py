@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc
 
+from pathoprog.columns import check_levels
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, groups_of, level_names
 from pathoprog.survival.cox_model import CoxFit, cox
@@ -21,7 +22,8 @@ class Subgroups:
     Attributes:
         by: the covariate that makes the subgroups.
         rows: ``by, subgroup, n, events, level, reference, hr, lower, upper, p, note``.
-        interaction: likelihood ratio test of the interaction in all patients: the only test that compares subgroups.
+        interaction: likelihood ratio test in all patients of the interaction with the subgroups as they are shown
+            (levels, halves): the only test that compares subgroups.
         n: patients in it.
         note: why there is no test, or empty.
     """
@@ -42,6 +44,7 @@ def interaction_test(
     adjust: list[str] | None = None,
     reference: dict[str, str] | None = None,
     categorical: list[str] | None = None,
+    strata: str | None = None,
 ) -> tuple[HypothesisTest, int]:
     """Likelihood ratio test of covariate x by in a Cox model with both main effects.
 
@@ -52,11 +55,12 @@ def interaction_test(
         The test and the number of complete rows.
     """
     others = list(adjust or [])
-    rows = complete_rows(frame, [covariate, by, *others])
+    blocks = [strata] if strata else []
+    rows = complete_rows(frame, [covariate, by, *others, *blocks])
     table = frame.loc[rows].copy()
     chosen, forced = dict(reference or {}), list(categorical or [])
-    main = cox(table, time, event, [covariate, by, *others], reference=chosen, categorical=forced)
-    wide = table[[time, event]].copy()
+    main = cox(table, time, event, [covariate, by, *others], chosen, strata, forced)
+    wide = table[[time, event, *blocks]].copy()
     names = []
     for index in range(len(main.design.columns)):
         name = f"x{index}"
@@ -71,7 +75,7 @@ def interaction_test(
             values = main.design.matrix[:, i] * main.design.matrix[:, j]
             wide[name] = values
             products.append(name)
-    full = cox(wide, time, event, [*names, *products])
+    full = cox(wide, time, event, [*names, *products], None, strata)
     df = int((~full.maximum.aliased).sum() - (~main.maximum.aliased).sum())
     statistic = max(2 * (full.loglik - main.loglik), 0.0)
     return HypothesisTest(statistic, df, float(chdtrc(df, statistic)) if df else float("nan")), main.n
@@ -85,6 +89,7 @@ def subgroup_analysis(
     by: str,
     reference: dict[str, str] | None = None,
     categorical: list[str] | None = None,
+    strata: str | None = None,
 ) -> Subgroups:
     """Hazard ratios of `covariate` within each level of `by`, and the interaction test.
 
@@ -98,19 +103,23 @@ def subgroup_analysis(
         by: categorical covariate, or a number with at most ten values; other numbers are split at their median.
         reference: reference levels.
         categorical: numeric columns to take as categories.
+        strata: column whose levels have baselines of their own, in subgroups and test; None where it is `by`.
     """
     if covariate == by:
         raise InputError(f"subgroups of {covariate!r} by itself")
     table = frame.loc[complete_rows(frame, [covariate, by])]
     label, order = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
     names, place = groups_of(label, len(table), order)
+    check_levels(f"subgroups of {by}", len(names), len(table))
+    shown = table.assign(**{by: pd.Categorical.from_codes(place, names)})  # the test is of what the rows show
     rows = []
     for index, name in enumerate(names):
         inside = table.loc[place == index]
-        rows += _within(inside, time, event, covariate, by, name, reference, categorical)
+        rows += _within(inside, time, event, covariate, by, name, reference, categorical, strata)
     test, n, note = HypothesisTest(float("nan"), 0, float("nan")), len(table), ""
     try:
-        test, n = interaction_test(frame, time, event, covariate, by, None, reference, categorical)
+        chosen = {name: level for name, level in (reference or {}).items() if name != by}
+        test, n = interaction_test(shown, time, event, covariate, by, None, chosen, categorical, strata)
     except InputError as error:
         note = str(error)
     return Subgroups(by, pd.DataFrame(rows), test, n, note)
@@ -136,11 +145,12 @@ def _within(
     name: str,
     reference: dict[str, str] | None,
     categorical: list[str] | None,
+    strata: str | None,
 ) -> list[dict[str, object]]:
     head = {"by": by, "subgroup": name, "n": len(inside), "events": int((inside[event] == EVENT).sum())}
     nothing = {"level": "", "reference": "", "hr": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan}
     try:
-        fit: CoxFit = cox(inside, time, event, [covariate], reference=reference, categorical=categorical)
+        fit: CoxFit = cox(inside, time, event, [covariate], reference, strata, categorical)
     except InputError as error:
         return [{**head, **nothing, "note": str(error)}]
     columns = ["level", "reference", "hr", "lower", "upper", "p", "note"]

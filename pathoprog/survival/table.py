@@ -1,20 +1,55 @@
 """A user's table as survival data: read it, find its columns, translate its codes, count what is left out."""
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.columns import (
+    DATE,
+    DURATION,
+    FLAG,
+    NUMBER,
+    Column,
+    column_of,
+    known_order,
+    one_spelling,
+    read_column,
+    same_label,
+)
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, IntArray, level_names
+from pathoprog.sheets import read_sheet_file
+from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray, IntArray, level_names
 
 TIME, CODE = "\0time", "\0event"
 """Names of the checked columns inside `SurvivalTable.frame`: no column of a file can be called so."""
 
-MISSING = ("", "NA", "NaN", "nan", "N/A", "#N/A", "NULL", "<NA>")
-KNOWN_ORDERS = (("good", "uncertain", "poor"), ("low", "intermediate", "high"))
+DAYS = {"days": 1.0, "months": YEAR_DAYS / 12, "years": YEAR_DAYS, "": 1.0}
+LONGEST_YEARS = 100.0  # beyond it the unit must be wrong
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A table with what each of its columns is.
+
+    Attributes:
+        frame: numbers, flags and durations as such, all else as text; NaN or None where missing.
+        columns: how each column was read, and what is wrong with it.
+        lines: the line of each row in the file (n,).
+        notes: what a reader must know of the file.
+        sheet: the sheet of a workbook that was read, and the names of the others; empty for other files.
+    """
+
+    frame: pd.DataFrame
+    columns: dict[str, Column]
+    lines: list[int]
+    notes: tuple[str, ...] = ()
+    sheet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,12 +61,14 @@ class SurvivalTable:
         rows: rows of the file.
         left_out: why rows are not in `frame`, with counts.
         notes: what a reader must know of the data.
+        lines: the line of each usable row in the file.
     """
 
     frame: pd.DataFrame
     rows: int
     left_out: dict[str, int]
     notes: tuple[str, ...]
+    lines: list[int]
 
     @property
     def competing(self) -> bool:
@@ -39,42 +76,41 @@ class SurvivalTable:
         return bool((self.frame[CODE] == COMPETING).any())
 
 
+def read_raw(
+    path: str | Path, sheet: str = "", encoding: str = "", decimal: str = "", missing: tuple[str, ...] = ()
+) -> RawTable:
+    """Read CSV (commas, semicolons, tabs), Excel or Parquet, and decide what each column is.
+
+    Args:
+        path: the file.
+        sheet: of a workbook; default: the first that is not hidden.
+        encoding: of a text file; default UTF-8.
+        decimal: the decimal sign; default: from the values.
+        missing: words that mean an empty cell, beside the usual ones (`pathoprog.sheets.EMPTY_WORDS`).
+
+    Raises:
+        InputError: the file cannot be read as a table. A column that cannot be used says so when it is used.
+    """
+    found = read_sheet_file(path, sheet, encoding, missing)
+    columns = {name: read_column(found.frame[name], decimal, found.lines) for name in found.frame.columns}
+    frame = pd.DataFrame({name: column.values for name, column in columns.items()})
+    return RawTable(frame, columns, found.lines, found.notes, found.sheets)
+
+
+def raw_table(frame: pd.DataFrame, decimal: str = "") -> RawTable:
+    """A table in memory, its columns judged like those of a file; rows are counted as in a CSV with one header line."""
+    columns = {str(name): column_of(frame[name], decimal) for name in frame.columns}
+    typed = pd.DataFrame({name: column.values for name, column in columns.items()}, index=frame.index)
+    return RawTable(typed, columns, list(range(2, len(frame) + 2)))
+
+
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read CSV (comma, semicolon or tab), Excel or Parquet; empty cells and ``NA`` are missing, ``None`` is a text.
+    """The table of `read_raw` alone, for work in a notebook; a column that is not all numbers is text.
 
     Raises:
         InputError: no such file, no such format, or no rows.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    suffix = path.suffix.lower()
-    try:
-        if suffix in (".xlsx", ".xls"):
-            frame = pd.read_excel(path, keep_default_na=False, na_values=list(MISSING))
-        elif suffix in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(
-                path,
-                sep=_separator(path),
-                keep_default_na=False,
-                na_values=list(MISSING),
-                encoding="utf-8-sig",
-                low_memory=False,
-            )
-    except (ValueError, OSError, ImportError) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error})") from error
-    if frame.empty:
-        raise InputError(f"{path}: no rows")
-    frame.columns = [str(name) for name in frame.columns]
-    return frame
-
-
-def _separator(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        head = stream.readline()
-    return max((",", ";", "\t"), key=head.count)
+    return read_raw(path).frame
 
 
 def find_columns(names: list[str], frame: pd.DataFrame, key: str) -> list[str]:
@@ -85,7 +121,7 @@ def find_columns(names: list[str], frame: pd.DataFrame, key: str) -> list[str]:
     """
     known = set(frame.columns)
     found: list[str] = []
-    rest = list(names)
+    rest = [unicodedata.normalize("NFC", name) for name in names]
     while rest:
         for length in range(len(rest), 0, -1):
             joined = [glue.join(rest[:length]) for glue in (",", ", ")]
@@ -124,17 +160,21 @@ def survival_table(
     competing_is: list[str],
     censored_is: list[str],
     drop_negative: bool = False,
+    unit: str = "",
+    lines: list[int] | None = None,
 ) -> SurvivalTable:
     """Check follow-up and event codes of a table.
 
     Args:
         frame: as read.
-        time: column of the follow-up.
+        time: column of the follow-up: numbers, or durations, which become numbers in `unit`.
         event: column of the event code.
         event_is: codes of the event, as text, whole numbers without decimals; nothing given anywhere: 1 and True.
         competing_is: codes of competing deaths; nothing given anywhere: 2.
         censored_is: codes of censoring; default 0 and False.
         drop_negative: leave rows with a negative follow-up out, and count them, instead of refusing the table.
+        unit: days, months or years, where it is known: a follow-up of more than 100 years is then refused.
+        lines: the line of each row in its file, for messages.
 
     Raises:
         InputError: a column is absent, a time is no number or negative, or a code is unknown; says how many and where.
@@ -143,16 +183,17 @@ def survival_table(
         find_columns([name], frame, key)
     if time == event:
         raise InputError(f"time and event are one column: {time!r}")
-    times = pd.to_numeric(frame[time], errors="coerce").to_numpy(dtype=float)
-    label = level_names(frame[event])
-    no_time = level_names(frame[time]) == ""
-    unreadable = np.isnan(times) & ~no_time
-    if unreadable.any():
-        row = int(np.flatnonzero(unreadable)[0])
-        raise InputError(
-            f"time={time!r}: {int(unreadable.sum())} values are no numbers, first {frame[time].iloc[row]!r} in "
-            f"row {row + 2} of the file"
-        )
+    where = lines or list(range(2, len(frame) + 2))
+    times, notes = _times(frame[time], time, unit, where)
+    label, joined = one_spelling(pd.Series(level_names(frame[event])).replace("", None))
+    if joined:
+        notes.append(f"event={event!r}: {joined}")
+    label = label.fillna("").to_numpy(dtype=np.str_)
+    present_labels = sorted(set(label.tolist()))
+    event_is, competing_is, censored_is = (
+        [same_label(code, present_labels) for code in given] for given in (event_is, competing_is, censored_is)
+    )
+    no_time = np.isnan(times)
     if np.isinf(times).any():
         raise InputError(f"time={time!r}: {int(np.isinf(times).sum())} values are infinite")
     codes = _codes(label, event, event_is, competing_is, censored_is)
@@ -160,14 +201,15 @@ def survival_table(
     if negative.any() and not drop_negative:
         raise InputError(
             f"time={time!r}: {int(negative.sum())} follow-up times are negative, first in row "
-            f"{int(np.flatnonzero(negative)[0]) + 2} of the file; correct them, or drop_negative=true leaves them out "
-            "and counts them"
+            f"{where[int(np.flatnonzero(negative)[0])]} of the file; correct them, or drop_negative=true leaves them "
+            "out and counts them"
         )
     no_event = label == ""
     usable = ~no_time & ~no_event & ~negative
     if not usable.any():
         raise InputError("no row has both a follow-up and an event code")
     kept = frame.loc[usable].reset_index(drop=True)
+    kept_lines = [line for line, keep in zip(where, usable, strict=True) if keep]
     kept[TIME] = times[usable]
     kept[CODE] = codes[usable]
     left_out = {
@@ -175,13 +217,64 @@ def survival_table(
         "event missing": int((no_event & ~no_time).sum()),
         "time negative": int((negative & ~no_event).sum()),
     }
-    notes = []
     zero = int((kept[TIME] == 0).sum())
     if zero:
         notes.append(f"{zero} patients have a follow-up of 0: they are at risk at time 0 only, as in R")
     if not (kept[CODE] == EVENT).any():
         notes.append("no events: hazard ratios, tests and concordance cannot be estimated")
-    return SurvivalTable(kept, len(frame), {key: count for key, count in left_out.items() if count}, tuple(notes))
+    left_out = {key: count for key, count in left_out.items() if count}
+    return SurvivalTable(kept, len(frame), left_out, tuple(notes), kept_lines)
+
+
+def _times(values: "pd.Series[Any]", time: str, unit: str, lines: list[int]) -> tuple[FloatArray, list[str]]:
+    """Follow-up as numbers (n,), NaN where missing, with notes.
+
+    Raises:
+        InputError: dates, texts, doubtful thousands, or times beyond every life; says the first and its row.
+    """
+    column = column_of(values, lines=lines)
+    notes = [f"time={time!r}: {column.note}"] if column.note else []
+    if column.kind == DURATION:
+        days = pd.to_timedelta(column.values).dt.total_seconds().to_numpy(dtype=float) / 86_400
+        notes.append(f"time={time!r}: durations were turned into {unit or 'days'}")
+        return days / DAYS[unit], notes
+    if column.kind == DATE:
+        raise InputError(
+            f"time={time!r}: {column.problem}; a follow-up is a number: the days from time zero to the last day known"
+        )
+    if column.problem:
+        raise InputError(f"time={time!r}: {column.problem}")
+    if column.kind != NUMBER:
+        texts = level_names(column.values)
+        numbers = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=float)
+        wrong = np.isnan(numbers) & (texts != "") | (column.kind == FLAG)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(
+                f"time={time!r}: {int(wrong.sum())} values are no numbers, first {str(texts[row])!r} in row "
+                f"{lines[row]} of the file; a follow-up is a bare number, without unit"
+            )
+        return numbers, notes
+    times = column.values.to_numpy(dtype=float)
+    known = times[np.isfinite(times)]
+    if known.size and (known % 1 == 0).all() and known.min() >= 19_000_101 and known.max() <= 22_001_231:
+        raise InputError(
+            f"time={time!r}: holds dates written as numbers, first {known[0]:.0f}; a follow-up is the number of days "
+            "from time zero to the last day known"
+        )
+    longest = float(known.max()) * DAYS[unit] / YEAR_DAYS if known.size else 0.0
+    if unit and longest > LONGEST_YEARS:
+        raise InputError(
+            f"time={time!r}: the longest follow-up, {known.max():g} {unit}, is {longest:.0f} years; another unit=, or "
+            "dates in place of durations"
+        )
+    if not unit and known.size and known.max() * DAYS["days"] / YEAR_DAYS > LONGEST_YEARS:
+        notes.append(
+            f"time={time!r}: the longest is {known.max():g}, in days more than 100 years: dates, or another unit?"
+        )
+    if known.size > 1 and (known % 1 == 0).all() and known.min() >= 1900 and known.max() <= 2100:
+        notes.append(f"time={time!r}: all lie between 1900 and 2100: calendar years, not durations?")
+    return times, notes
 
 
 def _codes(
@@ -217,13 +310,17 @@ def _codes(
     return np.array([meaning.get(value, 0) for value in label.tolist()], dtype=np.int64)
 
 
-def order_levels(labels: list[str], reference: str, given: list[str]) -> list[str]:
-    """Order of a group's levels: as given; else a known order of classes; else natural; the reference first.
+def order_levels(labels: list[str], reference: str, given: list[str]) -> tuple[list[str], bool]:
+    """Order of a group's levels: as given; else a known order; else the alphabet, the reference first.
 
     Args:
         labels: the levels that occur, numbers by size, then text by alphabet.
         reference: first level, or empty.
         given: the user's order, or empty.
+
+    Returns:
+        The levels, and True where their order says which is worse (given, or known): only then are there a trend, a
+        c-index and predictive values.
 
     Raises:
         InputError: a level is absent from the user's order, or the reference does not occur.
@@ -235,8 +332,8 @@ def order_levels(labels: list[str], reference: str, given: list[str]) -> list[st
             raise InputError(
                 f"levels: {', '.join(sorted(set(labels) - set(given)))} occur in the table and are not listed"
             )
-        return [level for level in given if level in labels]
-    known = next((list(order) for order in KNOWN_ORDERS if set(labels) <= set(order)), None)
+        return [level for level in given if level in labels], True
+    known = known_order(labels)
     if known is not None:
-        return [level for level in known if level in labels]
-    return ([reference] if reference else []) + [level for level in labels if level != reference]
+        return known, True
+    return ([reference] if reference else []) + [level for level in labels if level != reference], False

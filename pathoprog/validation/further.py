@@ -156,7 +156,13 @@ def subgroups(population: Population, columns: tuple[str, ...]) -> list[dict[str
             result.append({"by": column, "rows": [], "note": "absent, or the same for all"})
             continue
         order = [name for name in RISK_CLASSES if name in population.classes]
-        found = subgroup_analysis(data, "years", "event", "risk_class", column, {"risk_class": order[0]})
+        strata = None if column == population.strata else population.strata
+        reference = {"risk_class": order[0]}
+        try:
+            found = subgroup_analysis(data, "years", "event", "risk_class", column, reference, strata=strata)
+        except InputError as error:
+            result.append({"by": column, "rows": [], "note": str(error)})
+            continue
         rows = [{key: value for key, value in row.items() if key != "p"} for row in records(found.rows)]
         result.append(
             {"by": column, "rows": rows, "interaction": plain(found.interaction), "n": found.n, "note": found.note}

@@ -1,11 +1,12 @@
 """The analysis plan: what was decided before the outcomes were opened. Everything else is exploratory."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.errors import InputError
+from pathoprog.validation.covariates import TYPES
 
 ANALYSES = {
     "kaplan_meier": "Kaplan-Meier curves of the three classes, with the number at risk",
@@ -71,6 +72,7 @@ class Plan:
     subgroups: tuple[str, ...] = ()
     horizons_years: tuple[float, ...] = ()
     absolute_risk: str = ""
+    types: dict[str, str] = field(default_factory=dict)
 
     def status(self, analysis: str) -> str:
         """The label of an analysis: ``planned`` or ``exploratory``."""
@@ -106,6 +108,7 @@ def read_plan(path: str | Path) -> Plan:
             covariates: [age, sex, pT, pN]
             subgroups: [scanner, stage]
             horizons_years: [3, 5]
+            types: {tumour_size_mm: number, ecog: category}   # of covariates; default: from their values
             absolute_risk: north        # another external cohort, on which the risks to be calibrated are modelled
 
     Raises:
@@ -164,7 +167,16 @@ def parse_plan(text: str, path: str | Path) -> Plan:
         subgroups=_strings(path, value, "subgroups"),
         horizons_years=tuple(sorted({horizon, *horizons})),
         absolute_risk=str(value.get("absolute_risk") or ""),
+        types=_types(path, value.get("types")),
     )
+
+
+def _types(path: Path, value: Any) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not set(map(str, value.values())) <= set(TYPES):
+        raise InputError(f"{path}: types must give each column one of {', '.join(TYPES)}, not {value!r}")
+    return {str(name): str(kind) for name, kind in value.items()}
 
 
 def _fields(cls: type[Plan] | type[Primary]) -> set[str]:

@@ -7,6 +7,7 @@ import pandas as pd
 from pathoprog.classes import RISK_CLASSES
 from pathoprog.cohort import ROLES, SELECTED_ON_OUTCOME, patient_table
 from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.validation.covariates import typed_covariates
 
 STAMPS = {
     "training": "selected on outcome",
@@ -81,7 +82,11 @@ class Population:
 
 
 def analysed_patients(
-    cohort: pd.DataFrame, patients: pd.DataFrame, outcomes: pd.DataFrame, excluded: set[str]
+    cohort: pd.DataFrame,
+    patients: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    excluded: set[str],
+    types: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Scored patients who are not excluded and have an outcome, with everything known of them.
 
@@ -90,9 +95,10 @@ def analysed_patients(
         patients: as `read_patients` gives them.
         outcomes: as `read_outcomes` gives them.
         excluded: patients excluded before the outcomes were opened.
+        types: of covariates, as the plan declares them; the others' types follow from their values.
     """
     scored = patients[(patients["status"] == "scored") & ~patients["patient_id"].isin(excluded)]
-    own = patient_table(cohort).drop(columns=["cohort", "n_slides"])
+    own = typed_covariates(patient_table(cohort).drop(columns=["cohort", "n_slides"]), types)
     merged = scored.merge(own, on=["patient_id", "role"], how="left", suffixes=("", "_cohort"))
     merged = merged.merge(outcomes, on="patient_id", how="inner")
     merged["years"] = merged["followup_days"] / YEAR_DAYS

@@ -38,7 +38,7 @@ def test_everything_for_a_table_with_competing_deaths(table: Path, tmp_path: Pat
         "time=time",
         "event=event",
         "group=group",
-        "reference=b",
+        "levels=b,a,c",
         "covariates=x",
         "subgroups=x",
         "score=x",
@@ -91,7 +91,8 @@ def test_agrees_with_r_on_colon(tmp_path: Path) -> None:
     path = shared_data("statistics/colon_recurrence.csv")
     r = json.loads(shared_data("statistics/r_reference.json").read_text())["colon_recurrence"]
     found = analysed(
-        tmp_path, str(path), "time=time", "event=status", "group=rx", "reference=Obs", "strata=node4", "tau=1826.25",
+        tmp_path, str(path), "time=time", "event=status", "group=rx", "levels=Obs,Lev,Lev+5FU", "strata=node4",
+        "tau=1826.25",
         "horizons=365.25,1095.75,1826.25", "covariates=sex,age,node4,differ,extent,obstruct,adhere",
         "categorical=differ,extent", *QUICK,
     )  # fmt: skip
@@ -144,8 +145,6 @@ def change(name: str) -> pd.DataFrame:
         frame["group"] = "only"
     elif name == "a group of one":
         frame.loc[0, "group"] = "single"
-    elif name == "everyone another group":
-        frame["group"] = [f"g{k}" for k in range(len(frame))]
     elif name == "one row":
         frame = frame.head(1)
     elif name == "three rows":
@@ -173,10 +172,10 @@ def change(name: str) -> pd.DataFrame:
     return frame
 
 
-ODD = ["no events", "no events in the reference", "one group", "a group of one", "everyone another group", "one row"]
+ODD = ["no events", "no events in the reference", "one group", "a group of one", "one row"]
 ODD += ["three rows", "all times equal", "all times zero", "missing values", "a covariate without values"]
 ODD += ["a constant covariate", "everyone dies", "true and false", "numbers as groups"]
-DRAWN = ("no events", "one row", "all times equal", "all times zero", "everyone another group")
+DRAWN = ("no events", "one row", "all times equal", "all times zero")
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -269,3 +268,88 @@ def test_classes_stand_in_their_order(tmp_path: Path) -> None:
     found = analysed(tmp_path / "out", str(path), "time=time", "event=event", "group=group", "reference=good", *QUICK)
     assert found["tests"]["logrank"]["levels"] == ["good", "uncertain", "poor"]
     assert [row["positive"] for row in found["horizon_values"]] == [["poor"], ["uncertain", "poor"]]
+
+
+def test_risks_belong_to_their_horizons_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    late = np.clip(small.array(small.RISK) * 1.5, 0, 1)
+    small.FRAME.assign(late=late).to_csv(path, index=False)
+    call = [str(path), "time=time", "event=event", *QUICK]
+    one = analysed(tmp_path / "one", *call, "horizons=6,12", "risks=risk,late")["prediction"]["by_horizon"]
+    other = analysed(tmp_path / "other", *call, "horizons=12,6", "risks=late,risk")["prediction"]["by_horizon"]
+    assert one == other and [part["column"] for part in one] == ["risk", "late"]
+    assert one[0]["brier"]["value"] == pytest.approx(small.BRIER["competing"][0])
+
+
+def test_nothing_is_given_after_the_last_follow_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "table.csv"
+    small.FRAME.to_csv(path, index=False)
+    found = analysed(
+        tmp_path / "out", str(path), "time=time", "event=event", "group=group", "levels=a,b,c", "horizons=6,30",
+        "risks=risk,risk", "score=x", "covariates=x", "pattern=group:a,x:1", *QUICK,
+    )  # fmt: skip
+    late = found["prediction"]["by_horizon"][1]
+    assert late["note"].startswith("not estimable: the last follow-up ends at 20")
+    names = ("auc", "brier", "brier_of_no_model", "scaled_brier", "calibration", "calibration_curve", "decision_curve")
+    assert all(late[name] is None for name in names)
+    assert found["prediction"]["score_auc"][1]["value"] is None
+    assert found["predicted_survival"]["survival"][1] is None and "not estimable" in found["predicted_survival"]["note"]
+    values = [row for row in found["horizon_values"] if row["horizon"] == 30]
+    assert values and all(row["kaplan_meier"]["sensitivity"]["value"] is None for row in values)
+    assert all(row["inverse_weights"]["ppv"] is None for row in values)
+    assert "c at 30: not estimable: after the last follow-up" in capsys.readouterr().out
+
+
+def test_a_model_of_its_own_says_nothing_after_the_last_follow_up(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    small.SINGLE.to_csv(path, index=False)
+    found = analysed(tmp_path / "out", str(path), "time=time", "event=event", "covariates=x", "horizons=30", *QUICK)
+    assert found["prediction"]["by_horizon"][0]["brier"] is None
+    assert found["prediction"]["integrated_brier"]["value"] is None
+
+
+def test_names_get_no_direction(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    small.FRAME.to_csv(path, index=False)
+    call = [str(path), "time=time", "event=event", "group=group", "bootstrap=10", "figures=false"]
+    found = analysed(tmp_path / "out", *call)
+    assert "trend" not in found["tests"] and "group" not in found["concordance"] and found["horizon_values"] == []
+    assert not any(name == "c" or "ppv" in name for name in found["bootstrap"]["values"])
+    assert "levels=" in found["sample_size"]["note"] and any("is worse" in note for note in found["notes"])
+    found = analysed(tmp_path / "ordered", *call, "levels=a,b,c")
+    assert "trend" in found["tests"] and found["concordance"]["group"]["order"] == ["a", "b", "c"]
+    found = analysed(tmp_path / "positive", *call, "positive=c")  # the user says which is worse
+    assert [row["positive"] for row in found["horizon_values"]] == [["c"]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (["III", "I", "II"], ["I", "II", "III"]),
+        (["pT4a", "pT2", "pT3"], ["pT2", "pT3", "pT4a"]),
+        (["High", "low", "Intermediate"], ["low", "Intermediate", "High"]),
+        (["10", "9", "8"], ["8", "9", "10"]),
+    ],
+)
+def test_known_orders(labels: list[str], order: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    small.FRAME.assign(group=small.FRAME["group"].map(dict(zip("abc", labels, strict=True)))).to_csv(path, index=False)
+    found = analysed(tmp_path / "out", str(path), "time=time", "event=event", "group=group", *QUICK)
+    assert found["tests"]["logrank"]["levels"] == order and "trend" in found["tests"]
+
+
+def test_sample_size_never_turns_c_around(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    small.FRAME.assign(wrong=-small.FRAME["x"]).to_csv(path, index=False)
+    call = [str(path), "time=time", "event=event", "group=group", "levels=b,a,c", "bootstrap=0", "figures=false"]
+    wrong = analysed(tmp_path / "wrong", *call, "score=wrong")["sample_size"]
+    assert "below 0.5" in wrong["note"] and "rows" not in wrong
+    right = analysed(tmp_path / "right", *call, "score=x")["sample_size"]
+    assert "observed in this table, not as planned" in right["assumption"] and right["rows"]
+
+
+def test_a_pattern_that_is_no_number_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    small.FRAME.to_csv(path, index=False)
+    found = analysed(tmp_path / "o", str(path), "time=time", "event=event", "covariates=x", "pattern=x:old", *QUICK)
+    assert found["predicted_survival"]["note"] == "x='old': the pattern needs a number here"

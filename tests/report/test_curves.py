@@ -12,6 +12,7 @@ from pathoprog.errors import InputError
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure, round_times
 from pathoprog.report.numbers import bare_p, format_p, format_percent, format_ratio
 from pathoprog.report.style import colours_of, journal_style, save_figure
+from pathoprog.report.wording import share
 from pathoprog.survival import kaplan_meier, number_at_risk
 
 TIMES = [0, 5, 10, 15, 20]
@@ -91,6 +92,18 @@ def test_numbers_as_journals_print_them() -> None:
         "p not estimable",
     ]
     assert (bare_p(0.18), bare_p(0.00001)) == ("0.18", "<0.0001")
+    # rounding never moves a figure to the other side of what it is compared with
+    assert [format_p(p) for p in (0.04996, 0.0496, 0.0504, 0.05, 0.9996)] == [
+        "p=0.04996",
+        "p=0.0496",
+        "p=0.0504",
+        "p=0.050",
+        "p>0.99",
+    ]
+    assert format_ratio(1.5, 0.9996, 2.25) == "1.50 (95% CI 0.9996–2.25)"
+    assert format_ratio(0.0042, 0.0004, 0.044) == "0.0042 (95% CI <0.001–0.044)"
+    assert [format_percent(share) for share in (0.9999, 1.0, 0.0001, 0.0)] == [">99.9%", "100.0%", "<0.1%", "0.0%"]
+    assert [share(1, 1000), share(999, 1000), share(0, 10)] == ["1 (<1%)", "999 (>99%)", "0 (0%)"]
     assert format_ratio(3.84, 2.72, 5.43) == "3.84 (95% CI 2.72–5.43)"
     assert format_ratio(0, float("nan"), float("nan")) == "not estimable"
     assert format_percent(0.524, 0.431, 0.615) == "52.4% (43.1–61.5)"

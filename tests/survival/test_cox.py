@@ -9,6 +9,8 @@ import pytest
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, logrank
 from pathoprog.survival.baseline import cumulative_hazard, predict_risk, predict_survival
+from pathoprog.survival.fine_gray import fine_gray
+from pathoprog.survival.partial_likelihood import maximise, risk_sets
 from pathoprog.survival.proportional import proportional_hazards
 
 
@@ -141,3 +143,77 @@ def test_no_covariate_effect_gives_the_nelson_aalen_hazard() -> None:
     r = np.exp(fit.coef[0])
     expected = np.cumsum([1 / (2 * r + 2 / r), 1 / (1 / r + r), 1 / r])
     np.testing.assert_allclose(hazards, expected, rtol=1e-12)
+
+
+def saturated() -> pd.DataFrame:
+    """120 patients in three classes and some 45 ages taken as levels, many of them without events."""
+    random = np.random.default_rng(1)
+    for _ in range(2):  # the second table of this generator
+        frame = pd.DataFrame({"g": random.choice(["good", "uncertain", "poor"], 120)})
+        frame["age"] = random.integers(30, 80, 120).astype(str)
+        time, lost = random.exponential(1, 120), random.uniform(0, 2, 120)
+        frame["time"], frame["event"] = np.minimum(time, lost), time <= lost
+    return frame
+
+
+@pytest.mark.parametrize("order", [["good", "uncertain", "poor"], ["good", "poor", "uncertain"]])
+@pytest.mark.parametrize("classes_first", [True, False])
+def test_infinite_terms_leave_the_others_alone(order: list[str], classes_first: bool) -> None:
+    # R 4.2.2, survival 3.5-3, coxph(eps = 1e-13): the same whichever column comes first. Here no column was finite, and
+    # the standard errors hung on the order (0.44 to 0.50).
+    r = {"uncertain": (-0.6824457819, 0.5042639311), "poor": (-0.6103351561, 0.4724704252)}
+    frame = saturated()
+    levels = sorted(set(frame["age"]))
+    classes = np.column_stack([frame["g"] == name for name in order[1:]]).astype(float)
+    ages = np.column_stack([frame["age"] == level for level in levels[1:]]).astype(float)
+    x = np.hstack([classes, ages] if classes_first else [ages, classes])
+    found = maximise(x, risk_sets(frame["time"].to_numpy(), frame["event"].to_numpy()))
+    mine = slice(0, 2) if classes_first else slice(len(levels) - 1, None)
+    se = np.sqrt(np.diag(found.covariance)[mine])
+    assert not found.infinite[mine].any() and found.infinite.any()
+    for k, name in enumerate(order[1:]):
+        assert (found.beta[mine][k], se[k]) == pytest.approx(r[name], rel=1e-6)
+
+
+def levels_without_events() -> tuple[pd.DataFrame, np.ndarray]:
+    """400 patients at 30 sites, ten of them (the reference too) without events; and who is at those."""
+    random = np.random.default_rng(4)
+    group, site = random.choice(list("abc"), 400), random.integers(0, 30, 400)
+    time = random.exponential(1 / (0.1 * np.exp(0.5 * (group == "c"))))
+    lost = random.uniform(0, 12, 400)
+    none = np.isin(site, [0, 1, 2, 5, 7, 11, 13, 19, 23, 29])
+    event = np.where(none, 0, time <= lost).astype(int)
+    names = [f"s{k:02d}" for k in site]
+    return pd.DataFrame({"time": np.minimum(time, lost), "event": event, "g": group, "site": names}), none
+
+
+def test_terms_are_what_they_are_without_the_patients_of_empty_levels() -> None:
+    frame, none = levels_without_events()
+    plain = cox(frame[~none], "time", "event", ["g", "site"]).terms
+    for covariates in (["g", "site"], ["site", "g"]):
+        terms = cox(frame, "time", "event", covariates).terms
+        for column in ("coef", "se"):
+            expected = plain.loc[plain["term"] == "g", column]
+            np.testing.assert_allclose(terms.loc[terms["term"] == "g", column], expected, rtol=1e-8)
+    ph = proportional_hazards(cox(frame, "time", "event", ["g", "site"]), "identity")
+    same = proportional_hazards(cox(frame[~none], "time", "event", ["g", "site"]), "identity")
+    assert ph["statistic"][0] == pytest.approx(same["statistic"][0], rel=1e-6)
+
+
+def test_fine_gray_terms_beside_empty_levels_do_not_hang_on_their_order() -> None:
+    frame, none = levels_without_events()
+    frame.loc[(frame["event"] == 0) & ~none & (np.arange(400) % 5 == 0), "event"] = 2
+    one, other = (fine_gray(frame, "time", "event", names).terms for names in (["g", "site"], ["site", "g"]))
+    first, second = (found.loc[found["term"] == "g", ["coef", "se"]].to_numpy() for found in (one, other))
+    np.testing.assert_allclose(first, second, rtol=1e-9)
+
+
+def test_more_terms_than_events_and_ids_as_levels_are_refused() -> None:
+    frame = made_up(60, 1)
+    with pytest.raises(InputError, match="60 different values in 60 rows are no category"):
+        cox(frame.assign(id=[f"P{k}" for k in range(60)]), "time", "event", ["id"])
+    few = frame.assign(event=[1, *[0] * 59])
+    with pytest.raises(InputError, match="4 terms for 1 events"):
+        cox(few, "time", "event", ["x", "y", "g"])
+    with pytest.raises(InputError, match="holds dates"):
+        cox(frame.assign(when=pd.Timestamp("2020-01-01")), "time", "event", ["when"])

@@ -60,7 +60,19 @@ def test_competing_deaths_lower_the_ppv() -> None:
 
 def test_a_class_not_followed_so_long_is_marked() -> None:
     assert values_by_curves(TIME, EVENT, POSITIVE, 5).beyond
+    assert values_by_curves(TIME, EVENT, POSITIVE, 5).ppv.value == 1  # all of the class have died: known for ever
     assert not values_by_curves(TIME, EVENT, POSITIVE, 4).beyond
+
+
+def test_nothing_is_said_after_the_last_follow_up() -> None:
+    event = [1, 1, 0, 0, 0, 0]
+    for found in (values_by_curves(TIME, event, POSITIVE, 7), values_by_weights(TIME, event, POSITIVE, 7)):
+        values = [getattr(found, name) for name in ("sensitivity", "specificity", "ppv", "npv")]
+        assert np.isnan([getattr(value, "value", value) for value in values]).all()
+    plain = values_of_complete_cases(TIME, event, POSITIVE, 7)
+    assert plain.n == 2 and np.isnan([plain.ppv, plain.npv, plain.accuracy]).all()
+    one = values_by_curves(TIME, event, POSITIVE, 5)  # the positive class was followed to 4 only
+    assert np.isnan([one.ppv.value, one.sensitivity.value]).all() and one.npv.value == pytest.approx(2 / 3)
 
 
 def test_restricted_mean_is_that_of_r() -> None:

@@ -18,7 +18,7 @@ from pathoprog.survival.sample_size import (
     spread_for_c,
     validation_size,
 )
-from pathoprog.survival.subgroups import subgroup_analysis
+from pathoprog.survival.subgroups import interaction_test, subgroup_analysis
 
 
 class Mean:
@@ -142,6 +142,28 @@ def test_subgroups_and_their_interaction() -> None:
     assert split.rows["subgroup"].str.contains("up to|above").all() and split.interaction.df == 1
     nothing = subgroup_analysis(frame.assign(h=["a"] * 300), "time", "event", "g", "h")
     assert "one level" in nothing.note and math.isnan(nothing.interaction.p_value)
+
+
+def test_the_interaction_tested_is_the_one_shown() -> None:
+    frame = cohort(400, 8)
+    random = np.random.default_rng(2)
+    frame["code"] = random.integers(1, 5, 400)  # shown level by level: three degrees of freedom, not one slope
+    found = subgroup_analysis(frame, "time", "event", "g", "code", reference={"g": "a"})
+    words = frame.assign(code="c" + frame["code"].astype(str))
+    test, n = interaction_test(words, "time", "event", "g", "code", reference={"g": "a"})
+    assert found.rows["subgroup"].nunique() == 4 and found.interaction.df == 3 and n == 400
+    assert found.interaction == test
+    halves = subgroup_analysis(frame, "time", "event", "g", "x")  # shown by halves: tested by halves
+    half = frame.assign(half=np.where(frame["x"] <= frame["x"].median(), "low", "up"))
+    test, _ = interaction_test(half, "time", "event", "g", "half")
+    assert halves.interaction.statistic == pytest.approx(test.statistic, rel=1e-9)
+    linear, _ = interaction_test(frame, "time", "event", "g", "x")
+    assert abs(linear.statistic - test.statistic) > 1e-3
+    # within strata too: each subgroup and the test
+    strata = frame.assign(site=random.choice(["n", "s"], 400))
+    inside = subgroup_analysis(strata, "time", "event", "g", "code", reference={"g": "a"}, strata="site")
+    first = cox(strata[strata["code"] == 1], "time", "event", ["g"], {"g": "a"}, "site").terms
+    assert inside.rows["hr"][0] == pytest.approx(first["hr"][0]) and inside.interaction != found.interaction
 
 
 def test_formulas_of_sample_size() -> None:

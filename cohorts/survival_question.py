@@ -1,0 +1,242 @@
+"""What is asked of a table by `pathoprog survival`: every setting checked against it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pathoprog.cohorts.config import SurvivalConfig
+from pathoprog.cohorts.survival_checks import (
+    check_numbers,
+    covariate_notes,
+    followup_notes,
+    order_group,
+    patient_notes,
+)
+from pathoprog.cohorts.survival_figures import PER_YEAR
+from pathoprog.columns import NUMBER, same_label
+from pathoprog.errors import ConfigError, InputError
+from pathoprog.report.curves import round_times
+from pathoprog.survival.arrays import FloatArray, IntArray, groups_of, level_names
+from pathoprog.survival.table import (
+    CODE,
+    TIME,
+    RawTable,
+    SurvivalTable,
+    find_columns,
+    find_pairs,
+    raw_table,
+    survival_table,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """The checked table and what is asked of it.
+
+    Attributes:
+        data: usable rows.
+        time: follow-up (n,).
+        event: 0, 1, 2 (n,).
+        group: column of the group, or empty.
+        levels: its levels in order; hazard ratios compare with the first unless `reference` says otherwise.
+        ordered: True where that order says which level is worse; else there is no trend, c or predictive value.
+        known: True where the group is known (n,).
+        place: index of the level of those (k,).
+        reference: reference levels of all categorical covariates.
+        categorical: numeric columns taken as categories.
+        covariates: columns of the Cox models beside the group.
+        strata: stratifying columns.
+        subgroups: columns that make subgroups.
+        horizons: times of the values at a horizon.
+        tau: end of the restricted mean's window.
+        columns: times of the table of numbers at risk.
+        positives: groupings of the levels for the values at a horizon.
+        risks: columns of predicted risks, one for each of the horizons in their order, or none.
+        score: column of a score, or empty.
+        pattern: one patient's covariates, for a prediction.
+        notes: what a reader must know of the table and of how it was taken.
+    """
+
+    data: SurvivalTable
+    time: FloatArray
+    event: IntArray
+    group: str
+    levels: list[str]
+    ordered: bool
+    known: npt.NDArray[np.bool_]
+    place: IntArray
+    reference: dict[str, str]
+    categorical: list[str]
+    covariates: list[str]
+    strata: list[str]
+    subgroups: list[str]
+    horizons: list[float]
+    tau: float
+    columns: FloatArray
+    positives: list[tuple[str, ...]]
+    risks: list[str]
+    score: str
+    pattern: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The usable rows with all columns of the file."""
+        return self.data.frame
+
+
+def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> Question:
+    """Check every setting against the table.
+
+    Raises:
+        InputError: a column, level or value that the table does not have, or that cannot be used for what it is asked;
+            ConfigError: a setting that makes no sense.
+    """
+    raw = table if isinstance(table, RawTable) else raw_table(table, settings.decimal)
+    notes = list(raw.notes)
+    lists = {
+        key: _found(getattr(settings, key), raw, key)
+        for key in ("covariates", "categorical", "strata", "subgroups", "risks")
+    }
+    one = {
+        key: _found([getattr(settings, key)], raw, key)[0] if getattr(settings, key) else ""
+        for key in ("time", "event", "group", "score", "cohort", "patient")
+    }
+    data = survival_table(
+        _of_columns(raw, one["time"], notes),
+        one["time"],
+        one["event"],
+        settings.event_is,
+        settings.competing_is,
+        settings.censored_is,
+        settings.drop_negative,
+        settings.unit,
+        raw.lines,
+    )
+    notes += data.notes
+    frame, group = data.frame, one["group"]
+    time, event = frame[TIME].to_numpy(dtype=float), frame[CODE].to_numpy(dtype=np.int64)
+    notes += patient_notes(raw, data, one["patient"])
+    horizons, risks = _horizons(settings, lists["risks"], time)
+    check_numbers(raw, data, [name for name in [one["score"], *risks] if name], risks)
+    notes += covariate_notes(raw, data, lists, group, settings)
+    levels: list[str] = []
+    ordered = False
+    known, place = np.zeros(len(frame), dtype=bool), np.zeros(0, dtype=np.int64)
+    if group:
+        levels, ordered, more = order_group(raw, data, group, settings)
+        notes += more
+        known = level_names(frame[group]) != ""
+        _, place = groups_of(frame.loc[known, group], int(known.sum()), levels)
+    elif settings.reference or settings.levels or settings.positive:
+        raise ConfigError("reference, levels and positive belong to a group: give group=COLUMN")
+    reference = find_pairs(settings.references, [*lists["covariates"], *lists["strata"]], "references")
+    reference = {name: same_label(level, list(level_names(frame[name]))) for name, level in reference.items()}
+    if group:
+        reference[group] = same_label(settings.reference, levels) if settings.reference else levels[0]
+    columns = np.array(_numbers(settings.times, "times")) if settings.times else _columns(settings, time)
+    pattern = find_pairs(settings.pattern, [*lists["covariates"], *([group] if group else [])], "pattern")
+    notes += followup_notes(settings, time, event, horizons)
+    return Question(
+        data,
+        time,
+        event,
+        group,
+        levels,
+        ordered,
+        known,
+        place,
+        reference,
+        lists["categorical"],
+        [name for name in lists["covariates"] if name != group],
+        lists["strata"],
+        lists["subgroups"],
+        horizons,
+        settings.tau or max(horizons) or float(time.max()) or 1.0,
+        np.unique(columns),
+        _positives(settings.positive, levels, reference.get(group, ""), ordered),
+        risks,
+        one["score"],
+        pattern,
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def _found(names: list[str], raw: RawTable, key: str) -> list[str]:
+    """The columns of a setting; where one is absent from a sheet, the message says which other sheets there are."""
+    try:
+        return find_columns(names, raw.frame, key)
+    except InputError as error:
+        if len(raw.sheet) < 2:
+            raise
+        others = ", ".join(map(repr, raw.sheet[1:]))
+        raise InputError(f"{error}; this is sheet {raw.sheet[0]!r}, there are also {others}: sheet=NAME") from error
+
+
+def _of_columns(raw: RawTable, time: str, notes: list[str]) -> pd.DataFrame:
+    """The frame; the time's own note and problem come with it, since its text is judged only once."""
+    column = raw.columns[time]
+    if column.problem and column.kind == NUMBER:
+        raise InputError(f"time={time!r}: {column.problem}")
+    if column.note:
+        notes.append(f"time={time!r}: {column.note}")
+    return raw.frame
+
+
+def _horizons(settings: SurvivalConfig, risks: list[str], time: FloatArray) -> tuple[list[float], list[str]]:
+    """Horizons by size, and the column of risks that was given for each.
+
+    Raises:
+        ConfigError: not one column for each horizon, or a horizon twice.
+    """
+    given = _numbers(settings.horizons, "horizons")
+    if not risks:
+        return sorted(set(given)) or [_default_horizon(time)], []
+    if len(risks) != len(given):
+        raise ConfigError(
+            f"risks: {len(risks)} columns for {len(given)} horizons; give one for each, in the order of horizons=…"
+        )
+    if len(set(given)) < len(given):
+        raise ConfigError(f"horizons={','.join(settings.horizons)}: a horizon is given twice, for two columns of risks")
+    order = sorted(range(len(given)), key=lambda k: given[k])
+    return [given[k] for k in order], [risks[k] for k in order]
+
+
+def _numbers(texts: list[str], key: str) -> list[float]:
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError as error:
+        raise ConfigError(f"{key}={','.join(texts)}: not all are numbers") from error
+    if any(not np.isfinite(number) or number < 0 for number in numbers):
+        raise ConfigError(f"{key}={','.join(texts)}: must be finite and not negative")
+    return numbers
+
+
+def _default_horizon(time: FloatArray) -> float:
+    """The round time nearest to half of the follow-up."""
+    ticks = round_times(float(time.max()))
+    return float(ticks[np.argmin(np.abs(ticks - time.max() / 2))]) or float(time.max()) / 2 or 1.0
+
+
+def _columns(settings: SurvivalConfig, time: FloatArray) -> FloatArray:
+    per_year = PER_YEAR[settings.unit]
+    longest = float(time.max()) / per_year
+    if settings.unit and 3 <= longest <= 10:
+        return np.asarray(np.arange(0, int(longest) + 1) * per_year, dtype=np.float64)
+    return np.asarray(round_times(longest) * per_year)
+
+
+def _positives(given: list[str], levels: list[str], reference: str, ordered: bool) -> list[tuple[str, ...]]:
+    """Groupings of the levels into positive and the rest, worst levels first; none where nothing says what is worse."""
+    given = [same_label(level, levels) for level in given]
+    if given:
+        unknown = [level for level in given if level not in levels]
+        if unknown:
+            raise InputError(f"positive: no level {unknown[0]!r}; there are {', '.join(levels)}")
+        return [tuple(given)]
+    if not ordered:
+        return []
+    order = [reference, *(level for level in levels if level != reference)] if reference in levels else levels
+    return [tuple(order[k:]) for k in reversed(range(1, len(order)))]
