@@ -31,7 +31,7 @@ class TiffSlideSlide(Slide):
             properties = self._handle.properties
             sizes = list(self._handle.level_dimensions)
             self._axes = str(properties["tiffslide.series-axes"])
-            _check_before_decoding(self._handle.ts_tifffile)
+            _check_before_decoding(self._handle.ts_tifffile, _series_shown(properties))
         except tiffslide.TiffFileError as error:
             raise SlideError(f"{path}: not a slide that TiffSlide reads", "format") from error
         except Exception as error:  # a damaged file provokes nearly any error in the parser
@@ -79,13 +79,19 @@ class TiffSlideSlide(Slide):
         self._handle.close()
 
 
-def _check_before_decoding(tiff: Any) -> None:
-    """Let each page of a TIFF check its compressed tiles or strips before tifffile decodes them.
+def _series_shown(properties: Any) -> list[int]:
+    """Numbers of the TIFF's series that TiffSlide shows as one slide."""
+    composed = properties.get("tiffslide.series-composition")
+    return [*composed["located_series"]] if composed else [properties.get("tiffslide.series-index", 0)]
+
+
+def _check_before_decoding(tiff: Any, shown: list[int]) -> None:
+    """Let each page of these series check its compressed tiles or strips before tifffile decodes them.
 
     `TiffPage.decode` is what tifffile calls with the very bytes it read, for tiles and strips of any layout.
     """
-    for series in tiff.series:
-        for level in series.levels:
+    for series in shown:
+        for level in tiff.series[series].levels:
             for page in {id(page.keyframe): page.keyframe for page in level.pages if page is not None}.values():
                 page.decode = _checked(page, page.decode)
 

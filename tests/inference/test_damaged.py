@@ -30,7 +30,9 @@ def slides(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["auto", "openslide", "tiffslide"])
+@pytest.mark.parametrize(
+    "backend", ["auto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("openslide", "tiffslide"))]
+)
 def test_no_class_comes_from_damaged_tiles(bundle, slides, tmp_path, backend):
     out = tmp_path / "out"
     call = ["score", f"slides={slides}", f"ensemble={bundle}", f"out={out}", f"slides.backend={backend}", *STREAM]
