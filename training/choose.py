@@ -68,8 +68,8 @@ def run(settings: EnsembleConfig) -> int:
         members[resolution] = [Candidate(*one) for one in ranked[resolution][:MEMBERS_PER_RESOLUTION]]
         trained.resolution = resolution
         parts = read_parts(trained)
-        check_judged(members[resolution][0], parts[1])
         check_unchanged(trained, ranked[resolution][0][1], parts)
+        check_judged(members[resolution][0], parts[1])
     manifest, files = contents(settings, trained, candidates[0][1], members)
     add_encoders(settings, origins, manifest, files)
     add_tumour(settings, manifest, files)

@@ -215,7 +215,10 @@ def test_a_lock_that_was_stopped_goes_on_and_ends_the_same(run, tmp_path, monkey
 
 
 def test_under_the_network_s_policy_the_slides_are_read_anew(run, data, tmp_path):
-    settings, outline = TumourNetworkSettings("tu-mobilenetv3_small_050", 4), OutlineSettings(4.0, 32, 8)
+    settings, outline = (
+        TumourNetworkSettings("tu-mobilenetv3_small_050", 4),
+        OutlineSettings(4.0, 32, 8, 0.5, 100.0, 100.0),
+    )
     network = make_tumour_network(settings)
     with torch.no_grad():  # tumour wherever it is shown anything
         network.segmentation_head[0].weight.zero_()
