@@ -101,7 +101,10 @@ def read_patients(settings: TrainConfig, role: str, requests: TileRequests | Non
         where, remedy = "the slides: no tiles", "see data.tumour_policy and the reasons in the grids' `refused`"
     else:
         stored = tile_store.read(cohort["slide_id"], data, settings.resolution)
-        where, remedy = f"{data.store}: no tiles", "run `pathoprog tiles` first"
+        where, remedy = (
+            f"{data.store}: no tiles",
+            f"run `pathoprog tiles` first{_other_cuts(data, settings.resolution)}",
+        )
     if not stored:
         raise InputError(f"{where} of {role} at {settings.resolution}; {remedy}")
     patients = []
@@ -121,6 +124,18 @@ def read_patients(settings: TrainConfig, role: str, requests: TileRequests | Non
                 )
             )
     return patients
+
+
+def _other_cuts(data: DataSettings, resolution: str) -> str:
+    """What the store holds in place of the tiles that the settings ask for, in words."""
+    wanted = tile_store.cut_folder(data, resolution)
+    others = sorted(path.name for path in wanted.parent.glob("*px-*") if path != wanted)
+    if not others:
+        return ""
+    return (
+        f" (it holds tiles of other settings, {', '.join(others)}, not {wanted.name}: other data.tiles_{resolution}.*,"
+        " data.slides.* or data.tumour_policy)"
+    )
 
 
 def _site(rows: pd.DataFrame) -> str:

@@ -46,7 +46,7 @@ class SegmentConfig:
     augment: AugmentSettings = setting(AugmentSettings(), "")
     fit: SegmentFitSettings = setting(SegmentFitSettings(), "")
     max_missing: float = setting(
-        0.1, "mode=train: largest share of slides that may be missing or unreadable", low=0.0, high=1.0
+        0.5, "mode=train: largest share of slides that may be missing or unreadable", low=0.0, high=1.0
     )
     seed: int = setting(1, "of initial weights, windows and augmentation", low=0)
     device: str = setting("auto", "auto, cpu or cuda:N")

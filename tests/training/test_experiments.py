@@ -39,16 +39,23 @@ def data(tmp_path_factory):
     data = made_store(folder)
     rng = np.random.default_rng(0)
     places = np.zeros(6, np.int64)
-    for path in (folder / "store").glob("*x/*.npy"):
+    for path in (folder / "store").glob("*x/*/*.npy"):
         values = rng.normal(size=(6, 1024)).astype(np.float16)
-        write_features(folder / "features" / path.parent.name / f"{path.stem}.safetensors", values, places, places, {})
+        resolution = path.parent.parent.name
+        write_features(folder / "features" / resolution / f"{path.stem}.safetensors", values, places, places, {})
     data.features = str(folder / "features")
     return data
 
 
 def overrides(data, out):
     paths = {name: getattr(data, name) for name in ("cohort", "outcomes", "store", "features")}
-    return [f"out={out}", *(f"data.{name}={value}" for name, value in paths.items())]
+    tiles = [
+        f"data.tiles_{spec.resolution}.{name}={value}"
+        for spec in (data.tiles_10x, data.tiles_40x)
+        for name, value in as_dict(spec).items()
+    ]
+    plain = [f"data.{name}={value}" for name, value in paths.items()]
+    return [f"out={out}", *plain, *tiles, f"data.tumour_policy={data.tumour_policy}"]
 
 
 def test_all_are_here():

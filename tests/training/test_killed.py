@@ -16,6 +16,7 @@ from pathoprog.children import spawn
 from pathoprog.cli import compose
 from pathoprog.files import read_json, sha256_file, write_json
 from pathoprog.settings import as_dict
+from pathoprog.tiles_config import TileSpec
 from pathoprog.training.train import PROGRESS, settings_from_dict
 
 STEPS = 60
@@ -33,6 +34,8 @@ def start(out: Path, data_folder: Path) -> subprocess.Popen[bytes]:
     known = read_json(data_folder / "data.json")
     for key in ("cohort", "outcomes", "store", "tumour_policy"):
         setattr(settings.data, key, known[key])
+    for key in ("tiles_10x", "tiles_40x"):  # those of the store, not the demo's
+        setattr(settings.data, key, TileSpec(**known[key]))
     out.mkdir(exist_ok=True)
     write_json(out / "request.json", as_dict(settings))
     command = [sys.executable, "-m", "pathoprog.training.train", str(out / "request.json")]

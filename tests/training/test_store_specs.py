@@ -56,7 +56,7 @@ def test_a_second_cut_leaves_the_first_and_cuts_only_what_differs(data, change, 
     assert tile_store.build(cohort, data) == 0
     before = {name: (slide.tiles[...], slide.places) for name, slide in read(data).items()}
     tens = {path: path.stat().st_mtime_ns for path in tile_store.cut_folder(data, "10x").iterdir()}
-    with pytest.raises(InputError, match="run `pathoprog tiles` first"):
+    with pytest.raises(InputError, match=r"run `pathoprog tiles` first \(it holds tiles of other settings, 32px-"):
         read_patients(settings_of(other), "training")
     assert tile_store.build(cohort, other) == 0
     assert len(before) == 3
