@@ -15,12 +15,12 @@ from pathoprog.training.quality import add_quality
 
 
 def cohort(folder, n):
-    """A cohort table of `n` slides, all the same drawing; tuning every third, two sites."""
+    """A cohort table of `n` slides, all the same drawing in files of their own; tuning every third, two sites."""
     made_good(folder)
     rows = []
     for number in range(n):
         path = folder / f"T{number}.tif"
-        path.write_bytes((folder / "slides" / f"{GOOD}.tif").read_bytes())
+        path.write_bytes((folder / "slides" / f"{GOOD}.tif").read_bytes() + bytes(number))  # one scan is one slide
         rows.append(
             {
                 "patient_id": f"P{number}",
