@@ -89,8 +89,8 @@ def look_for_files(cohort: pd.DataFrame, out: Path) -> None:
 def rejections(rejected: pd.DataFrame) -> list[str]:
     """One sentence for each kind of fault, with the lines it was found in and the first value."""
     kinds: dict[str, list[tuple[int, str]]] = {}
-    for row in rejected.itertuples(index=False):
-        kinds.setdefault(kind_of(str(row.reason)), []).append((int(row.line), str(row.reason)))
+    for line, reason in zip(rejected["line"].tolist(), rejected["reason"].tolist(), strict=True):
+        kinds.setdefault(kind_of(reason), []).append((line, reason))
     texts = []
     for found in kinds.values():
         line, reason = found[0]

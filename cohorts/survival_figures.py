@@ -14,7 +14,7 @@ from pathoprog.report.style import save_figure
 from pathoprog.survival.arrays import level_names
 
 if TYPE_CHECKING:
-    from pathoprog.cohorts.survival import Question
+    from pathoprog.cohorts.survival_question import Question
 
 PER_YEAR = {"days": 365.25, "months": 12.0, "years": 1.0, "": 1.0}
 

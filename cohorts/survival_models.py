@@ -22,7 +22,7 @@ from pathoprog.survival.subgroups import subgroup_analysis
 from pathoprog.survival.table import CODE, TIME
 
 if TYPE_CHECKING:
-    from pathoprog.cohorts.survival import Question
+    from pathoprog.cohorts.survival_question import Question
 
 APPARENT = "apparent: the model was fitted to the same patients, so this flatters it"
 PLANNED_ON = (

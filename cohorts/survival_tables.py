@@ -14,7 +14,7 @@ from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
 
 if TYPE_CHECKING:
-    from pathoprog.cohorts.survival import Question
+    from pathoprog.cohorts.survival_question import Question
 
 
 def write_tables(folder: Path, q: "Question", results: dict[str, Any]) -> None:

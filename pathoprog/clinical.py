@@ -208,7 +208,7 @@ def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults, keep_day_z
         days = pd.Series(numbers, index=sheet.index, dtype=float) * UNIT_DAYS[rule.unit]
         what = sheet[rule.column].map(lambda value: f"{rule.column}={value!r}")
         for row in days.index[days.isna() & (sheet[rule.column] != "")]:
-            why = not_a_number(sheet.at[row, rule.column], mapping.decimal)
+            why = not_a_number(str(sheet.at[row, rule.column]), mapping.decimal)
             faults.add(row, f"follow-up: {rule.column} {why} ({what[row]})")
         faults.add_all(sheet[rule.column] == "", f"follow-up: {rule.column} is missing")
     else:

@@ -23,18 +23,19 @@ class Predicted:
     upper: FloatArray
 
 
-def cumulative_hazard(fit: CoxFit, times: Any, stratum: int = 0) -> FloatArray:
-    """Baseline cumulative hazard of x = 0 just after each time (m,), Efron's (or Breslow's) increments as the fit.
+def cumulative_hazard(fit: CoxFit, times: Any, stratum: int = 0, eta: float = 0.0) -> FloatArray:
+    """Cumulative hazard of x beta = eta just after each time (m,), Efron's (or Breslow's) increments as the fit.
 
-    Efron, J Am Stat Assoc 1977;72:557. A step function: no interpolation between event times.
+    Efron, J Am Stat Assoc 1977;72:557. A step function: no interpolation between event times. `eta` 0 is the baseline
+    of x = 0, which a covariate far from 0 (a calendar year) puts beyond what a double holds.
     """
-    event_time, hazard, _ = _jumps(fit, stratum)
+    event_time, hazard, _ = _jumps(fit, stratum, eta)
     total = np.concatenate(([0.0], np.cumsum(hazard)))
     return np.asarray(total[np.searchsorted(event_time, np.asarray(times, dtype=float), side="right")])
 
 
-def _jumps(fit: CoxFit, stratum: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Event times of a stratum, ascending (m,), baseline hazard of x = 0 (m,), means of x (m, q), not centred."""
+def _jumps(fit: CoxFit, stratum: int, eta: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Event times of a stratum, ascending (m,), hazard of x beta = eta (m,), means of x (m, q), not centred."""
     sets, at = fit.sets, fit.maximum.end
     rows = np.arange(sets.dead_rows.size)
     if fit.strata is not None:
@@ -44,7 +45,7 @@ def _jumps(fit: CoxFit, stratum: int) -> tuple[FloatArray, FloatArray, FloatArra
     centre = fit.design.matrix.mean(axis=0)[kept]
     shift = float(centre @ fit.coef[kept])  # the fit's columns are centred: exp(z beta) = exp(x beta - shift)
     event_time = fit.time[sets.order][sets.dead_rows][rows]
-    lifted = at.shift[sets.dead_rows][rows] + shift
+    lifted = at.shift[sets.dead_rows][rows] + (shift - eta)
     return event_time, at.hazard[rows] * np.exp(-lifted), at.means[rows] * scale + centre
 
 
@@ -71,19 +72,18 @@ def predict_survival(
             "a coefficient has no finite estimate, so no survival can be predicted: " + "; ".join(fit.notes)
         )
     row = fit.design.pattern(pattern)
-    event_time, hazard, means = _jumps(fit, stratum)
     kept = fit.maximum.kept
-    relative = float(np.exp(row[kept] @ fit.coef[kept]))
+    event_time, hazard, means = _jumps(fit, stratum, float(row[kept] @ fit.coef[kept]))
     when = np.atleast_1d(np.asarray(times, dtype=float))
     place = np.searchsorted(event_time, when, side="right")
 
     def total(values: FloatArray) -> FloatArray:
         return np.concatenate((np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)))[place]
 
-    h = total(hazard) * relative
-    drift = total(hazard[:, None] * (row[kept] - means)) * relative
+    h = total(hazard)
+    drift = total(hazard[:, None] * (row[kept] - means))
     covariance = fit.covariance[np.ix_(kept, kept)]
-    spread = np.sqrt(total(hazard**2) * relative**2 + np.einsum("mi,ij,mj->m", drift, covariance, drift))
+    spread = np.sqrt(total(hazard**2) + np.einsum("mi,ij,mj->m", drift, covariance, drift))
     survival = np.exp(-h)
     z = float(ndtri((1 + level) / 2))
     lower, upper = survival * np.exp(-z * spread), np.minimum(survival * np.exp(z * spread), 1.0)
@@ -100,9 +100,10 @@ def predict_risk(fit: CoxFit, matrix: FloatArray, horizon: float, strata: Any = 
         strata: index of each row's stratum (n,), where the fit is stratified.
     """
     eta = (matrix * np.nan_to_num(fit.coef)).sum(axis=1)
+    middle = float(np.mean(fit.linear_predictor))  # far from 0 where a covariate is: 0 itself may not be a double's
     if fit.strata is None:
-        base = np.full(len(matrix), float(cumulative_hazard(fit, horizon)))
+        base = np.full(len(matrix), float(cumulative_hazard(fit, horizon, 0, middle)))
     else:
-        each = np.array([float(cumulative_hazard(fit, horizon, k)) for k in range(len(fit.strata_levels))])
+        each = np.array([float(cumulative_hazard(fit, horizon, k, middle)) for k in range(len(fit.strata_levels))])
         base = each[np.asarray(strata)]
-    return np.asarray(-np.expm1(-base * np.exp(eta)))
+    return np.asarray(-np.expm1(-base * np.exp(eta - middle)))

@@ -111,7 +111,7 @@ def subgroup_analysis(
     label, order = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
     names, place = groups_of(label, len(table), order)
     check_levels(f"subgroups of {by}", len(names), len(table))
-    shown = table.assign(**{by: pd.Categorical.from_codes(place, names)})  # the test is of what the rows show
+    shown = table.assign(**{by: pd.Categorical(np.array(names)[place], names)})  # the test is of what the rows show
     rows = []
     for index, name in enumerate(names):
         inside = table.loc[place == index]

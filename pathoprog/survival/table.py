@@ -185,10 +185,10 @@ def survival_table(
         raise InputError(f"time and event are one column: {time!r}")
     where = lines or list(range(2, len(frame) + 2))
     times, notes = _times(frame[time], time, unit, where)
-    label, joined = one_spelling(pd.Series(level_names(frame[event])).replace("", None))
+    names, joined = one_spelling(pd.Series(level_names(frame[event])).replace("", None))
     if joined:
         notes.append(f"event={event!r}: {joined}")
-    label = label.fillna("").to_numpy(dtype=np.str_)
+    label: npt.NDArray[np.str_] = names.fillna("").to_numpy(dtype=np.str_)
     present_labels = sorted(set(label.tolist()))
     event_is, competing_is, censored_is = (
         [same_label(code, present_labels) for code in given] for given in (event_is, competing_is, censored_is)

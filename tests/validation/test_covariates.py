@@ -16,7 +16,7 @@ from pathoprog.validation.populations import Population, analysed_patients, popu
 PLAN = "primary: {endpoint: css, contrast: poor vs good, cohort: external, horizon_years: 3, test: logrank}\n"
 
 
-def population(folder: Path, separator: str = ",", decimal: str = ".", **columns: object) -> Population:
+def population(folder: Path, separator: str = ",", decimal: str = ".") -> Population:
     """An external cohort of 200, read from files as `validate` reads them."""
     random = np.random.default_rng(0)
     n = 200
@@ -27,7 +27,6 @@ def population(folder: Path, separator: str = ",", decimal: str = ".", **columns
     ids = [f"P{k}" for k in range(n)]
     cohort = pd.DataFrame({"patient_id": ids, "slide_id": ids, "slide_path": ids, "cohort": "q", "role": "external"})
     cohort = cohort.assign(age=random.normal(68, 9, n).round(1), tumour_size_mm=size, grade=random.integers(1, 4, n))
-    cohort = cohort.assign(**columns)
     cohort.to_csv(folder / "cohort.csv", index=False, sep=separator, decimal=decimal)
     outcomes = pd.DataFrame({"patient_id": ids, "followup_days": np.minimum(time, lost).round() + 1})
     outcomes.assign(event=(time <= lost).astype(int)).to_csv(folder / "outcomes.csv", index=False)
