@@ -72,7 +72,7 @@ class Inspection:
 
 def run(settings: InspectConfig) -> int:
     """Inspect the slides that the settings name; 0 whatever the verdicts, which are the answer."""
-    paths = find(settings.paths)
+    paths = find(settings.paths, settings.slides)
     found = inspect(paths, settings.slides, settings.tile_px, settings.stream)
     if settings.json:
         say(json.dumps([as_record(item) for item in found], indent=1, ensure_ascii=False, allow_nan=False))
@@ -82,8 +82,12 @@ def run(settings: InspectConfig) -> int:
     return 0
 
 
-def find(given: list[str]) -> list[str]:
+def find(given: list[str], settings: SlideSettings | None = None) -> list[str]:
     """The slides that files and folders given by a user stand for.
+
+    Args:
+        given: files and folders.
+        settings: where slides may lie, and whether links out of a folder are followed.
 
     Raises:
         InputError: names each path that is not there or cannot be looked at, and each folder without slides.
@@ -95,7 +99,7 @@ def find(given: list[str]) -> list[str]:
         path = Path(text)
         try:
             path.stat()
-            slides = list(slides_in(path, not_taken)) if path.is_dir() else [path]
+            slides = list(slides_in(path, not_taken, settings=settings)) if path.is_dir() else [path]
         except FileNotFoundError:
             faults.append(f"{text}: no such file or folder")
         except (OSError, ValueError) as error:

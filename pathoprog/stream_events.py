@@ -138,7 +138,8 @@ class SlideFailed:
     Codes of the error that may pass on another try: ``missing``, ``io``, ``hung``, ``changed``, ``changing``,
     ``device_memory``. Others will not change: ``crashed`` (it did so twice), ``memory`` (its limit is a setting),
     ``format``, ``pixel_type``, ``unreadable``, ``levels``, ``colour``, ``hollow``, ``size``, ``bounds``,
-    ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``, ``outline_missing``.
+    ``mpp_missing``, ``mpp_absurd``, ``mpp_unequal``, ``outline_missing``, ``outline`` (it cannot be
+    used, or is not of this slide), ``outside`` (of ``slides.roots``).
 
     `facts` is there if it could be opened; its um/px is NaN where that is what is wrong. `source` says what the files
     look like now (`identity.source_sha256`; "" where they are gone); None where nobody asked, or nobody could look.

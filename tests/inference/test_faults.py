@@ -266,7 +266,7 @@ def test_a_share_that_vanishes_and_returns_is_tried_again(start, bundle, slides,
     for timer in timers:
         timer.start()
     text, _ = batch.communicate(timeout=180)
-    assert batch.returncode == 0 and "tried again: A: the file is gone" in text, text
+    assert batch.returncode == 0 and "A will be tried again: the file is gone" in text, text
 
 
 def test_tampering_with_a_bundle_is_refused(bundle, slides, tmp_path, capsys):

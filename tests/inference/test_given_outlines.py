@@ -136,3 +136,33 @@ def test_an_outline_of_another_place_is_refused_wherever_outlines_are_read(tmp_p
     whole, outside = inside_slide(shapely.MultiPolygon([shapely.box(-10, 0, 990, 100)]), facts)
     assert whole.area == 99_000 and outside == pytest.approx(0.01)
     shutil.rmtree(tmp_path)
+
+
+def test_what_cannot_be_drawn_ends_its_slide_and_not_the_worker(monkeypatch):
+    from types import SimpleNamespace
+
+    from pathoprog.eligibility import Eligibility
+    from pathoprog.inference import worker as module
+    from pathoprog.inference.inputs import SlideInput
+    from pathoprog.outcomes import SlideScore
+
+    def overflow(*_):
+        raise OverflowError(f"cannot convert float infinity to integer in /srv/{PRIVATE}/x.py")
+
+    monkeypatch.setattr(module, "slide_files", overflow)
+    worker, said = module.Worker.__new__(module.Worker), []
+    task = SimpleNamespace(
+        slide=SlideInput("S1", f"/srv/{PRIVATE}/S1.tif", "S1"), eligibility=Eligibility(), keep_instances=False
+    )
+    plan = SimpleNamespace(context=lambda *_: None, curves=None)
+    worker.in_hand = {"S1": SimpleNamespace(task=task, job_id=5, attempt=1, name="5-1")}
+    worker.start = SimpleNamespace(
+        plan=plan,
+        config=SimpleNamespace(outputs=SimpleNamespace(pdf=True), quality=SimpleNamespace(eligibility="enforce")),
+    )
+    worker.device, worker.torch_version = "cpu", "2"
+    monkeypatch.setattr(worker, "send", lambda *message: said.append(message), raising=False)
+    worker._finish(SlideScore("S1", "scored"))
+    ((kind, job_id, code, reason, *_),) = said
+    assert (kind, job_id, code) == ("failed", 5, "page")
+    assert reason.startswith("its page and maps could not be drawn (OverflowError)") and PRIVATE not in reason

@@ -114,7 +114,7 @@ def test_a_corrected_outline_replaces_the_network_s_and_gives_a_new_result(score
     assert result(out, "T8")["status"] == "scored", "the pathologist knows better"
     assert result(out, "T8")["outline_who"] == ""
     failed = result(out, "T7")
-    assert (failed["status"], failed["code"]) == ("failed", "outline_missing"), "and the network's is not taken instead"
+    assert (failed["status"], failed["code"]) == ("failed", "outline"), "and the network's is not taken instead"
 
 
 def test_the_policy_never_changes_silently(plain, bundle, tumour, tmp_path, capsys):
