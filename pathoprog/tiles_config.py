@@ -9,7 +9,8 @@ RESOLUTION_MPP = {"10x": 1.0, "40x": 0.25}
 PREPROCESSING_VERSION = "2"
 """Level rule, area averaging, tissue mask and grid: a change of any that moves a pixel or a tile raises it.
 
-2: the frame of plain TIFFs is the image's own, whatever tiles were left out; levels in sub-directories are read.
+2: the frame of plain TIFFs is the image's own, whatever tiles were left out; levels in sub-directories are read;
+damaged tiles are refused; outlines are held to their slide.
 """
 
 

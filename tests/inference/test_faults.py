@@ -260,12 +260,12 @@ def test_a_share_that_vanishes_and_returns_is_tried_again(start, bundle, slides,
     shutil.copytree(slides, folder)
     for name in NAMES:
         os.utime(folder / f"{name}.tif")  # recent: the run begins by waiting
-    timers = [threading.Timer(1.0, lambda: folder.rename(away)), threading.Timer(9.0, lambda: away.rename(folder))]
     batch = start(call(bundle, folder, tmp_path / "out", "settle_s=6"))
-    wait_for(lambda: (tmp_path / "out" / "ledger.sqlite").is_file() and len(rows(tmp_path / "out")) == 3)
-    for timer in timers:
-        timer.start()
-    text, _ = batch.communicate(timeout=180)
+    wait_for(lambda: (tmp_path / "out" / "ledger.sqlite").is_file() and len(rows(tmp_path / "out")) == 3, 300)
+    folder.rename(away)
+    wait_for(lambda: any(tries for (tries,) in rows(tmp_path / "out", "SELECT tries FROM jobs")), 300)
+    away.rename(folder)
+    text, _ = batch.communicate(timeout=300)
     assert batch.returncode == 0 and "A will be tried again: the file is gone" in text, text
 
 
