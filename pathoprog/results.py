@@ -47,6 +47,7 @@ RESULT_COLUMNS = (
 PATIENT_LEVEL = "patient"
 SLIDE_LEVEL = "slide level, not validated"
 STAGING_SUFFIX = ".staging"
+INSTANCES = "instances.safetensors"
 
 
 @dataclass
@@ -269,7 +270,20 @@ def slide_row(result: dict[str, Any], run: dict[str, Any], context: Context) -> 
 
 def has_instances(slides_folder: Path, slide_id: str) -> bool:
     """Whether a slide's instance values were kept."""
-    return (slides_folder / folder_name(slide_id) / "instances.safetensors").is_file()
+    return (slides_folder / folder_name(slide_id) / INSTANCES).is_file()
+
+
+def instance_bytes(outcome: SlideScore) -> bytes:
+    """What `load_instances` reads: the instance values of a slide's tiles, each tensor called resolution/member."""
+    from safetensors.torch import save
+
+    tensors = {
+        f"{resolution}/{name}": values.contiguous()
+        for resolution, score in outcome.resolutions.items()
+        for name, values in zip(score.members, score.instances, strict=True)
+    }
+    data: bytes = save(tensors)
+    return data
 
 
 def load_instances(slides_folder: Path, slide_id: str) -> dict[str, dict[str, Any]]:
@@ -281,7 +295,7 @@ def load_instances(slides_folder: Path, slide_id: str) -> dict[str, dict[str, An
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = slides_folder / folder_name(slide_id) / "instances.safetensors"
+    path = slides_folder / folder_name(slide_id) / INSTANCES
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:

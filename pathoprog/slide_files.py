@@ -16,7 +16,7 @@ from pathoprog.cohort_curves import CohortCurves
 from pathoprog.files import canonical_json
 from pathoprog.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.outcomes import SlideScore
-from pathoprog.results import Context, result_record
+from pathoprog.results import INSTANCES, Context, instance_bytes, result_record
 from pathoprog.slide_content import SlidePage, slide_content
 from pathoprog.slide_page import slide_html
 from pathoprog.slide_pdf import slide_pdf
@@ -56,7 +56,7 @@ def slide_files(
         files["tiles.parquet"] = _parquet(outcome)
         files["tiles.geojson"] = _geojson(outcome)
     if keep_instances and outcome.status == "scored":
-        files["instances.safetensors"] = _instances(outcome)
+        files[INSTANCES] = instance_bytes(outcome)
     return files
 
 
@@ -72,18 +72,6 @@ def _outline(outline: shapely.MultiPolygon, name: str) -> bytes:
     """The outline that tiles were laid in (level-0 px), for QuPath."""
     areas = [] if outline.is_empty else [Annotation(outline, TUMOUR_CLASS)]
     return annotations_json(areas, name, note=RESEARCH_USE_ONLY).encode("utf-8")
-
-
-def _instances(outcome: SlideScore) -> bytes:
-    from safetensors.torch import save
-
-    tensors = {
-        f"{resolution}/{name}": values.contiguous()
-        for resolution, score in outcome.resolutions.items()
-        for name, values in zip(score.members, score.instances, strict=True)
-    }
-    data: bytes = save(tensors)
-    return data
 
 
 def _parquet(outcome: SlideScore) -> bytes:

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save
 
 from pathoprog.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.bundle_encoders import ENCODERS
@@ -30,7 +29,7 @@ from pathoprog.outcomes import SlideScore
 from pathoprog.patients import Instances
 from pathoprog.quality_look import QualityLook
 from pathoprog.report.wording import count
-from pathoprog.results import folder_name, load_instances
+from pathoprog.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
 from pathoprog.scorer import Scorer
 from pathoprog.scoring import score_stream
 from pathoprog.settings import as_dict
@@ -45,7 +44,7 @@ from pathoprog.training.tile_store import specs
 from pathoprog.training.tuning_slides import NOT_CUT, Seen, SlidesTiles, StoredTiles, TuningTiles
 from pathoprog.tumour import Outliner, load
 
-FOLDER, RISKS, INSTANCES = "tuning_scores", "risks.json", "instances.safetensors"
+FOLDER, RISKS = "tuning_scores", "risks.json"
 FORMAT = 1
 
 
@@ -295,7 +294,7 @@ def _read(group: Group, slide_id: str) -> Kept | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None  # absent or damaged alike: the slide is scored again
     needed = slide_id in group.instances_of and kept.status == "scored"
-    return kept if not needed or (folder / INSTANCES).is_file() else None
+    return kept if not needed or has_instances(group.folder, slide_id) else None
 
 
 def _keep(group: Group, outcome: SlideScore) -> Kept:
@@ -311,13 +310,8 @@ def _keep(group: Group, outcome: SlideScore) -> Kept:
     plain = {name: getattr(kept, name) for name in ("status", "reason", "code", "risks")}
     try:
         if outcome.slide_id in group.instances_of and outcome.status == "scored":
-            tensors = {
-                f"{resolution}/{name}": values.contiguous()
-                for resolution, found in outcome.resolutions.items()
-                for name, values in zip(found.members, found.instances, strict=True)
-            }
             with atomic_write(folder / INSTANCES) as stream:
-                stream.write(save(tensors))
+                stream.write(instance_bytes(outcome))
         write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **plain})
     except OSError as error:
         raise PathoprogError(
