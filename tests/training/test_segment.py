@@ -160,7 +160,7 @@ def test_windows_give_the_outline_of_the_whole(tumour):
 
 def test_windows_and_labels_turn_together(tumour):
     cohort = read_cohort(tumour.cohort)
-    views = read_views(cohort[cohort["role"] == "training"], tumour.trained / "views")
+    views = read_views(cohort[cohort["role"] == "training"], next((tumour.trained / "views").iterdir()))
     assert isinstance(views[0], View) and len(views) == 4
     settings = SegmentConfig(outline=OutlineSettings(window_px=64), seed=5)
     settings.augment.zoom, settings.augment.stain, settings.augment.brightness = 0.2, 0.0, 0.0
