@@ -148,7 +148,7 @@ def test_windows_give_the_outline_of_the_whole(tumour):
     network = load(
         tumour.trained / "tumour.safetensors", read_json(tumour.trained / "tumour.json"), torch.device("cpu")
     )
-    for view in read_views(cohort[cohort["role"] == "tuning"], tumour.trained / "views"):
+    for view in read_views(cohort[cohort["role"] == "tuning"], next((tumour.trained / "views").iterdir())):
         height, width = view.pixels.shape[:2]
         assert min(height, width) > network.outline.window_px
         whole = np.full((1, 96, 96, 3), 255, np.uint8)
