@@ -148,7 +148,7 @@ def test_windows_give_the_outline_of_the_whole(tumour):
     network = load(
         tumour.trained / "tumour.safetensors", read_json(tumour.trained / "tumour.json"), torch.device("cpu")
     )
-    for view in read_views(cohort[cohort["role"] == "tuning"], tumour.trained / "views"):
+    for view in read_views(cohort[cohort["role"] == "tuning"], next((tumour.trained / "views").iterdir())):
         height, width = view.pixels.shape[:2]
         assert min(height, width) > network.outline.window_px
         whole = np.full((1, 96, 96, 3), 255, np.uint8)
@@ -160,7 +160,7 @@ def test_windows_give_the_outline_of_the_whole(tumour):
 
 def test_windows_and_labels_turn_together(tumour):
     cohort = read_cohort(tumour.cohort)
-    views = read_views(cohort[cohort["role"] == "training"], tumour.trained / "views")
+    views = read_views(cohort[cohort["role"] == "training"], next((tumour.trained / "views").iterdir()))
     assert isinstance(views[0], View) and len(views) == 4
     settings = SegmentConfig(outline=OutlineSettings(window_px=64), seed=5)
     settings.augment.zoom, settings.augment.stain, settings.augment.brightness = 0.2, 0.0, 0.0
