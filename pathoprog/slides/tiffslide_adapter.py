@@ -30,6 +30,8 @@ class TiffSlideSlide(Slide):
             self._axes = str(properties["tiffslide.series-axes"])
         except tiffslide.TiffFileError as error:
             raise SlideError(f"{path}: not a slide that TiffSlide reads", "format") from error
+        except MemoryError:
+            raise  # it is no fault of the file
         except Exception as error:  # a damaged file provokes nearly any error in the parser
             raise SlideError(f"{path}: {_said(error)}", "unreadable") from error
         super().__init__(
@@ -50,6 +52,8 @@ class TiffSlideSlide(Slide):
         location = (math.ceil(x * scale), math.ceil(y * scale))
         try:
             array = np.asarray(self._handle.read_region(location, level, (width, height), as_array=True))
+        except MemoryError:
+            raise
         except Exception as error:  # a damaged tile provokes nearly any error in the decoders
             raise SlideError(f"{self.path}: {_said(error)} (level {level}, x {x}, y {y})", "unreadable") from error
         if self._axes == "CYX":
