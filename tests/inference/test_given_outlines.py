@@ -175,9 +175,9 @@ def test_out_of_memory_names_memory_and_not_the_folder(tmp_path):
     from pathoprog.inference.engine import _writing
     from pathoprog.inference.ledger import WriteError
 
-    with pytest.raises(WriteError, match="^out of memory, and not the disk.*same command goes on later$") as caught:
-        with _writing(tmp_path):
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    said = r"^out of memory, and not the disk.*same command goes on later$"
+    with pytest.raises(WriteError, match=said) as caught, _writing(tmp_path):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(WriteError, match="No space left on device; the same command"), _writing(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
