@@ -5,6 +5,7 @@ One parent process, which alone opens the ledger; workers come and go (`pathopro
 
 import contextlib
 import errno
+import os
 import shutil
 import signal
 import time
@@ -221,7 +222,7 @@ class Engine:
             else:
                 self._try_again(job, *values[1:])
         elif kind == "write_error":
-            raise WriteError(f"{self.slides_folder}: {values[0]}; the same command goes on later")
+            raise _stopped(self.slides_folder, values[0])
         else:
             raise InputError(values[0])
 
@@ -335,10 +336,20 @@ def _nothing() -> None:
     """Publish nothing."""
 
 
+def _stopped(folder: Path, what: str) -> WriteError:
+    """An error of the system while results are written; out of memory is no fault of the folder."""
+    if what == os.strerror(errno.ENOMEM):
+        return WriteError(
+            "out of memory, and not the disk: close other programs, or give fewer workers=… or stream.workers=…; the "
+            "same command goes on later"
+        )
+    return WriteError(f"{folder}: {what}; the same command goes on later")
+
+
 @contextlib.contextmanager
 def _writing(folder: Path) -> Any:
     """Turn an error of the disk into one that says what to do."""
     try:
         yield
     except OSError as error:
-        raise WriteError(f"{folder}: {error.strerror or error}; the same command goes on later") from error
+        raise _stopped(folder, error.strerror or str(error)) from error

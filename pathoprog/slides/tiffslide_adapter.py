@@ -34,6 +34,8 @@ class TiffSlideSlide(Slide):
             _check_before_decoding(self._handle.ts_tifffile, _series_shown(properties))
         except tiffslide.TiffFileError as error:
             raise SlideError(f"{path}: not a slide that TiffSlide reads", "format") from error
+        except MemoryError:
+            raise  # it is no fault of the file
         except Exception as error:  # a damaged file provokes nearly any error in the parser
             raise SlideError(f"{path}: {_said(error)}", "unreadable") from error
         super().__init__(
@@ -54,6 +56,8 @@ class TiffSlideSlide(Slide):
         location = (math.ceil(x * scale), math.ceil(y * scale))
         try:
             array = np.asarray(self._handle.read_region(location, level, (width, height), as_array=True))
+        except MemoryError:
+            raise
         except TileDamageError as error:
             raise SlideError(
                 f"{self.path}: damaged data at level {level}, {error}; copy or export the slide again", "unreadable"

@@ -166,3 +166,18 @@ def test_what_cannot_be_drawn_ends_its_slide_and_not_the_worker(monkeypatch):
     ((kind, job_id, code, reason, *_),) = said
     assert (kind, job_id, code) == ("failed", 5, "page")
     assert reason.startswith("its page and maps could not be drawn (OverflowError)") and PRIVATE not in reason
+
+
+def test_out_of_memory_names_memory_and_not_the_folder(tmp_path):
+    import errno
+    import os
+
+    from pathoprog.inference.engine import _writing
+    from pathoprog.inference.ledger import WriteError
+
+    said = r"^out of memory, and not the disk.*same command goes on later$"
+    with pytest.raises(WriteError, match=said) as caught, _writing(tmp_path):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(WriteError, match="No space left on device; the same command"), _writing(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -145,7 +145,8 @@ def test_running_again_computes_nothing_and_says_the_same(scored, bundle, slides
     tables = {name: (out / name).read_bytes() for name in ("results.csv", "patients.csv", "members.csv")}
     call = ["score", f"cohort={slides / 'cohort.csv'}", f"ensemble={bundle}", f"out={out}", *STREAM]
     assert cli.main(call) == 1
-    assert "5 done before and unchanged (1 of them failed), 0 to score" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "5 done before and unchanged (1 of them failed; requeue=true tries them again), 0 to score" in said
     assert cli.main([*call, "requeue=true", "dry_run=true"]) == 0
     assert "4 done before and unchanged, 1 to score" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in out.glob("slides/[A-D]/*")} == before
