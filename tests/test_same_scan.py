@@ -25,7 +25,7 @@ from pathoprog.same_scan import (
     same_scans,
     slide_sha256,
 )
-from pathoprog.stream_reader import content_sha256
+from pathoprog.slides.identity import content_sha256
 
 HEADER = "patient_id,slide_id,slide_path,cohort,role\n"
 
@@ -95,7 +95,7 @@ def test_slides_are_read_only_where_sizes_agree_and_only_once(tmp_path: Path, mo
         read.append(Path(path).name)
         return content_sha256(path)
 
-    monkeypatch.setattr("pathoprog.stream_reader.content_sha256", counted)
+    monkeypatch.setattr("pathoprog.same_scan.content_sha256", counted)
     for name, size in (("a", 10), ("b", 10), ("c", 11)):
         (tmp_path / name).write_bytes(name.encode() * size)
     paths = {name: str(tmp_path / name) for name in "abc"}

@@ -191,7 +191,7 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
             return _file_sha256(path, on_progress)
         total = hashlib.sha256()
         for file in files:
-            name = Path(os.path.relpath(file, _folder(path))).as_posix()
+            name = _name_in_slide(file, path)
             total.update(f"{name}\0{_file_sha256(file, on_progress)}\n".encode(errors="surrogateescape"))
         return total.hexdigest()
     except FileNotFoundError as error:
@@ -200,6 +200,12 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
         raise SlideError(f"{path}: {what}", "missing") from error
     except OSError as error:
         raise SlideError(f"{path}: {error.strerror or error}", "io") from error
+
+
+def _name_in_slide(file: Path, path: Path) -> str:
+    """A file's name in its slide's hash: of MIRAX without the slide's own name, so that a renamed copy is the same."""
+    name = Path(os.path.relpath(file, _folder(path))).as_posix()
+    return name.removeprefix(path.stem) if path.suffix.lower() == ".mrxs" else name
 
 
 def _file_sha256(path: Path, on_progress: Callable[[], None]) -> str:

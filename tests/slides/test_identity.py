@@ -1,6 +1,7 @@
 """Which files a slide has, and that a change of any of them is seen: by every one who asks."""
 
 import os
+import shutil
 import time
 
 import pytest
@@ -160,3 +161,12 @@ def test_the_head_of_a_dicom_file(tmp_path, syntax):
         assert read_head(path).series in ("", "5.5.77", *("5.5.77"[:n] for n in range(6)))
     path.write_bytes(whole[:132])
     assert read_head(path) == DicomHead()
+
+
+def test_a_renamed_copy_of_a_mirax_slide_has_the_same_content(tmp_path):
+    path, _ = mirax(tmp_path)
+    shutil.copytree(path.with_suffix(""), tmp_path / "other")
+    shutil.copyfile(path, tmp_path / "other.mrxs")
+    assert content_sha256(tmp_path / "other.mrxs") == content_sha256(path)
+    (tmp_path / "other" / "Slidedat.ini").write_bytes(b"two")
+    assert content_sha256(tmp_path / "other.mrxs") != content_sha256(path)
