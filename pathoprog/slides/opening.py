@@ -50,7 +50,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     series: tuple[Instance, ...] = ()
     if facts is None and is_dicom(file):
         series = check_series(file, whole_folder=path.is_dir())
-        check_colours(file)
+        check_colours(file, series)
     elif facts is None and file.suffix.lower() == ".mrxs":
         check_mirax(file)
     if facts is not None and facts.kind:
