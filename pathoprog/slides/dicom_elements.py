@@ -19,6 +19,7 @@ MAX_VALUE_BYTES = 1 << 16  # of a value that is read, and not passed
 IMPLICIT = "1.2.840.10008.1.2"
 NOT_FOLLOWED = {"1.2.840.10008.1.2.1.99": "deflated", "1.2.840.10008.1.2.2": "big endian"}
 """Transfer syntaxes whose files are walked no further than their meta information."""
+_HEAD = struct.Struct("<HH2sH")
 _META, _DELIMITERS = 0x0002, 0xFFFE  # groups
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 
@@ -49,6 +50,10 @@ class Tag(IntEnum):
     ITEM = 0xFFFEE000
     ITEM_END = 0xFFFEE00D
     SEQUENCE_END = 0xFFFEE0DD
+
+
+_SYNTAX, _PIXELS = int(Tag.SYNTAX), int(Tag.PIXELS)
+_ITEM, _ITEM_END, _SEQUENCE_END = int(Tag.ITEM), int(Tag.ITEM_END), int(Tag.SEQUENCE_END)
 
 
 class ElementError(Exception):
@@ -97,16 +102,16 @@ class Elements:
         while at != self.size:
             implicit = self.syntax == IMPLICIT
             tag, kind, length = self._next(implicit)
-            if length == UNDEFINED and tag != Tag.PIXELS:
+            if length == UNDEFINED and tag != _PIXELS:
                 self._pass_sequence(implicit or kind == b"UN", 0)  # unknown values are implicit: PS3.5, 6.2.2, note 2
                 at = self.stream.tell()
                 continue
             start = self.stream.tell()
-            if tag == Tag.SYNTAX:
+            if tag == _SYNTAX:
                 self.syntax = text(self.value(length))
                 self.stream.seek(start)
             yield tag, length
-            if tag == Tag.PIXELS or (tag == Tag.SYNTAX and self.syntax in NOT_FOLLOWED):
+            if tag == _PIXELS or (tag == _SYNTAX and self.syntax in NOT_FOLLOWED):
                 return
             at = self.stream.seek(start + length)
 
@@ -127,13 +132,12 @@ class Elements:
     def _next(self, implicit: bool) -> tuple[int, bytes, int]:
         """(tag, kind of value, its bytes) of the next element or mark, the stream standing behind them."""
         self._passed += 1
-        at = self.stream.tell()
         if self._passed > self.most:
-            raise ElementError(f"more than {self.most} elements", at)
+            raise ElementError(f"more than {self.most} elements", self.stream.tell())
         head = self.stream.read(8)
         if len(head) < 8:
-            raise ElementError("the file ends", at, ended=True)
-        group, number, kind, short = struct.unpack("<HH2sH", head)
+            raise ElementError("the file ends", self.size, ended=True)
+        group, number, kind, short = _HEAD.unpack(head)
         tag = group << 16 | number
         if group == _DELIMITERS or (implicit and group != _META):
             return tag, b"", short << 16 | int.from_bytes(kind, "little")
@@ -141,7 +145,7 @@ class Elements:
             return tag, kind, short
         head = self.stream.read(4)
         if len(head) < 4:
-            raise ElementError("the file ends", at, ended=True)
+            raise ElementError("the file ends", self.size, ended=True)
         return tag, kind, int.from_bytes(head, "little")
 
     def _pass_sequence(self, implicit: bool, depth: int) -> None:
@@ -150,16 +154,16 @@ class Elements:
             raise ElementError("sequences nested without end", self.stream.tell())
         while True:
             tag, _, length = self._next(implicit)
-            if tag == Tag.SEQUENCE_END:
+            if tag == _SEQUENCE_END:
                 return
-            if tag != Tag.ITEM:
+            if tag != _ITEM:
                 raise ElementError(f"no item where one belongs, at byte {self.stream.tell()}", self.stream.tell())
             if length != UNDEFINED:
                 self.stream.seek(length, os.SEEK_CUR)
                 continue
             while True:
                 tag, kind, length = self._next(implicit)
-                if tag == Tag.ITEM_END:
+                if tag == _ITEM_END:
                     break
                 if length == UNDEFINED:
                     self._pass_sequence(implicit or kind == b"UN", depth + 1)
@@ -182,9 +186,9 @@ def pixel_items(stream: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
             raise ElementError("the file ends", at, ended=True)
         group, number, length = struct.unpack("<HHI", head)
         tag = group << 16 | number
-        if tag == Tag.SEQUENCE_END:
+        if tag == _SEQUENCE_END:
             return
-        if tag != Tag.ITEM:
+        if tag != _ITEM:
             raise ElementError("no frame where one belongs", at)
         if at + 8 + length > size:
             raise ElementError("the file ends", at, ended=True)
