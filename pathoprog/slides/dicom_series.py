@@ -56,6 +56,9 @@ class Instance:
         syntax: transfer syntax, which names the compression.
         photometric: photometric interpretation, which names the colours.
         items_at: byte at which its compressed frames begin, with the table of offsets; 0 where it has none.
+        concatenation: UID of the files that a level lies in; "" for a level of one file.
+        frames: that it holds.
+        frames_wanted: that its level's size asks for, where they lie side by side; 0 where that is not known.
         trouble: what is wrong with it, in words; "" for nothing.
     """
 
@@ -69,6 +72,9 @@ class Instance:
     syntax: str = ""
     photometric: str = ""
     items_at: int = 0
+    concatenation: str = ""
+    frames: int = 0
+    frames_wanted: int = 0
     trouble: str = ""
 
     @property
@@ -104,10 +110,33 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
     alone = whole_folder or all(one.series in ("", first.series) for one in found if one.sop_class in ("", WHOLE_SLIDE))
     series = [one for one in found if one.series == first.series or (not one.series and alone)]
     for instance in (first, *series):
+        where = "" if instance is first else f"{instance.path.name}, of the same slide, "
+        if instance.syntax in NOT_FOLLOWED:
+            raise SlideError(
+                f"{file}: {where}is DICOM stored {NOT_FOLLOWED[instance.syntax]} (transfer syntax "
+                f"{instance.syntax}), which no library here reads; have it exported in explicit little endian",
+                "unreadable",
+            )
         if instance.trouble:
-            where = "" if instance is first else f"{instance.path.name}, of the same slide, "
             raise SlideError(f"{file}: {where}{instance.trouble}; {REMEDY}", "unreadable")
+    why = _lost_part((first, *series))
+    if why:
+        raise SlideError(f"{file}: {why}", "unreadable")
     return (first, *series)
+
+
+def _lost_part(instances: Sequence[Instance]) -> str:
+    """Which level of several files has too few frames, in words: nothing else tells where the last file is lost."""
+    parts: dict[str, list[Instance]] = {}
+    for instance in instances:
+        if instance.concatenation:
+            parts.setdefault(instance.concatenation, []).append(instance)
+    for files in parts.values():
+        held, wanted = sum(part.frames for part in files), max(part.frames_wanted for part in files)
+        if held < wanted:
+            level = f"{files[0].width} x {files[0].height} px"
+            return f"the files of the level of {level} hold {held} frames where its size asks for {wanted}; {TOGETHER}"
+    return ""
 
 
 def lost_level(instances: Sequence[Instance]) -> str:
@@ -197,6 +226,9 @@ class _File:
             self.elements.syntax,
             self.texts[Tag.PHOTOMETRIC],
             self.items_at,
+            self.texts[Tag.CONCATENATION],
+            _whole_number(self.texts[Tag.FRAMES]) or 0,
+            self._wanted(),
             trouble if self.texts[Tag.CLASS] in ("", WHOLE_SLIDE) else "",
         )
 
@@ -267,11 +299,15 @@ class _File:
         return -1
 
     def _gaps(self, frames: int) -> str:
-        """Whether a level whose frames lie side by side has as many as its size asks for."""
-        full = self.texts[Tag.ORGANISATION] == "TILED_FULL" and not self.texts[Tag.CONCATENATION]
-        if not full or not (self.numbers[Tag.ROWS] and self.numbers[Tag.COLUMNS]):
-            return ""
-        columns = -(-self.numbers[Tag.WIDTH] // self.numbers[Tag.COLUMNS])
-        rows = -(-self.numbers[Tag.HEIGHT] // self.numbers[Tag.ROWS])
-        needed = columns * rows * max(1, self.numbers[Tag.PATHS]) * max(1, self.numbers[Tag.PLANES])
-        return f"holds {frames} frames where its size asks for {needed}" if frames < needed else ""
+        """Whether a level of one file has as many frames as its size asks for."""
+        wanted = 0 if self.texts[Tag.CONCATENATION] else self._wanted()
+        return f"holds {frames} frames where its size asks for {wanted}" if frames < wanted else ""
+
+    def _wanted(self) -> int:
+        """How many frames the size of a level asks for whose frames lie side by side; 0 where that is not known."""
+        numbers = self.numbers
+        if self.texts[Tag.ORGANISATION] != "TILED_FULL" or not (numbers[Tag.ROWS] and numbers[Tag.COLUMNS]):
+            return 0
+        columns = -(-numbers[Tag.WIDTH] // numbers[Tag.COLUMNS])
+        rows = -(-numbers[Tag.HEIGHT] // numbers[Tag.ROWS])
+        return columns * rows * max(1, numbers[Tag.PATHS]) * max(1, numbers[Tag.PLANES])
