@@ -19,6 +19,7 @@ MAX_VALUE_BYTES = 1 << 16  # of a value that is read, and not passed
 IMPLICIT = "1.2.840.10008.1.2"
 NOT_FOLLOWED = {"1.2.840.10008.1.2.1.99": "deflated", "1.2.840.10008.1.2.2": "big endian"}
 """Transfer syntaxes whose files are walked no further than their meta information."""
+NO_META = "no meta information at its beginning"
 _HEAD = struct.Struct("<HH2sH")
 _META, _DELIMITERS = 0x0002, 0xFFFE  # groups
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
@@ -102,6 +103,8 @@ class Elements:
         while at != self.size:
             implicit = self.syntax == IMPLICIT
             tag, kind, length = self._next(implicit)
+            if at == PREAMBLE_BYTES and tag >> 16 != _META:
+                raise ElementError(NO_META, at)
             if length == UNDEFINED and tag != _PIXELS:
                 self._pass_sequence(implicit or kind == b"UN", 0)  # unknown values are implicit: PS3.5, 6.2.2, note 2
                 at = self.stream.tell()

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.dicom_elements import (
+    NO_META,
     NOT_FOLLOWED,
     PREAMBLE_BYTES,
     UNDEFINED,
@@ -92,7 +93,7 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
     """The instances of a file's series, all of which must be whole.
 
     Args:
-        file: one instance; the others lie in the same folder.
+        file: one instance, or an object that is none, for which there are no instances; the others lie in its folder.
         whole_folder: the folder is the slide: files in it whose series is not known count too.
 
     Raises:
@@ -106,6 +107,8 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
         found = [instance for instance in read if instance is not None]
     except OSError as error:
         raise SlideError(f"{file}: {error.strerror or error}", "io") from error
+    if NO_META in first.trouble:
+        return ()
     # A file that ends before its series may be of this slide where no other slide lies in the folder.
     alone = whole_folder or all(one.series in ("", first.series) for one in found if one.sop_class in ("", WHOLE_SLIDE))
     series = [one for one in found if one.series == first.series or (not one.series and alone)]
