@@ -30,6 +30,7 @@ TOGETHER = "put all files of the series into one folder"
 MAX_STEP = 4.0  # from one level to the next, as scanners make them
 TEXTS = (
     Tag.CLASS,
+    Tag.INSTANCE,
     Tag.IMAGE_TYPE,
     Tag.SERIES,
     Tag.NUMBER,
@@ -57,6 +58,7 @@ class Instance:
         syntax: transfer syntax, which names the compression.
         photometric: photometric interpretation, which names the colours.
         items_at: byte at which its compressed frames begin, with the table of offsets; 0 where it has none.
+        uid: its own.
         concatenation: UID of the files that a level lies in; "" for a level of one file.
         frames: that it holds.
         frames_wanted: that its level's size asks for, where they lie side by side; 0 where that is not known.
@@ -73,6 +75,7 @@ class Instance:
     syntax: str = ""
     photometric: str = ""
     items_at: int = 0
+    uid: str = ""
     concatenation: str = ""
     frames: int = 0
     frames_wanted: int = 0
@@ -130,11 +133,11 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
 
 def _lost_part(instances: Sequence[Instance]) -> str:
     """Which level of several files has too few frames, in words: nothing else tells where the last file is lost."""
-    parts: dict[str, list[Instance]] = {}
+    parts: dict[str, dict[str, Instance]] = {}
     for instance in instances:
         if instance.concatenation:
-            parts.setdefault(instance.concatenation, []).append(instance)
-    for files in parts.values():
+            parts.setdefault(instance.concatenation, {})[instance.uid] = instance  # a copy of a file counts once
+    for files in (list(by_uid.values()) for by_uid in parts.values()):
         held, wanted = sum(part.frames for part in files), max(part.frames_wanted for part in files)
         if held < wanted:
             level = f"{files[0].width} x {files[0].height} px"
@@ -229,6 +232,7 @@ class _File:
             self.elements.syntax,
             self.texts[Tag.PHOTOMETRIC],
             self.items_at,
+            self.texts[Tag.INSTANCE],
             self.texts[Tag.CONCATENATION],
             _whole_number(self.texts[Tag.FRAMES]) or 0,
             self._wanted(),

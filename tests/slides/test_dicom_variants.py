@@ -1,6 +1,7 @@
 """DICOM as it comes: stored otherwise, in parts, beside other slides: right pixels or one sentence, and an end."""
 
 import re
+import shutil
 import struct
 import time
 
@@ -147,11 +148,15 @@ def test_a_level_in_several_files(tmp_path, image, n, says_how_many):
     folder = write_parts(tmp_path / "s", image, n, says_how_many)
     with open_slide(folder) as slide:
         assert np.abs(slide.read_region(0, 0, 0, (SIDE, SIDE)).astype(int) - image).mean() < 3
-    for lost in range(1, n + 1):
+    shutil.copyfile(folder / "part1.dcm", folder / "copy.dcm")
+    for lost in range(2, n + 1):
         (folder / f"part{lost}.dcm").rename(tmp_path / "lost.dcm")
         said = sentence(folder / "1b.dcm")
         assert "put all files of the series into one folder" in said, said
         (tmp_path / "lost.dcm").rename(folder / f"part{lost}.dcm")
+    (folder / "copy.dcm").unlink()
+    (folder / "part1.dcm").unlink()
+    assert "put all files of the series into one folder" in sentence(folder)
 
 
 def with_element(path, extra):
