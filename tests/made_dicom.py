@@ -29,6 +29,12 @@ def element(group: int, number: int, kind: str, value: bytes | str | int | float
     return struct.pack("<HH2s", group, number, kind.encode()) + length + data
 
 
+def implicit_element(group: int, number: int, value: str) -> bytes:
+    """One data element of text, whose kind of value is not told."""
+    data = value.encode() + b"\0" * (len(value) % 2)
+    return struct.pack("<HHI", group, number, len(data)) + data
+
+
 def sequence(group: int, number: int, item: bytes, ends: bool) -> bytes:
     """A sequence of one item, with its length or (`ends`) with end marks."""
     if not ends:

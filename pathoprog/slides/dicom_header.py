@@ -1,20 +1,16 @@
-"""What the head of a DICOM file says of the object it is and of its series, without a DICOM library."""
+"""What the head of a DICOM file says of the object it is and of its series."""
 
 import contextlib
-import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from pathoprog.slides.dicom_elements import PREAMBLE_BYTES, ElementError, Elements, Tag, text
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class of VL Whole Slide Microscopy images (DICOM PS3.4, B.5): slides. Other objects lie beside them: annotations,
 reports, segmentations."""
-HEAD_BYTES = 1 << 16  # the series stands in group 0020, before the image's own facts and its colour profile
-_CLASS, _INSTANCE, _SYNTAX, _SERIES = (0x0002, 0x0002), (0x0002, 0x0003), (0x0002, 0x0010), (0x0020, 0x000E)
-_IMPLICIT = "1.2.840.10008.1.2"
-_OTHER_ORDERS = ("1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")  # big-endian, deflated: not looked into
-_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-_ITEM, _ITEM_END, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
-_UNDEFINED = 0xFFFFFFFF
+MAX_ELEMENTS = 100_000  # before the series, which stands in group 0020; what lies there is passed by its length
 
 
 def may_be_dicom(name: str) -> bool:
@@ -27,9 +23,14 @@ def is_dicom(file: Path) -> bool:
     """Whether a file starts as DICOM files do: 128 bytes of anything, then ``DICM``."""
     try:
         with file.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return starts_as_dicom(stream)
     except OSError:
         return False
+
+
+def starts_as_dicom(stream: BinaryIO) -> bool:
+    """Whether an open file, from its first byte, does."""
+    return stream.read(PREAMBLE_BYTES)[128:] == b"DICM"
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,18 @@ class DicomHead:
 
 
 def read_head(file: Path) -> DicomHead:
-    """The head of a DICOM file: of its first 64 KiB.
+    """The head of a DICOM file, up to its series; what cannot be followed, or is no DICOM, says nothing.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with file.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
-    found: dict[tuple[int, int], str] = {}
-    with contextlib.suppress(struct.error):  # it ends before the series: what was found by then is what is known
-        _walk(head, found)
-    return DicomHead(found.get(_CLASS, ""), found.get(_INSTANCE, ""), found.get(_SERIES, ""))
-
-
-def _walk(head: bytes, found: dict[tuple[int, int], str]) -> None:
-    """Go over the elements of the top level (PS3.5, 7.1), through sequences of no stated length, to the series."""
-    at, depth = 132, 0
-    while at < len(head):
-        tag = struct.unpack_from("<HH", head, at)
-        explicit = tag[0] == 2 or found.get(_SYNTAX, "") != _IMPLICIT
-        if tag[0] != 2 and found.get(_SYNTAX, "") in _OTHER_ORDERS:
-            return
-        kind = head[at + 4 : at + 6]
-        if tag[0] == 0xFFFE or not explicit:
-            length, at = struct.unpack_from("<I", head, at + 4)[0], at + 8
-        elif kind in _LONG:
-            length, at = struct.unpack_from("<I", head, at + 8)[0], at + 12
-        else:
-            length, at = struct.unpack_from("<H", head, at + 6)[0], at + 8
-        if tag in (_ITEM_END, _SEQUENCE_END):
-            depth -= 1
-        elif length == _UNDEFINED:
-            depth += 1
-        else:
-            if depth == 0 and tag in (_CLASS, _INSTANCE, _SYNTAX, _SERIES):
-                found[tag] = head[at : at + length].decode("ascii", "replace").rstrip("\0 ")
-            at += length
-        if depth == 0 and tag >= _SERIES and tag[0] != 0xFFFE:
-            return
+    found: dict[int, str] = dict.fromkeys((Tag.CLASS, Tag.INSTANCE, Tag.SERIES), "")
+    with file.open("rb") as stream, contextlib.suppress(ElementError):  # what was found by then is what is known
+        if starts_as_dicom(stream):
+            elements = Elements(stream, MAX_ELEMENTS)
+            for tag, length in elements:
+                if tag in found:
+                    found[tag] = text(elements.value(length))
+                if tag >= Tag.SERIES:
+                    break
+    return DicomHead(found[Tag.CLASS], found[Tag.INSTANCE], found[Tag.SERIES])

@@ -1,7 +1,6 @@
 """Whether the DICOM files of a slide are whole, and whether the finest level is among them.
 
-OpenSlide leaves out files that it cannot read and says nothing: the slide is then what is left. Data elements are
-walked as DICOM PS3.5 (7.1, A.4) lays them out, no further than the pixel data.
+OpenSlide leaves out files that it cannot read and says nothing: the slide is then what is left.
 """
 
 import itertools
@@ -13,25 +12,35 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.dicom_elements import (
+    NO_META,
+    NOT_FOLLOWED,
+    PREAMBLE_BYTES,
+    UNDEFINED,
+    ElementError,
+    Elements,
+    Tag,
+    pixel_items,
+    text,
+)
+from pathoprog.slides.dicom_header import WHOLE_SLIDE, starts_as_dicom
 from pathoprog.slides.tiff_directory import REMEDY
 
-SLIDE_CLASS = "1.2.840.10008.5.1.4.1.1.77.1.6"  # VL Whole Slide Microscopy Image Storage
-IMPLICIT, NOT_FOLLOWED = "1.2.840.10008.1.2", ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")  # deflated, big endian
 TOGETHER = "put all files of the series into one folder"
 MAX_STEP = 4.0  # from one level to the next, as scanners make them
-MAX_ELEMENTS = 2_000_000
-MAX_DEPTH = 16
-UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END, PIXELS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
-ITEM_BYTES, LAST_BYTES = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-CLASS, SYNTAX, IMAGE_TYPE, SERIES, NUMBER = 0x00020002, 0x00020010, 0x00080008, 0x0020000E, 0x00200013
-FAR_TABLE = 0x7FE00001  # the extended offset table; of its values the last is kept
-ORGANISATION, CONCATENATION, SAMPLES, FRAMES, ROWS, COLUMNS, BITS = (
-    0x00209311, 0x00209161, 0x00280002, 0x00280008, 0x00280010, 0x00280011, 0x00280100,
-)  # fmt: skip
-WIDTH, HEIGHT, PATHS, PLANES = 0x00480006, 0x00480007, 0x00480302, 0x00480303
-NUMBERS = (SAMPLES, ROWS, COLUMNS, BITS, WIDTH, HEIGHT, PATHS, PLANES)
-LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+TEXTS = (
+    Tag.CLASS,
+    Tag.INSTANCE,
+    Tag.IMAGE_TYPE,
+    Tag.SERIES,
+    Tag.NUMBER,
+    Tag.ORGANISATION,
+    Tag.CONCATENATION,
+    Tag.PHOTOMETRIC,
+    Tag.FRAMES,
+)
+ITEM_BYTES = struct.pack("<HH", Tag.ITEM >> 16, Tag.ITEM & 0xFFFF)
+NUMBERS = (Tag.SAMPLES, Tag.ROWS, Tag.COLUMNS, Tag.BITS, Tag.WIDTH, Tag.HEIGHT, Tag.PATHS, Tag.PLANES)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,13 @@ class Instance:
         width: of the level, px; 0 where the file does not say.
         height: of the level, px.
         number: of the instance in its series; None where the file does not say.
+        syntax: transfer syntax, which names the compression.
+        photometric: photometric interpretation, which names the colours.
+        items_at: byte at which its compressed frames begin, with the table of offsets; 0 where it has none.
+        uid: its own.
+        concatenation: UID of the files that a level lies in; "" for a level of one file.
+        frames: that it holds.
+        frames_wanted: that its level's size asks for, where they lie side by side; 0 where that is not known.
         trouble: what is wrong with it, in words; "" for nothing.
     """
 
@@ -56,6 +72,13 @@ class Instance:
     width: int = 0
     height: int = 0
     number: int | None = None
+    syntax: str = ""
+    photometric: str = ""
+    items_at: int = 0
+    uid: str = ""
+    concatenation: str = ""
+    frames: int = 0
+    frames_wanted: int = 0
     trouble: str = ""
 
     @property
@@ -73,7 +96,7 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
     """The instances of a file's series, all of which must be whole.
 
     Args:
-        file: one instance; the others lie in the same folder.
+        file: one instance, or an object that is none, for which there are no instances; the others lie in its folder.
         whole_folder: the folder is the slide: files in it whose series is not known count too.
 
     Raises:
@@ -82,18 +105,44 @@ def check_series(file: Path, whole_folder: bool) -> tuple[Instance, ...]:
     try:
         others = sorted(path for path in file.parent.iterdir() if path != file and path.is_file())
         first = read_instance(file)
-        found = [instance for instance in map(read_instance, others) if instance is not None]
+        assert first is not None
+        read = (read_instance(path, first.series) for path in others)
+        found = [instance for instance in read if instance is not None]
     except OSError as error:
         raise SlideError(f"{file}: {error.strerror or error}", "io") from error
-    assert first is not None
+    if NO_META in first.trouble:
+        return ()
     # A file that ends before its series may be of this slide where no other slide lies in the folder.
-    alone = whole_folder or all(one.series in ("", first.series) for one in found if one.sop_class in ("", SLIDE_CLASS))
+    alone = whole_folder or all(one.series in ("", first.series) for one in found if one.sop_class in ("", WHOLE_SLIDE))
     series = [one for one in found if one.series == first.series or (not one.series and alone)]
     for instance in (first, *series):
+        where = "" if instance is first else f"{instance.path.name}, of the same slide, "
+        if instance.syntax in NOT_FOLLOWED:
+            raise SlideError(
+                f"{file}: {where}is DICOM stored {NOT_FOLLOWED[instance.syntax]} (transfer syntax "
+                f"{instance.syntax}), which no library here reads; have it exported in explicit little endian",
+                "unreadable",
+            )
         if instance.trouble:
-            where = "" if instance is first else f"{instance.path.name}, of the same slide, "
             raise SlideError(f"{file}: {where}{instance.trouble}; {REMEDY}", "unreadable")
+    why = _lost_part((first, *series))
+    if why:
+        raise SlideError(f"{file}: {why}", "unreadable")
     return (first, *series)
+
+
+def _lost_part(instances: Sequence[Instance]) -> str:
+    """Which level of several files has too few frames, in words: nothing else tells where the last file is lost."""
+    parts: dict[str, dict[str, Instance]] = {}
+    for instance in instances:
+        if instance.concatenation:
+            parts.setdefault(instance.concatenation, {})[instance.uid] = instance  # a copy of a file counts once
+    for files in (list(by_uid.values()) for by_uid in parts.values()):
+        held, wanted = sum(part.frames for part in files), max(part.frames_wanted for part in files)
+        if held < wanted:
+            level = f"{files[0].width} x {files[0].height} px"
+            return f"the files of the level of {level} hold {held} frames where its size asks for {wanted}; {TOGETHER}"
+    return ""
 
 
 def lost_level(instances: Sequence[Instance]) -> str:
@@ -102,7 +151,7 @@ def lost_level(instances: Sequence[Instance]) -> str:
     The finest one must not say that it was made from another. Between two levels one is missing where the numbers of
     their instances leave one out, which no other file has, and where they differ in size as much as by two steps.
     """
-    levels = [instance for instance in instances if instance.is_level and instance.sop_class == SLIDE_CLASS]
+    levels = [instance for instance in instances if instance.is_level and instance.sop_class == WHOLE_SLIDE]
     levels.sort(key=lambda instance: instance.width * instance.height, reverse=True)
     if levels and levels[0].is_resampled:
         finest = levels[0]
@@ -125,168 +174,129 @@ def lost_level(instances: Sequence[Instance]) -> str:
     return ""
 
 
-def read_instance(path: Path) -> Instance | None:
+def read_instance(path: Path, series: str = "") -> Instance | None:
     """What one DICOM file says, and whether its pixel data are whole; None for a file that is no DICOM.
+
+    Args:
+        path: the file.
+        series: UID; a file that is of another is looked into no further.
 
     Raises:
         OSError: the system fails.
     """
     with path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        head = stream.read(132)
-        if head[128:] != b"DICM":
-            lost = path.suffix.lower() == ".dcm" and not head.strip(b"\0")
+        if not starts_as_dicom(stream):
+            size = stream.seek(0, 2)
+            stream.seek(0)
+            lost = path.suffix.lower() == ".dcm" and not stream.read(PREAMBLE_BYTES).strip(b"\0")
             return Instance(path, trouble=f"holds nothing ({size} bytes)") if lost else None
-        walk = _Walk(stream, size)
-        try:
-            trouble = walk.whole()
-        except (struct.error, _DamagedError) as error:
-            ends = stream.tell() >= size or isinstance(error, struct.error)
-            trouble = f"is truncated: it ends at byte {size}, before its pixels" if ends else f"is damaged: {error}"
-        found = walk.found
-        texts = {
-            tag: found.get(tag, b"").decode("ascii", "replace").strip(" \0") for tag in (CLASS, SERIES, IMAGE_TYPE)
-        }
-        return Instance(
-            path,
-            texts[CLASS],
-            texts[SERIES],
-            tuple(texts[IMAGE_TYPE].split("\\")),
-            walk.number(WIDTH),
-            walk.number(HEIGHT),
-            _whole_number(found.get(NUMBER, b"")),
-            trouble if texts[CLASS] in ("", SLIDE_CLASS) else "",
-        )
+        return _File(stream, path).read(series)
 
 
-def _whole_number(text: bytes) -> int | None:
+def _whole_number(digits: str) -> int | None:
     try:
-        return int(text.decode("ascii").strip(" \0"))
+        return int(digits)
     except ValueError:
         return None
 
 
-class _DamagedError(Exception):
-    """The elements of a file cannot be followed."""
+class _File:
+    """One DICOM file, and what was found in it."""
 
+    def __init__(self, stream: BinaryIO, path: Path):
+        self.stream, self.path = stream, path
+        self.elements = Elements(stream)
+        self.size = self.elements.size
+        self.texts: dict[int, str] = dict.fromkeys(TEXTS, "")
+        self.numbers: dict[int, int] = dict.fromkeys(NUMBERS, 0)  # 0 for what it does not say
+        self.last_frame = -1  # where it lies behind the table of offsets, by the extended one
+        self.items_at = 0
 
-class _Walk:
-    """The walk through one file, from behind its preamble."""
+    def read(self, series: str) -> Instance:
+        """Go to the end of the pixel data, unless the file is of another series than the one given."""
+        try:
+            trouble = self._whole(series)
+        except ElementError as error:
+            ends = error.ended or self.stream.tell() >= self.size
+            trouble = (
+                f"is truncated: it ends at byte {self.size}, before its pixels" if ends else f"is damaged: {error}"
+            )
+        return Instance(
+            self.path,
+            self.texts[Tag.CLASS],
+            self.texts[Tag.SERIES],
+            tuple(self.texts[Tag.IMAGE_TYPE].split("\\")),
+            self.numbers[Tag.WIDTH],
+            self.numbers[Tag.HEIGHT],
+            _whole_number(self.texts[Tag.NUMBER]),
+            self.elements.syntax,
+            self.texts[Tag.PHOTOMETRIC],
+            self.items_at,
+            self.texts[Tag.INSTANCE],
+            self.texts[Tag.CONCATENATION],
+            _whole_number(self.texts[Tag.FRAMES]) or 0,
+            self._wanted(),
+            trouble if self.texts[Tag.CLASS] in ("", WHOLE_SLIDE) else "",
+        )
 
-    def __init__(self, stream: BinaryIO, size: int):
-        self.stream, self.size = stream, size
-        self.found: dict[int, bytes] = {}
-        self.n_elements = 0
-        self.implicit = False
-
-    def whole(self) -> str:
-        """Go to the end of the pixel data; what is missing, in words."""
-        wanted = (CLASS, SYNTAX, IMAGE_TYPE, SERIES, NUMBER, ORGANISATION, CONCATENATION, FRAMES, *NUMBERS)
-        while True:
-            if self.stream.tell() == self.size:
-                return "" if self.found.get(CLASS, b"").strip(b" \0") != SLIDE_CLASS.encode() else "has no pixels"
-            tag, length = self._element()
-            if tag == PIXELS:
+    def _whole(self, series: str) -> str:
+        """What is missing of the file, in words."""
+        for tag, length in self.elements:
+            if tag in self.texts:
+                self.texts[tag] = text(self.elements.value(length))
+            elif tag in self.numbers:
+                self.numbers[tag] = int.from_bytes(self.elements.value(length)[:4], "little")
+            elif tag == Tag.FAR_TABLE and length >= 8:
+                self.stream.seek(length - 8, os.SEEK_CUR)
+                self.last_frame = int.from_bytes(self.stream.read(8), "little")
+            elif tag == Tag.PIXELS:
                 return self._pixels(length)
-            if tag == FAR_TABLE and UNDEFINED > length >= 8:
-                self._skip(length - 8)
-                self.found[tag] = self.stream.read(8)
-            elif tag in wanted and length != UNDEFINED:
-                self.found[tag] = self._value(length)
-            elif length == UNDEFINED:
-                self._pass_sequence(0)
-            else:
-                self._skip(length)
-            if tag == SYNTAX:
-                syntax = self.found[SYNTAX].decode("ascii", "replace").strip(" \0")
-                if syntax in NOT_FOLLOWED:
-                    return ""
-                self.implicit = syntax == IMPLICIT
-
-    def number(self, tag: int) -> int:
-        """A whole number of the file's own elements; 0 where it does not say."""
-        return int.from_bytes(self.found.get(tag, b"")[:4], "little")
-
-    def _element(self) -> tuple[int, int]:
-        """(tag, bytes of the value), the stream standing at the value."""
-        self.n_elements += 1
-        if self.n_elements > MAX_ELEMENTS:
-            raise _DamagedError(f"more than {MAX_ELEMENTS} elements")
-        group, element, kind, short = struct.unpack("<HH2sH", self.stream.read(8))
-        tag = group << 16 | element
-        if group == 0xFFFE or (self.implicit and group != 2):
-            return tag, short << 16 | int.from_bytes(kind, "little")
-        if kind in LONG:
-            return tag, int(struct.unpack("<I", self.stream.read(4))[0])
-        return tag, int(short)
-
-    def _value(self, length: int) -> bytes:
-        if length > 1 << 16:
-            raise _DamagedError(f"a value of {length} bytes at byte {self.stream.tell()}")
-        return self.stream.read(length)
-
-    def _skip(self, length: int) -> None:
-        self.stream.seek(length, os.SEEK_CUR)
-
-    def _pass_sequence(self, depth: int) -> None:
-        """Go behind a sequence of undefined length."""
-        if depth > MAX_DEPTH:
-            raise _DamagedError("sequences nested without end")
-        while True:
-            tag, length = self._element()
-            if tag == SEQUENCE_END:
-                return
-            if tag != ITEM:
-                raise _DamagedError(f"no item where one belongs, at byte {self.stream.tell()}")
-            if length != UNDEFINED:
-                self._skip(length)
-                continue
-            while True:
-                tag, length = self._element()
-                if tag == ITEM_END:
-                    break
-                if length == UNDEFINED:
-                    self._pass_sequence(depth + 1)
-                else:
-                    self._skip(length)
+            if tag == Tag.SERIES and series and self.texts[Tag.SERIES] != series:
+                return ""
+        if self.elements.syntax in NOT_FOLLOWED:
+            return ""
+        return "has no pixels" if self.texts[Tag.CLASS] == WHOLE_SLIDE else ""
 
     def _pixels(self, length: int) -> str:
         """What is missing of the pixel data that begin here, in words."""
-        frames = _whole_number(self.found.get(FRAMES, b"")) or 1
+        frames = _whole_number(self.texts[Tag.FRAMES]) or 1
         start = self.stream.tell()
         if length != UNDEFINED:
-            needed = frames * self.number(ROWS) * self.number(COLUMNS) * self.number(SAMPLES) * (self.number(BITS) // 8)
+            tile_bytes = (
+                self.numbers[Tag.ROWS]
+                * self.numbers[Tag.COLUMNS]
+                * self.numbers[Tag.SAMPLES]
+                * (self.numbers[Tag.BITS] // 8)
+            )
+            needed = frames * tile_bytes
             if start + length > self.size or length < needed:
                 end = start + max(length, needed)
                 return f"is truncated: its {frames} frames end at byte {end}, the file at byte {self.size}"
         else:
+            self.items_at = start
             fragments = self._last_frame(start, frames)  # -1 before the first item, which is the table of offsets
-            while True:
-                at = self.stream.tell()
-                head = self.stream.read(8)
-                tag, size = struct.unpack("<4sI", head) if len(head) == 8 else (b"", 0)
-                if tag == LAST_BYTES:
-                    break
-                if tag and tag != ITEM_BYTES:
-                    return f"is damaged: no frame where one belongs, at byte {at}"
-                if not tag or at + 8 + size > self.size:
-                    lost = f"frame {max(fragments, 0) + 1} of {frames} begins at byte {at}"
-                    return f"is truncated: {lost}, the file ends at byte {self.size}"
-                self._skip(size)
-                fragments += 1
+            try:
+                for _ in pixel_items(self.stream, self.size):
+                    fragments += 1
+            except ElementError as error:
+                if not error.ended:
+                    return f"is damaged: {error}, at byte {error.at}"
+                lost = f"frame {max(fragments, 0) + 1} of {frames} begins at byte {error.at}"
+                return f"is truncated: {lost}, the file ends at byte {self.size}"
             if fragments < frames:
                 return f"holds {fragments} of its {frames} frames"
         return self._gaps(frames)
 
     def _last_frame(self, start: int, frames: int) -> int:
         """Go to the last frame where a table says where it lies, as its file may be far away; the frames before it."""
-        tag, size = struct.unpack("<4sI", self.stream.read(8))
+        first = self.stream.read(8)
+        size = int.from_bytes(first[4:], "little")
         at = -1
-        if tag == ITEM_BYTES and size == 4 * frames > 0:
-            self._skip(size - 4)
+        if first[:4] == ITEM_BYTES and size == 4 * frames > 0:
+            self.stream.seek(size - 4, os.SEEK_CUR)
             at = start + 8 + size + int.from_bytes(self.stream.read(4), "little")
-        elif tag == ITEM_BYTES and size == 0 and len(self.found.get(FAR_TABLE, b"")) == 8:
-            at = start + 8 + int.from_bytes(self.found[FAR_TABLE], "little")
+        elif first[:4] == ITEM_BYTES and size == 0 and self.last_frame >= 0:
+            at = start + 8 + self.last_frame
         if start < at <= self.size - 8:
             self.stream.seek(at)
             if self.stream.read(4) == ITEM_BYTES:
@@ -296,11 +306,15 @@ class _Walk:
         return -1
 
     def _gaps(self, frames: int) -> str:
-        """Whether a level whose frames lie side by side has as many as its size asks for."""
-        full = self.found.get(ORGANISATION, b"").strip(b" \0") == b"TILED_FULL" and CONCATENATION not in self.found
-        if not full or not (self.number(ROWS) and self.number(COLUMNS)):
-            return ""
-        columns = -(-self.number(WIDTH) // self.number(COLUMNS))
-        rows = -(-self.number(HEIGHT) // self.number(ROWS))
-        needed = columns * rows * max(1, self.number(PATHS)) * max(1, self.number(PLANES))
-        return f"holds {frames} frames where its size asks for {needed}" if frames < needed else ""
+        """Whether a level of one file has as many frames as its size asks for."""
+        wanted = 0 if self.texts[Tag.CONCATENATION] else self._wanted()
+        return f"holds {frames} frames where its size asks for {wanted}" if frames < wanted else ""
+
+    def _wanted(self) -> int:
+        """How many frames the size of a level asks for whose frames lie side by side; 0 where that is not known."""
+        numbers = self.numbers
+        if self.texts[Tag.ORGANISATION] != "TILED_FULL" or not (numbers[Tag.ROWS] and numbers[Tag.COLUMNS]):
+            return 0
+        columns = -(-numbers[Tag.WIDTH] // numbers[Tag.COLUMNS])
+        rows = -(-numbers[Tag.HEIGHT] // numbers[Tag.ROWS])
+        return columns * rows * max(1, numbers[Tag.PATHS]) * max(1, numbers[Tag.PLANES])

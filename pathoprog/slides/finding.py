@@ -46,7 +46,7 @@ class NotTaken:
         """As lines for a terminal: each kind counted, many of one kind by their endings, and named."""
         found = []
         for kind, names in self.by_kind.items():
-            said = ", ".join(names[:NAMED_IN_TEXT])
+            said = ", ".join(sorted(names)[:NAMED_IN_TEXT])
             if len(names) > NAMED_IN_TEXT:
                 endings = Counter(Path(name).suffix.lower() or "without ending" for name in names)
                 counts = ", ".join(f"{n} {ending}" for ending, n in endings.most_common())

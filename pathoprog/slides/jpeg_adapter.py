@@ -18,7 +18,8 @@ from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, decode
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.slide import Pixels, Slide, Source
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, paste, tiles_under
-from pathoprog.slides.tile_data import PLAIN_VENDORS, damaged, read_tile_data
+from pathoprog.slides.tiff_pyramid import PAGE_VENDORS
+from pathoprog.slides.tile_data import damaged, read_tile_data
 from pathoprog.slides.tile_reader import TileReader, in_chunks
 
 VIEW_CACHE_BYTES = 32 * 2**20
@@ -49,7 +50,7 @@ class JpegSlide(Slide):
         # OpenSlide believes the tags, tifffile the tile: where they contradict, only tifffile's way is followed here.
         sure = [page for page in pages if inner.backend == "tiffslide" or page.photometric != "RGB" or not page.jfif]
         self._pages = [_page_of(size, sure) for size in sizes]
-        if self._pages[0] is None or inner.vendor not in PLAIN_VENDORS or (inner.origin_x, inner.origin_y) != (0, 0):
+        if self._pages[0] is None or inner.vendor not in PAGE_VENDORS or (inner.origin_x, inner.origin_y) != (0, 0):
             raise SlideError(f"{inner.path}: no plain JPEG pyramid; use slides.backend=auto", "format")
         self._file = os.open(inner.path, os.O_RDONLY)
         self._views: OrderedDict[tuple[int, int], Pixels] = OrderedDict()

@@ -3,12 +3,16 @@
 import re
 from pathlib import Path
 
+from pathoprog.slides.dicom_elements import PREAMBLE_BYTES
+from pathoprog.slides.dicom_series import TOGETHER
 from pathoprog.slides.identity import SUFFIXES
 
 HEAD_BYTES = 4096
 AGAIN = "copy it again from where it comes from"
 EXPORT = "give the scanner's own file, or export the slide as DICOM or pyramidal TIFF"
 
+ANEW = "have it exported anew"
+NO_PREAMBLE = (b"\x02\0\0\0UL", b"\x02\0\1\0OB", b"\x08\0\0\0UL", b"\x08\0\5\0CS", b"\x08\0\x08\0CS")  # first elements
 BITMAP = b"BM"  # followed by its size, and by four zeros
 STARTS = (
     (b"version https://git-lfs", "a Git LFS pointer in place of the file", "fetch the file itself (git lfs pull)"),
@@ -68,6 +72,8 @@ def what_it_is(file: Path) -> str:
             "DICOM, and not the microscope image of a whole slide that OpenSlide reads (tiled, 8-bit colour, with the "
             "attributes of its kind): see whether it belongs to the slide, and have the slide exported anew"
         )
+    if head.startswith(NO_PREAMBLE):
+        return f"DICOM without the {PREAMBLE_BYTES} bytes that its files begin with (preamble and DICM): {ANEW}"
     if file.suffix.lower() == ".mrxs":
         return f"the index of a MIRAX slide whose folder {file.stem} holds no Slidedat.ini: copy both anew"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -99,7 +105,9 @@ def _is_text(head: bytes) -> bool:
     return sum(character.isprintable() or character in "\r\n\t" for character in text) > 0.95 * len(text)
 
 
-ANEW = "have it exported anew"
+AS_EXPLICIT = (
+    "which OpenSlide does not read: have it exported in explicit little endian, as JPEG, JPEG 2000 or uncompressed"
+)
 WORDS = (
     (
         r"Attribute (?:BitsAllocated|BitsStored|HighBit) value (\d+) != \d+",
@@ -108,6 +116,29 @@ WORDS = (
     (r"Attribute (\w+) value (\S+) != (\S+)", r"DICOM whose \1 is \2, where only \3 can be read"),
     (r"Couldn't get image flavor", f"DICOM without ImageType, which tells the slide from its label: {ANEW}"),
     (r"Couldn't (?:get|read) (?:attribute )?'?(\w+)'?", rf"DICOM without \1, or a file cut off there: {ANEW}"),
+    (
+        r"Unsupported transfer syntax 1\.2\.840\.10008\.1\.2$",
+        f"Unsupported transfer syntax 1.2.840.10008.1.2 (implicit little endian), {AS_EXPLICIT}",
+    ),
+    (r"Unsupported transfer syntax (\S+)", rf"Unsupported transfer syntax \1, {AS_EXPLICIT}"),
+    (
+        r"Missing SOP instance (\d+)/(\d+) in concatenation",
+        rf"part \1 of \2 of a level that lies in several DICOM files is missing: {TOGETHER}",
+    ),
+    (
+        r"Expected (\d+) SOP instances in concatenation \S+ found (\d+)",
+        rf"a level lies in \1 DICOM files, of which \2 are here: {TOGETHER}",
+    ),
+    (
+        r"Found only one SOP instance in concat",
+        f"a level lies in several DICOM files, of which one is here: {TOGETHER}",
+    ),
+    (
+        r"([^/\\]+): Slide contains unexpected image",
+        r"\1 holds an image that the series holds twice (a level of the same size, or a second label), and nothing "
+        r"says which is the slide's: keep one of the two",
+    ),
+    (r"libdicom \w+ error", f"DICOM with data elements that OpenSlide cannot follow, or a file cut off: {ANEW}"),
     (r"No magic string \"ZISRAWDIRECTORY\"", f"CZI that was cut off, or damaged in its directory: {AGAIN}"),
     (
         r"(?i)cannot allocate memory|out of memory|malloc failed|insufficient memory",

@@ -5,7 +5,7 @@ from pathlib import Path
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom_colours import check_colours
-from pathoprog.slides.dicom_header import is_dicom
+from pathoprog.slides.dicom_header import is_dicom, read_head
 from pathoprog.slides.dicom_series import Instance, check_series, lost_level
 from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
@@ -18,6 +18,7 @@ from pathoprog.slides.tiff_pyramid import PAGE_VENDORS, why_not_shown
 from pathoprog.tiles_config import RESOLUTION_MPP
 
 OTHERS = "use slides.backend=auto"
+NAMED = 5  # slides, in a message
 
 
 def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Slide:
@@ -50,7 +51,7 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     series: tuple[Instance, ...] = ()
     if facts is None and is_dicom(file):
         series = check_series(file, whole_folder=path.is_dir())
-        check_colours(file)
+        check_colours(file, series)
     elif facts is None and file.suffix.lower() == ".mrxs":
         check_mirax(file)
     if facts is not None and facts.kind:
@@ -166,8 +167,26 @@ def _whole(slide: Slide, facts: TiffFacts | None, library: str, remedy: str) -> 
 
 
 def _dicom_instance(folder: Path) -> Path:
-    """One instance of a folder of DICOM files; OpenSlide finds the others of its series."""
-    for file in instances(folder):
-        if is_dicom(file):
-            return file
-    raise SlideError(f"{folder}: a folder, and no DICOM file in it", "format")
+    """One instance of a folder of DICOM files; OpenSlide finds the others of its series.
+
+    Raises:
+        SlideError: code ``format`` where the folder holds no slide, or several.
+    """
+    files = instances(folder)
+    dicom = [file for file in files if is_dicom(file)]
+    if not dicom:
+        first = next((file for file in files if not file.name.startswith(".")), None)
+        why = f"; {first.name} is {what_it_is(first)}" if first and first.suffix.lower() == ".dcm" else ""
+        raise SlideError(f"{folder}: a folder, and no DICOM file in it{why}", "format")
+    firsts: dict[str, str] = {}
+    for file in dicom:
+        head = read_head(file)
+        if head.series and not head.is_other_object:
+            firsts.setdefault(head.series, file.name)
+    if len(firsts) > 1:
+        raise SlideError(
+            f"{folder}: a folder of {len(firsts)} slides (DICOM series); give a file of the one that is meant, as "
+            f"{', '.join(list(firsts.values())[:NAMED])}, or a folder for each",
+            "format",
+        )
+    return dicom[0]

@@ -10,7 +10,7 @@ from pathoprog.slides.not_a_slide import in_words
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts
 from pathoprog.slides.tiff_pyramid import PAGE_VENDORS
-from pathoprog.slides.tile_data import PLAIN_VENDORS, TileChecker
+from pathoprog.slides.tile_data import TileChecker
 
 
 class OpenSlideSlide(Slide):
@@ -65,7 +65,7 @@ class OpenSlideSlide(Slide):
             override_mpp=override_mpp,
             warnings=warnings,
         )
-        pages = facts.pages if facts and self.vendor in PLAIN_VENDORS else ()
+        pages = facts.pages if facts and self.vendor in PAGE_VENDORS else ()
         self._checker = TileChecker(str(path), list(self._handle.level_dimensions), pages)
         colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "FFFFFF")
         self._background = np.array([int(colour[i : i + 2], 16) for i in (0, 2, 4)], np.float32)

@@ -10,7 +10,8 @@ REDUCED, MASK, MACRO = 1, 4, 9  # of TIFF's subfile type; 9 is Aperio's
 SIDE_IMAGE = re.compile(r"(^|\n)\s*\"?(label|macro)\b", re.IGNORECASE)
 ROUNDING_PX = 1.5  # of a level's side: scanners drop, keep or add the odd last pixel
 NDPI_SIDE_IMAGES = (-1.0, -2.0)  # as its magnification: macro and map
-PAGE_VENDORS = ("aperio", "generic-tiff")  # formats whose levels are the file's images, pixel by pixel
+PAGE_VENDORS = ("aperio", "generic-tiff")
+"""Formats whose levels are the file's images, pixel by pixel, with nothing stitched."""
 
 
 @dataclass(frozen=True)

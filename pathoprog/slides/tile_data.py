@@ -20,7 +20,6 @@ from pathoprog.slides.tiff_facts import TiledPage, inside_size, tiles_under
 JPEG = (7, 33007, 34892)
 JPEG_XR = (22610, 34934)
 SAYS_ITS_SIZE = (33003, 33004, 33005, 34712, 34933, 50001)  # JPEG 2000, PNG, WebP
-PLAIN_VENDORS = ("aperio", "generic-tiff")  # formats whose levels are pages, pixel by pixel, with nothing stitched
 
 
 def _inflate(data: bytes, out: int) -> bytes:
