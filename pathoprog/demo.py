@@ -147,7 +147,11 @@ def supersede(bundle: Path, candidates: Path) -> None:
     """
     stamp = bundle.with_name("ensemble.candidates.json")
     now = {path.parent.name: sha256_file(path) for path in sorted(candidates.glob("*/candidate.json"))}
-    if (bundle / MANIFEST).is_file() and (not stamp.is_file() or read_json(stamp) != now):
+    try:
+        same = read_json(stamp) == now
+    except (OSError, ValueError):  # not there, or damaged: of these candidates or not, nobody knows
+        same = False
+    if (bundle / MANIFEST).is_file() and not same:
         old = bundle.with_name(f"ensemble.superseded-{ensemble_id(bundle)[:12]}")
         if old.exists():
             raise PathoprogError(f"{old} exists already: move it away")

@@ -92,6 +92,10 @@ def test_a_bundle_of_other_candidates_is_moved_aside(tmp_path):
     made_bundle(bundle)
     supersede(bundle, tmp_path / "candidates")
     assert bundle.is_dir()  # the same candidates: it stays
+    (tmp_path / "ensemble.candidates.json").write_text("{ cut")
+    with pytest.raises(PathoprogError, match=f"superseded-{name} exists already: move it away"):
+        supersede(bundle, tmp_path / "candidates")
+    assert bundle.is_dir()
 
 
 @pytest.mark.parametrize(
