@@ -14,7 +14,7 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.bundle import MANIFEST, ensemble_id
 from pathoprog.console import say
 from pathoprog.demo_config import DemoConfig
-from pathoprog.errors import PathoprogError
+from pathoprog.errors import InputError, PathoprogError
 from pathoprog.files import read_json, sha256_file, write_json, write_text
 from pathoprog.settings import as_dict
 
@@ -35,10 +35,22 @@ subgroups: [prep_site, stage]
 horizons_years: [3, 5]
 """
 
+LEFT = {
+    "simulate": "cohort",
+    "tiles": "tiles",
+    "train_ensemble": "candidates",
+    "ensemble": "ensemble",
+    "score": "scores",
+    "validate": "validation",
+}
+"""Where each step writes, in the demo's folder."""
+
 
 def run(settings: DemoConfig) -> int:
     """Run every step in sight, then say where to look."""
     out = Path(settings.out)
+    if "restart=true" not in settings.train:
+        check_candidates(out / "candidates")
     write_text(out / "plan.yaml", PLAN)
     planned = steps(settings)
     began = time.monotonic()
@@ -51,7 +63,11 @@ def run(settings: DemoConfig) -> int:
             supersede(out / "ensemble", out / "candidates")
         code = subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=False).returncode
         if code and not (code == 1 and command[0] == "train_ensemble"):  # some candidate failed, the others are done
-            raise PathoprogError(f"step {number} ({command[0]}) ended with exit code {code}; what is done is kept")
+            left = out / LEFT[command[0]]
+            raise PathoprogError(
+                f"step {number} ({command[0]}) ended with exit code {code}; what is done is kept"
+                + (f"; if it refuses what lies in {left}, move {left} away, or give another out=…" * left.exists())
+            )
         say(f"  done in {time.monotonic() - start:.0f} s")
     summary(settings, time.monotonic() - began)
     return 0
@@ -60,8 +76,7 @@ def run(settings: DemoConfig) -> int:
 def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
     """What the demo does: for each step its title and the command's arguments."""
     out = Path(settings.out)
-    cohort, store, candidates = out / "cohort", out / "tiles", out / "candidates"
-    bundle, scores, report = out / "ensemble", out / "scores", out / "validation"
+    cohort, store, candidates, bundle, scores, report = (out / name for name in LEFT.values())
     tables = [f"data.cohort={cohort / 'cohort.csv'}", f"data.overlap={cohort / 'overlap.json'}", f"data.store={store}"]
     tracking = [f"track.{key}={value}" for key, value in as_dict(settings.track).items()]
     return [
@@ -105,6 +120,26 @@ def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
     ]
 
 
+def check_candidates(candidates: Path) -> None:
+    """Refuse candidates of an earlier version, which did not note on what they learned, before any work.
+
+    Raises:
+        InputError: names the folder, and what to do.
+    """
+    for folder in sorted(path for path in candidates.glob("*x-seed*") if path.is_dir()):
+        try:
+            known = {"settings", "cohorts"} <= read_json(folder / "run.json").keys()
+        except FileNotFoundError:
+            known = not any((folder / name).is_file() for name in ("candidate.json", "last.safetensors"))
+        except (ValueError, AttributeError):
+            known = False
+        if not known:
+            raise InputError(
+                f"{candidates}: candidates that an earlier version trained, or that were damaged ({folder.name}), and"
+                " that this version cannot go on with; move that folder away, or give another out=…"
+            )
+
+
 def supersede(bundle: Path, candidates: Path) -> None:
     """Move a bundle of other candidates aside: a lock is never rewritten, only superseded.
 
@@ -112,7 +147,11 @@ def supersede(bundle: Path, candidates: Path) -> None:
     """
     stamp = bundle.with_name("ensemble.candidates.json")
     now = {path.parent.name: sha256_file(path) for path in sorted(candidates.glob("*/candidate.json"))}
-    if (bundle / MANIFEST).is_file() and (not stamp.is_file() or read_json(stamp) != now):
+    try:
+        same = read_json(stamp) == now
+    except (OSError, ValueError):  # not there, or damaged: of these candidates or not, nobody knows
+        same = False
+    if (bundle / MANIFEST).is_file() and not same:
         old = bundle.with_name(f"ensemble.superseded-{ensemble_id(bundle)[:12]}")
         if old.exists():
             raise PathoprogError(f"{old} exists already: move it away")

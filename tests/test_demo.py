@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from pathoprog.bundle import ensemble_id, verify
-from pathoprog.demo import steps, supersede
+from pathoprog.demo import run, steps, supersede
 from pathoprog.demo_config import DemoConfig
+from pathoprog.errors import InputError, PathoprogError
 from pathoprog.files import write_json
 
 SMALL = (
@@ -91,6 +92,50 @@ def test_a_bundle_of_other_candidates_is_moved_aside(tmp_path):
     made_bundle(bundle)
     supersede(bundle, tmp_path / "candidates")
     assert bundle.is_dir()  # the same candidates: it stays
+    (tmp_path / "ensemble.candidates.json").write_text("{ cut")
+    with pytest.raises(PathoprogError, match=f"superseded-{name} exists already: move it away"):
+        supersede(bundle, tmp_path / "candidates")
+    assert bundle.is_dir()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"run.json": '{"fingerprint": "271d"}', "candidate.json": "{}"},  # as earlier versions wrote it
+        {"candidate.json": "{}"},
+        {"last.safetensors": ""},
+        {"run.json": '{"fingerprint": "2'},
+    ],
+)
+def test_candidates_of_an_earlier_version_are_told_of_before_any_step(tmp_path, monkeypatch, files):
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("no step is to run"))
+    folder = tmp_path / "candidates" / "10x-seed1"
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(
+        InputError, match=r"candidates: .*earlier version.*\(10x-seed1\).*move that folder away, or give"
+    ):
+        run(DemoConfig(out=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == ["candidates"]
+    with pytest.raises(pytest.fail.Exception, match="no step"):  # they are to be replaced: the steps begin
+        run(DemoConfig(out=str(tmp_path), train=["restart=true"]))
+
+
+def test_a_step_that_refuses_names_the_folder_that_is_in_its_way(tmp_path, monkeypatch):
+    codes = {"train_ensemble": 2}
+
+    def ended(command, **_):
+        return subprocess.CompletedProcess(command, codes.get(command[3], 0))
+
+    monkeypatch.setattr("subprocess.run", ended)
+    with pytest.raises(
+        PathoprogError, match=r"step 3 \(train_ensemble\) ended with exit code 2; what is done is kept$"
+    ):
+        run(DemoConfig(out=str(tmp_path)))
+    (tmp_path / "candidates").mkdir()
+    with pytest.raises(PathoprogError, match=r"move .*candidates away, or give another out=…$"):
+        run(DemoConfig(out=str(tmp_path)))
 
 
 def test_the_steps_are_commands_that_exist():

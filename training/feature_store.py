@@ -75,7 +75,8 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
         first = first or features
         if features.made_by != first.made_by:
             raise InputError(f"{path} and {first.path}: made by different encoders, or of different tiles")
-        stored[slide_id] = StoredSlide(slide_id, features.content, features.values)
+        scan = str(features.facts.get("slide_sha256", ""))
+        stored[slide_id] = StoredSlide(slide_id, features.content, features.values, scan=scan)
     return stored
 
 

@@ -62,7 +62,8 @@ def refuse_same_scans(*parts: list[Patient]) -> None:
         for patient in patients:
             for slide in patient.slides:
                 own = (slide.slide_id, patient.patient_id)
-                other = seen.setdefault(slide.sha256, own) if slide.sha256 else own
+                scan = slide.scan or slide.sha256
+                other = seen.setdefault(scan, own) if scan else own
                 if other[1] != own[1]:
                     breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
     if breaches:

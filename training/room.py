@@ -32,7 +32,7 @@ def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream) -> 
     """
     mean, error, n = estimate(jobs, stream)
     free = free_bytes(Path(data.store))
-    share = "all" if n == len(jobs) else f"{n} of"
+    share = "all of" if n == len(jobs) else f"{n} of"
     found = f"about {gigabytes(mean)} for the tiles of {len(jobs)} slides (from {share} them), {gigabytes(free)} free"
     say(f"    {found}")
     if mean - 2 * error > free:

@@ -43,13 +43,15 @@ class StoredSlide:
     """Tiles of one slide at one resolution: `tiles` is uint8 [n, s, s, 3] in a file, or features [n, d].
 
     Or it stands for the first: tiles that are read from the slide when they are asked for. `places` is a hash of where
-    the tiles lie (features have it in theirs).
+    the tiles lie (features have it in theirs). `sha256` is the slide's content hash, or that of our features' facts,
+    which also hold the slide's id and the encoder; `scan` is then the slide's own.
     """
 
     slide_id: str
     sha256: str
     tiles: NDArray[Any] | FileArray | PlacedTiles
     places: str = ""
+    scan: str = ""
 
 
 @dataclass

@@ -177,6 +177,9 @@ def test_the_room_that_a_store_needs_is_estimated_and_refused_where_it_is_not_th
     monkeypatch.undo()
     assert tile_store.build(table, data) == 0
     assert "for the tiles of 14 slides (from 12 of them)" in capsys.readouterr().out
+    few = tmp_path / "few"
+    assert tile_store.build(read_cohort(slides(few, 2).cohort), replace(data, store=str(few / "store"))) == 0
+    assert "for the tiles of 2 slides (from all of them)" in capsys.readouterr().out
     size = sum(path.stat().st_size - 128 for path in (tmp_path / "store").rglob("*.npy"))
     assert abs(mean - size) <= max(3 * error, 0.02 * size) and size > 1000
     assert tile_store.build(table, data) == 0 and "free" not in capsys.readouterr().out, "nothing is left to cut"

@@ -41,8 +41,8 @@ def data(tmp_path_factory):
     places = np.zeros(6, np.int64)
     for path in (folder / "store").glob("*x/*/*.npy"):
         values = rng.normal(size=(6, 1024)).astype(np.float16)
-        resolution = path.parent.parent.name
-        write_features(folder / "features" / resolution / f"{path.stem}.safetensors", values, places, places, {})
+        target = folder / "features" / path.parent.parent.name / f"{path.stem}.safetensors"
+        write_features(target, values, places, places, {"slide_sha256": path.stem})  # each of a scan of its own
     data.features = str(folder / "features")
     return data
 

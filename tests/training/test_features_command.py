@@ -25,6 +25,7 @@ from pathoprog.tiles_config import TileSpec
 from pathoprog.training import choose, features, tile_store
 from pathoprog.training.bags import make_ready, read_patients
 from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
+from pathoprog.training.parts import read_parts
 from pathoprog.training.train import check_network, train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
@@ -207,6 +208,18 @@ def test_a_candidate_learns_from_features_and_resumes_to_the_same_bits(data, tmp
     train(again, lambda _: None)
     for name in ("last.safetensors", "step-000030.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_features_of_one_scan_under_two_patients_are_refused(data, tmp_path):
+    """What our files say of a slide holds its id too, so that only the slide's own hash tells."""
+    settings = on_features(data, tmp_path / "run")
+    for number, slide_id in ((4, "P004-A"), (20, "P020-A")):  # of training, and of tuning
+        path = tmp_path / "features" / "10x" / f"{slide_id}.safetensors"
+        path.unlink()
+        values, places = np.full((6, 4), number, np.float16), np.zeros(6, np.int64)
+        write_features(path, values, places, places, {"slide_id": slide_id, "slide_sha256": "one scan"})
+    with pytest.raises(InputError, match="P020-A of P020: the same content as P004-A of P004"):
+        read_parts(settings)
 
 
 def test_features_that_do_not_fit_are_refused(data, tmp_path):
