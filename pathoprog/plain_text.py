@@ -53,11 +53,6 @@ def without_paths(text: str) -> str:
     return _PATH.sub("…", text)
 
 
-def _literally(text: str) -> str:
-    """Text as the replacement of a regular expression."""
-    return text.replace("\\", r"\\")
-
-
 def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") -> str:
     """Why a slide has no class, in words that may leave with its result.
 
@@ -73,19 +68,28 @@ def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") ->
     if "Traceback (" in text or "\n  File " in text:
         text = log_end(text, len(text))
     text = " ".join(printable(text, lines=True).split())
-    for private, name in ((outline_path, "the outline"), (path, slide_id)):
-        if not private:
-            continue
-        for known in dict.fromkeys((private, str(Path(private).resolve()))):
-            text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", _literally(name), text)
-        file = Path(private)
-        for known in (file.name, file.stem):
-            if len(known) > 3 and known != slide_id and not (known.isalpha() and known.islower()):  # a common word
-                text = re.sub(rf"(?<![\w.-]){re.escape(known)}(?![\w-])", _literally(name), text)
+    slide, outline = "\ue000", "\ue001"  # stand-ins, so that nothing is looked for in what was put in
+    for private, name in ((outline_path, outline), (path, slide)):
+        for known in dict.fromkeys((private, str(Path(private).resolve()))) if private else ():
+            text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", name, text)
     for private in (outline_path, path):  # other files of the same folder
         if private and (folder := str(Path(private).parent)) not in (".", "/"):
             text = re.sub(rf"{re.escape(folder)}(?:/[^\s:;,'\"()]+)*", "…", text)
-    text = without_paths(text)
+    text = _with_names(without_paths(text), {slide_id: slide}, {path: slide, outline_path: outline})
+    text = text.replace(slide, slide_id).replace(outline, "the outline")
     while text.startswith(f"{slide_id}: "):
         text = text.removeprefix(f"{slide_id}: ")
     return text
+
+
+def _with_names(text: str, ids: dict[str, str], files: dict[str, str]) -> str:
+    """Text in which ids and the names of files, with and without extension, are replaced, each place once."""
+    names = dict(ids)
+    for private, name in files.items():
+        file = Path(private)
+        for known in (file.name, file.stem):
+            if len(known) > 3 and not (known.isalpha() and known.islower()):  # shorter or a common word
+                names.setdefault(known, name)
+    longest_first = sorted(filter(None, names), key=len, reverse=True)  # S1.tif before S1, whichever is the id
+    known = "|".join(map(re.escape, longest_first))
+    return re.sub(rf"(?<![\w.-])(?:{known})(?![\w-])", lambda found: names[found[0]], text) if known else text
