@@ -1,6 +1,7 @@
 """Text as it may leave: nothing that a terminal acts on, no path, no traceback."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,6 +22,11 @@ _NOT_SAID = (
 def printable(text: str, lines: bool = False) -> str:
     r"""Text that no terminal acts on: control characters as ``\x1b``; with `lines` its line ends stay."""
     return CONTROL.sub(lambda found: found[0] if lines and found[0] == "\n" else _escape(found[0]), text)
+
+
+def spelling(text: str) -> str:
+    """What ids that a reader or a file system takes for one share: upper and lower case, and accents stored apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def escaped(text: str) -> str:
