@@ -120,7 +120,10 @@ def score_all(found: Found, mutants: dict[Path, Path], bundle: Path, out: Path) 
          "outputs.pdf=false", *READERS],
     )  # fmt: skip
     table = out / "results.csv"
-    rows = list(csv.DictReader(table.open(encoding="utf-8", newline=""))) if table.is_file() else []
+    rows: list[dict[str, str]] = []
+    if table.is_file():
+        with table.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
     by_name = {path.name[: -len("".join(original.suffixes))]: path for path, original in mutants.items()}
     for row in rows:
         found.scored[row["status"]] += 1

@@ -19,6 +19,7 @@ from pathoprog.inference.looks import Look, look_at_all
 from pathoprog.inference.messages import Start, run_record
 from pathoprog.inference.work import Plan, Task
 from pathoprog.outcomes import SlideScore
+from pathoprog.plain_text import spelling
 from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
 
 if TYPE_CHECKING:
@@ -194,14 +195,14 @@ class Batch:
 
 
 def _rows(found: Found) -> dict[str, str]:
-    """Ids and reasons of what is no slide, each id once in the run, whatever its case."""
-    taken = {slide.slide_id.casefold() for slide in found.slides}
+    """Ids and reasons of what is no slide, each id once in the run, however it is spelt."""
+    taken = {spelling(slide.slide_id) for slide in found.slides}
     rows: dict[str, str] = {}
     for fault in found.faults:
         slide_id, number = fault.slide_id, 1
-        while slide_id.casefold() in taken:
+        while spelling(slide_id) in taken:
             number += 1
             slide_id = f"{fault.slide_id} ({number})"
-        taken.add(slide_id.casefold())
+        taken.add(spelling(slide_id))
         rows[slide_id] = fault.reason
     return rows

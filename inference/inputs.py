@@ -11,6 +11,7 @@ from pathlib import Path
 from pathoprog.eligibility import TRAITS
 from pathoprog.errors import InputError
 from pathoprog.inference.given_outlines import BARRED_OUTLINE, outline_in
+from pathoprog.plain_text import spelling
 from pathoprog.report.wording import count, listing
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.finding import NotTaken, barred_link, slides_in
@@ -108,11 +109,11 @@ def slides_from_paths(
     found, faults = Found([], finder.faults, finder.not_taken), finder.faults
     by_id: dict[str, list[str]] = {}
     for path in finder.found:
-        by_id.setdefault(slide_id_of(path).casefold(), []).append(path)
+        by_id.setdefault(spelling(slide_id_of(path)), []).append(path)
     remedy = "give cohort=… with ids of their own, or score them into different folders"
     for path in finder.found:
         slide_id = slide_id_of(path)
-        same = by_id[slide_id.casefold()]
+        same = by_id[spelling(slide_id)]
         if len(same) == 1:
             outline, barred = outline_in(outlines, slide_id, settings)
             if barred:
@@ -252,7 +253,7 @@ class _Finder:
         place = str(path.resolve())
         if place in inside:
             way = " -> ".join(Path(one).name for one in (*inside[inside.index(place) :], place))
-            self._fault(path, f"this list names itself ({way}); take that line out", said_by)
+            self._fault(path, "this list names itself; take that line out", said_by, f" ({way})")
             return
         if place in self._lists:
             return  # what it names is taken already

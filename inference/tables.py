@@ -138,10 +138,13 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
             continue
         context.duplicate_of = context.duplicate_of or original.slide_id
         if context.patient_id != original.patient_id:
-            warn(
-                f"{context.slide_id} of {context.patient_id} is the same slide as {original.slide_id} of "
-                f"{original.patient_id}"
-            )
+            warn(f"{_whose(context)} is the same slide as {_whose(original)}")
+
+
+def _whose(context: Context) -> str:
+    """A slide and its patient, where it is not a patient of its own."""
+    own = context.patient_id == context.slide_id
+    return context.slide_id if own else f"{context.slide_id} of {context.patient_id}"
 
 
 def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathoprog.cohort_config import YEAR_DAYS
 from pathoprog.columns import NUMBER, read_column
 from pathoprog.errors import CohortError, InputError
 from pathoprog.files import read_json
+from pathoprog.plain_text import spelling
 from pathoprog.same_scan import same_scans
 from pathoprog.sheets import plain, read_sheet_file
 
@@ -279,16 +280,16 @@ def _schema_faults(table: pd.DataFrame) -> list[Fault]:
 
 
 def _name_faults(table: pd.DataFrame) -> list[Fault]:
-    """Ids become folder names and joined lists, and must differ by more than upper and lower case."""
+    """Ids become folder names and joined lists, and must differ by more than case and the way accents are stored."""
     faults = [
         (row, f"slide_id={name!r}: cannot be a folder's name (no / \\ ; and not . or ..)")
         for row, name in enumerate(table["slide_id"])
         if set(name) & set("/\\;") or name in (".", "..")
     ]
     for column in ("patient_id", "slide_id"):
-        spellings = table.groupby(table[column].str.casefold())[column].transform("nunique")
+        spellings = table.groupby(table[column].map(spelling))[column].transform("nunique")
         faults += [
-            (row, f"{column}={table[column][row]!r}: also written with other upper or lower case")
+            (row, f"{column}={table[column][row]!r}: also written with other upper or lower case, or accents otherwise")
             for row in table.index[(spellings > 1) & (table[column] != "")]
         ]
     return faults

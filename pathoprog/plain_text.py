@@ -1,6 +1,7 @@
 """Text as it may leave: nothing that a terminal acts on, no path, no traceback."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -21,6 +22,11 @@ _NOT_SAID = (
 def printable(text: str, lines: bool = False) -> str:
     r"""Text that no terminal acts on: control characters as ``\x1b``; with `lines` its line ends stay."""
     return CONTROL.sub(lambda found: found[0] if lines and found[0] == "\n" else _escape(found[0]), text)
+
+
+def spelling(text: str) -> str:
+    """What ids that a reader or a file system takes for one share: upper and lower case, and accents stored apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def escaped(text: str) -> str:
@@ -53,11 +59,6 @@ def without_paths(text: str) -> str:
     return _PATH.sub("…", text)
 
 
-def _literally(text: str) -> str:
-    """Text as the replacement of a regular expression."""
-    return text.replace("\\", r"\\")
-
-
 def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") -> str:
     """Why a slide has no class, in words that may leave with its result.
 
@@ -73,19 +74,28 @@ def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") ->
     if "Traceback (" in text or "\n  File " in text:
         text = log_end(text, len(text))
     text = " ".join(printable(text, lines=True).split())
-    for private, name in ((outline_path, "the outline"), (path, slide_id)):
-        if not private:
-            continue
-        for known in dict.fromkeys((private, str(Path(private).resolve()))):
-            text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", _literally(name), text)
-        file = Path(private)
-        for known in (file.name, file.stem):
-            if len(known) > 3 and known != slide_id and not (known.isalpha() and known.islower()):  # a common word
-                text = re.sub(rf"(?<![\w.-]){re.escape(known)}(?![\w-])", _literally(name), text)
+    slide, outline = "\ue000", "\ue001"  # stand-ins, so that nothing is looked for in what was put in
+    for private, name in ((outline_path, outline), (path, slide)):
+        for known in dict.fromkeys((private, str(Path(private).resolve()))) if private else ():
+            text = re.sub(rf"{re.escape(known)}(?:/[^\s:;,'\"()]+)*", name, text)
     for private in (outline_path, path):  # other files of the same folder
         if private and (folder := str(Path(private).parent)) not in (".", "/"):
             text = re.sub(rf"{re.escape(folder)}(?:/[^\s:;,'\"()]+)*", "…", text)
-    text = without_paths(text)
+    text = _with_names(without_paths(text), {slide_id: slide}, {path: slide, outline_path: outline})
+    text = text.replace(slide, slide_id).replace(outline, "the outline")
     while text.startswith(f"{slide_id}: "):
         text = text.removeprefix(f"{slide_id}: ")
     return text
+
+
+def _with_names(text: str, ids: dict[str, str], files: dict[str, str]) -> str:
+    """Text in which ids and the names of files, with and without extension, are replaced, each place once."""
+    names = dict(ids)
+    for private, name in files.items():
+        file = Path(private)
+        for known in (file.name, file.stem):
+            if len(known) > 3 and not (known.isalpha() and known.islower()):  # shorter or a common word
+                names.setdefault(known, name)
+    longest_first = sorted(filter(None, names), key=len, reverse=True)  # S1.tif before S1, whichever is the id
+    known = "|".join(map(re.escape, longest_first))
+    return re.sub(rf"(?<![\w.-])(?:{known})(?![\w-])", lambda found: names[found[0]], text) if known else text

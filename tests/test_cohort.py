@@ -62,6 +62,7 @@ def test_a_good_cohort_is_read(tmp_path: Path):
         ([(0, "61,3,", "61,3,xyz")], ["line 2", "no SHA-256"]),
         ([(1, "P2", "P1")], ["line 2", "line 3", "patient P1 is in training and in tuning", "contradicting rows"]),
         ([(1, "P2", "p1")], ["line 2", "line 3", "other upper or lower case"]),
+        ([(0, "P1", "Ré"), (1, "P2", "Re\u0301")], ["line 2", "line 3", "accents otherwise"]),
         ([(3, "70.5", "71")], ["line 4", "line 5", "patient P3 has contradicting rows ['70.5', '71']"]),
         ([(0, "training", "train")], ["line 2", "role='train'", "training, tuning, test, external"]),
         ([(0, "P1", " ")], ["line 2", "the patient_id is missing"]),

@@ -55,6 +55,23 @@ def test_a_folder_of_instances_and_an_id_of_a_table():
     assert plain_reason("a\\b", r"x\1", "/a/b") == "a\\b"
 
 
+@pytest.mark.parametrize("slide_id", ["H26-47.tif", "H26-47", "H26-47.tif.tif", "H26-47-B1", "the", "H26"])
+@pytest.mark.parametrize("said", ["/srv/in/H26-47.tif", "H26-47.tif", "H26-47"])
+def test_an_id_that_holds_its_file_name_is_never_doubled(slide_id, said):
+    assert plain_reason(f"{said}: damaged", slide_id, "/srv/in/H26-47.tif") == "damaged"
+    assert plain_reason(f"in the file {said} a level", slide_id, "/srv/in/H26-47.tif") == (
+        f"in the file {slide_id} a level"
+    )
+
+
+def test_an_id_is_not_looked_for_in_what_stands_for_the_outline():
+    said = "/srv/in/Hansen.tif and Hansen.geojson, /srv/in/outline.geojson"
+    assert plain_reason(said, "outline", "/srv/in/Hansen.tif", "/srv/in/Hansen.geojson") == (
+        "outline and the outline, …"
+    )
+    assert plain_reason("Hansen is cut", "Hansen.tif", "/a/Hansen.tif", "/b/Hansen.geojson") == "Hansen.tif is cut"
+
+
 def test_printable_keeps_lines_where_asked():
     assert printable("a\nb\x9b\u202e") == "a\\x0ab\\x9b\\u202e"
     assert printable("a\nb\x07", lines=True) == "a\nb\\x07"

@@ -192,12 +192,14 @@ def _decode(head: JpegHead, data: bytes, tables: bytes | None, rgb: bool) -> NDA
         scan = scan[:-3] + b"\x00\x3f\x00"
     if head.frame == PROGRESSIVE or n_channels != head.components:
         _check_scans(head, data)
+    shared = _shared(tables) if tables else b""
+    _check_quantisation(shared + head.kept)
     # Adobe's segment is what tells the decoder which of the two colour spaces is stored.
     colours = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([0 if rgb else 1])
     stream = b"".join(
         (
             b"\xff\xd8",
-            _shared(tables) if tables else b"",
+            shared,
             colours if head.components == 3 else b"",
             head.kept,
             scan,
@@ -227,6 +229,27 @@ def _shared(tables: bytes) -> bytes:
             kept += tables[segment.start : segment.end]
         at = segment.end
     return bytes(kept)
+
+
+def _check_quantisation(segments: bytes) -> None:
+    """Refuse a quantisation table in use that holds a zero (T.81 B.2.4.1 begins at 1), which takes frequencies away."""
+    zero: dict[int, bool] = {}
+    used = b""
+    at = 0
+    while at < len(segments):
+        segment = _segment(segments, at)
+        if segment.code in FRAMES:
+            used = segments[segment.body + 8 : segment.end : 3]
+        place = segment.body if segment.code == DQT else segment.end
+        while place < segment.end:
+            width = 1 + (segments[place] >> 4)  # bytes a value
+            values = segments[place + 1 : min(place + 1 + 64 * width, segment.end)]
+            zeros = (values[i : i + width] == bytes(width) for i in range(0, len(values), width))
+            zero[segments[place] & 15] = any(zeros)
+            place += 1 + 64 * width
+        at = segment.end
+    if any(zero.get(table, False) for table in used):
+        raise TileDamageError("a quantisation table that holds a zero")
 
 
 def _check_scans(head: JpegHead, data: bytes) -> None:

@@ -1,6 +1,7 @@
-"""What JPEG 2000, PNG and WebP say of themselves in their first bytes: size, and JPEG 2000's colour transform.
+"""What JPEG 2000, PNG and WebP say of themselves: size, and of JPEG 2000 the colour transform and the length.
 
-JPEG 2000: ITU-T T.800 (2002), annex A.5 (SIZ) and A.6.1 (COD). PNG: ISO/IEC 15948, 11.2.2. WebP: RFC 9649.
+JPEG 2000: ITU-T T.800 (2002), annex A.4.2 (SOT), A.4.4 (EOC), A.5 (SIZ) and A.6.1 (COD). PNG: ISO/IEC 15948, 11.2.2.
+WebP: RFC 9649.
 """
 
 import struct
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 CODESTREAM = b"\xff\x4f\xff\x51"  # start of codestream, SIZ; in a JP2 file behind its boxes
 COD = 0xFF52
 FIRST_TILE_PART = 0xFF90
+END = 0xFFD9
 MAX_BOXES = 65_536  # bytes in which a JP2 file's boxes end
 
 
@@ -48,6 +50,30 @@ def jpeg2000_head(data: bytes) -> Jpeg2000Head | None:
             at += 2 + length
     except (struct.error, IndexError):
         return None
+
+
+def jpeg2000_loss(data: bytes) -> str:
+    """What is missing of a JPEG 2000 codestream by the lengths of its tile parts, in words; "" for a whole one.
+
+    A decoder fills what is missing with a coarser picture. An absent end marker alone is no loss.
+    """
+    start = data.find(CODESTREAM, 0, MAX_BOXES)
+    at, parts = start + 2, 0
+    while start >= 0 and at + 2 <= len(data):
+        marker = int.from_bytes(data[at : at + 2], "big")
+        if marker == END and parts:
+            return ""
+        if marker == FIRST_TILE_PART and at + 12 <= len(data):
+            length = int.from_bytes(data[at + 6 : at + 10], "big") or len(data) - at  # 0: the rest is the last part
+            parts += 1
+        elif parts or marker >> 8 != 0xFF:
+            return f"no tile part and no end at byte {at}, where one must be"
+        else:
+            length = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 4 or at + length > len(data):
+            return f"they end within the {'tile part' if parts else 'segment'} of {length} bytes at byte {at}"
+        at += length
+    return "" if parts else "no tile part"
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:

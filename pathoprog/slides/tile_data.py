@@ -1,8 +1,8 @@
 """What a strict decoder sees of one compressed tile that the slide libraries pass over without a word.
 
 Decoders that end with an error by themselves where data are cut or contradict each other need nothing here: PNG and
-JPEG XL (checksums or a strict format), JPEG 2000 (OpenJPEG's strict mode). What no decoder can tell (a changed byte
-that still decodes, uncompressed data) only a checksum could.
+JPEG XL (checksums or a strict format). OpenJPEG's strict mode passes over tile parts that were overwritten. What no
+decoder can tell (a changed byte that still decodes, uncompressed data) only a checksum could.
 """
 
 import os
@@ -14,12 +14,13 @@ import numpy as np
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, check_jpeg
-from pathoprog.slides.picture_head import picture_size
+from pathoprog.slides.picture_head import jpeg2000_loss, picture_size
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, tiles_under
 
 JPEG = (7, 33007, 34892)
 JPEG_XR = (22610, 34934)
-SAYS_ITS_SIZE = (33003, 33004, 33005, 34712, 34933, 50001)  # JPEG 2000, PNG, WebP
+JPEG_2000 = (33003, 33004, 33005, 34712)
+SAYS_ITS_SIZE = (*JPEG_2000, 34933, 50001)  # the last two: PNG, WebP
 
 
 def _inflate(data: bytes, out: int) -> bytes:
@@ -42,7 +43,7 @@ BYTES: dict[int, tuple[str, Callable[..., bytes | bytearray]]] = {
     50000: ("Zstandard", imagecodecs.zstd_decode),
 }
 """TIFF's numbers of compressions of plain bytes: name, and a decoder that gives at most `out` of them."""
-CHECKED = frozenset((*JPEG, *BYTES))
+CHECKED = frozenset((*JPEG, *BYTES, *JPEG_2000))
 """Compressions in which OpenSlide, too, passes over something; the others it checks by itself."""
 
 
@@ -75,6 +76,9 @@ def check_tile(
         raise TileDamageError("JPEG XR, whose decoder here fills what is missing without a word; convert it to JPEG")
     elif compression in SAYS_ITS_SIZE:
         _check_size(data, least, most)
+        loss = jpeg2000_loss(data) if compression in JPEG_2000 else ""
+        if loss:
+            raise TileDamageError(f"damaged JPEG 2000 data: {loss}")
 
 
 def _check_length(

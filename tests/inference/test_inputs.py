@@ -68,6 +68,14 @@ def test_two_slides_with_one_id_are_refused(folder):
         slides_from_paths([str(folder)]).refuse()
 
 
+def test_two_slides_whose_ids_look_alike_are_refused(tmp_path):
+    """A Mac stores an accent apart from its letter: two rows of the results would be told apart by nobody."""
+    for name in ("café.svs", "cafe\u0301.svs"):
+        (tmp_path / name).write_bytes(b"x")
+    found = slides_from_paths([str(tmp_path)])
+    assert not found.slides and len(found.faults) == 2 and "would both be slide" in found.faults[0].line
+
+
 def faults(*paths):
     return [fault.line for fault in slides_from_paths([str(path) for path in paths]).faults]
 
@@ -120,10 +128,8 @@ def test_lists_that_name_themselves_are_one_sentence(folder):
     (folder / "two.txt").write_text("deep/three.txt\n")
     (folder / "deep" / "three.txt").write_text("../one.txt\n../b.svs\n")
     (line,) = faults(folder / "self.txt")
-    assert line == (
-        f"{folder / 'self.txt'} line 2: {folder / 'self.txt'}: this list names itself (self.txt -> self.txt); take that"
-        " line out"
-    )
+    where = f"{folder / 'self.txt'} line 2: {folder / 'self.txt'}"
+    assert line == f"{where}: this list names itself; take that line out (self.txt -> self.txt)"
     (line,) = faults(folder / "one.txt")
     assert "(one.txt -> two.txt -> three.txt -> one.txt)" in line
 

@@ -16,6 +16,7 @@ from shared_data import shared_data
 from pathoprog.errors import SlideError
 from pathoprog.slides import open_slide
 from pathoprog.slides.jpeg_stream import BENIGN, TileDamageError, decode_jpeg
+from pathoprog.slides.picture_head import jpeg2000_loss
 from pathoprog.slides.tile_data import check_tile
 
 SIDE = 1024
@@ -209,6 +210,60 @@ def test_other_compressions_refuse_a_tile_that_is_cut(tmp_path, image, compressi
         slide.read_region(256, 256, 0, (256, 256))
     with open_slide(cut, backend) as slide:
         refused(slide, 256, 256, 0, (256, 256))
+
+
+@pytest.mark.parametrize("kind", ["zeroed", "overwritten with ones", "ended early"])
+@pytest.mark.parametrize("compression", [34712, 33005])
+def test_jpeg_2000_that_lost_its_end_is_refused(tmp_path, image, compression, kind):
+    """OpenJPEG shows a coarser picture in place of what is missing, in its strict mode too."""
+    description = aperio_description(SIDE, SIDE, 0.25) if compression == 33005 else None
+    path = write_pyramid(
+        tmp_path / ("s.svs" if description else "s.tif"),
+        image,
+        compression=compression,
+        levels=1,
+        **({"description": description} if description else {}),
+    )
+    harmed = with_changed_tiles(path, path.with_stem("h"), HALF_LOST[kind], {0: [5]})
+    with open_slide(harmed) as slide:
+        assert slide.backend == ("openslide" if description else "tiffslide")
+        assert "damaged JPEG 2000 data" in refused(slide, 256, 256, 0, (256, 256))
+        slide.read_region(0, 0, 0, (256, 256))
+
+
+def test_jpeg_2000_without_its_end_marker_is_whole(tile):
+    """Of one tile part and of several, its length given or left to the data's end."""
+    tiled = io.BytesIO()
+    Image.fromarray(tile).save(tiled, "JPEG2000", tile_size=(64, 64))
+    boxed, bare = imagecodecs.jpeg2k_encode(tile, level=40), imagecodecs.jpeg2k_encode(tile, codecformat="J2K")
+    for data in (boxed, bare, tiled.getvalue()):
+        assert data.endswith(b"\xff\xd9") and not jpeg2000_loss(data) and not jpeg2000_loss(data[:-2])
+        assert jpeg2000_loss(data[:-3]) and jpeg2000_loss(data[:-2] + b"\0\0")
+        last = data.rindex(b"\xff\x90\0\x0a")
+        assert not jpeg2000_loss(data[: last + 6] + bytes(4) + data[last + 10 :])
+    assert jpeg2000_loss(b"") and jpeg2000_loss(data[:60])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_quantisation_table_with_zeros_is_damage(sound, tmp_path, backend):
+    """Every block of the tile turns grey and flat, and libjpeg finds nothing to warn of (T.81 B.2.4.1: 1 at least)."""
+
+    def zeroed_table(data):
+        at = data.index(b"\xff\xdb") + 5
+        return data[:at] + bytes(64) + data[at + 64 :]
+
+    path = with_changed_tiles(sound, tmp_path / "s.tif", zeroed_table, {0: [5]})
+    with open_slide(path, backend) as slide:
+        assert "quantisation table that holds a zero" in refused(slide, 300, 300, 0, (100, 100))
+        slide.read_region(0, 0, 0, (100, 100))
+
+
+def test_a_zero_in_a_table_that_no_channel_uses_is_none(tile):
+    data = jpeg(tile)
+    unused = data[:2] + b"\xff\xdb\x00\x43\x03" + bytes(64) + data[2:]
+    wide = data[:2] + b"\xff\xdb\x00\x83\x13" + bytes(128) + data[2:]
+    for odd in (unused, wide):
+        assert (decode_jpeg(odd, None, False, (256, 256)) == decode_jpeg(data, None, False, (256, 256))).all()
 
 
 @pytest.mark.parametrize("compression", ["lzw", "packbits", "deflate", "zstd"])
