@@ -67,7 +67,7 @@ def run(settings: ValidateConfig) -> int:
     sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
 
     say("2. freeze the scores and the exclusions, lock")
-    frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
+    frozen = frozen_texts(scored.patients, scored.members, scored.results, exclusion_table(scored))
     hashes = {
         "plan": sha256_file(settings.plan),
         "bundle": ensemble,

@@ -61,11 +61,15 @@ def read_sheet_flow(path: str, cohort_patients: int) -> dict[str, Any]:
         raise InputError(f"{path}: no such file; `pathoprog cohort` writes it")
     try:
         flow = read_json(path)
-        accepted, whole = flow["patients_accepted"], isinstance(flow, dict)
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise InputError(f"{path}: no flow.json of `pathoprog cohort`")
+        accepted = int(flow["patients_accepted"])
+        parts = sum(map(int, flow["excluded"].values())) + int(flow["patients_rejected"]) + accepted
+        all_patients, _ = int(flow["patients"]), sum(map(int, flow["rejected_for"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: no flow.json of `pathoprog cohort`") from error
+    if parts != all_patients:
+        raise InputError(
+            f"{path}: the numbers do not add up: {all_patients} patients, but {parts} excluded, rejected and accepted"
+        )
     if accepted != cohort_patients:
         raise InputError(f"{path}: {accepted} patients accepted, {cohort_patients} in the cohort; no report")
     return dict(flow)

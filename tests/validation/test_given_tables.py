@@ -83,11 +83,17 @@ def test_a_member_score_that_is_no_number_is_refused(tmp_path: Path):
 def test_truth_and_flow_are_refused_in_words(tmp_path: Path):
     with pytest.raises(InputError, match="log_hazard is no number in line 3"):
         read_truth(written(tmp_path, "patient_id,log_hazard\nP1,0.5\nP2,high\n"))
-    for text in ("[1]", "{}", "{", "null"):
+    whole = '"excluded": {"late": 1}, "rejected_for": {"age": 1}, "patients_rejected": 1, "patients": '
+    for text in ("[1]", "{}", "{", "null", '{"patients_accepted": 3}', f'{{{whole}"many", "patients_accepted": 3}}'):
         with pytest.raises(InputError, match=r"no flow\.json of `pathoprog cohort`"):
             read_sheet_flow(written(tmp_path, text), 3)
     with pytest.raises(InputError, match="4 patients accepted, 3 in the cohort"):
-        read_sheet_flow(written(tmp_path, '{"patients_accepted": 4}'), 3)
+        read_sheet_flow(written(tmp_path, f'{{{whole}6, "patients_accepted": 4}}'), 3)
+    with pytest.raises(
+        InputError, match="the numbers do not add up: 9 patients, but 5 excluded, rejected and accepted"
+    ):
+        read_sheet_flow(written(tmp_path, f'{{{whole}9, "patients_accepted": 3}}'), 3)
+    assert read_sheet_flow(written(tmp_path, f'{{{whole}5, "patients_accepted": 3}}'), 3)["patients"] == 5
 
 
 def test_outcomes_are_compared_in_whatever_form_they_come(tmp_path: Path):
