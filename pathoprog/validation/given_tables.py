@@ -66,12 +66,12 @@ def read_sheet_flow(path: str, cohort_patients: int) -> dict[str, Any]:
         all_patients, _ = int(flow["patients"]), sum(map(int, flow["rejected_for"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no flow.json of `pathoprog cohort`") from error
+    if accepted != cohort_patients:
+        raise InputError(f"{path}: {accepted} patients accepted, {cohort_patients} in the cohort; no report")
     if parts != all_patients:
         raise InputError(
             f"{path}: the numbers do not add up: {all_patients} patients, but {parts} excluded, rejected and accepted"
         )
-    if accepted != cohort_patients:
-        raise InputError(f"{path}: {accepted} patients accepted, {cohort_patients} in the cohort; no report")
     return dict(flow)
 
 
@@ -82,7 +82,7 @@ def read_truth(path: str) -> pd.DataFrame:
         ``patient_id, log_hazard`` and what else the table holds, the hazard as float.
 
     Raises:
-        InputError: another form, a hazard that is no number, or a patient twice.
+        InputError: another form, or a hazard that is no number.
     """
     table = read_columns(path, ("patient_id", "log_hazard"), "pathoprog simulate")
     table["log_hazard"] = pd.to_numeric(table["log_hazard"], errors="coerce").astype(float)

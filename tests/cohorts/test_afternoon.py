@@ -72,13 +72,6 @@ def change_score(made: MadeCohort) -> None:
     table.to_csv(path, index=False)
 
 
-def change_slides(made: MadeCohort) -> None:
-    path = made.folder / "scored" / "results.csv"
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table.loc[0, "slide_sha256"] = ""
-    table.to_csv(path, index=False)
-
-
 def change_outcomes(made: MadeCohort, n: int = 3) -> None:
     path = made.folder / "outcomes.csv"
     table = pd.read_csv(path)
@@ -107,7 +100,6 @@ def change_settings(made: MadeCohort) -> dict[str, Any]:
 CHANGES: dict[str, tuple[Callable[[MadeCohort], dict[str, Any] | None], str]] = {
     "plan": (change_plan, "the analysis plan"),
     "score": (change_score, "the patients' scores"),
-    "slides": (change_slides, "the patients' scores"),
     "exclusions": (change_exclusions, "the exclusions"),
     "cohort": (change_cohort, "the cohort table"),
     "settings": (change_settings, "the settings (permutations, seed)"),
