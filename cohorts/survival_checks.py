@@ -1,6 +1,7 @@
 """Doubts about the columns of a user's table, before any analysis: what is said in a note, and what is refused."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,12 @@ from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, groups_of, le
 from pathoprog.survival.product_limit import followup_time
 from pathoprog.survival.table import CODE, RawTable, SurvivalTable, order_levels
 
+_PATIENT = re.compile(
+    "(patient|pasient|pat|paziente|paciente|subject|subj|person|participant|case|study|record|hospital)"
+    "(id|identifier|no|nr|num|number|nummer|code|key)|id|patient|pasient|patientname|paziente|paciente|subject|participant|"
+    "case|pid|mrn|nhsnumber|fnr|fo?dselsnummer|cpr|personnummer"
+)
+"""Names of a column of patients; of a name only a to z and digits are looked at."""
 CODE_LEVELS = (3, 5)  # so many different whole numbers may be codes
 FEW_YEARS, MANY_YEARS = 0.25, 50.0  # a median follow-up outside: the unit may be another
 
@@ -47,10 +54,17 @@ def patient_notes(raw: RawTable, data: SurvivalTable, named: str) -> list[str]:
                 f"({int(counts[counts > 1].sum())} of {len(frame)} rows; first {first!r} in rows {', '.join(rows[:5])}"
                 "); keep one row a patient: rows would be counted as patients"
             )
+        spelled = Counter(folded(str(text)) for text in present)
+        alike = [repr(str(text)) for text in present if spelled[folded(str(text))] > 1]
+        if alike:
+            raise InputError(
+                f"{column}: {', '.join(alike[:4])} differ by upper and lower case or spaces only: one patient, or two? "
+                "Mend the ids"
+            )
         without = int((label == "").sum())
         return [f"{column}: {without} rows have no patient id"] if without else []
     for name, text in plain.items():
-        if text in ("id", "patient", "pasient", "pasientid", "pid", "patid", "subject", "subjectid", "caseid", "case"):
+        if _PATIENT.fullmatch(text):
             label = level_names(frame[name])
             different = int(np.unique(label[label != ""]).size)
             if 0 < different < int((label != "").sum()):
@@ -189,6 +203,13 @@ def followup_notes(settings: SurvivalConfig, time: FloatArray, event: IntArray, 
     if late:
         notes.append(
             f"horizon {', '.join(late)} lies after the last follow-up ({time.max():g}): values there are not estimable"
+        )
+    first = float(time[event == EVENT].min()) if (event == EVENT).any() else 0.0
+    early = [f"{horizon:g}" for horizon in horizons if horizon < first]
+    if early:
+        notes.append(
+            f"horizon {', '.join(early)} lies before the first event ({first:g}): nothing has happened by then; a "
+            f"horizon is in the unit of the follow-up{f' ({settings.unit})' if settings.unit else ''}"
         )
     if settings.unit:
         median = followup_time(time, event)[0]

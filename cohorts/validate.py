@@ -13,7 +13,7 @@ from pathoprog.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.console import say, warn
-from pathoprog.csv_files import read_frame, write_frame
+from pathoprog.csv_files import write_frame
 from pathoprog.errors import InputError, LockError
 from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
@@ -26,6 +26,7 @@ from pathoprog.validation.chain import read_log
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.frozen import freeze, frozen_differences, frozen_texts
+from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
 from pathoprog.validation.history import history_of
 from pathoprog.validation.lock import chain_of, code_version, lock, read_lock
 from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
@@ -62,9 +63,11 @@ def run(settings: ValidateConfig) -> int:
     external = scored.cohort.loc[scored.cohort["role"] == "external", "cohort"]
     check_cohorts(plan, sorted(set(external)))
     check_covariates(scored.cohort, plan.covariates, plan.subgroups, plan.types)
+    truth = read_truth(settings.truth) if settings.truth else None
+    sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
 
     say("2. freeze the scores and the exclusions, lock")
-    frozen = frozen_texts(scored.patients, scored.members, exclusion_table(scored))
+    frozen = frozen_texts(scored.patients, scored.members, scored.results, exclusion_table(scored))
     hashes = {
         "plan": sha256_file(settings.plan),
         "bundle": ensemble,
@@ -99,7 +102,6 @@ def run(settings: ValidateConfig) -> int:
     ]
 
     say(f"4. analyse {len(analysed)} patients of {len(flows)} cohorts")
-    truth = read_truth(settings.truth) if settings.truth else None
     stage = read_stage_groups(settings.ensemble)
     statistics = all_statistics(
         plan, populations, primary, scored.members, truth, stage, settings.permutations, settings.seed
@@ -123,7 +125,7 @@ def run(settings: ValidateConfig) -> int:
         statistics=statistics,
         result=result,
         stage=stage,
-        sheet_flow=read_sheet_flow(settings.flow, scored) if settings.flow else None,
+        sheet_flow=sheet_flow,
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
@@ -219,7 +221,7 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     cohort = read_cohort(settings.cohort, settings.overlap)
     results = read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)
-    cohort_patients = int(cohort["patient_id"].nunique())
+    known = set(cohort["patient_id"])
     left_out = not_scored(cohort, results)
     pairs = pd.Series(list(zip(cohort["role"], cohort["cohort"], strict=True)), index=cohort.index)
     cohort = cohort[~pairs.isin(left_out)].reset_index(drop=True)
@@ -228,8 +230,8 @@ def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
     check_complete(cohort, results, patients)
     refuse_development_slides(settings.ensemble, cohort, contents_of(results))
     members = read_members(Path(settings.scores).with_name("members.csv"))
-    excluded = read_exclusions(settings.exclusions) if settings.exclusions else {}
-    return Scored(cohort, results, patients, members, excluded, left_out, thresholds, cohort_patients)
+    excluded = read_exclusions(settings.exclusions, known) if settings.exclusions else {}
+    return Scored(cohort, results, patients, members, excluded, left_out, thresholds, len(known))
 
 
 def contents_of(results: pd.DataFrame) -> dict[str, str]:
@@ -237,40 +239,6 @@ def contents_of(results: pd.DataFrame) -> dict[str, str]:
     if "slide_sha256" not in results:
         return dict.fromkeys(results["slide_id"], "")
     return dict(zip(results["slide_id"], results["slide_sha256"], strict=True))
-
-
-def read_exclusions(path: str) -> dict[str, str]:
-    """Code by patient, from a CSV ``patient_id, code``."""
-    table = read_frame(path)
-    if not {"patient_id", "code"} <= set(table.columns) or table["patient_id"].duplicated().any():
-        raise InputError(f"{path}: must have the columns patient_id and code, and one row per patient")
-    return dict(zip(table["patient_id"], table["code"], strict=True))
-
-
-def read_sheet_flow(path: str, scored: Scored) -> dict[str, Any]:
-    """Counts of `pathoprog cohort`; the patients that it accepted must be those of the cohort table.
-
-    Raises:
-        InputError: no such file, or the numbers do not add up.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; `pathoprog cohort` writes it")
-    flow = read_json(path)
-    patients = scored.cohort_patients
-    if flow["patients_accepted"] != patients:
-        raise InputError(f"{path}: {flow['patients_accepted']} patients accepted, {patients} in the cohort; no report")
-    assert isinstance(flow, dict)
-    return flow
-
-
-def read_truth(path: str) -> pd.DataFrame:
-    """The true log hazard of each simulated patient."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    table = read_frame(path, dtype={"patient_id": str}, keep_default_na=True)
-    if not {"patient_id", "log_hazard"} <= set(table.columns):
-        raise InputError(f"{path}: must have the columns patient_id and log_hazard")
-    return table
 
 
 def exclusion_table(scored: Scored) -> pd.DataFrame:

@@ -26,6 +26,8 @@ _THOUSANDS = {
     ".": re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]+)?"),
     ",": re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?"),
 }
+_GAPS = re.compile("[+-]?[1-9][0-9]{0,2}(?P<gap>[' \u2019\u00a0\u2009\u202f])[0-9]{3}((?P=gap)[0-9]{3})*([.,][0-9]+)?")
+"""Thousands parted by an apostrophe or a space, which are no decimal sign in any country: 1'234.5, 1 234,5."""
 _DATE = re.compile(
     r"[12][0-9]{3}[-/.][0-9]{1,2}[-/.][0-9]{1,2}([ T][0-9:.]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
     r"|[0-9]{1,2}[-/.][0-9]{1,2}[-/.]([12][0-9]{3}|[0-9]{2})([ T][0-9:.]+)?"
@@ -72,7 +74,7 @@ def read_column(cells: "pd.Series[Any]", decimal: str = "", lines: list[int] | N
         return Column(pd.Series(np.nan, index=cells.index, dtype=float), NUMBER)
     if all(isinstance(cell, datetime.timedelta) for cell, _ in known):
         return Column(pd.to_timedelta(cells.where(cells != "", None)), DURATION)
-    texts = [(str(cell).replace("\u2212", "-"), line) for cell, line in known]
+    texts = [(_bare(str(cell)), line) for cell, line in known]
     for text, line in texts:
         if _EXCEL_ERROR.fullmatch(text):
             return Column(
@@ -162,10 +164,17 @@ def _told(cells: "pd.Series[Any]", texts: list[tuple[str, int]], decimal: str) -
 
 def _parsed(cells: "pd.Series[Any]", decimal: str) -> "pd.Series[Any]":
     other = "," if decimal == "." else "."
-    plain = [str(cell).replace("\u2212", "-").replace(other, "").replace(decimal, ".") for cell in cells]
+    plain = [_bare(str(cell)).replace(other, "").replace(decimal, ".") for cell in cells]
     numbers = pd.Series([float(text) if text else np.nan for text in plain], index=cells.index, dtype=float)
     whole = all(re.fullmatch(r"[+-]?[0-9]{1,15}", text) for text in plain)
     return numbers.astype(np.int64) if whole else numbers
+
+
+def _bare(text: str) -> str:
+    """A cell with a plain minus, and without the gaps between thousands."""
+    text = text.replace("\u2212", "-")
+    gaps = _GAPS.fullmatch(text)
+    return text.replace(gaps["gap"], "") if gaps else text
 
 
 def parse_number(text: str, decimal: str = "") -> float | None:
@@ -176,7 +185,7 @@ def parse_number(text: str, decimal: str = "") -> float | None:
         decimal: the decimal sign, where it was said: the other sign then parts thousands. Not said: a point, and no
             thousands.
     """
-    bare = text.replace("\u2212", "-")
+    bare = _bare(text)
     if not (_COMMA if decimal == "," else _POINT).fullmatch(bare):
         other = "," if decimal == "." else "."
         if not (decimal and _THOUSANDS[other].fullmatch(bare)):

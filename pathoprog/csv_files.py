@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pathoprog.errors import InputError
 from pathoprog.files import write_text
 from pathoprog.plain_text import escaped, unescaped
 
@@ -76,6 +77,46 @@ def read_frame(path: str | Path, **options: Any) -> "pd.DataFrame":
 
     given: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", **options}
     return unquoted_frame(pd.read_csv(path, **given))
+
+
+def read_columns(path: str | Path, needed: Sequence[str], written_by: str) -> "pd.DataFrame":
+    """Read a table that a command of this project wrote, as text, an empty cell as ``""``.
+
+    Args:
+        path: the file.
+        needed: columns that it must have.
+        written_by: the command, for messages.
+
+    Raises:
+        InputError: no such file, no sound CSV table in UTF-8, or a column is missing.
+    """
+    import warnings
+
+    from pandas.errors import EmptyDataError, ParserError, ParserWarning
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; `{written_by}` writes it")
+    remedy = f"take the file as `{written_by}` wrote it"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)
+            table = read_frame(path, index_col=False).fillna("")
+    except EmptyDataError as error:
+        raise InputError(f"{path}: the file is empty; {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not in UTF-8, as if a spreadsheet had saved it; {remedy}") from error
+    except (ParserError, ParserWarning) as error:
+        what = "lines of different lengths, or a quote that is never closed"
+        raise InputError(f"{path}: no sound CSV table ({what}); {remedy}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    missing = [name for name in needed if name not in table]
+    if missing:
+        alone = table.shape[1] == 1 and any(sign in str(table.columns[0]) for sign in ";\t|")
+        hint = f"; its cells are not parted by commas: {remedy}" if alone else ""
+        raise InputError(f"{path}: the columns {', '.join(missing)} are missing{hint}")
+    return table
 
 
 def unquoted_frame(frame: "pd.DataFrame") -> "pd.DataFrame":

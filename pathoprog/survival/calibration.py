@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import FloatArray, IntArray, checked
 from pathoprog.survival.baseline import predict_risk
+from pathoprog.survival.censoring import followed_to
 from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.cox_model import cox
 from pathoprog.survival.fine_gray import fine_gray
@@ -33,7 +34,8 @@ class Calibration:
         slope: coefficient of log(-log(1 - risk)) in a model of the outcome; below 1 the risks are too extreme.
         groups: patients by rising risk: ``group, n, events, low, high, expected, observed, lower, upper``.
         ici: mean distance between the risk and the calibration curve; `e50` its median, `e90` its 90th percentile.
-        curve: observed risk that the calibration curve gives each patient (n,).
+        curve: observed risk that the calibration curve gives each patient (n,); NaN, as the three distances, after the
+            last follow-up: a model's baseline only stands still there.
         competing: True where competing deaths were counted (Aalen-Johansen, Fine-Gray).
     """
 
@@ -114,8 +116,8 @@ def _cloglog(risk: FloatArray) -> FloatArray:
 
 
 def _observed(time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float) -> Estimate:
-    """Share with the event by the horizon; NaN where nobody was followed for so long."""
-    if horizon > time.max():
+    """Share with the event by the horizon; NaN where nobody was followed for so long (`followed_to`)."""
+    if not followed_to(time, event, horizon):
         return Estimate(float("nan"), float("nan"), float("nan"), float("nan"))
     if competing:
         read = cumulative_incidence(time, event, level=level).at(horizon)
@@ -156,6 +158,8 @@ def spline_basis(x: FloatArray, knots: FloatArray) -> FloatArray:
 def _curve(frame: pd.DataFrame, horizon: float, competing: bool) -> FloatArray:
     """Observed risk by the horizon as a smooth function of the predicted one, for each patient (n,)."""
     link = frame["link"].to_numpy(dtype=float)
+    if horizon > frame["time"].max():
+        return np.full(link.size, np.nan)
     if not (frame["event"] == 1).any():
         return np.zeros(link.size)
     knots = np.unique(np.quantile(link, KNOTS))

@@ -1,6 +1,6 @@
 """Competing deaths: cumulative incidence by Aalen and Johansen, and Gray's test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,14 @@ class CumulativeIncidence:
         place = np.searchsorted(self.time, when, side="right")
         read = [np.concatenate(([0.0], v))[place] for v in (self.value, self.std_err, self.lower, self.upper)]
         return IncidenceValues(when, read[0], read[1], read[2], read[3], when > self.time[-1])
+
+    def identified_at(self, times: Any) -> "IncidenceValues":
+        """As `at`, with NaN after the last follow-up, unless everyone's follow-up ended by a death."""
+        found = self.at(times)
+        all_died = bool(self.n_event[-1] + self.n_competing[-1] == self.n_risk[-1])
+        carried = np.asarray(found.beyond) & (not all_died)
+        names = ("value", "std_err", "lower", "upper")
+        return replace(found, **{name: np.where(carried, np.nan, getattr(found, name)) for name in names})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Kaplan-Meier curves, their quantiles, and the table of numbers at risk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,12 @@ class CurveValues:
     lower: FloatArray
     upper: FloatArray
     beyond: Any
+
+    def identified(self) -> "CurveValues":
+        """The same with NaN where the curve is only carried forward; a curve that ended at 0 stays there."""
+        carried = np.asarray(self.beyond) & (self.survival > 0)
+        names = ("survival", "std_err", "lower", "upper")
+        return replace(self, **{name: np.where(carried, np.nan, getattr(self, name)) for name in names})
 
 
 def _crossing(time: FloatArray, curve: FloatArray, target: float) -> float:

@@ -1,6 +1,6 @@
 """Restricted mean survival time: the area under the Kaplan-Meier curve up to a time, and differences of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,11 @@ class RestrictedMean:
     lower: float
     upper: float
     beyond: bool
+
+    def identified(self) -> "RestrictedMean":
+        """The same, NaN where the curve had to be carried on: what comes after the last follow-up nobody saw."""
+        nothing = float("nan")
+        return replace(self, value=nothing, se=nothing, lower=nothing, upper=nothing) if self.beyond else self
 
 
 @dataclass(frozen=True)

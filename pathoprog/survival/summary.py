@@ -58,7 +58,7 @@ def followup(time: FloatArray, event: IntArray) -> dict[str, Any]:
 def survival_curve(time: FloatArray, event: IntArray, at: FloatArray, columns: FloatArray) -> dict[str, Any]:
     """Kaplan-Meier values at `at` with all three kinds of limits, quantiles, and the table of numbers at risk."""
     km = kaplan_meier(time, event)
-    read = km.at(at)
+    read = km.at(at).identified()
     result: dict[str, Any] = {
         "n": km.n,
         "events": km.events,
@@ -68,7 +68,7 @@ def survival_curve(time: FloatArray, event: IntArray, at: FloatArray, columns: F
         "std_err": read.std_err,
     }
     for kind in CONFIDENCE_KINDS:
-        limits = kaplan_meier(time, event, kind).at(at)
+        limits = kaplan_meier(time, event, kind).at(at).identified()
         result[kind] = {"lower": limits.lower, "upper": limits.upper}
     quantiles = [km.quantile(p) for p in QUANTILES]
     result["quantiles"] = {
@@ -85,10 +85,12 @@ def restricted_means(
     time: FloatArray, event: IntArray, place: IntArray | None, levels: list[str], tau: float
 ) -> dict[str, Any]:
     """Restricted mean of all, of each group, and each group's difference from the first."""
-    result: dict[str, Any] = {"tau": tau, "overall": plain(restricted_mean(time, event, tau))}
+    result: dict[str, Any] = {"tau": tau, "overall": plain(restricted_mean(time, event, tau).identified())}
     if place is None:
         return result
-    means = {level: restricted_mean(time[place == k], event[place == k], tau) for k, level in enumerate(levels)}
+    means = {
+        level: restricted_mean(time[place == k], event[place == k], tau).identified() for k, level in enumerate(levels)
+    }
     result["by_group"] = {level: plain(mean) for level, mean in means.items()}
     result["difference"] = {
         f"{level} - {levels[0]}": plain(difference(means[level], means[levels[0]])) for level in levels[1:]
@@ -181,8 +183,8 @@ def incidence_curve(time: FloatArray, event: IntArray, at: FloatArray) -> dict[s
     """Cumulative incidence of the event and of competing deaths at `at`."""
     return {
         "n": int(time.size),
-        "event": plain(cumulative_incidence(time, event, 1).at(at)),
-        "competing": plain(cumulative_incidence(time, event, 2).at(at)),
+        "event": plain(cumulative_incidence(time, event, 1).identified_at(at)),
+        "competing": plain(cumulative_incidence(time, event, 2).identified_at(at)),
     }
 
 

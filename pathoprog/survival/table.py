@@ -323,11 +323,14 @@ def order_levels(labels: list[str], reference: str, given: list[str]) -> tuple[l
         c-index and predictive values.
 
     Raises:
-        InputError: a level is absent from the user's order, or the reference does not occur.
+        InputError: a level is absent from the user's order or there twice, or the reference does not occur.
     """
     if reference and reference not in labels:
         raise InputError(f"reference={reference}: no such level; there are {', '.join(labels)}")
     if given:
+        twice = sorted({level for level in given if given.count(level) > 1})
+        if twice:
+            raise InputError(f"levels: {', '.join(twice)} stands there twice")
         if set(labels) - set(given):
             raise InputError(
                 f"levels: {', '.join(sorted(set(labels) - set(given)))} occur in the table and are not listed"

@@ -23,12 +23,15 @@ def curve_years(population: Population) -> list[float]:
 
 
 def survival_table(population: Population) -> list[Row]:
-    """Kaplan-Meier survival and numbers at risk of each class at whole years; competing deaths censored (net)."""
+    """Kaplan-Meier survival and numbers at risk of each class at whole years; competing deaths censored (net).
+
+    Survival is NaN after the class's last follow-up.
+    """
     years = curve_years(population)
     rows: list[Row] = []
     for name in population.classes:
         own = population.patients[population.patients["risk_class"] == name]
-        curve = kaplan_meier(own["followup_days"], own["event"]).at(np.array(years) * YEAR_DAYS)
+        curve = kaplan_meier(own["followup_days"], own["event"]).at(np.array(years) * YEAR_DAYS).identified()
         at_risk = number_at_risk(own["followup_days"], own["event"], np.array(years) * YEAR_DAYS)
         rows += [
             {
@@ -51,9 +54,7 @@ def survival_at(population: Population, name: str, years: float) -> Row:
     empty = {"survival": math.nan, "lower": math.nan, "upper": math.nan}
     if own.empty:
         return empty
-    values = kaplan_meier(own["followup_days"], own["event"]).at([years * YEAR_DAYS])
-    if values.beyond[0]:
-        return empty
+    values = kaplan_meier(own["followup_days"], own["event"]).at([years * YEAR_DAYS]).identified()
     return {key: float(getattr(values, key)[0]) for key in empty}
 
 

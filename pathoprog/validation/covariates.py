@@ -19,6 +19,12 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import level_names
 
 TYPES = ("number", "category")
+NO_COVARIATES = (
+    *("patient_id", "slide_id", "slide_path", "slide_sha256", "block_id", "role"),
+    *("followup_days", "event", "years", "status", "risk_class", "borderline", "class_order", "one_number"),
+    *("score_10x", "score_40x", "n_slides", "n_slides_scored"),
+)
+"""Ids, outcomes and scores: the analyses hold them under these names, so no covariate can be called so."""
 
 
 def typed_covariates(table: pd.DataFrame, types: dict[str, str] | None = None) -> pd.DataFrame:
@@ -60,6 +66,12 @@ def check_covariates(
         InputError: a declared column that is absent or does not hold what was declared; dates; a text among numbers; a
             category with too many levels.
     """
+    for name in (*covariates, *subgroups, *types):
+        if name in NO_COVARIATES:
+            raise InputError(
+                f"{name}: an id, an outcome or a score, which is no covariate and makes no subgroups; take it out of "
+                "the plan, or give the cohort's column another name"
+            )
     absent = [name for name in types if name not in table]
     if absent:
         raise InputError(f"the plan's types name columns that the cohort lacks: {', '.join(absent)}")

@@ -9,24 +9,30 @@ import pandas as pd
 from pathoprog.files import write_text
 from pathoprog.report.wording import count
 
+SLIDE_PARTS = ("slide_id", "patient_id", "status", "risk_class", "score_10x", "score_40x", "slide_sha256")
+"""Columns of results.csv that are frozen: a hash that is taken out would hide a slide of the development."""
 REPLACED = "replaced"
 """Folders ``replaced_1``, … in ``frozen``: what the first amendment replaced, and so on."""
 
 
 def frozen_texts(
-    patients: pd.DataFrame, members: pd.DataFrame | None, exclusions: pd.DataFrame
+    patients: pd.DataFrame, members: pd.DataFrame | None, slides: pd.DataFrame, exclusions: pd.DataFrame
 ) -> dict[str, dict[str, str]]:
     """The scores and the exclusions as they are now, as CSV texts by file name.
 
     Args:
         patients: scores and classes.
         members: scores of the single members, where known.
+        slides: what scoring said of each slide, with the hash of its content where known.
         exclusions: slides and patients that are left out.
 
     Returns:
         Part (``scores``, ``exclusions``) -> file name -> text.
     """
-    scores = {"patients.csv": patients} | ({} if members is None else {"members.csv": members})
+    own = [name for name in SLIDE_PARTS if name in slides]
+    scores = {"patients.csv": patients, "slides.csv": slides[own]} | (
+        {} if members is None else {"members.csv": members}
+    )
     parts = {"scores": scores, "exclusions": {"exclusions.csv": exclusions}}
     return {
         part: {name: table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}

@@ -71,7 +71,7 @@ def competing_deaths(population: Population, horizons_years: tuple[float, ...]) 
     for name in population.classes:
         own = data[data["risk_class"] == name]
         for cause, code in (("event", 1), ("other death", 2)):
-            values = cumulative_incidence(own["years"], own["event"], code).at(np.array(horizons_years))
+            values = cumulative_incidence(own["years"], own["event"], code).identified_at(np.array(horizons_years))
             rows += [
                 {
                     "risk_class": name,
@@ -131,7 +131,7 @@ def restricted_means(population: Population, tau_years: float) -> list[Row]:
     means = {}
     for name in population.classes:
         own = data[data["risk_class"] == name]
-        means[name] = restricted_mean(own["years"], own["event"], tau_years)
+        means[name] = restricted_mean(own["years"], own["event"], tau_years).identified()
     rows: list[Row] = []
     for name, mean in means.items():
         row = {"risk_class": name, "mean": mean.value, "lower": mean.lower, "upper": mean.upper, "beyond": mean.beyond}
@@ -209,12 +209,12 @@ def stage_combined(
     rows: list[Row] = []
     for name in found:
         own = data[data["risk_group"] == name]
-        values = kaplan_meier(own["years"], own["event"]).at(np.array(horizons_years))
+        values = kaplan_meier(own["years"], own["event"]).at(np.array(horizons_years)).identified()
         rows += [
             {
                 "risk_group": name,
                 "years": years,
-                "survival": float("nan") if values.beyond[i] else float(values.survival[i]),
+                "survival": float(values.survival[i]),
                 "lower": float(values.lower[i]),
                 "upper": float(values.upper[i]),
             }

@@ -10,6 +10,7 @@ import pandas as pd
 from pathoprog.errors import InputError
 from pathoprog.files import atomic_write, read_json, write_json
 from pathoprog.report.wording import count
+from pathoprog.sheets import plain, read_sheet_file
 
 FOLDER = "outcome_rows"
 SALT = "salt"
@@ -64,11 +65,11 @@ def rows_of(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; it should hold the outcomes")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        table = read_sheet_file(path).frame.map(plain)
         days = pd.to_numeric(table["followup_days"], errors="coerce").astype(float).map(repr)
         event = pd.to_numeric(table["event"], errors="coerce").astype(float).map(repr)
-        return dict(zip(table["patient_id"].str.strip(), days + ";" + event, strict=True))
-    except (ValueError, KeyError, AttributeError):  # what is wrong with it is said when it is opened
+        return dict(zip(table["patient_id"], days + ";" + event, strict=True))
+    except (InputError, ValueError, KeyError, TypeError):  # what is wrong with it is said when it is opened
         return {}
 
 

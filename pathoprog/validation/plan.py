@@ -138,6 +138,7 @@ def parse_plan(text: str, path: str | Path) -> Plan:
 
     path = Path(path)
     try:
+        _refuse_repeated_keys(path, yaml.compose(text, yaml.SafeLoader))
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
@@ -155,7 +156,8 @@ def parse_plan(text: str, path: str | Path) -> Plan:
     if unknown:
         raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(ANALYSES)}")
     horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
-    horizons = [_years(path, "horizons_years", item) for item in value.get("horizons_years") or []]
+    given = value.get("horizons_years") or []
+    horizons = [_years(path, "horizons_years", item) for item in (given if isinstance(given, list) else [given])]
     return Plan(
         primary=Primary(
             str(primary["endpoint"]), str(primary["cohort"]), (worse, better), horizon, str(primary["test"])
@@ -169,6 +171,18 @@ def parse_plan(text: str, path: str | Path) -> Plan:
         absolute_risk=str(value.get("absolute_risk") or ""),
         types=_types(path, value.get("types")),
     )
+
+
+def _refuse_repeated_keys(path: Path, node: Any) -> None:
+    """YAML takes the last of two equal keys without a word: what a reader sees first would not be what is done."""
+    for part in getattr(node, "value", None) or []:
+        if not isinstance(part, tuple):
+            continue
+        key, below = part
+        line = key.start_mark.line + 1
+        if sum(other.value == key.value for other, _ in node.value) > 1:
+            raise InputError(f"{path}: the key {key.value!r} (line {line}) is there twice")
+        _refuse_repeated_keys(path, below)
 
 
 def _types(path: Path, value: Any) -> dict[str, str]:
@@ -198,6 +212,9 @@ def _strings(path: Path, value: dict[str, Any], key: str) -> tuple[str, ...]:
     items = value.get(key) or []
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise InputError(f"{path}: {key} must be a list of names")
+    twice = sorted({item for item in items if items.count(item) > 1})
+    if twice:
+        raise InputError(f"{path}: {key} names {', '.join(twice)} twice")
     return tuple(items)
 
 

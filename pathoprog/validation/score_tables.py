@@ -6,7 +6,7 @@ import pandas as pd
 
 from pathoprog.classes import RESOLUTIONS, RISK_CLASSES, one_number, risk_class
 from pathoprog.cohort import ROLES
-from pathoprog.csv_files import read_frame
+from pathoprog.csv_files import read_columns
 from pathoprog.errors import InputError, LockError
 
 STATUSES = ("scored", "not_reportable", "failed")
@@ -61,7 +61,10 @@ def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFram
     if unknown:
         raise InputError(f"{path}: role {', '.join(map(repr, unknown))}: must be one of {', '.join(ROLES)}")
     for name in ("n_slides", "n_slides_scored"):
-        table[name] = pd.to_numeric(table[name]).astype(int)
+        wrong = ~table[name].str.fullmatch("[0-9]{1,9}")
+        if wrong.any():
+            raise InputError(f"{path}: {name} is no whole number in line {_lines(wrong)}")
+        table[name] = table[name].astype(int)
     scored = table["status"] == "scored"
     outside = scored & ~(table[list(SCORES)].ge(0).all(axis=1) & table[list(SCORES)].le(1).all(axis=1))
     if outside.any():
@@ -89,26 +92,22 @@ def read_members(path: str | Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     needed = ["patient_id", "role", "resolution", "member", "score"]
-    table = read_frame(path)
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise InputError(f"{path}: the columns {', '.join(missing)} are missing")
-    table["score"] = pd.to_numeric(table["score"])
+    table = read_columns(path, needed, "pathoprog score")
+    table["score"] = pd.to_numeric(table["score"], errors="coerce")
+    wrong = ~table["score"].between(0, 1)
+    if wrong.any():
+        raise InputError(f"{path}: the score is no number in [0, 1] in line {_lines(wrong)}")
     _unique(path, table, ["patient_id", "role", "resolution", "member"])
     return table[needed]
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `pathoprog score` writes it")
-    table = read_frame(path)
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise InputError(f"{path}: the columns {', '.join(missing)} are missing")
+    table = read_columns(path, needed, "pathoprog score")
     for column, allowed in (("status", STATUSES), ("risk_class", ("", *RISK_CLASSES))):
         unknown = sorted(set(table[column]) - set(allowed))
         if unknown:
-            raise InputError(f"{path}: {column} {', '.join(map(repr, unknown))}: must be one of {', '.join(allowed)}")
+            shown = f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}"
+            raise InputError(f"{path}: {column} {shown}: must be one of {', '.join(allowed)}")
     for name in SCORES:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table

@@ -20,6 +20,13 @@ def test_a_group_not_followed_so_long_has_no_observed_risk(competing: bool):
     assert np.isfinite(found.ratio.value)
     beyond = calibration(time, event, risk, 9.0, competing, n_groups=2)
     assert np.isnan(beyond.observed.value) and np.isnan(beyond.ratio.value)
+    assert np.isnan([beyond.ici, beyond.e50, beyond.e90]).all() and np.isnan(beyond.curve).all()
+
+
+def test_where_the_last_of_a_group_had_the_event_its_fate_is_known():
+    time, event = np.array([1.0, 2.0, 3.0, 9.0, 9.0, 9.0]), np.array([1, 1, 1, 0, 0, 1])
+    found = calibration(time, event, np.array([0.8, 0.8, 0.8, 0.2, 0.2, 0.2]), 5.0, n_groups=2)
+    assert found.groups["observed"].tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("competing", [False, True])

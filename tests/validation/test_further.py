@@ -16,6 +16,7 @@ from pathoprog.survival.baseline import predict_risk
 from pathoprog.survival.calibration import calibration
 from pathoprog.survival.competing import cumulative_incidence
 from pathoprog.survival.fine_gray import fine_gray
+from pathoprog.validation.analyses import survival_table
 from pathoprog.validation.further import (
     absolute_risk,
     adjusted,
@@ -49,6 +50,32 @@ def test_both_groupings_at_each_horizon_by_every_estimator(populations: dict[str
     assert crude < net  # deaths of other causes make room
     rest = first.xs("the rest against good", level="grouping")
     assert (rest["sensitivity"] > first.xs("poor against the rest", level="grouping")["sensitivity"]).all()
+
+
+def test_nothing_is_said_of_a_class_after_its_last_follow_up(populations: dict[str, Population]):
+    whole = populations["external"]
+    data = whole.patients.copy()
+    poor = data["risk_class"] == "poor"
+    late = poor & (data["years"] >= 2.5)
+    data["followup_days"] = data["followup_days"].astype(float)
+    data.loc[late, ["years", "followup_days", "event"]] = [2.5, 2.5 * 365.25, 0]
+    short = Population("external", "all", data, pooled=True)
+    rows = pd.DataFrame(survival_table(short)).set_index(["risk_class", "year"]).sort_index()
+    assert rows.loc[("poor", 2.0), ["survival", "lower", "upper"]].notna().all()
+    assert rows.loc[("poor", 3.0), ["survival", "lower", "upper"]].isna().all()
+    assert rows.loc[("good", 3.0), "survival"] > 0.5
+    incidence = (
+        pd.DataFrame(competing_deaths(short, (2.0, 3.0))["incidence"]).set_index(["risk_class", "years"]).sort_index()
+    )
+    assert incidence.loc[("poor", 3.0), ["incidence", "lower", "upper"]].isna().all(axis=None)
+    assert incidence.loc[("poor", 2.0), "incidence"].notna().all()
+    means = {row["risk_class"]: row for row in restricted_means(short, 3.0)}
+    assert np.isnan(means["poor"]["mean"]) and np.isnan(means["poor"]["difference"]) and means["good"]["mean"] > 2
+    data.loc[late, "event"] = 1  # all of them have the event: everyone's fate is known
+    known = Population("external", "all", data[poor | (data["risk_class"] == "good")], pooled=True)
+    rows = pd.DataFrame(survival_table(known)).set_index(["risk_class", "year"]).sort_index()
+    assert rows.loc[("poor", 3.0), "survival"] == 0
+    assert restricted_means(known, 3.0)[-1]["mean"] < 2.5
 
 
 def test_one_class_only_says_so(populations: dict[str, Population]):

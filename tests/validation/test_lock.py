@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pathoprog.errors import LockError
 from pathoprog.files import read_json, sha256_value, write_json
+from pathoprog.validation.frozen import freeze, frozen_differences, frozen_texts
 from pathoprog.validation.lock import OLDER, PARTS, chain_of, code_version, lock, read_lock, source_files
 
 HASHES = {part: part[0] * 64 for part in PARTS}
@@ -128,3 +130,18 @@ def test_the_code_s_hash_covers_whatever_a_validation_loads():
     assert [
         name for name in loaded if f"{name}.py" not in names and f"{name}/__init__.py".lstrip("/") not in names
     ] == []
+
+
+def test_what_scoring_said_of_a_slide_is_frozen(tmp_path: Path):
+    nothing = pd.DataFrame({"patient_id": ["P1"]})
+    slides = pd.DataFrame(
+        {"slide_id": ["S1", "S2"], "score_10x": [0.1, 0.2], "slide_sha256": ["a", "b"], "seconds": "9"}
+    )
+
+    def texts(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+        return frozen_texts(nothing, None, table, nothing)
+
+    freeze(tmp_path, texts(slides)["scores"], 0)
+    for changed in (slides.assign(slide_sha256=["", "b"]), slides.assign(score_10x=[0.1, 0.9])):
+        assert frozen_differences(tmp_path, texts(changed)) == {"scores": "slides.csv: 1 of 2 rows"}
+    assert not frozen_differences(tmp_path, texts(slides.assign(seconds="10")))

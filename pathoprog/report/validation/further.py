@@ -88,7 +88,7 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
     table = pd.DataFrame(found["incidence"])
     cells = {
         (row["cause"], row["risk_class"], row["years"]): (
-            "–" if row["beyond"] else format_percent(row["incidence"], row["lower"], row["upper"])
+            "–" if math.isnan(row["incidence"]) else format_percent(row["incidence"], row["lower"], row["upper"])
         )
         for row in found["incidence"]
     }
@@ -130,9 +130,7 @@ def adjusted_section(findings: Findings) -> Section:
         (
             row["risk_class"],
             format_interval(row["mean"], row["lower"], row["upper"], 2),
-            f"{row['difference']:.2f} ({row['difference_lower']:.2f} to {row['difference_upper']:.2f})"
-            if "difference" in row
-            else "reference",
+            _gap(row) if "difference" in row else "reference",
             p_cell(row["p"]) if "p" in row else "",
         )
         for row in found["rmst"]
@@ -147,6 +145,13 @@ def adjusted_section(findings: Findings) -> Section:
         )
     )
     return section
+
+
+def _gap(row: dict[str, Any]) -> str:
+    """A difference of restricted means with its limits."""
+    if not math.isfinite(row["difference"]):
+        return "not estimable"
+    return f"{row['difference']:.2f} ({row['difference_lower']:.2f} to {row['difference_upper']:.2f})"
 
 
 def _adjusted_blocks(findings: Findings, found: dict[str, Any], absent: str, status: str) -> list[Text | Table]:
