@@ -1,6 +1,5 @@
 """An attacker's afternoon: what is changed after opening 1 is refused, or stands dated on the report's first page."""
 
-import html
 import json
 import re
 import shutil
@@ -12,10 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_cohort import MadeCohort, make_bundle, make_cohort
+from made_opened import first_page, run, statuses
 
 from pathoprog.bundle import ensemble_id
 from pathoprog.cohorts import validate
-from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.errors import InputError, LockError
 from pathoprog.files import read_json, sha256_value, write_json
 from pathoprog.validation.chain import append, read_log
@@ -23,39 +22,6 @@ from pathoprog.validation.register import state_folder
 
 TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
 DATE = rf"{TODAY[:8]}\d\d \d\d:\d\d UTC"
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
-    """A small cohort of two external trials, and opening 1."""
-    made = make_cohort(tmp_path_factory.mktemp("opened"), development=0, test=0, external=(60, 50), effect=0.6)
-    run(made)
-    return made
-
-
-@pytest.fixture
-def made(opened: MadeCohort, tmp_path: Path) -> MadeCohort:
-    """The same, to be changed, and known to a register of its own."""
-    shutil.copytree(opened.folder, tmp_path / "made")
-    register = state_folder() / "openings.jsonl"
-    register.parent.mkdir(parents=True)
-    shutil.copyfile(tmp_path / "made" / "outcomes.csv.openings.jsonl", register)
-    return MadeCohort(tmp_path / "made")
-
-
-def run(made: MadeCohort, out: str = "validation", **more: Any) -> None:
-    validate.run(ValidateConfig(**made.settings(out, permutations=100, **more)))
-
-
-def first_page(made: MadeCohort, out: str = "validation") -> str:
-    """The text before the list of sections, without markup."""
-    page = (made.folder / out / "report.html").read_text().split("<nav>")[0]
-    return " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.S)).split())
-
-
-def statuses(made: MadeCohort, out: str = "validation") -> set[str]:
-    page = (made.folder / out / "report.html").read_text()
-    return set(re.findall(r'<span class="status \w+">([^<]+)</span>', page))
 
 
 def change_plan(made: MadeCohort) -> None:
@@ -243,71 +209,6 @@ def test_a_score_restored_does_not_undo_its_change(made: MadeCohort):
     assert "Openings 3" in page and re.search(rf"Amendments 2: {DATE} and {DATE}", page)
     assert (made.folder / "validation" / "frozen" / "replaced_1" / "patients.csv").is_file()
     assert b"0.999" in (made.folder / "validation" / "frozen" / "replaced_2" / "patients.csv").read_bytes()
-
-
-def test_a_lock_or_log_taken_away_is_refused(made: MadeCohort):
-    out = made.folder / "validation"
-    for name, match in (("lock.json", "missing, though"), ("openings.jsonl", "missing, though the folder holds")):
-        (out / name).rename(out / "aside")
-        with pytest.raises(LockError, match=match):
-            run(made)
-        (out / "aside").rename(out / name)
-    locked = read_json(out / "lock.json")
-    forged = {key: value for key, value in locked.items() if key != "sha256"} | {"utc": "2020-01-01T00:00:00+00:00"}
-    write_json(out / "lock.json", forged | {"sha256": sha256_value(forged)})
-    with pytest.raises(LockError, match="another lock than that of opening 1"):
-        run(made)
-
-
-def test_a_folder_wiped_is_opening_2_all_the_same(made: MadeCohort):
-    shutil.rmtree(made.folder / "validation")
-    run(made)
-    assert re.search(rf"Openings 2: the first {DATE}, this one {DATE}", first_page(made))
-
-
-@pytest.mark.parametrize("lost", ["the register", "the log beside"])
-def test_a_lost_record_is_said_and_the_other_still_counts(made: MadeCohort, lost: str):
-    shutil.rmtree(made.folder / "validation")
-    beside = made.folder / "outcomes.csv.openings.jsonl"
-    if lost == "the register":
-        (state_folder() / "openings.jsonl").unlink()
-    else:
-        beside.unlink()
-    run(made)
-    page = first_page(made)
-    assert "Openings 2" in page
-    name = "The register in the user's state folder" if lost == "the register" else "The log beside the outcomes"
-    assert f"{name} is missing, and with it 1 of the 1 earlier openings" in page
-    assert len(read_log(beside)) == (4 if lost == "the register" else 2)
-
-
-def test_a_record_that_cannot_be_written_is_said(made: MadeCohort, monkeypatch: pytest.MonkeyPatch):
-    (made.folder / "no_folder").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", str(made.folder / "no_folder"))
-    (made.folder / "outcomes.csv.openings.jsonl").unlink()
-    (made.folder / "outcomes.csv.openings.jsonl").mkdir()
-    run(made)
-    page = first_page(made)
-    assert "The register in the user's state folder could not be written (Not a directory)." in page
-    assert "The log beside the outcomes could not be written (Is a directory)." in page
-    assert "Openings 2" in page  # the folder's own log knows
-
-
-def test_a_record_with_a_line_taken_out_stops(made: MadeCohort):
-    run(made)
-    register = state_folder() / "openings.jsonl"
-    lines = register.read_text().splitlines()
-    register.write_text("\n".join(lines[1:]) + "\n")
-    with pytest.raises(LockError, match="line 1 was changed, or a line before it taken out"):
-        run(made)
-
-
-def test_a_report_whose_opening_left_the_log_is_refused(made: MadeCohort):
-    run(made)
-    log = made.folder / "validation" / "openings.jsonl"
-    log.write_text(log.read_text().splitlines()[0] + "\n")  # the chain alone does not show its end cut off
-    with pytest.raises(LockError, match="has lost the opening whose report lies beside it"):
-        run(made)
 
 
 def test_the_sheet_s_flow_is_no_part_of_the_lock_but_its_change_is_shown(made: MadeCohort):

@@ -1,0 +1,25 @@
+"""A small cohort of two external trials whose outcomes were opened once, and what its report then says."""
+
+import html
+import re
+from typing import Any
+
+from made_cohort import MadeCohort
+
+from pathoprog.cohorts import validate
+from pathoprog.cohorts.config import ValidateConfig
+
+
+def run(made: MadeCohort, out: str = "validation", **more: Any) -> None:
+    validate.run(ValidateConfig(**made.settings(out, permutations=100, **more)))
+
+
+def first_page(made: MadeCohort, out: str = "validation") -> str:
+    """The text before the list of sections, without markup."""
+    page = (made.folder / out / "report.html").read_text().split("<nav>")[0]
+    return " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.S)).split())
+
+
+def statuses(made: MadeCohort, out: str = "validation") -> set[str]:
+    page = (made.folder / out / "report.html").read_text()
+    return set(re.findall(r'<span class="status \w+">([^<]+)</span>', page))
