@@ -9,9 +9,7 @@ from house import DOORS, ROOT, imports, modules, sources, tracked
 
 MOST_LINES = 400
 # A longer module, and why it is one.
-LONGER: dict[str, str] = {
-    "tests/cohorts/test_afternoon.py": "one attacker, one afternoon: each case starts from the same opening"
-}
+LONGER: dict[str, str] = {}
 
 # These import no torch, however they are reached.
 WITHOUT_TORCH = (
