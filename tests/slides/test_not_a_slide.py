@@ -67,8 +67,9 @@ def test_a_file_that_is_no_slide_is_called_what_it_is(tmp_path, name, content, s
         ("Couldn't read attribute 'Rows'", "DICOM without Rows, or a file cut off there"),
         ('No magic string "ZISRAWDIRECTORY" in struct header', "CZI that was cut off"),
         ("TIFFReadDirectory: Out of memory", "out of memory: reading it takes more than there is"),
-        ("", "damaged, and the library does not say how"),
-        ("Unknown\n marker", "Unknown marker"),
+        ("", "damaged, and the library does not say how; copy"),
+        ("Unknown\n marker", "Unknown marker; copy or export the slide again"),
+        ("Unsupported TIFF compression: 33", "Unsupported TIFF compression: 33; copy or export the slide again"),
     ],
 )
 def test_a_librarys_words_become_ours(said, words):
