@@ -130,7 +130,9 @@ def score_all(found: Found, mutants: dict[Path, Path], bundle: Path, out: Path) 
         note_end(found, f"score: {row['slide_id']}", row["reason"])
         if row["risk_class"]:
             path = next(path for name, path in by_name.items() if row["slide_id"].startswith(name))
-            compare(found, path, mutants[path], out / "slides" / row["slide_id"] / "tiles.parquet")
+            compare(
+                found, path, mutants[path], out / "slides" / (row["duplicate_of"] or row["slide_id"]) / "tiles.parquet"
+            )
 
 
 def compare(found: Found, path: Path, original: Path, table: Path) -> None:

@@ -90,9 +90,11 @@ def file_bytes(path: str | Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode) or not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
-            raise InputError(f"{path}: a {'folder' if path.is_dir() else 'pipe or device'}, no annotation file")
+            raise InputError(
+                f"{path}: a {'folder' if path.is_dir() else 'pipe or device'}, no annotation file: {EXPORT}"
+            )
         if status.st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no annotation file")
+            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no annotation file: {EXPORT}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
@@ -221,13 +223,13 @@ def _json(data: bytes, suffix: str) -> Any:
     if name:
         raise InputError(f"{name}, which is not read: {EXPORT}")
     if not data.strip():
-        raise InputError("an empty file")
+        raise InputError(f"an empty file: {EXPORT}")
     if data.count(b"[") > 2 * MAX_POINTS:
         raise InputError(f"more than {2 * MAX_POINTS:,} points: export the tumour's outline alone, or simplify it")
     try:
         return json.loads(data.decode("utf-8-sig"))
     except RecursionError:
-        raise InputError("nested far deeper than GeoJSON is") from None
+        raise InputError(f"nested far deeper than GeoJSON is: {EXPORT}") from None
     except UnicodeDecodeError:
         raise InputError(f"neither UTF-8 text nor a format that is known: {EXPORT}") from None
     except ValueError as error:
@@ -317,7 +319,7 @@ def _read_xml(data: bytes) -> Iterator[Annotation]:
     except UnicodeDecodeError:
         raise InputError(f"cut off, or not {FORMATS}: {EXPORT}") from None
     if b"<!ENTITY" in marks or b"<!DOCTYPE" in marks:
-        raise InputError("XML with a document type, which is not read")
+        raise InputError(f"XML with a document type, which is not read: {EXPORT}")
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - entities are refused above
     except (ElementTree.ParseError, LookupError, ValueError) as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.not_a_slide import COPY
 from pathoprog.slides.resample import area_resize
 from pathoprog.slides.slide import BLOCK_PX, Slide
 from pathoprog.slides.tiff_facts import TiledPage
@@ -68,7 +69,8 @@ def check_index(slide: Slide, level: int, tissue: RegionMask) -> None:
     if n_hollow:
         number = f"{n_hollow} or more" if n_hollow == MANY else n_hollow
         raise SlideError(
-            f"{slide.path}: hollow: {number} tiles of level {level} hold no data where there is tissue", "hollow"
+            f"{slide.path}: hollow: {number} tiles of level {level} hold no data where there is tissue; {COPY}",
+            "hollow",
         )
 
 
@@ -106,7 +108,7 @@ def check_tiles(
         tile = tiles[i]
         blank = np.ptp(tile[0, 0]) < MIN_CHROMA and (tile[::8, ::8] == tile[0, 0]).all()
         if blank and (tile == tile[0, 0]).all() and (tile[0, 0].min() < LIGHT or shown(int(i))):
-            raise SlideError(f"{path}: hollow: a tile reads as blank where there is tissue", "hollow")
+            raise SlideError(f"{path}: hollow: a tile reads as blank where there is tissue; {COPY}", "hollow")
 
 
 def shown_elsewhere(slide: Slide, level: int, x0: float, y0: float, width0: float, height0: float) -> bool:

@@ -27,7 +27,9 @@ def ring_points(values: object) -> NDArray[np.float64]:
     if points.ndim == 1 and points.size == 0 and isinstance(values, list) and not values:
         return np.empty((0, 2))
     if points.dtype.kind not in "iuf" or points.ndim != 2 or points.shape[1] < 2:
-        raise InputError("its coordinates are not lists of numbers (x, y), as GeoJSON has them")
+        raise InputError(
+            "its coordinates are not lists of numbers (x, y), as GeoJSON has them: export the outline anew"
+        )
     return checked_points(points[:, :2].astype(np.float64))
 
 

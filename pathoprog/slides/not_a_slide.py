@@ -9,6 +9,7 @@ from pathoprog.slides.identity import SUFFIXES
 
 HEAD_BYTES = 4096
 AGAIN = "copy it again from where it comes from"
+COPY = "copy or export the slide again"
 EXPORT = "give the scanner's own file, or export the slide as DICOM or pyramidal TIFF"
 
 ANEW = "have it exported anew"
@@ -149,10 +150,10 @@ WORDS = (
 
 
 def in_words(text: str) -> str:
-    """What a library said of a file it cannot open, in words for a user; unknown words stay as they are."""
+    """What a library said of a file it cannot open, in words for a user; unknown ones stay, with what to try."""
     text = " ".join(text.split())
     for pattern, words in WORDS:
         found = re.search(pattern, text)
         if found:
             return found.expand(words)
-    return text or "damaged, and the library does not say how"
+    return f"{text or 'damaged, and the library does not say how'}; {COPY}"

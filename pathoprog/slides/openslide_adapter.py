@@ -6,7 +6,7 @@ import numpy as np
 import openslide
 
 from pathoprog.errors import SlideError
-from pathoprog.slides.not_a_slide import in_words
+from pathoprog.slides.not_a_slide import COPY, in_words
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts
 from pathoprog.slides.tiff_pyramid import PAGE_VENDORS
@@ -80,7 +80,7 @@ class OpenSlideSlide(Slide):
         try:
             rgba = np.asarray(self._handle.read_region(location, level, (width, height)))
         except openslide.OpenSlideError as error:  # it also ends the handle: later reads raise too, never blank
-            raise SlideError(f"{self.path}: {error} (level {level}, x {x}, y {y})", "unreadable") from error
+            raise SlideError(f"{self.path}: {error} (level {level}, x {x}, y {y}); {COPY}", "unreadable") from error
         alpha = rgba[..., 3]
         if alpha.min() == 255:
             return np.ascontiguousarray(rgba[..., :3])

@@ -10,6 +10,7 @@ import tiffslide
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.jpeg_stream import TileDamageError
+from pathoprog.slides.not_a_slide import COPY
 from pathoprog.slides.slide import Pixels, Slide
 from pathoprog.slides.tiff_facts import TiffFacts, paste, tiles_under
 from pathoprog.slides.tile_data import check_tile
@@ -59,11 +60,11 @@ class TiffSlideSlide(Slide):
         except MemoryError:
             raise
         except TileDamageError as error:
-            raise SlideError(
-                f"{self.path}: damaged data at level {level}, {error}; copy or export the slide again", "unreadable"
-            ) from error
+            raise SlideError(f"{self.path}: damaged data at level {level}, {error}; {COPY}", "unreadable") from error
         except Exception as error:  # a damaged tile provokes nearly any error in the decoders
-            raise SlideError(f"{self.path}: {_said(error)} (level {level}, x {x}, y {y})", "unreadable") from error
+            raise SlideError(
+                f"{self.path}: {_said(error)} (level {level}, x {x}, y {y}); {COPY}", "unreadable"
+            ) from error
         if self._axes == "CYX":
             array = np.moveaxis(array, 0, -1)
         if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8:

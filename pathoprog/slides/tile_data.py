@@ -14,6 +14,7 @@ import numpy as np
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.jpeg_stream import OtherSizeError, TileDamageError, check_jpeg
+from pathoprog.slides.not_a_slide import COPY
 from pathoprog.slides.picture_head import jpeg2000_loss, picture_size
 from pathoprog.slides.tiff_facts import TiledPage, inside_size, tiles_under
 
@@ -185,6 +186,6 @@ def damaged(path: str, level: int, page: TiledPage, index: int, error: TileDamag
     row, column = divmod(index, page.columns)
     x, y = column * page.tile_width, row * page.tile_height
     return SlideError(
-        f"{path}: damaged data of the tile at level {level}, x {x}, y {y}: {error}; copy or export the slide again",
+        f"{path}: damaged data of the tile at level {level}, x {x}, y {y}: {error}; {COPY}",
         "unreadable",
     )

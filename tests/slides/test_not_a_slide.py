@@ -37,7 +37,6 @@ FILES = [
     ("a.svs", b"<!DOCTYPE html>\n<html>Log in</html>", "a web page in place of the file"),
     ("a.svs", b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a Git LFS pointer"),
     ("a.isyntax", b"<DataObject ObjectType='x'>" + bytes(range(128, 256)) * 9, "Philips's iSyntax, which no library"),
-    ("a.dcm", bytes(128) + b"DICM" + bytes(90), "DICOM, and not the microscope image of a whole slide"),
     ("a.mrxs", b"\xff\xd8\xff" + bytes(90), "the index of a MIRAX slide whose folder a holds no Slidedat.ini"),
 ]
 
@@ -67,12 +66,19 @@ def test_a_file_that_is_no_slide_is_called_what_it_is(tmp_path, name, content, s
         ("Couldn't read attribute 'Rows'", "DICOM without Rows, or a file cut off there"),
         ('No magic string "ZISRAWDIRECTORY" in struct header', "CZI that was cut off"),
         ("TIFFReadDirectory: Out of memory", "out of memory: reading it takes more than there is"),
-        ("", "damaged, and the library does not say how"),
-        ("Unknown\n marker", "Unknown marker"),
+        ("", "damaged, and the library does not say how; copy"),
+        ("Unknown\n marker", "Unknown marker; copy or export the slide again"),
+        ("Unsupported TIFF compression: 33", "Unsupported TIFF compression: 33; copy or export the slide again"),
     ],
 )
 def test_a_librarys_words_become_ours(said, words):
     assert in_words(said).startswith(words)
+
+
+def test_the_head_of_a_dicom_file_is_truncated(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(90))
+    with pytest.raises(SlideError, match="truncated: it ends at byte 222, before its pixels; copy the file again"):
+        open_slide(tmp_path / "a.dcm")
 
 
 def test_how_to_overrule_two_refusals_is_said_once():
