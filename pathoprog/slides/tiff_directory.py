@@ -107,8 +107,12 @@ class Entry:
     value_at: int  # where the value lies in the file
 
 
-def read_directories(path: Path) -> list[Directory] | None:
+def read_directories(path: Path, spans: dict[int, int] | None = None) -> list[Directory] | None:
     """All directories of a TIFF, sub-directories after the one that names them; None for a file that is no TIFF.
+
+    Args:
+        path: the file.
+        spans: filled with where each directory lies and how many bytes it takes.
 
     Raises:
         SlideError: code ``unreadable``, with the place and the file's size; ``io`` where the system fails.
@@ -119,7 +123,11 @@ def read_directories(path: Path) -> list[Directory] | None:
             head = os.pread(file, 16, 0)
             if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return None
-            return _Walk(file, path, os.fstat(file).st_size, head).directories()
+            walk = _Walk(file, path, os.fstat(file).st_size, head)
+            found = walk.directories()
+            if spans is not None:
+                spans.update(walk.spans)
+            return found
         finally:
             os.close(file)
     except OSError as error:
@@ -152,6 +160,7 @@ class _Walk:
     big: bool = field(init=False)
     ndpi: bool = False
     n_entries: int = 0
+    spans: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.order = "<" if self.head[:2] == b"II" else ">"
@@ -235,6 +244,7 @@ class _Walk:
             raise self._damaged(f"more than {MAX_ALL_ENTRIES} entries in its directories")
         length = n * entry_bytes + link_bytes + (4 * n if self.ndpi else 0)
         data = self._read(at + count_bytes, length, name)
+        self.spans[at] = count_bytes + length
         link = data[n * entry_bytes : n * entry_bytes + link_bytes]
         high = data[n * entry_bytes + link_bytes :]  # NDPI keeps the upper half of each value behind the link
         entries: dict[int, Entry] = {}

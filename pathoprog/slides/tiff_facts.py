@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pathoprog.slides.picture_head import jpeg2000_head
 from pathoprog.slides.tiff_directory import Directory, read_directories
 from pathoprog.slides.tiff_pyramid import Pyramid, pyramid_of
+from pathoprog.slides.tiff_unnamed import check_unnamed
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks on odd tags are not the user's
 
@@ -97,11 +98,14 @@ def tiff_facts(path: Path) -> TiffFacts | None:
 
     Raises:
         SlideError: code ``unreadable`` where the file calls itself a TIFF and its directories, or where they say that
-            pixels lie, cannot be read; ``io`` where the system fails.
+            pixels lie, cannot be read; ``levels`` where it holds a level that they do not name; ``io`` where the
+            system fails.
     """
-    images = read_directories(path)
+    spans: dict[int, int] = {}
+    images = read_directories(path, spans)
     if images is None:
         return None
+    check_unnamed(path, images, spans)
     pyramid = pyramid_of(images)
     base = pyramid.base
     photometric, compression = _photometric(base), base.compression
