@@ -75,10 +75,13 @@ def test_a_librarys_words_become_ours(said, words):
     assert in_words(said).startswith(words)
 
 
-def test_the_head_of_a_dicom_file_is_truncated(tmp_path):
+def test_a_file_that_only_begins_like_dicom_is_no_slide(tmp_path):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(90))
-    with pytest.raises(SlideError, match="truncated: it ends at byte 222, before its pixels; copy the file again"):
+    with pytest.raises(
+        SlideError, match="DICOM, and not the microscope image of a whole slide.*exported anew"
+    ) as caught:
         open_slide(tmp_path / "a.dcm")
+    assert caught.value.code == "format"
 
 
 def test_how_to_overrule_two_refusals_is_said_once():
