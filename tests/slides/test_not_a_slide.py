@@ -77,9 +77,7 @@ def test_a_librarys_words_become_ours(said, words):
 
 def test_a_file_that_only_begins_like_dicom_is_no_slide(tmp_path):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(90))
-    with pytest.raises(
-        SlideError, match="DICOM, and not the microscope image of a whole slide.*exported anew"
-    ) as caught:
+    with pytest.raises(SlideError, match="DICOM, and not the microscope image of a whole slide") as caught:
         open_slide(tmp_path / "a.dcm")
     assert caught.value.code == "format"
 
