@@ -271,7 +271,7 @@ def crew_of(config: ScoreConfig) -> Iterator[Crew]:
     own_slots = max(config.workers, len(os.sched_getaffinity(0)))
     with Cluster(config.ray.address, own_slots) as cluster:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
-        undecided = config.dtype == "auto" and not locked_precision(read_manifest(config.ensemble))
-        if gpus and undecided and resolve_device().type == "cpu":
+        here = gpus and config.dtype == "auto" and resolve_device().type == "cpu"
+        if here and not locked_precision(read_manifest(config.ensemble)):
             raise ConfigError("dtype=auto goes by this machine, which has no GPU as the cluster has: give dtype=bf16")
         yield RayCrew(cluster, config.workers, gpus)

@@ -107,4 +107,4 @@ def test_continuous_integration_fails_when_a_step_does(fails: str, code: int, tm
     assert result.returncode == code, result.stderr
     assert "R's survival and cmprsk here and no apt" in result.stdout
     calls = (tmp_path / "calls").read_text().split()
-    assert calls == (["setup"] if fails == "setup" else ["setup", "demo", "test"])
+    assert calls == (["setup"] if fails == "setup" else ["setup", "demo", "test", "test-caps"])

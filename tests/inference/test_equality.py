@@ -189,13 +189,14 @@ class TwoGpus:
         return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
 
 
-def test_ray_deals_out_the_devices(monkeypatch):
+def test_ray_deals_out_the_devices(bundle, monkeypatch):
     monkeypatch.setattr("pathoprog.ray_cluster.Cluster", TwoGpus)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     of_this_machine = ScoreConfig(engine="ray", device="cuda:0")
     with pytest.raises(ConfigError, match="Ray deals out the devices"), crew_of(of_this_machine):
         pass
-    with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), crew_of(ScoreConfig(engine="ray")):
+    undecided = ScoreConfig(engine="ray", ensemble=str(bundle))  # an older bundle, which locks no precision
+    with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), crew_of(undecided):
         pass
     with crew_of(ScoreConfig(engine="ray", dtype="bf16")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cuda:0", "cuda:0"], 4, 1)
