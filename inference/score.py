@@ -59,7 +59,7 @@ def run(config: ScoreConfig) -> int:
                 say(f"    {slide.slide_id}" if slide.given_id else f"    {slide.slide_id}  {slide.path}")
         for slide_id, reason in batch.refused.items():
             say(f"    {slide_id}  will fail: {reason}")
-        for line in not_taken_lines(batch.not_taken):
+        for line in not_taken_lines(batch):
             say(line)
         return 0
     prepare_folder(batch)
@@ -75,7 +75,7 @@ def run(config: ScoreConfig) -> int:
     except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
-    say(summary_text(values, batch.not_taken, tables))
+    say(summary_text(values, batch, tables))
     return 1 if tables.said or any(result["status"] == "failed" for _, result, _ in results) else 0
 
 

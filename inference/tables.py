@@ -1,6 +1,7 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pathoprog.csv_files import csv_text
 from pathoprog.errors import InputError
 from pathoprog.files import not_replaced, places_beside, write_or_beside
 from pathoprog.inference.batch import Batch
+from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.ledger import WriteError
 from pathoprog.patients import (
     MEMBER_COLUMNS,
@@ -24,7 +26,6 @@ from pathoprog.patients import (
 from pathoprog.plain_text import printable
 from pathoprog.report.wording import count
 from pathoprog.results import RESULT_COLUMNS, Context, load_instances, slide_row
-from pathoprog.slides.finding import NotTaken
 
 SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
@@ -93,7 +94,8 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     members = [row for patient in patients for row in member_rows(patient)]
     tables.write("results.csv", csv_text(slides, RESULT_COLUMNS))
     tables.write("members.csv", csv_text(members, MEMBER_COLUMNS))
-    groups = stage_combined(batch, patients)
+    given = {task.slide.patient_id: task.slide.given_patient_id for task in batch.tasks.values()}
+    groups = stage_combined(batch.config, patients, given)
     rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
     tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
     not_taken = [{"kind": kind, "path": name} for kind, names in batch.not_taken.by_kind.items() for name in names]
@@ -102,12 +104,17 @@ def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[P
     return found, patients
 
 
-def stage_combined(batch: Batch, patients: list[PatientScore]) -> list[str]:
+def stage_combined(
+    config: ScoreConfig, patients: list[PatientScore], given: Mapping[str, str] | None = None
+) -> list[str]:
     """The class combined with stage (METHOD section 4) of each patient: low, intermediate, high.
+
+    `given` says by which ids the cohort's table knows patients that have another id here (pseudonyms).
 
     Empty without a class or stage, and for all where the bundle has no table, or the slides come without a cohort.
     """
-    config, nothing = batch.config, [""] * len(patients)
+    nothing = [""] * len(patients)
+    known_by = {own: other for own, other in (given or {}).items() if other}
     if not config.cohort:
         return nothing
     from pathoprog.cohort import read_cohort
@@ -122,9 +129,7 @@ def stage_combined(batch: Batch, patients: list[PatientScore]) -> list[str]:
     if absent:
         warn(f"the bundle joins class and stage, and {config.cohort} has no {', '.join(absent)}: no risk groups")
         return nothing
-    slides = (task.slide for task in batch.tasks.values())
-    given = {slide.patient_id: slide.given_patient_id or slide.patient_id for slide in slides}
-    rows = cohort.loc[[given[patient.patient_id] for patient in patients], stage]
+    rows = cohort.loc[[known_by.get(patient.patient_id, patient.patient_id) for patient in patients], stage]
     return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
 
 
@@ -171,15 +176,15 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
     }
 
 
-def not_taken_lines(not_taken: NotTaken) -> list[str]:
-    """What the folders hold beside slides, for a terminal."""
-    lines = not_taken.lines()
+def not_taken_lines(batch: Batch) -> list[str]:
+    """What the folders hold beside slides, for a terminal; under pseudonyms without names, which may tell of a case."""
+    lines = batch.not_taken.lines(named=batch.config.ids != "pseudonym")
     return (
         [f"not taken in the folders given (all in {NOT_TAKEN}):", *(f"    {line}" for line in lines)] if lines else []
     )
 
 
-def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) -> str:
+def summary_text(values: dict[str, Any], batch: Batch, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
     patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]
@@ -203,7 +208,7 @@ def summary_text(values: dict[str, Any], not_taken: NotTaken, tables: Tables) ->
             "failed slides are tried again by the same command if their files have changed or may be read since; "
             "requeue=true tries all of them"
         )
-    lines += not_taken_lines(not_taken)
+    lines += not_taken_lines(batch)
     written = [str(tables.written[name]) for name in ("results.csv", "patients.csv")]
     lines += [f"results: {', '.join(written)}", *tables.said, RESEARCH_USE_ONLY]
     return "\n".join(lines)

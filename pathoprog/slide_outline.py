@@ -73,18 +73,21 @@ def inside_slide(outline: shapely.MultiPolygon, facts: SlideFacts) -> tuple[shap
 
 
 def check_on_tissue(outline_on_mask: NDArray[np.bool_], tissue: RegionMask) -> None:
-    """Refuse an outline that lies on glass, as one of another slide or of another frame does.
+    """Refuse an outline that lies on glass while tissue lies elsewhere, as one of another slide or frame does.
+
+    Where next to nothing of the slide is tissue, the outline is not at fault: the checks of quality say that.
 
     Args:
         outline_on_mask: bool [h, w], the outline on the mask's pixels.
         tissue: the slide's.
 
     Raises:
-        SlideError: code ``outline``: less than `MIN_ON_TISSUE` of it is tissue.
+        SlideError: code ``outline``: less than `MIN_ON_TISSUE` of it is tissue, and more than that lies elsewhere.
     """
     n = int(np.count_nonzero(outline_on_mask))
     on_tissue = int(np.count_nonzero(outline_on_mask & tissue.array))
-    if n and on_tissue < MIN_ON_TISSUE * n:
+    elsewhere = int(np.count_nonzero(tissue.array)) - on_tissue
+    if n and on_tissue < MIN_ON_TISSUE * n < elsewhere:
         raise SlideError(
             f"its outline: only {on_tissue / n:.0%} of it is tissue: was it drawn on another slide, or counted from "
             "another corner?",

@@ -42,8 +42,10 @@ class NotTaken:
         for kind, names in others.by_kind.items():
             self.by_kind.setdefault(kind, []).extend(names)
 
-    def lines(self) -> list[str]:
-        """As lines for a terminal: each kind counted, many of one kind by their endings, and named."""
+    def lines(self, named: bool = True) -> list[str]:
+        """As lines for a terminal: each kind counted, many of one kind by their endings, and (`named`) named."""
+        if not named:
+            return [f"{kind}: {len(names)}" for kind, names in self.by_kind.items()]
         found = []
         for kind, names in self.by_kind.items():
             said = ", ".join(sorted(names)[:NAMED_IN_TEXT])

@@ -164,7 +164,7 @@ def test_labels_and_macro_images_are_never_read(bundle, tmp_path, slides):
         assert set(slide.associated_images) == {"label", "macro"}
         with pytest.raises(openslide.OpenSlideError):
             slide.associated_images["label"].load()
-    for backend in ("openslide", "tiffslide", "jpeg"):
+    for backend in ("openslide", "jpeg"):  # TiffSlide shows one of its two levels, and is refused
         with open_slide(str(tmp_path / "labelled.svs"), backend) as slide:
             assert slide.thumbnail(300).std() > 10
     call = ["score", f"slides={tmp_path / 'labelled.svs'}", f"ensemble={bundle}", f"out={tmp_path / 'out'}", *STREAM]

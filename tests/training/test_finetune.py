@@ -54,7 +54,7 @@ def test_a_candidate_starts_from_the_member_s_weights(data, parent, tmp_path):
             torch.testing.assert_close(learned[name], tensor, atol=1e-7, rtol=0)
     assert candidate["parent"]["member"] == "10x-3" and candidate["parent"]["ensemble_id"] == ensemble_id(parent)
 
-    other = settings_from(data, parent, tmp_path / "run", lr=1e-12)
+    other = settings_from(data, parent, tmp_path / "other", lr=1e-12)
     other.start.member = "10x-4"
     adopt(other)
     assert train(other, lambda _: None)["fingerprint"] != candidate["fingerprint"]
