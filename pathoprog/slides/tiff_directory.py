@@ -22,6 +22,7 @@ MAX_TILES = 1 << 26  # of one image: the largest slide that is opened (`slide.MA
 MAX_TEXT = 1 << 20  # bytes of a description that are looked at
 REMEDY = "copy the file again, or have it exported anew"
 
+SHORT = 3
 TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 WHOLE = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # numpy's names of the types of whole numbers
 HUGE = 1 << 61  # byte numbers beyond it are cut to it: two of them still fit int64
@@ -322,6 +323,9 @@ class _Walk:
             raise self._damaged(f"{name}: an image of {width} x {height} px")
         of_tiles = {TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS} & entries.keys()
         samples = self._number(entries, SAMPLES, name, 1)
+        for tag in (BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR):
+            if tag in entries and entries[tag].kind != SHORT:  # TIFF 6.0 knows no other; libraries read on
+                raise self._damaged(f"{name}: tag {tag} is of type {entries[tag].kind}, where only {SHORT} can be")
         planar = self._number(entries, PLANAR, name, 1)
         if planar not in (1, 2):
             raise self._damaged(f"{name}: planar configuration {planar}, where 1 or 2 can be")

@@ -195,3 +195,10 @@ def test_damaged_side_images_do_not_count_but_a_cut_file_does(tmp_path, kind):
     if start + count == len(sound):
         (tmp_path / "cut.tif").write_bytes(sound[:-9])
         refused(tmp_path / "cut.tif", r"truncated: 1 of 1 strips of image 1 \(200 x 300 px\)")
+
+
+@pytest.mark.parametrize("tag", [258, 259, 262, 277, 284])
+def test_a_tag_of_another_type_than_tiff_allows(sound, tmp_path, tag):
+    tiff = TiffBytes(sound)
+    tiff.put("H", tiff.entries[1][tag].at + 2, 4)
+    refused(tiff.write(tmp_path / "typed.tif"), rf"directory 1: tag {tag} is of type 4, where only 3 can be")
