@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from pathoprog.survival.resampled import Resampled, bootstrap_intervals
+from pathoprog.survival.resampling.statistics import Resampled, bootstrap_intervals
 
 
 def cohort(n: int, seed: int = 1) -> Resampled:

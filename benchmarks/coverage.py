@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.survival import cox, harrell_c
-from pathoprog.survival.horizon import values_by_curves
+from pathoprog.survival.prediction.horizon import values_by_curves
 
 RATIO, RATE, SHARE, HORIZON = 2.5, 0.08, 0.25, 3.0
 LAST = 8.0

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from pathoprog.annotations import read_outline
-from pathoprog.classes import RESOLUTIONS, one_number
-from pathoprog.demo import steps
-from pathoprog.demo_config import DemoConfig
+from pathoprog.commands.demo import steps
+from pathoprog.commands.demo_config import DemoConfig
+from pathoprog.ensemble.classes import RESOLUTIONS, one_number
+from pathoprog.regions.annotations import read_outline
 from pathoprog.slides import open_slide
 from pathoprog.survival import cox, harrell_c
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.system.tracking_config import TrackingSettings
 
 
 def main(seeds: int, folder: Path) -> int:

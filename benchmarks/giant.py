@@ -20,12 +20,12 @@ sys.path.insert(0, str(TESTS))
 from made_bundle import made_bundle  # the tests' helpers make slide and bundle
 from made_slides import write_giant
 
-from pathoprog.files import read_json
-from pathoprog.networks_config import NetworkSettings
+from pathoprog.networks.config import NetworkSettings
 from pathoprog.settings import as_dict
-from pathoprog.stream import SlideJob, SlideOpened, TileStream
-from pathoprog.stream_config import StreamSettings
-from pathoprog.tiles import standard_spec
+from pathoprog.stream.config import StreamSettings
+from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
+from pathoprog.system.files import read_json
+from pathoprog.tiles.grid import standard_spec
 
 LIMIT_MIB = 4096
 

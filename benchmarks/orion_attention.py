@@ -20,16 +20,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pathoprog.networks import MilNetwork
-from pathoprog.networks_config import NO_ENCODER, NetworkSettings
+from pathoprog.networks.config import NO_ENCODER, NetworkSettings
+from pathoprog.networks.member import MilNetwork
 from pathoprog.survival import harrell_c
-from pathoprog.survival.concordance import Concordance
-from pathoprog.training.bags import Patient
+from pathoprog.survival.prediction.concordance import Concordance
 from pathoprog.training.config import FitSettings, TrainConfig
-from pathoprog.training.fit import fit
-from pathoprog.training.folds import assign_folds
-from pathoprog.training.judge import Judgement, judge
-from pathoprog.training.tile_store import StoredSlide
+from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.folds import assign_folds
+from pathoprog.training.data.tile_store import StoredSlide
+from pathoprog.training.member.fit import fit
+from pathoprog.training.member.tuning_concordance import Judgement, judge
 
 FOLDS = 5
 BACKGROUND = "BACK"

@@ -31,15 +31,15 @@ from made_slides import texture, write_giant, write_pyramid
 from pathoprog.cli import compose
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.crew import LocalCrew
-from pathoprog.inference.engine import Engine
-from pathoprog.inference.ledger import Ledger
-from pathoprog.inference.messages import Start, run_record
+from pathoprog.inference.engine.engine import Engine
+from pathoprog.inference.engine.exchange import Start, run_record
+from pathoprog.inference.engine.ledger import Ledger
+from pathoprog.inference.engine.scoring_plan import make_plan
+from pathoprog.inference.engine.transport import LocalCrew
 from pathoprog.inference.score import read_slides
-from pathoprog.inference.work import make_plan
-from pathoprog.networks_config import NetworkSettings
+from pathoprog.networks.config import NetworkSettings
 from pathoprog.settings import as_dict
-from pathoprog.tiles import standard_spec
+from pathoprog.tiles.grid import standard_spec
 
 MOST_SHARE, MOST_SMALL_S, LARGE_S = 0.03, 0.050, 20.0
 
@@ -114,11 +114,11 @@ def bare_loop(slides: str, bundle: str, out: str, line: Connection) -> None:
     """The child of `bare`: networks, tiles, files; nothing else."""
     import torch
 
-    from pathoprog.ensemble import load_bundle
-    from pathoprog.scorer import Scorer
-    from pathoprog.scoring import score_stream
-    from pathoprog.slide_files import slide_files
-    from pathoprog.stream import TileStream
+    from pathoprog.ensemble.loading import load_bundle
+    from pathoprog.scoring.scorer import Scorer
+    from pathoprog.scoring.slide_scores import score_stream
+    from pathoprog.slide_report.slide_folder import slide_files
+    from pathoprog.stream.slide_stream import TileStream
 
     batch = make_batch(Path(slides), Path(bundle), Path(out))
     torch.set_num_threads(1)

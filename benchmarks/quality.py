@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import binomtest
 
-from pathoprog.quality import DEFAULT_LIMITS, FAIL, WARN, Check, QualityRules
-from pathoprog.quality_reference import Measured, fit_reference
+from pathoprog.quality.checks import DEFAULT_LIMITS, FAIL, WARN, Check, QualityRules
+from pathoprog.quality.reference import Measured, fit_reference
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.run import run as simulate
 from pathoprog.simulate.spoil import ALL_KINDS, spoil_slide
-from pathoprog.stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileStream
+from pathoprog.stream.slide_stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileStream
 
 SENSITIVITY, FALSE_ALARMS = 0.95, 0.05
 

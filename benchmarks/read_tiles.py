@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pathoprog.device import resolve_device
-from pathoprog.networks import prepare
+from pathoprog.networks.member import prepare
 from pathoprog.slides import open_slide
-from pathoprog.stream import SlideJob, StreamSettings, TileBatch, TileStream
-from pathoprog.tiles_config import standard_spec
+from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileBatch, TileStream
+from pathoprog.system.machine.device import resolve_device
+from pathoprog.tiles.config import standard_spec
 
 SIZE = 448
 SAMPLE = 400
@@ -105,7 +105,7 @@ def by_stream(path: Path, workers: int, device: torch.device | None) -> Streamed
     spec = standard_spec("40x", SIZE, min_coverage=0.0)
     register = None
     if device is not None and device.type == "cuda":
-        from pathoprog.pinned import register
+        from pathoprog.system.machine.pinned import register
     n = 0
     with TileStream(settings, register) as stream:
         warm = [

@@ -20,17 +20,17 @@ import torch
 from read_tiles import cpu_seconds, made_slide
 from train_step import SMALL, by_the_loop, full_recipe
 
-from pathoprog.cohort import read_cohort
-from pathoprog.device import device_name, resolve_device
+from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.slides import open_slide
-from pathoprog.slides.jpeg_adapter import JpegSlide
-from pathoprog.slides.tiff_facts import tiles_under
-from pathoprog.stream_requests import PlacedTiles, TileRequests
-from pathoprog.tiles_config import TileSpec
-from pathoprog.training import slide_source, tile_store
-from pathoprog.training.bags import Patient, Sampler, read_patients
+from pathoprog.slides.adapters.jpeg_adapter import JpegSlide
+from pathoprog.slides.tiff.facts import tiles_under
+from pathoprog.stream.requests import PlacedTiles, TileRequests
+from pathoprog.system.machine.device import device_name, resolve_device
+from pathoprog.tiles.config import TileSpec
 from pathoprog.training.config import DataSettings, TrainConfig
-from pathoprog.training.prefetch import Prefetch
+from pathoprog.training.data import slide_source, tile_store
+from pathoprog.training.data.bags import Patient, Sampler, read_patients
+from pathoprog.training.data.prefetch import Prefetch
 
 SIZES = {
     "patients": 8, "side": 12_000, "most": 128, "tiles": 16, "steps": 6, "rounds": 3, "workers": 0, "size_px": 448

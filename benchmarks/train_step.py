@@ -3,7 +3,7 @@
     python benchmarks/train_step.py [key=value …]     as it is: full size on a GPU, a small step on the CPU
 
 Keys: device, patients, tiles (a patient), accumulate, steps, size_px, threads, compile. The loop is the real one
-(`pathoprog.training.fit`) on tiles in a store of its own, with the augmentation of configs/experiment/domore_v1.yaml.
+(`pathoprog.training.member.fit`) on tiles in a store of its own, with the augmentation of configs/experiment/domore_v1.yaml.
 The bound is forward and backward of the same network on tiles that lie normalised on the device already. Needs neither
 MLflow nor Hydra (docs/gpu.md).
 """
@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pathoprog.augment_config import AugmentSettings
-from pathoprog.compiling import compiled
-from pathoprog.device import device_name, dtype_name, resolve_device, resolve_dtype
-from pathoprog.losses import cross_entropy
-from pathoprog.networks import MilNetwork
-from pathoprog.networks_config import NetworkSettings
-from pathoprog.training.bags import Patient
+from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.networks.config import NetworkSettings
+from pathoprog.networks.losses import cross_entropy
+from pathoprog.networks.member import MilNetwork
+from pathoprog.system.machine.compiling import compiled
+from pathoprog.system.machine.device import device_name, dtype_name, resolve_device, resolve_dtype
 from pathoprog.training.config import FitSettings, TrainConfig
-from pathoprog.training.fit import fit
-from pathoprog.training.judge import Judgement
-from pathoprog.training.tile_store import StoredSlide
+from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.tile_store import StoredSlide
+from pathoprog.training.member.fit import fit
+from pathoprog.training.member.tuning_concordance import Judgement
 
 FULL = {"patients": 16, "tiles": 32, "accumulate": 2, "steps": 30, "size_px": 448, "threads": 1, "compile": 0}
 SMALL = FULL | {"patients": 2, "tiles": 4, "accumulate": 1, "steps": 8}

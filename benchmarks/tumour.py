@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from pathoprog.annotations import read_outline, write_outline
-from pathoprog.bundle import lock, read_manifest
-from pathoprog.classes import one_number
+from pathoprog.ensemble.bundle import lock, read_manifest
+from pathoprog.ensemble.classes import one_number
+from pathoprog.regions.annotations import read_outline, write_outline
 from pathoprog.slides import open_slide
 from pathoprog.survival import harrell_c
 from pathoprog.training.config import EnsembleConfig
-from pathoprog.training.tumour_lock import add_tumour
+from pathoprog.training.lock.tumour import add_tumour
 
 MARGIN_UM = 10.0  # kept clear of the outline on its outer side
 

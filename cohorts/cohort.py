@@ -8,20 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.bundle import verify
-from pathoprog.clinical import Mapped, apply_mapping, assign_development
-from pathoprog.cohort import ROLES, read_cohort, read_outcomes, site_overlap
-from pathoprog.cohort_files import absent_files, absent_said
+from pathoprog.cohort_tables.clinical import Mapped, apply_mapping, assign_development
+from pathoprog.cohort_tables.cohort import ROLES, read_cohort, read_outcomes, site_overlap
+from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
+from pathoprog.cohort_tables.mapping import read_clinical, read_mapping
 from pathoprog.cohorts.config import CohortConfig
-from pathoprog.console import progress, say, warn
-from pathoprog.csv_files import write_frame
+from pathoprog.ensemble.bundle import verify
 from pathoprog.errors import InputError
-from pathoprog.files import write_json
-from pathoprog.mapping import read_clinical, read_mapping
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
-from pathoprog.report.wording import count
-from pathoprog.same_scan import read_development, refuse_development_slides, slide_sha256
+from pathoprog.slides.same_scan import read_development, refuse_development_slides, slide_sha256
+from pathoprog.system.console import progress, say, warn
+from pathoprog.system.csv_files import write_frame
+from pathoprog.system.files import write_json
+from pathoprog.text.wording import count
 from pathoprog.validation.flow import records
 
 

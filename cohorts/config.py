@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from pathoprog.cohort_config import LabelSettings
+from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.settings import setting
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.system.tracking_config import TrackingSettings
 
 
 @dataclass

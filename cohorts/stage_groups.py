@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from pathoprog.bundle import verify
-from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.config import StageGroupsConfig
-from pathoprog.console import say
+from pathoprog.ensemble.bundle import verify
+from pathoprog.ensemble.stage_groups import RISK_GROUPS, fit_stage_groups, scoring_ids, with_stage_groups
 from pathoprog.errors import InputError
-from pathoprog.stage_groups import RISK_GROUPS, fit_stage_groups, scoring_ids, with_stage_groups
+from pathoprog.system.console import say
 from pathoprog.validation.populations import analysed_patients
 from pathoprog.validation.score_tables import read_patients, read_results
 

@@ -11,14 +11,14 @@ from pathoprog.cohorts.survival_figures import draw_figures
 from pathoprog.cohorts.survival_models import model_parts
 from pathoprog.cohorts.survival_question import Question, ask
 from pathoprog.cohorts.survival_tables import say_results, write_tables
-from pathoprog.console import say
-from pathoprog.files import sha256_file, write_json
 from pathoprog.settings import as_dict
 from pathoprog.survival import summary
 from pathoprog.survival.arrays import EVENT, IntArray, level_names
-from pathoprog.survival.competing import gray_test
-from pathoprog.survival.resampled import Resampled, bootstrap_intervals
+from pathoprog.survival.curves.competing import gray_test
+from pathoprog.survival.resampling.statistics import Resampled, bootstrap_intervals
 from pathoprog.survival.table import read_raw
+from pathoprog.system.console import say
+from pathoprog.system.files import sha256_file, write_json
 
 FORMAT = "pathoprog-statistics-1"
 

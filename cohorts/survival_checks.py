@@ -6,9 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from pathoprog.cohorts.config import SurvivalConfig
-from pathoprog.cohorts.survival_figures import PER_YEAR
-from pathoprog.columns import (
+from pathoprog.cohort_tables.columns import (
     DATE,
     DURATION,
     NAMES,
@@ -19,9 +17,11 @@ from pathoprog.columns import (
     same_label,
     sentinel_note,
 )
+from pathoprog.cohorts.config import SurvivalConfig
+from pathoprog.cohorts.survival_figures import PER_YEAR
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, groups_of, level_names
-from pathoprog.survival.product_limit import followup_time
+from pathoprog.survival.curves.product_limit import followup_time
 from pathoprog.survival.table import CODE, RawTable, SurvivalTable, order_levels
 
 _PATIENT = re.compile(

@@ -9,9 +9,9 @@ from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.report.calibration import calibration_figure, decision_figure
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure
 from pathoprog.report.forest import ForestRow, forest_figure
-from pathoprog.report.numbers import bare_p, format_p, format_ratio
 from pathoprog.report.style import save_figure
 from pathoprog.survival.arrays import level_names
+from pathoprog.text.numbers import bare_p, format_p, format_ratio
 
 if TYPE_CHECKING:
     from pathoprog.cohorts.survival_question import Question

@@ -9,16 +9,16 @@ from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.errors import InputError
 from pathoprog.survival import summary
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, level_names
-from pathoprog.survival.baseline import predict_risk, predict_survival
-from pathoprog.survival.calibration import calibration
-from pathoprog.survival.censoring import followed_to
-from pathoprog.survival.cox_model import CoxFit, cox
-from pathoprog.survival.decision import decision_curve
-from pathoprog.survival.fine_gray import fine_gray
-from pathoprog.survival.imputation import imputed_cox
-from pathoprog.survival.prediction import auc_at, brier_at, integrated_brier, null_risk
+from pathoprog.survival.prediction.accuracy import auc_at, brier_at, integrated_brier, null_risk
+from pathoprog.survival.prediction.calibration import calibration
+from pathoprog.survival.prediction.censoring import followed_to
+from pathoprog.survival.prediction.decision import decision_curve
+from pathoprog.survival.regression.baseline import predict_risk, predict_survival
+from pathoprog.survival.regression.cox_model import CoxFit, cox
+from pathoprog.survival.regression.fine_gray import fine_gray
+from pathoprog.survival.regression.imputation import imputed_cox
+from pathoprog.survival.regression.subgroups import subgroup_analysis
 from pathoprog.survival.sample_size import validation_size
-from pathoprog.survival.subgroups import subgroup_analysis
 from pathoprog.survival.table import CODE, TIME
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pathoprog.cohort_tables.columns import NUMBER, same_label
 from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.cohorts.survival_checks import (
     check_numbers,
@@ -15,7 +16,6 @@ from pathoprog.cohorts.survival_checks import (
     patient_notes,
 )
 from pathoprog.cohorts.survival_figures import PER_YEAR
-from pathoprog.columns import NUMBER, same_label
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.report.curves import round_times
 from pathoprog.survival.arrays import FloatArray, IntArray, groups_of, level_names

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pathoprog.console import say
-from pathoprog.csv_files import write_frame
-from pathoprog.report.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.competing import cumulative_incidence
-from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
+from pathoprog.survival.curves.competing import cumulative_incidence
+from pathoprog.survival.curves.product_limit import kaplan_meier, number_at_risk
+from pathoprog.system.console import say
+from pathoprog.system.csv_files import write_frame
+from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
 
 if TYPE_CHECKING:
     from pathoprog.cohorts.survival_question import Question

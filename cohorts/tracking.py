@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.csv_files import read_frame
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.revision import source_tags
-from pathoprog.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.csv_files import read_frame
+from pathoprog.system.revision import source_tags
+from pathoprog.system.tracking_config import TrackingSettings, check_tracking
 
 
 def log_validation(

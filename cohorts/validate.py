@@ -8,31 +8,31 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.bundle import ensemble_id, verify
-from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
-from pathoprog.console import say, warn
-from pathoprog.csv_files import write_frame
+from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.errors import InputError, LockError
-from pathoprog.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
-from pathoprog.report.validation.whole import document_of
-from pathoprog.same_scan import refuse_development_slides
-from pathoprog.stage_groups import read_stage_groups, scoring_ids
-from pathoprog.tracking_config import check_tracking
-from pathoprog.validation.chain import read_log
+from pathoprog.report.validation.report import document_of
+from pathoprog.slides.same_scan import refuse_development_slides
+from pathoprog.system.console import say, warn
+from pathoprog.system.csv_files import write_frame
+from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json, write_text
+from pathoprog.system.tracking_config import check_tracking
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
-from pathoprog.validation.frozen import freeze, frozen_differences, frozen_texts
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
-from pathoprog.validation.history import history_of
-from pathoprog.validation.lock import chain_of, code_version, lock, read_lock
 from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
+from pathoprog.validation.openings.chain import read_log
+from pathoprog.validation.openings.frozen import freeze, frozen_differences, frozen_texts
+from pathoprog.validation.openings.history import history_of
+from pathoprog.validation.openings.lock import chain_of, code_version, lock, read_lock
+from pathoprog.validation.openings.register import Openings, Study, look_up, record_opening, record_result
 from pathoprog.validation.plan import Plan, parse_plan, plan_text
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
-from pathoprog.validation.register import Openings, Study, look_up, record_opening, record_result
 from pathoprog.validation.score_tables import read_members, read_patients, read_results
 
 

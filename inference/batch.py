@@ -5,25 +5,25 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathoprog import eligibility
-from pathoprog.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.console import progress, warn
+from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.crew import Crew, crew_of
-from pathoprog.inference.engine import Engine
-from pathoprog.inference.inputs import Found, SlideInput
-from pathoprog.inference.jobs import FAILED, Job, NewJob
-from pathoprog.inference.ledger import Ledger
-from pathoprog.inference.looks import Look, look_at_all
-from pathoprog.inference.messages import Start, run_record
-from pathoprog.inference.work import Plan, Task
-from pathoprog.outcomes import SlideScore
-from pathoprog.plain_text import spelling
-from pathoprog.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
+from pathoprog.inference.engine.engine import Engine
+from pathoprog.inference.engine.exchange import Start, run_record
+from pathoprog.inference.engine.ledger import Ledger
+from pathoprog.inference.engine.scoring_plan import Plan, Task
+from pathoprog.inference.engine.transport import Crew, crew_of
+from pathoprog.inference.slides.inputs import Found, SlideInput
+from pathoprog.inference.slides.jobs import FAILED, Job, NewJob
+from pathoprog.inference.slides.looks import Look, look_at_all
+from pathoprog.scoring import eligibility
+from pathoprog.scoring.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
+from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.system.console import progress, warn
+from pathoprog.text.plain_text import spelling
 
 if TYPE_CHECKING:
-    from pathoprog.scorer import Scorer
+    from pathoprog.scoring.scorer import Scorer
 
 LEDGER = "ledger.sqlite"
 
@@ -183,9 +183,9 @@ class Batch:
         if self._scorer is None:
             import torch
 
-            from pathoprog.device import DTYPES
-            from pathoprog.ensemble import load_bundle
-            from pathoprog.scorer import Scorer
+            from pathoprog.ensemble.loading import load_bundle
+            from pathoprog.scoring.scorer import Scorer
+            from pathoprog.system.machine.device import DTYPES
 
             bundle = load_bundle(self.config.ensemble)
             if bundle.ensemble_id != self.plan.ensemble_id:

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from pathoprog.quality_config import QualitySettings
-from pathoprog.ray_config import RaySettings
+from pathoprog.quality.config import QualitySettings
+from pathoprog.regions.tumour_config import POLICIES
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
-from pathoprog.stream_config import StreamSettings
-from pathoprog.tumour_config import POLICIES
+from pathoprog.stream.config import StreamSettings
+from pathoprog.system.ray_config import RaySettings
 
 ROLES = ("training", "tuning", "test", "external")
 

@@ -4,22 +4,22 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from pathoprog.bundle import read_manifest
-from pathoprog.bundle_basis import locked_precision, older_lock
-from pathoprog.console import say, warn
+from pathoprog.ensemble.bundle import read_manifest
+from pathoprog.ensemble.tuning_basis import locked_precision, older_lock
 from pathoprog.errors import ConfigError
-from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.given_outlines import with_corrections
-from pathoprog.inference.inputs import Found, slides_from_cohort, within_roots
-from pathoprog.inference.jobs import DONE, FAILED
-from pathoprog.inference.ledger import WriteError
-from pathoprog.inference.looks import Looker
-from pathoprog.inference.pseudonyms import KEY, MAP, with_pseudonyms
-from pathoprog.inference.tables import Tables, not_taken_lines, summary, summary_text, write_tables
-from pathoprog.inference.work import make_plan
-from pathoprog.report.wording import count
+from pathoprog.inference.engine.ledger import WriteError
+from pathoprog.inference.engine.scoring_plan import make_plan
+from pathoprog.inference.result_tables import Tables, not_taken_lines, summary, summary_text, write_tables
+from pathoprog.inference.slides.given_outlines import with_corrections
+from pathoprog.inference.slides.inputs import Found, slides_from_cohort, within_roots
+from pathoprog.inference.slides.jobs import DONE, FAILED
+from pathoprog.inference.slides.looks import Looker
+from pathoprog.inference.slides.pseudonyms import KEY, MAP, with_pseudonyms
+from pathoprog.system.console import say, warn
+from pathoprog.system.files import json_text
+from pathoprog.text.wording import count
 
 STOPPED = 143
 """Exit code after SIGTERM, as shells give it."""
@@ -34,7 +34,12 @@ def run(config: ScoreConfig) -> int:
         found = with_pseudonyms(found, Path(config.ids_key or Path(config.out) / KEY), Path(config.out) / MAP)
     if not found.slides and not found.faults:
         raise ConfigError("no slide to score")
-    from pathoprog.device import dtype_name, resolve_device, scoring_dtype, worker_devices  # torch takes a while
+    from pathoprog.system.machine.device import (  # torch takes a while
+        dtype_name,
+        resolve_device,
+        scoring_dtype,
+        worker_devices,
+    )
 
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.caches import own_caches
-from pathoprog.console import say
 from pathoprog.errors import ConfigError, PathoprogError
-from pathoprog.plain_text import printable
+from pathoprog.system.caches import own_caches
+from pathoprog.system.console import say
+from pathoprog.text.plain_text import printable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
@@ -42,11 +42,13 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "pathoprog.demo", "pathoprog.demo_config:DemoConfig", "the whole main job on a made-up multi-site cohort"
+        "pathoprog.commands.demo",
+        "pathoprog.commands.demo_config:DemoConfig",
+        "the whole main job on a made-up multi-site cohort",
     ),
     "inspect": Command(
-        "pathoprog.inspect",
-        "pathoprog.inspect_config:InspectConfig",
+        "pathoprog.commands.inspect",
+        "pathoprog.commands.inspect_config:InspectConfig",
         "what a slide is, and whether it can be used",
         "paths",
     ),
@@ -67,8 +69,8 @@ COMMANDS = {
         "cut a cohort's tiles once into a tile store for training",
     ),
     "segment": Command(
-        "pathoprog.training.segment",
-        "pathoprog.training.segment_config:SegmentConfig",
+        "pathoprog.training.tumour.segment",
+        "pathoprog.training.tumour.config:SegmentConfig",
         "train the tumour network from outlines, or outline slides with it",
     ),
     "features": Command(
@@ -93,12 +95,12 @@ COMMANDS = {
         "the way on cohorts whose hazard ignores the images: must find nothing",
     ),
     "ensemble": Command(
-        "pathoprog.training.choose",
+        "pathoprog.training.lock.ensemble",
         "pathoprog.training.config:EnsembleConfig",
         "choose the best candidates, fix thresholds, lock the bundle",
     ),
     "promote": Command(
-        "pathoprog.training.promote",
+        "pathoprog.training.lock.promote",
         "pathoprog.training.config:PromoteConfig",
         "make a bundle the champion among MLflow's registered models",
         "bundle",
@@ -127,10 +129,16 @@ COMMANDS = {
         "survival validation of a locked ensemble",
     ),
     "verify": Command(
-        "pathoprog.verify", "pathoprog.verify_config:VerifyConfig", "is a bundle whole, unchanged, signed", "bundle"
+        "pathoprog.commands.verify",
+        "pathoprog.commands.verify_config:VerifyConfig",
+        "is a bundle whole, unchanged, signed",
+        "bundle",
     ),
     "sign": Command(
-        "pathoprog.sign", "pathoprog.verify_config:SignConfig", "sign a bundle with one's own key", "bundle"
+        "pathoprog.commands.sign",
+        "pathoprog.commands.verify_config:SignConfig",
+        "sign a bundle with one's own key",
+        "bundle",
     ),
 }
 

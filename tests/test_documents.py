@@ -76,9 +76,9 @@ def test_versions_agree() -> None:
 
 def test_the_files_columns_are_the_code_s() -> None:
     pytest.importorskip("torch")  # of the modules that write the tables
-    from pathoprog.cohort import OUTCOME_COLUMNS, REQUIRED_COLUMNS, SLIDE_COLUMNS
-    from pathoprog.patients import PATIENT_COLUMNS
-    from pathoprog.results import RESULT_COLUMNS
+    from pathoprog.cohort_tables.cohort import OUTCOME_COLUMNS, REQUIRED_COLUMNS, SLIDE_COLUMNS
+    from pathoprog.scoring.patients import PATIENT_COLUMNS
+    from pathoprog.scoring.results import RESULT_COLUMNS
 
     text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     tables = {

@@ -16,20 +16,22 @@ from made_slides import texture, write_pyramid
 from made_store import made_many, made_settings
 
 from pathoprog import cli
-from pathoprog.bundle import read_manifest, verify
-from pathoprog.bundle_encoders import encoder_problems
-from pathoprog.cohort import read_cohort
-from pathoprog.ensemble import load_bundle
+from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.ensemble.bundle import read_manifest, verify
+from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import BundleError, ConfigError, InputError
-from pathoprog.features import read_features
-from pathoprog.files import sha256_file, write_json
+from pathoprog.networks.encoder_records import encoder_problems
+from pathoprog.networks.features import read_features
 from pathoprog.settings import as_dict
-from pathoprog.stream_config import StreamSettings
-from pathoprog.tiles_config import TileSpec
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import choose, feature_store, features, tile_store
+from pathoprog.stream.config import StreamSettings
+from pathoprog.system.files import sha256_file, write_json
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.tiles.config import TileSpec
+from pathoprog.training import features
 from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
-from pathoprog.training.finetune import adopt
+from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.lock import ensemble as choose
+from pathoprog.training.member.finetune import adopt
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
 

@@ -9,12 +9,12 @@ pytest.importorskip("torch")
 import torch
 from made_bundle import made_bundle
 
-from pathoprog.augment import augment
-from pathoprog.augment_config import AugmentSettings
-from pathoprog.device import DTYPES, resolve_device, resolve_dtype
-from pathoprog.ensemble import load_bundle
+from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError
-from pathoprog.scorer import Scorer
+from pathoprog.networks.augmentation import augment
+from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.scoring.scorer import Scorer
+from pathoprog.system.machine.device import DTYPES, resolve_device, resolve_dtype
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,7 +13,7 @@ from made_cohort import make_cohort
 
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.validate import run
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.system.tracking_config import TrackingSettings
 
 NOTEBOOKS = [path for path in tracked() if path.suffix == ".ipynb"]
 OF_THE_DEMO = ("00_demo_curves.ipynb", "02_validate_an_ensemble.ipynb")

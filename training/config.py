@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from pathoprog.augment_config import AugmentSettings
-from pathoprog.cohort_config import LabelSettings
+from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.errors import ConfigError
-from pathoprog.networks_config import FeatureEncoderSettings, NetworkSettings
-from pathoprog.quality_config import MadeForSettings
-from pathoprog.ray_config import RaySettings
+from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.networks.config import FeatureEncoderSettings, NetworkSettings
+from pathoprog.quality.config import MadeForSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
-from pathoprog.stream_config import StreamSettings
-from pathoprog.tiles_config import TileSpec
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.stream.config import StreamSettings
+from pathoprog.system.ray_config import RaySettings
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.tiles.config import TileSpec
 
 LOSSES = ("cross_entropy", "cox", "discrete_time")
 BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")

@@ -12,24 +12,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from pathoprog.classes import RESOLUTIONS
-from pathoprog.cohort import read_cohort
-from pathoprog.console import say
-from pathoprog.device import resolve_device, resolve_dtype
+from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import ConfigError, PathoprogError
-from pathoprog.files import read_json, sha256_value, write_json
-from pathoprog.networks import MilNetwork
+from pathoprog.networks.member import MilNetwork
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.run import run as simulate
 from pathoprog.survival import harrell_c
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import checkpoint, tile_store
-from pathoprog.training.bags import read_patients
+from pathoprog.system.console import say
+from pathoprog.system.files import read_json, sha256_value, write_json
+from pathoprog.system.machine.device import resolve_device, resolve_dtype
+from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import ControlConfig, TrainConfig
-from pathoprog.training.engines import LocalEngine, devices_of
-from pathoprog.training.fit import CANDIDATE, check_fit
-from pathoprog.training.judge import judge
+from pathoprog.training.data import tile_store
+from pathoprog.training.data.bags import read_patients
+from pathoprog.training.launchers import LocalEngine, devices_of
+from pathoprog.training.member import checkpoint
+from pathoprog.training.member.fit import CANDIDATE, check_fit
+from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train_ensemble import Task, train_all
 

@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.classes import RESOLUTIONS
-from pathoprog.console import say, warn
-from pathoprog.csv_files import csv_text
+from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import ConfigError
-from pathoprog.files import read_json, write_json, write_text
 from pathoprog.survival import harrell_c
-from pathoprog.tracking_config import check_tracking
-from pathoprog.training.bags import Patient
-from pathoprog.training.checks import check_tables
+from pathoprog.system.console import say, warn
+from pathoprog.system.csv_files import csv_text
+from pathoprog.system.files import read_json, write_json, write_text
+from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
-from pathoprog.training.engines import engine_of
-from pathoprog.training.fit import CANDIDATE, check_fit
-from pathoprog.training.folds import NONE_HELD_OUT, read_folds
-from pathoprog.training.judge import judgement
-from pathoprog.training.parts import OUT_OF_FOLD, read_parts
-from pathoprog.training.run_folder import recipe
-from pathoprog.training.slide_source import settle
+from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.checks import check_tables
+from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
+from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
+from pathoprog.training.data.slide_source import settle
+from pathoprog.training.launchers import engine_of
+from pathoprog.training.member.fit import CANDIDATE, check_fit
+from pathoprog.training.member.run_folder import recipe
+from pathoprog.training.member.tuning_concordance import judgement
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import check_network, ids_of, prepare_data
 from pathoprog.training.train_ensemble import Task, check_folders, finish, make_tasks, train_all

@@ -14,27 +14,27 @@ import torch
 from numpy.typing import NDArray
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.bundle_encoders import SHOWN
-from pathoprog.cohort import read_cohort
-from pathoprog.console import progress, say, warn
-from pathoprog.csv_files import frame_text
-from pathoprog.device import dtype_name, resolve_device, resolve_dtype
-from pathoprog.encoders import try_encoder
+from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import ConfigError, InputError, PathoprogError
-from pathoprog.feature_encoder import FeatureEncoder
-from pathoprog.features import read_facts, write_features
-from pathoprog.files import finite_or_none, not_replaced, sha256_file, sha256_value, write_or_beside
-from pathoprog.networks_config import NO_ENCODER
-from pathoprog.pinned import register
-from pathoprog.quality_config import QUALITY_VERSION
-from pathoprog.report.wording import count
-from pathoprog.scorer import most_tiles
+from pathoprog.networks.config import NO_ENCODER
+from pathoprog.networks.encoder_records import SHOWN
+from pathoprog.networks.encoders import try_encoder
+from pathoprog.networks.feature_encoder import FeatureEncoder
+from pathoprog.networks.features import read_facts, write_features
+from pathoprog.quality.config import QUALITY_VERSION
+from pathoprog.scoring.scorer import most_tiles
 from pathoprog.settings import as_dict
-from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
-from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
+from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
+from pathoprog.system.console import progress, say, warn
+from pathoprog.system.csv_files import frame_text
+from pathoprog.system.files import finite_or_none, not_replaced, sha256_file, sha256_value, write_or_beside
+from pathoprog.system.machine.device import dtype_name, resolve_device, resolve_dtype
+from pathoprog.system.machine.pinned import register
+from pathoprog.text.wording import count
+from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import FeaturesConfig, check_data
-from pathoprog.training.feature_store import feature_path
-from pathoprog.training.tile_store import slide_job, source_key, specs
+from pathoprog.training.data.feature_store import feature_path
+from pathoprog.training.data.tile_store import slide_job, source_key, specs
 
 TABLE = "features.csv"
 STORED = {"fp16": np.float16, "fp32": np.float32}

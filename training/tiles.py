@@ -1,11 +1,11 @@
 """`pathoprog tiles`: cut the tiles of a cohort once into a tile store, so that training does not wait for slides."""
 
-from pathoprog.cohort import read_cohort
-from pathoprog.console import say
+from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import InputError
-from pathoprog.training import tile_store
-from pathoprog.training.checks import check_files
+from pathoprog.system.console import say
 from pathoprog.training.config import TilesConfig, check_data
+from pathoprog.training.data import tile_store
+from pathoprog.training.data.checks import check_files
 
 
 def run(settings: TilesConfig) -> int:

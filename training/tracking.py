@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pathoprog.console import warn
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import read_json, write_json
-from pathoprog.revision import source_tags
 from pathoprog.settings import as_dict, flat
-from pathoprog.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.console import warn
+from pathoprog.system.files import read_json, write_json
+from pathoprog.system.revision import source_tags
+from pathoprog.system.tracking_config import TrackingSettings, check_tracking
 
 MAX_PARAM_CHARACTERS = 500
 RECORD = "mlflow.json"

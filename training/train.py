@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.augment import cropped_px
-from pathoprog.console import progress, say, warn
-from pathoprog.encoders import try_encoder
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
-from pathoprog.files import canonical_json, read_json, write_json, write_text
-from pathoprog.networks_config import NO_ENCODER
-from pathoprog.stream_requests import TileRequests
-from pathoprog.tracking_config import check_tracking
-from pathoprog.training.bags import Patient, make_ready
-from pathoprog.training.checks import check_comparable, check_share, check_tables
+from pathoprog.networks.augmentation import cropped_px
+from pathoprog.networks.config import NO_ENCODER
+from pathoprog.networks.encoders import try_encoder
+from pathoprog.stream.requests import TileRequests
+from pathoprog.system.console import progress, say, warn
+from pathoprog.system.files import canonical_json, read_json, write_json, write_text
+from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import TrainConfig, check_data
-from pathoprog.training.finetune import adopt, parent_of
-from pathoprog.training.fit import CANDIDATE, METRICS, check_fit, fingerprint, fit
-from pathoprog.training.learning_curve import log_candidate
-from pathoprog.training.parts import facts_of_parts, judge_of, read_parts
-from pathoprog.training.run_folder import begin, check_folder, is_done, mark_of, recipe, write_failure
-from pathoprog.training.slide_source import REMEDY, settle
+from pathoprog.training.data.bags import Patient, make_ready
+from pathoprog.training.data.checks import check_comparable, check_share, check_tables
+from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
+from pathoprog.training.data.slide_source import REMEDY, settle
+from pathoprog.training.member.finetune import adopt, parent_of
+from pathoprog.training.member.fit import CANDIDATE, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.member.learning_curve import log_candidate
+from pathoprog.training.member.run_folder import begin, check_folder, is_done, mark_of, recipe, write_failure
 from pathoprog.training.tracking import Tracking
 
 PROGRESS = "progress.json"

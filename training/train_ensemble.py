@@ -12,22 +12,22 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pathoprog.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.classes import RESOLUTIONS
-from pathoprog.console import progress, say, warn
+from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import DivergedError, PathoprogError
-from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
-from pathoprog.tracking_config import check_tracking
-from pathoprog.training.checks import check_tables
+from pathoprog.system.console import progress, say, warn
+from pathoprog.system.files import read_json, write_json
+from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
-from pathoprog.training.engines import Engine, Running, devices_of, engine_of, how_ended
-from pathoprog.training.finetune import adopt
-from pathoprog.training.fit import CANDIDATE, check_fit, fingerprint
-from pathoprog.training.learning_curve import LOG, log_candidate
-from pathoprog.training.parts import facts_of_parts, read_parts
-from pathoprog.training.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
-from pathoprog.training.slide_source import settle
+from pathoprog.training.data.checks import check_tables
+from pathoprog.training.data.learners import facts_of_parts, read_parts
+from pathoprog.training.data.slide_source import settle
+from pathoprog.training.launchers import Engine, Running, devices_of, engine_of, how_ended
+from pathoprog.training.member.finetune import adopt
+from pathoprog.training.member.fit import CANDIDATE, check_fit, fingerprint
+from pathoprog.training.member.learning_curve import LOG, log_candidate
+from pathoprog.training.member.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.tracking import RECORD, Tracking
 from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, read_metrics
 

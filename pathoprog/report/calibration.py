@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.numbers import format_interval
 from pathoprog.report.style import LINE_STYLES, PALETTE, journal_style, new_figure, stamp
+from pathoprog.text.numbers import format_interval
 
 
 def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] = ()) -> Any:

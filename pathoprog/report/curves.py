@@ -9,8 +9,8 @@ import numpy as np
 from pathoprog.errors import InputError
 from pathoprog.report.style import colours_of, journal_style, new_figure, stamp, style_of
 from pathoprog.survival.arrays import FloatArray, checked, groups_of
-from pathoprog.survival.competing import cumulative_incidence
-from pathoprog.survival.product_limit import kaplan_meier, number_at_risk
+from pathoprog.survival.curves.competing import cumulative_incidence
+from pathoprog.survival.curves.product_limit import kaplan_meier, number_at_risk
 
 MOST_MARKS = 300
 ROW_INCH = 0.185

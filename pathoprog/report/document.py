@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.plain_text import printable
+from pathoprog.text.plain_text import printable
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.report.style import journal_style, new_figure, stamp
-from pathoprog.report.wording import count
+from pathoprog.text.wording import count
 from pathoprog.validation.flow import Flow
 
 LINE_INCH = 0.155

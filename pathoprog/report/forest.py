@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.numbers import format_ratio
 from pathoprog.report.style import PALETTE, journal_style, new_figure, stamp
+from pathoprog.text.numbers import format_ratio
 
 ROW_INCH = 0.24
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)

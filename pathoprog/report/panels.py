@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.classes import RESOLUTIONS, RISK_CLASSES
+from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES
 from pathoprog.report.style import CLASS_COLOURS, journal_style, new_figure, stamp
 
 

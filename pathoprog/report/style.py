@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.files import atomic_write
+from pathoprog.system.files import atomic_write
 
 # Okabe and Ito, Color Universal Design, 2008
 PALETTE = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#8C6D1F")

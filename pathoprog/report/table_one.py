@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.report.wording import share
+from pathoprog.text.wording import share
 
 MAX_LEVELS = 12
 

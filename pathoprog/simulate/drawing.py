@@ -6,12 +6,12 @@ from typing import Any
 
 import shapely
 
-from pathoprog.annotations import write_outline
-from pathoprog.files import sha256_file, sha256_value
+from pathoprog.regions.annotations import write_outline
 from pathoprog.simulate.morphology import draw_morphology
 from pathoprog.simulate.pyramid import write_pyramid
 from pathoprog.simulate.rendering import SCANNERS, draw_stain, render
 from pathoprog.simulate.seeds import generator
+from pathoprog.system.files import sha256_file, sha256_value
 
 CODE = ("banks.py", "drawing.py", "morphology.py", "pyramid.py", "rendering.py", "seeds.py")  # what slides depend on
 

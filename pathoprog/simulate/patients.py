@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.cohort_config import YEAR_DAYS
-from pathoprog.endpoints import distinct_outcome
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.seeds import generator
 

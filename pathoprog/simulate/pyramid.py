@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pathoprog import __version__
-from pathoprog.files import atomic_write
+from pathoprog.system.files import atomic_write
 
 Bytes = NDArray[np.uint8]
 

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.console import progress, say
-from pathoprog.csv_files import write_frame
-from pathoprog.files import read_json, sha256_file, sha256_value, write_json
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.drawing import SlideTask, code_hash, draw_slide, slide_files
 from pathoprog.simulate.patients import plan_slides, simulate_patients
 from pathoprog.survival import harrell_c
+from pathoprog.system.console import progress, say
+from pathoprog.system.csv_files import write_frame
+from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json
 
 STATE = "simulate.json"
 SAVE_EVERY = 20  # slides drawn between two saves of the state

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely import affinity
 
-from pathoprog.annotations import read_outline, write_outline
+from pathoprog.regions.annotations import read_outline, write_outline
 from pathoprog.simulate.drawing import slide_files
 from pathoprog.simulate.pyramid import write_pyramid
 from pathoprog.simulate.seeds import generator

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.slides.config import SlideSettings
-from pathoprog.slides.dicom_header import DicomHead, is_dicom, may_be_dicom, read_head
+from pathoprog.slides.dicom.header import DicomHead, is_dicom, may_be_dicom, read_head
 from pathoprog.slides.identity import SUFFIXES, owned_by
 from pathoprog.slides.roots import leads_outside
 

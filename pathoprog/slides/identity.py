@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.errors import SlideError
-from pathoprog.files import sha256_value
-from pathoprog.slides.dicom_header import is_dicom, may_be_dicom, read_head
+from pathoprog.slides.dicom.header import is_dicom, may_be_dicom, read_head
+from pathoprog.system.files import sha256_value
 
 INDEX_BYTES = 1 << 20  # an index of file names is a few KiB
 UNREADABLE, ABSENT = "unreadable", "absent"

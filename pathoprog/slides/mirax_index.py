@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
-from pathoprog.slides.tiff_directory import REMEDY
+from pathoprog.slides.tiff.directory import REMEDY
 
 SETTINGS = "Slidedat.ini"
 MAX_SETTINGS_BYTES = 1 << 20

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pathoprog.slides.dicom_elements import PREAMBLE_BYTES
-from pathoprog.slides.dicom_series import TOGETHER
+from pathoprog.slides.dicom.elements import PREAMBLE_BYTES
+from pathoprog.slides.dicom.series import TOGETHER
 from pathoprog.slides.identity import SUFFIXES
 
 HEAD_BYTES = 4096

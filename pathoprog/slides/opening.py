@@ -4,18 +4,18 @@ from pathlib import Path
 
 from pathoprog.errors import InputError, SlideError
 from pathoprog.slides.config import BACKENDS
-from pathoprog.slides.dicom_colours import check_colours
-from pathoprog.slides.dicom_header import is_dicom, read_head
-from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.dicom.colours import check_colours
+from pathoprog.slides.dicom.header import is_dicom, read_head
+from pathoprog.slides.dicom.series import Instance, check_series, lost_level
 from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.not_a_slide import what_it_is
 from pathoprog.slides.slide import Slide
-from pathoprog.slides.tiff_directory import REMEDY
-from pathoprog.slides.tiff_facts import TiffFacts, TiledPage, tiff_facts
-from pathoprog.slides.tiff_pyramid import PAGE_VENDORS, why_not_shown
-from pathoprog.tiles_config import RESOLUTION_MPP
+from pathoprog.slides.tiff.directory import REMEDY
+from pathoprog.slides.tiff.facts import TiffFacts, TiledPage, tiff_facts
+from pathoprog.slides.tiff.pyramid import PAGE_VENDORS, why_not_shown
+from pathoprog.tiles.config import RESOLUTION_MPP
 
 OTHERS = "use slides.backend=auto"
 NAMED = 5  # slides, in a message
@@ -85,7 +85,7 @@ def _check_series_levels(slide: Slide, series: tuple[Instance, ...]) -> None:
 def _fast(slide: Slide, pages: tuple[TiledPage, ...], required: bool) -> Slide:
     """The fast path over an open slide where it can be, else the slide itself."""
     if any(page.plain_jpeg for page in pages):
-        from pathoprog.slides.jpeg_adapter import JpegSlide
+        from pathoprog.slides.adapters.jpeg_adapter import JpegSlide
 
         try:
             return JpegSlide(slide, pages)
@@ -128,14 +128,14 @@ def _facts(file: Path) -> TiffFacts | None:
 
 
 def _openslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
-    from pathoprog.slides.openslide_adapter import OpenSlideSlide
+    from pathoprog.slides.adapters.openslide_adapter import OpenSlideSlide
 
     return _whole(OpenSlideSlide(path, mpp, facts), facts, "OpenSlide", remedy)
 
 
 def _tiffslide(path: Path, mpp: float, facts: TiffFacts | None, remedy: str = REMEDY) -> Slide:
-    from pathoprog.slides.openslide_adapter import own_frame
-    from pathoprog.slides.tiffslide_adapter import TiffSlideSlide
+    from pathoprog.slides.adapters.openslide_adapter import own_frame
+    from pathoprog.slides.adapters.tiffslide_adapter import TiffSlideSlide
 
     if facts is not None and not facts.tiffslide_reads:
         raise SlideError(f"{path}: TiffSlide does not convert its colours; use slides.backend=openslide", "format")

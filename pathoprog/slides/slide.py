@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
 from pathoprog.slides.mpp import checked_mpp, objective_warning
-from pathoprog.slides.resample import area_resize
-from pathoprog.slides.tiff_facts import TiledPage
+from pathoprog.slides.pixels.resample import area_resize
+from pathoprog.slides.tiff.facts import TiledPage
 from pathoprog.slides.tile_reader import TileReader
 
 Pixels = NDArray[np.uint8]

@@ -4,10 +4,10 @@
 The functions most used stand here; every analysis has a module of its own.
 """
 
-from pathoprog.survival.concordance import Concordance, harrell_c, uno_c
-from pathoprog.survival.cox_model import CoxFit, cox
-from pathoprog.survival.product_limit import AtRisk, KaplanMeier, followup_time, kaplan_meier, number_at_risk
-from pathoprog.survival.ranktests import HypothesisTest, RankTest, TrendTest, logrank, trend
+from pathoprog.survival.curves.product_limit import AtRisk, KaplanMeier, followup_time, kaplan_meier, number_at_risk
+from pathoprog.survival.curves.rank_tests import HypothesisTest, RankTest, TrendTest, logrank, trend
+from pathoprog.survival.prediction.concordance import Concordance, harrell_c, uno_c
+from pathoprog.survival.regression.cox_model import CoxFit, cox
 
 __all__ = [
     "AtRisk",

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.errors import InputError
-from pathoprog.survival.concordance import harrell_c
-from pathoprog.survival.horizon import values_by_curves, values_by_weights
-from pathoprog.survival.product_limit import number_at_risk
-from pathoprog.survival.resampled import hazard_ratios
+from pathoprog.survival.curves.product_limit import number_at_risk
+from pathoprog.survival.prediction.concordance import harrell_c
+from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights
+from pathoprog.survival.resampling.statistics import hazard_ratios
 
 JUST_AFTER = 1e-3
 

@@ -8,8 +8,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.concordance import harrell_c
-from pathoprog.survival.cox_model import cox
+from pathoprog.survival.prediction.concordance import harrell_c
+from pathoprog.survival.regression.cox_model import cox
 
 
 def schoenfeld_events(hazard_ratio: float, share: float, power: float = 0.8, alpha: float = 0.05) -> float:

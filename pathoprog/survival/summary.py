@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.competing import cumulative_incidence
-from pathoprog.survival.concordance import harrell_c, uno_c
-from pathoprog.survival.cox_model import CoxFit
-from pathoprog.survival.fine_gray import FineGrayFit
-from pathoprog.survival.horizon import values_by_curves, values_by_weights, values_of_complete_cases
-from pathoprog.survival.product_limit import CONFIDENCE_KINDS, followup_time, kaplan_meier, number_at_risk
-from pathoprog.survival.proportional import TRANSFORMS, proportional_hazards
-from pathoprog.survival.ranktests import logrank, trend
-from pathoprog.survival.rmst import difference, restricted_mean
+from pathoprog.survival.curves.competing import cumulative_incidence
+from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, followup_time, kaplan_meier, number_at_risk
+from pathoprog.survival.curves.rank_tests import logrank, trend
+from pathoprog.survival.curves.restricted_mean import difference, restricted_mean
+from pathoprog.survival.prediction.concordance import harrell_c, uno_c
+from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights, values_of_complete_cases
+from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.fine_gray import FineGrayFit
+from pathoprog.survival.regression.proportional import TRANSFORMS, proportional_hazards
 
 QUANTILES = (0.25, 0.5, 0.75)
 

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pathoprog.cohort_config import YEAR_DAYS
-from pathoprog.columns import (
+from pathoprog.cohort_tables.columns import (
     DATE,
     DURATION,
     FLAG,
@@ -22,8 +21,9 @@ from pathoprog.columns import (
     read_column,
     same_label,
 )
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.sheets import read_sheet_file
 from pathoprog.errors import InputError
-from pathoprog.sheets import read_sheet_file
 from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray, IntArray, level_names
 
 TIME, CODE = "\0time", "\0event"
@@ -86,7 +86,7 @@ def read_raw(
         sheet: of a workbook; default: the first that is not hidden.
         encoding: of a text file; default UTF-8.
         decimal: the decimal sign; default: from the values.
-        missing: words that mean an empty cell, beside the usual ones (`pathoprog.sheets.EMPTY_WORDS`).
+        missing: words that mean an empty cell, beside the usual ones (`pathoprog.cohort_tables.sheets.EMPTY_WORDS`).
 
     Raises:
         InputError: the file cannot be read as a table. A column that cannot be used says so when it is used.

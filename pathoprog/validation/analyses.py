@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.classes import RESOLUTIONS, RISK_CLASSES
-from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, followup_time, harrell_c, kaplan_meier, logrank, number_at_risk
 from pathoprog.validation.populations import Population

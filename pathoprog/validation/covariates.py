@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pathoprog.cohort import CODED_COLUMNS, NUMERIC_COLUMNS, SLIDE_COLUMNS
-from pathoprog.columns import (
+from pathoprog.cohort_tables.cohort import CODED_COLUMNS, NUMERIC_COLUMNS, SLIDE_COLUMNS
+from pathoprog.cohort_tables.columns import (
     BROKEN,
     DATE,
     DURATION,

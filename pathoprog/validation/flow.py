@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.classes import RISK_CLASSES
-from pathoprog.cohort import ROLES
+from pathoprog.cohort_tables.cohort import ROLES
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.validation.score_tables import STATUSES
 

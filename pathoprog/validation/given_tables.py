@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.csv_files import read_columns
+from pathoprog.cohort_tables.sheets import plain, read_sheet_file
 from pathoprog.errors import InputError
-from pathoprog.files import read_json
-from pathoprog.report.wording import count
-from pathoprog.sheets import plain, read_sheet_file
+from pathoprog.system.csv_files import read_columns
+from pathoprog.system.files import read_json
+from pathoprog.text.wording import count
 from pathoprog.validation.flow import records
 
 

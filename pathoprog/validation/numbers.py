@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.errors import InputError
-from pathoprog.files import finite_or_none
-from pathoprog.report.numbers import format_interval, format_p, format_ratio
-from pathoprog.report.wording import capital, count, listing
-from pathoprog.stage_groups import StageGroups
+from pathoprog.system.files import finite_or_none
+from pathoprog.text.numbers import format_interval, format_p, format_ratio
+from pathoprog.text.wording import capital, count, listing
 from pathoprog.validation.analyses import (
     class_counts,
     concordances,
@@ -21,7 +21,10 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
-from pathoprog.validation.further import (
+from pathoprog.validation.permutation import permuted_c
+from pathoprog.validation.plan import TESTS, Plan
+from pathoprog.validation.populations import STAMPS, Population
+from pathoprog.validation.secondary_analyses import (
     absolute_risk,
     adjusted,
     competing_deaths,
@@ -29,9 +32,6 @@ from pathoprog.validation.further import (
     stage_combined,
     subgroups,
 )
-from pathoprog.validation.permutation import permuted_c
-from pathoprog.validation.plan import TESTS, Plan
-from pathoprog.validation.populations import STAMPS, Population
 
 
 def all_statistics(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pathoprog.classes import RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.validation.covariates import TYPES
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pathoprog.classes import RISK_CLASSES
-from pathoprog.cohort import ROLES, SELECTED_ON_OUTCOME, patient_table
-from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.cohort_tables.cohort import ROLES, SELECTED_ON_OUTCOME, patient_table
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.validation.covariates import typed_covariates
 
 STAMPS = {

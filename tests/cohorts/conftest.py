@@ -7,7 +7,7 @@ import pytest
 from made_cohort import MadeCohort, make_cohort
 from made_opened import run
 
-from pathoprog.validation.register import state_folder
+from pathoprog.validation.openings.register import state_folder
 
 
 @pytest.fixture(scope="module")

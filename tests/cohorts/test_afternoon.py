@@ -13,12 +13,12 @@ import pytest
 from made_cohort import MadeCohort, make_bundle, make_cohort
 from made_opened import first_page, run, statuses
 
-from pathoprog.bundle import ensemble_id
 from pathoprog.cohorts import validate
+from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import InputError, LockError
-from pathoprog.files import read_json, sha256_value, write_json
-from pathoprog.validation.chain import append, read_log
-from pathoprog.validation.register import state_folder
+from pathoprog.system.files import read_json, sha256_value, write_json
+from pathoprog.validation.openings.chain import append, read_log
+from pathoprog.validation.openings.register import state_folder
 
 TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
 DATE = rf"{TODAY[:8]}\d\d \d\d:\d\d UTC"
@@ -220,7 +220,7 @@ def test_the_sheet_s_flow_is_no_part_of_the_lock_but_its_change_is_shown(made: M
 
 
 def test_a_clock_set_back_is_said(made: MadeCohort, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pathoprog.validation.register.now", lambda: "2020-01-01T00:00:00+00:00")
+    monkeypatch.setattr("pathoprog.validation.openings.register.now", lambda: "2020-01-01T00:00:00+00:00")
     change_plan(made)
     run(made, "earlier")
     assert "Openings 2" in first_page(made, "earlier") and "added after opening 1" in statuses(made, "earlier")

@@ -10,13 +10,13 @@ from made_cohort import make_bundle
 from made_sheet import GOOD, HEADER, MAPPING
 from shared_data import shared_data
 
-from pathoprog.bundle import lock
-from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohorts.cohort import run
 from pathoprog.cohorts.config import CohortConfig
+from pathoprog.ensemble.bundle import lock
 from pathoprog.errors import CohortError, InputError
-from pathoprog.files import read_json, sha256_file
-from pathoprog.same_scan import FILE, development_file, development_set
+from pathoprog.slides.same_scan import FILE, development_file, development_set
+from pathoprog.system.files import read_json, sha256_file
 
 TCGA = """\
 time_zero: initial pathological diagnosis

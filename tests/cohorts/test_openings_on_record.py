@@ -9,9 +9,9 @@ from made_cohort import MadeCohort
 from made_opened import first_page, run
 
 from pathoprog.errors import LockError
-from pathoprog.files import read_json, sha256_value, write_json
-from pathoprog.validation.chain import read_log
-from pathoprog.validation.register import state_folder
+from pathoprog.system.files import read_json, sha256_value, write_json
+from pathoprog.validation.openings.chain import read_log
+from pathoprog.validation.openings.register import state_folder
 
 TODAY = datetime.now(UTC).strftime("%Y-%m-%d")
 DATE = rf"{TODAY[:8]}\d\d \d\d:\d\d UTC"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pathoprog.cli import main
-from pathoprog.columns import NAMES, NUMBER, parse_number, read_column
+from pathoprog.cohort_tables.columns import NAMES, NUMBER, parse_number, read_column
 
 QUICK = ["bootstrap=0", "sample_size=false", "figures=false"]
 ROWS = [(f"P{i:02d}", 300 + 97 * i, int(i % 3 != 0), ("good", "uncertain", "poor")[i % 3]) for i in range(30)]

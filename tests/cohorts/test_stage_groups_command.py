@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from made_cohort import MadeCohort, make_cohort
 
-from pathoprog.bundle import ensemble_id
 from pathoprog.cohorts import validate
 from pathoprog.cohorts.config import StageGroupsConfig, ValidateConfig
 from pathoprog.cohorts.stage_groups import run
+from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import InputError
-from pathoprog.files import read_json
+from pathoprog.system.files import read_json
 
 
 @pytest.fixture(scope="module")

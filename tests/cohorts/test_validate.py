@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from made_cohort import MadeCohort, make_bundle, make_cohort
 
-from pathoprog.bundle import ensemble_id
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation, refuse_ids
 from pathoprog.cohorts.validate import run
+from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import ConfigError, InputError, LockError
-from pathoprog.files import read_json, write_json
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.system.files import read_json, write_json
+from pathoprog.system.tracking_config import TrackingSettings
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
-from pathoprog.bundle import read_manifest
+from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.crew import Relay, crew_of, slots
-from pathoprog.scorer import BORDERLINE_TOLERANCE
+from pathoprog.inference.engine.transport import Relay, crew_of, slots
+from pathoprog.scoring.scorer import BORDERLINE_TOLERANCE
 
 SIZE = 64
 NAMES = ("A", "B", "C", "D")
@@ -190,7 +190,7 @@ class TwoGpus:
 
 
 def test_ray_deals_out_the_devices(bundle, monkeypatch):
-    monkeypatch.setattr("pathoprog.ray_cluster.Cluster", TwoGpus)
+    monkeypatch.setattr("pathoprog.system.ray_cluster.Cluster", TwoGpus)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     of_this_machine = ScoreConfig(engine="ray", device="cuda:0")
     with pytest.raises(ConfigError, match="Ray deals out the devices"), crew_of(of_this_machine):

@@ -7,10 +7,10 @@ from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
-from pathoprog.bundle import ensemble_id
-from pathoprog.cohort import read_cohort
-from pathoprog.csv_files import csv_text, read_frame
-from pathoprog.results import folder_name
+from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.ensemble.bundle import ensemble_id
+from pathoprog.scoring.results import folder_name
+from pathoprog.system.csv_files import csv_text, read_frame
 from pathoprog.validation.score_tables import read_results
 
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]

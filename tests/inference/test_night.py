@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from made_slides import texture, write_pyramid
 
-from pathoprog import cli, files
+from pathoprog import cli
 from pathoprog.errors import InputError
-from pathoprog.inference import engine
-from pathoprog.inference.inputs import SlideInput
-from pathoprog.inference.looks import Looker, look_at_all
-from pathoprog.inference.tables import Tables
-from pathoprog.results import folder_name, publish_slide
+from pathoprog.inference.engine import engine
+from pathoprog.inference.result_tables import Tables
+from pathoprog.inference.slides.inputs import SlideInput
+from pathoprog.inference.slides.looks import Looker, look_at_all
+from pathoprog.scoring.results import folder_name, publish_slide
 from pathoprog.slides.config import SlideSettings
-from pathoprog.stream import SlideDone, SlideFailed, SlideJob, StreamSettings, TileStream
-from pathoprog.tiles import standard_spec
+from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, StreamSettings, TileStream
+from pathoprog.system import files
+from pathoprog.tiles.grid import standard_spec
 
 STREAM = ["stream.workers=1", "stream.batch_tiles=8", "device=cpu", "threads=1", "settle_s=0", "outputs.pdf=false"]
 LONG = "病" * 70  # 210 bytes as a file's name, 630 as its percent-encoded folder
@@ -330,7 +331,7 @@ def test_a_slide_that_changes_while_it_is_read_has_no_result(slides, tmp_path):
 
 def test_ledgers_of_the_version_before_hold(bundle, slides, scored, capsys):
     """Its word for a slide of one file is what it was: an update scores nothing again."""
-    from pathoprog.files import sha256_value
+    from pathoprog.system.files import sha256_value
 
     with closing(sqlite3.connect(scored / "ledger.sqlite")) as db:
         kept = dict(db.execute("SELECT slide_id, source FROM jobs"))

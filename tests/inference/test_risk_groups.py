@@ -7,10 +7,7 @@ from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
-from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.tables import stage_combined
-from pathoprog.patients import PatientScore
-from pathoprog.stage_groups import (
+from pathoprog.ensemble.stage_groups import (
     NODAL_LEVELS,
     PT_LEVELS,
     RISK_CLASSES,
@@ -18,6 +15,9 @@ from pathoprog.stage_groups import (
     StageGroups,
     with_stage_groups,
 )
+from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.result_tables import stage_combined
+from pathoprog.scoring.patients import PatientScore
 
 SIZE = 32
 

@@ -16,9 +16,9 @@ from PIL import Image
 from shared_data import shared_data
 
 from pathoprog import cli
-from pathoprog.annotations import write_outline
-from pathoprog.ensemble import load_bundle
-from pathoprog.networks import prepare
+from pathoprog.ensemble.loading import load_bundle
+from pathoprog.networks.member import prepare
+from pathoprog.regions.annotations import write_outline
 from pathoprog.slides import open_slide
 
 SIZE = 64

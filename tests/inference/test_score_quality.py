@@ -13,8 +13,8 @@ from made_spoilt import GOOD, looked_at, made_good
 from shared_data import shared_data
 
 from pathoprog import cli
-from pathoprog.quality import DEFAULT_LIMITS
-from pathoprog.quality_reference import Reference, features
+from pathoprog.quality.checks import DEFAULT_LIMITS
+from pathoprog.quality.reference import Reference, features
 from pathoprog.simulate.spoil import spoil_slide
 from pathoprog.slides import open_slide
 

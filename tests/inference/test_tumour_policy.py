@@ -10,10 +10,10 @@ from made_bundle import made_bundle
 from made_tumour import MPP, bundle_with_tumour, disc
 
 from pathoprog import cli
-from pathoprog.annotations import read_outline, write_outline
-from pathoprog.bundle import ensemble_id, verify
+from pathoprog.ensemble.bundle import ensemble_id, verify
 from pathoprog.errors import BundleError
-from pathoprog.tumour_map import dice
+from pathoprog.regions.annotations import read_outline, write_outline
+from pathoprog.regions.tumour_map import dice
 
 SIZE = 64  # 64 um at 10x: tiles fit the made tumour, which is 120 um wide or more
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]

@@ -10,10 +10,10 @@ import pytest
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure, round_times
-from pathoprog.report.numbers import bare_p, format_p, format_percent, format_ratio
 from pathoprog.report.style import colours_of, journal_style, save_figure
-from pathoprog.report.wording import share
 from pathoprog.survival import kaplan_meier, number_at_risk
+from pathoprog.text.numbers import bare_p, format_p, format_percent, format_ratio
+from pathoprog.text.wording import share
 
 TIMES = [0, 5, 10, 15, 20]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathoprog.endpoints import distinct_outcome
+from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.patients import SITES, plan_slides, simulate_patients
 from pathoprog.survival import harrell_c

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import shapely
 
-from pathoprog.annotations import read_outline
-from pathoprog.cohort import read_cohort, read_outcomes
-from pathoprog.files import read_json
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.regions.annotations import read_outline
 from pathoprog.simulate import run as simulate
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.drawing import SlideTask
+from pathoprog.system.files import read_json
 
 TINY = SimulateConfig(
     out="", development_patients=5, test_patients=2, external_patients=2, field_um=240.0, second_slide_fraction=0.3,

@@ -5,7 +5,7 @@ import pytest
 import shapely
 from made_spoilt import GOOD, made_good
 
-from pathoprog.annotations import read_outline
+from pathoprog.regions.annotations import read_outline
 from pathoprog.simulate.drawing import slide_files
 from pathoprog.simulate.spoil import ALL_KINDS, KINDS, LITTLE_TUMOUR, spoil_slide
 from pathoprog.slides import open_slide

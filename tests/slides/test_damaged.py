@@ -15,9 +15,9 @@ from shared_data import shared_data
 
 from pathoprog.errors import SlideError
 from pathoprog.slides import open_slide
-from pathoprog.slides.jpeg_stream import BENIGN, TileDamageError, decode_jpeg
-from pathoprog.slides.picture_head import jpeg2000_loss
-from pathoprog.slides.tile_data import check_tile
+from pathoprog.slides.pixels.jpeg_stream import BENIGN, TileDamageError, decode_jpeg
+from pathoprog.slides.pixels.picture_head import jpeg2000_loss
+from pathoprog.slides.pixels.tile_data import check_tile
 
 SIDE = 1024
 BACKENDS = ("auto", "openslide", "tiffslide", "jpeg")

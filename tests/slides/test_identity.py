@@ -8,9 +8,9 @@ import pytest
 from made_dicom_head import ANNOTATIONS, IMPLICIT, write_dicom
 
 from pathoprog.errors import SlideError
-from pathoprog.files import file_stamp
-from pathoprog.slides.dicom_header import DicomHead, read_head
+from pathoprog.slides.dicom.header import DicomHead, read_head
 from pathoprog.slides.identity import content_sha256, files_of, is_recent, source_sha256, stamp
+from pathoprog.system.files import file_stamp
 
 VMS = (
     "[Virtual Microscope Specimen]\nNoJpegColumns=2\nImageFile=a_0.jpg\nImageFile(1,0)=a_1.jpg\nMapFile=a_map.jpg\n"

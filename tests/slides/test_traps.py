@@ -8,9 +8,9 @@ from PIL import Image
 from shared_data import shared_data
 
 from pathoprog.errors import SlideError
-from pathoprog.hollow import check_index, check_tiles
+from pathoprog.quality.hollow import check_index, check_tiles
+from pathoprog.regions.tissue import tissue_mask
 from pathoprog.slides import open_slide
-from pathoprog.tissue import tissue_mask
 
 TOLERANCE = 1  # grey levels between backends, at whole downsamples
 

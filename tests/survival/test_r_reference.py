@@ -14,12 +14,12 @@ import pytest
 from shared_data import shared_data
 
 from pathoprog.survival import cox, harrell_c, kaplan_meier, logrank, number_at_risk, trend, uno_c
-from pathoprog.survival.baseline import predict_survival
-from pathoprog.survival.cox_model import CoxFit
-from pathoprog.survival.horizon import values_by_curves, values_by_weights, values_of_complete_cases
-from pathoprog.survival.proportional import TRANSFORMS, proportional_hazards
-from pathoprog.survival.rmst import restricted_mean
-from pathoprog.survival.subgroups import interaction_test
+from pathoprog.survival.curves.restricted_mean import restricted_mean
+from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights, values_of_complete_cases
+from pathoprog.survival.regression.baseline import predict_survival
+from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.proportional import TRANSFORMS, proportional_hazards
+from pathoprog.survival.regression.subgroups import interaction_test
 
 EXACT, COX, P, ZPH = 1e-9, 1e-6, 1e-5, 1e-8
 # R stops Newton's method at a relative change of 1e-11 of the likelihood. In veteran's full model its coefficient of

@@ -5,7 +5,7 @@ import pytest
 
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, harrell_c
-from pathoprog.survival.horizon import values_by_curves, values_by_weights, values_of_complete_cases
+from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights, values_of_complete_cases
 from pathoprog.survival.rebuild import (
     PUBLISHED_CLASSES,
     PUBLISHED_GRADES,

@@ -12,15 +12,15 @@ import pytest
 pytest.importorskip("torch")
 from made_store import made_settings, made_store
 
-from pathoprog.bundle import verify
+from pathoprog.ensemble.bundle import verify
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import read_json
 from pathoprog.survival import harrell_c
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import choose
-from pathoprog.training.bags import Patient
+from pathoprog.system.files import read_json
+from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
 from pathoprog.training.cross_validate import page, rows_of, run
+from pathoprog.training.data.bags import Patient
+from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.train import settings_from_dict, train
 
 

@@ -9,15 +9,16 @@ pytest.importorskip("torch")
 import torch
 from made_store import made_many, made_settings, made_store
 
-from pathoprog.bundle import verify
+from pathoprog.ensemble.bundle import verify
 from pathoprog.errors import PathoprogError
-from pathoprog.files import read_json
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import choose, cross_validate, train_ensemble
-from pathoprog.training import fit as fit_module
+from pathoprog.system.files import read_json
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.training import cross_validate, train_ensemble
 from pathoprog.training import train as train_module
 from pathoprog.training.config import CrossValidateConfig, EnsembleConfig
-from pathoprog.training.engines import LocalEngine
+from pathoprog.training.launchers import LocalEngine
+from pathoprog.training.lock import ensemble as choose
+from pathoprog.training.member import fit as fit_module
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
 

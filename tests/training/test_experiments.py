@@ -13,16 +13,16 @@ import torch
 from house import ROOT
 from made_store import made_store
 
-from pathoprog.augment import augment
 from pathoprog.cli import COMMANDS, command_help, compose, settings_class
 from pathoprog.errors import ConfigError
-from pathoprog.features import write_features
-from pathoprog.files import read_json
-from pathoprog.networks import MilNetwork, prepare
+from pathoprog.networks.augmentation import augment
+from pathoprog.networks.features import write_features
+from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.settings import as_dict
-from pathoprog.training.bags import Batch, Patient
-from pathoprog.training.fit import backward, check_fit, make_optimizer
-from pathoprog.training.tile_store import StoredSlide
+from pathoprog.system.files import read_json
+from pathoprog.training.data.bags import Batch, Patient
+from pathoprog.training.data.tile_store import StoredSlide
+from pathoprog.training.member.fit import backward, check_fit, make_optimizer
 from pathoprog.training.train import check_network, read_metrics, train
 from pathoprog.training.train_ensemble import make_tasks
 

@@ -12,20 +12,22 @@ from made_store import made_settings, made_store, separation
 from safetensors.torch import save_file
 from shared_data import shared_data
 
-from pathoprog.encoders import make_encoder
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.features import read_features, write_features
-from pathoprog.files import sha256_file, write_json
-from pathoprog.networks import prepare
-from pathoprog.networks_config import EncoderSettings
+from pathoprog.networks.config import EncoderSettings
+from pathoprog.networks.encoders import make_encoder
+from pathoprog.networks.features import read_features, write_features
+from pathoprog.networks.member import prepare
 from pathoprog.settings import as_dict
 from pathoprog.slides import open_slide
-from pathoprog.stream_config import StreamSettings
-from pathoprog.tiles_config import TileSpec
-from pathoprog.training import choose, features, tile_store
-from pathoprog.training.bags import make_ready, read_patients
+from pathoprog.stream.config import StreamSettings
+from pathoprog.system.files import sha256_file, write_json
+from pathoprog.tiles.config import TileSpec
+from pathoprog.training import features
 from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
-from pathoprog.training.parts import read_parts
+from pathoprog.training.data import tile_store
+from pathoprog.training.data.bags import make_ready, read_patients
+from pathoprog.training.data.learners import read_parts
+from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.train import check_network, train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 

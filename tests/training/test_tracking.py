@@ -10,13 +10,14 @@ pytest.importorskip("mlflow")
 from made_bundle import made_bundle
 from made_store import made_many, made_settings, made_store
 
-from pathoprog.bundle import ensemble_id
+from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.files import sha256_file, write_json
 from pathoprog.settings import as_dict
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import choose, promote
+from pathoprog.system.files import sha256_file, write_json
+from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import EnsembleConfig, PromoteConfig
+from pathoprog.training.lock import ensemble as choose
+from pathoprog.training.lock import promote
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
 

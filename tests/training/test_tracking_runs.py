@@ -11,11 +11,11 @@ from made_store import made_many, made_settings, made_store
 
 from pathoprog import cli
 from pathoprog.errors import ConfigError, PathoprogError
-from pathoprog.files import write_json
-from pathoprog.revision import git_commit
 from pathoprog.settings import as_dict
-from pathoprog.tracking_config import TrackingSettings
-from pathoprog.training import learning_curve
+from pathoprog.system.files import write_json
+from pathoprog.system.revision import git_commit
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.training.member import learning_curve
 from pathoprog.training.tracking import Tracking, without
 from pathoprog.training.train_ensemble import make_tasks, train_all
 

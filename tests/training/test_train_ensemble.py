@@ -13,11 +13,11 @@ pytest.importorskip("torch")
 from made_store import made_many, made_settings, made_store
 
 from pathoprog.errors import ConfigError, PathoprogError
-from pathoprog.files import sha256_file
-from pathoprog.ray_config import RaySettings
-from pathoprog.tracking_config import TrackingSettings
+from pathoprog.system.files import sha256_file
+from pathoprog.system.ray_config import RaySettings
+from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training import train_ensemble
-from pathoprog.training.engines import LocalEngine, RayEngine, devices_of, engine_of
+from pathoprog.training.launchers import LocalEngine, RayEngine, devices_of, engine_of
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import make_tasks, train_all

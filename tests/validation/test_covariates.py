@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.errors import InputError
 from pathoprog.validation.covariates import check_covariates, typed_covariates
-from pathoprog.validation.further import adjusted
 from pathoprog.validation.plan import read_plan
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
+from pathoprog.validation.secondary_analyses import adjusted
 
 PLAN = "primary: {endpoint: css, contrast: poor vs good, cohort: external, horizon_years: 3, test: logrank}\n"
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from made_cohort import THRESHOLDS, make_cohort
 
-from pathoprog.bundle import ensemble_id
-from pathoprog.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import InputError, LockError
 from pathoprog.validation.flow import check_complete, flow_of, not_scored
 from pathoprog.validation.populations import analysed_patients, populations_of

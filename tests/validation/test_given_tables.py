@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pathoprog.csv_files import read_columns
 from pathoprog.errors import InputError
+from pathoprog.system.csv_files import read_columns
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
-from pathoprog.validation.outcome_rows import rows_of
+from pathoprog.validation.openings.outcome_rows import rows_of
 from pathoprog.validation.plan import parse_plan
 from pathoprog.validation.score_tables import read_members
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pathoprog.survival.concordance import harrell_c
+from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.validation.permutation import permuted_c
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.report.document import Figure
-from pathoprog.report.numbers import format_interval, format_percent
 from pathoprog.report.style import save_figure
-from pathoprog.stage_groups import StageGroups
+from pathoprog.text.numbers import format_interval, format_percent
 from pathoprog.validation.flow import Flow
-from pathoprog.validation.history import History
+from pathoprog.validation.openings.history import History
 from pathoprog.validation.plan import Plan
 from pathoprog.validation.populations import STAMPS, Population
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.classes import RISK_CLASSES
-from pathoprog.cohort_config import YEAR_DAYS
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Figure, Section, Table, Text
-from pathoprog.report.numbers import format_p, format_percent, format_ratio
 from pathoprog.report.panels import permutation_figure
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, file_name, truth_text
-from pathoprog.report.wording import capital, listing, p_cell, share
+from pathoprog.text.numbers import format_p, format_percent, format_ratio
+from pathoprog.text.wording import capital, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
 from pathoprog.validation.numbers import member_medians, primary_sentence
 from pathoprog.validation.populations import Population

@@ -1,0 +1,59 @@
+"""What the engine and its workers tell each other."""
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pathoprog import __version__
+from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.engine.scoring_plan import Plan, Task
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a worker is told first: `device` is its own, `readers` and `threads` its share of the machine."""
+
+    config: ScoreConfig
+    plan: Plan
+    device: str
+    readers: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One attempt at one slide, whose files looked like `source` (`identity.source_sha256`)."""
+
+    job_id: int
+    attempt: int
+    task: Task
+    source: str
+
+    @property
+    def name(self) -> str:
+        """Name of what this attempt stages."""
+        return f"{self.job_id}-{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A result that waits to be published: `folder` holds its files, `result` is its result.json."""
+
+    folder: Path
+    key: str
+    result: str
+
+
+def run_record(device: str, attempt: int, seconds: float, **more: Any) -> dict[str, Any]:
+    """What run.json says: when, where, with what."""
+    return {
+        "software_version": __version__,
+        "device": device,
+        "attempt": attempt,
+        "host": platform.node(),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+        **more,
+    }

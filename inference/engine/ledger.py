@@ -1,0 +1,396 @@
+"""The ledger of work: which slide is whose, what was tried, what is done. SQLite on a local disk; the truth.
+
+At-least-once work, exactly one result: a job is leased with the number of its attempt, and only that attempt may commit
+(a fencing token). Leases run by a monotonic clock, so that the wall clock may jump. The only file that maps slide ids
+to paths; readable by its owner alone.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pathoprog.errors import InputError, PathoprogError
+from pathoprog.inference.engine.process_identity import boot_id, is_alive, this_process
+from pathoprog.inference.slides.jobs import DONE, FAILED, LEASED, PARKED, WAITING, Job, NewJob
+
+LEASE_S = 60.0
+TRANSIENT_TRIES = 3
+"""Tries of one slide where the cause may pass; then it is failed until it is requeued."""
+PAUSES_S = (2.0, 8.0)
+"""Pause before the second and the third try."""
+WORKER_DEATHS = 2
+"""A slide in whose hands so many workers died is failed."""
+SCHEMA = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id INTEGER PRIMARY KEY,
+    slide_id TEXT NOT NULL,
+    config TEXT NOT NULL,              -- hash of bundle, scoring configuration and preprocessing
+    path TEXT NOT NULL,
+    source TEXT NOT NULL,              -- hash of path, names, sizes, times and outline: changed means another slide
+    request TEXT NOT NULL,             -- JSON: whose slide it is
+    state TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,  -- failed tries whose cause may pass
+    deaths INTEGER NOT NULL DEFAULT 0, -- workers that died with it
+    owner TEXT NOT NULL DEFAULT '',
+    boot TEXT NOT NULL DEFAULT '',     -- the clock's epoch: monotonic times of another boot mean nothing
+    lease_until REAL NOT NULL DEFAULT 0,
+    not_before REAL NOT NULL DEFAULT 0,
+    result_key TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL DEFAULT '',
+    updated_at TEXT NOT NULL,
+    UNIQUE (slide_id, config)
+);
+CREATE TABLE IF NOT EXISTS results (
+    result_key TEXT PRIMARY KEY,
+    slide_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    result TEXT NOT NULL,              -- result.json
+    committed_at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (config, state);
+CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (config, result_key);
+"""
+
+
+class WriteError(PathoprogError):
+    """Results or the ledger cannot be written; what was written before is whole."""
+
+
+class Ledger:
+    """The ledger of one result folder. One process writes through one object; several processes may share the file.
+
+    Args:
+        path: of the SQLite file, on a local disk.
+        clock: seconds that never run backwards while the machine is up.
+        boot: names the clock's epoch.
+        owner: names this process; leases of an owner that is gone are free at once.
+
+    Raises:
+        InputError: the file is of another version, or no ledger.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.monotonic,
+        boot: str = "",
+        owner: str = "",
+    ):
+        self.path, self.clock = path, clock
+        self.boot = boot or boot_id()
+        self.owner = owner or this_process()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be used as a ledger ({error.strerror or error}); ledger=FILE puts it elsewhere, on a "
+                "local disk"
+            ) from error
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        try:
+            self._db.execute("PRAGMA journal_mode=DELETE")  # not WAL: SQLite before 3.51.3 can corrupt there
+            self._db.execute("PRAGMA synchronous=EXTRA")
+            self._db.execute("PRAGMA temp_store=MEMORY")  # the list of a run's slides needs no file of its own
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA):
+                raise InputError(f"{path}: a ledger of version {version}, this version reads {SCHEMA}")
+            self._db.executescript(_TABLES)
+            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise InputError(f"{path}: cannot be used as a ledger ({error})") from error
+
+    def close(self) -> None:
+        """Close the file; leases stay."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Read and write with nobody in between.
+
+        Raises:
+            WriteError: the disk is full or fails.
+        """
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise WriteError(f"{self.path}: {error}; the same command goes on later") from error
+            raise
+
+    def standing(
+        self, jobs: Sequence[NewJob], config: str, requeue: bool, holds: Callable[[Job], bool]
+    ) -> dict[str, Job]:
+        """The jobs that stay as they are: the slide is unchanged, and its result, if it has one, is whole.
+
+        Args:
+            jobs: the slides as they are now.
+            config: hash of all that is the same for them.
+            requeue: failed slides are to be tried again.
+            holds: whether the result of a done job is still whole.
+        """
+        known = {job.slide_id: job for job in self.jobs(config)}
+        result = {}
+        for new in jobs:
+            old = known.get(new.slide_id)
+            if old is None or old.source != new.source or not new.source or old.request != new.request:
+                continue
+            if holds(old) if old.state == DONE else not (old.state == FAILED and requeue):
+                result[new.slide_id] = old
+        return result
+
+    def enrol(self, jobs: Sequence[NewJob], config: str, standing: Container[str]) -> None:
+        """Take a run's slides in, in the order to take them; those that do not stand as they are wait for a worker.
+
+        A recent file waits until it has stood still for a while. `lease` serves the run's slides only.
+        """
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS run (slide_id TEXT PRIMARY KEY, place INTEGER)")
+        with self.transaction():
+            self._db.execute("DELETE FROM run")
+            for place, new in enumerate(jobs):
+                self._db.execute("INSERT INTO run VALUES (?, ?)", (new.slide_id, place))
+                if new.slide_id in standing:
+                    continue
+                not_before = self.clock() + new.delay_s
+                values = (new.path, new.source, json.dumps(new.request, sort_keys=True), WAITING, not_before, self.boot)
+                self._db.execute(
+                    "INSERT INTO jobs (path, source, request, state, not_before, boot, updated_at, slide_id, config)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slide_id, config) DO UPDATE SET"
+                    " path = excluded.path, source = excluded.source, request = excluded.request,"
+                    " state = excluded.state, not_before = excluded.not_before, boot = excluded.boot,"
+                    " attempt = attempt + 1, tries = 0, deaths = 0, result_key = '', reason = ''",
+                    (*values, _now(), new.slide_id, config),
+                )
+
+    def unfinished(self, config: str) -> int:
+        """How many of the run's jobs are neither done nor failed, whoever works on them."""
+        query = (
+            "SELECT count(*) FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ?"
+            " WHERE state NOT IN (?, ?)"
+        )
+        return int(self._db.execute(query, (config, DONE, FAILED)).fetchone()[0])
+
+    def lease(self, config: str, n: int, alone: bool) -> list[Job]:
+        """Lease up to `n` of the run's jobs that wait, or whose lease has run out.
+
+        Args:
+            config: of the run.
+            n: how many at most.
+            alone: the worker has nothing else in hand. A slide with whom a worker died is given only then, and
+                nothing beside it: if it kills again, it is known who did it.
+        """
+        now = self.clock()
+        with self.transaction():
+            waiting = self._db.execute(
+                "SELECT jobs.* FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ?"
+                " WHERE state = ? AND (boot != ? OR not_before <= ?) ORDER BY deaths, place LIMIT ?",
+                (config, WAITING, self.boot, now, n),
+            ).fetchall()
+            leased = self._db.execute(
+                "SELECT jobs.* FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ? WHERE state = ?",
+                (config, LEASED),
+            ).fetchall()
+            free = waiting + [row for row in leased if self._has_run_out(row, now)]
+            calm = [row for row in free if not row["deaths"]]
+            chosen = calm[:n] if calm else free[:1] if alone else []
+            for row in chosen:
+                self._db.execute(
+                    "UPDATE jobs SET state = ?, attempt = attempt + 1, owner = ?, boot = ?, lease_until = ?,"
+                    " result_key = '', updated_at = ? WHERE job_id = ?",
+                    (LEASED, self.owner, self.boot, now + LEASE_S, _now(), row["job_id"]),
+                )
+        return [self.job(row["job_id"]) for row in chosen]
+
+    def _has_run_out(self, row: sqlite3.Row, now: float) -> bool:
+        return row["boot"] != self.boot or row["lease_until"] <= now or not is_alive(row["owner"])
+
+    def heartbeat(self) -> None:
+        """Extend all leases of this process."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE jobs SET lease_until = ? WHERE state = ? AND owner = ? AND boot = ?",
+                (self.clock() + LEASE_S, LEASED, self.owner, self.boot),
+            )
+
+    def _mine(self, job: Job) -> bool:
+        """Whether an attempt still holds its lease; call inside a transaction."""
+        row = self._db.execute("SELECT state, attempt, owner FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
+        return row is not None and tuple(row) == (LEASED, job.attempt, self.owner)
+
+    def claim(self, job: Job, key: str, share: bool) -> str:
+        """Ask to score a slide whose result's key is now known.
+
+        Args:
+            job: as leased.
+            key: of its result.
+            share: whether the result of another slide with this key will do.
+
+        Returns:
+            ``score``; ``park``: another slide with the same key is being scored; ``copy``: another one has the result;
+            ``stale``: the lease is lost.
+        """
+        with self.transaction():
+            if not self._mine(job):
+                return "stale"
+            twin = self._db.execute(
+                "SELECT state FROM jobs WHERE config = ? AND result_key = ? AND slide_id != ? AND state IN (?, ?)"
+                " ORDER BY state LIMIT 1",
+                (job.config, key, job.slide_id, DONE, LEASED),
+            ).fetchone()
+            twin = twin if share else None
+            state = PARKED if twin is not None and twin["state"] == LEASED else LEASED
+            self._db.execute("UPDATE jobs SET result_key = ?, state = ? WHERE job_id = ?", (key, state, job.job_id))
+        return "score" if twin is None else "park" if state == PARKED else "copy"
+
+    def commit(self, job: Job, state: str, key: str, reason: str, result: str, publish: Callable[[], None]) -> bool:
+        """Make an attempt's result the result.
+
+        Args:
+            job: as leased.
+            state: `DONE` or `FAILED`.
+            key: the result's key; empty where the slide was refused before its content was known.
+            reason: why it failed, else empty.
+            result: result.json to keep for the key; empty for failures and copies.
+            publish: puts the files in their place; called with the lease held fast.
+
+        Returns:
+            False, with nothing published, where the lease was lost to another attempt.
+        """
+        with self.transaction():
+            if not self._mine(job):
+                return False
+            publish()
+            self._db.execute(
+                "UPDATE jobs SET state = ?, result_key = ?, reason = ?, updated_at = ? WHERE job_id = ?",
+                (state, key, reason, _now(), job.job_id),
+            )
+            if key and result:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+                    (key, job.slide_id, job.attempt, result, _now()),
+                )
+            self._unpark(job.config, key)
+        return True
+
+    def _unpark(self, config: str, key: str) -> None:
+        """Let those that waited for this key wait for a worker again: for a copy, or for a try of their own."""
+        if key:
+            self._db.execute(
+                "UPDATE jobs SET state = ?, boot = '' WHERE config = ? AND result_key = ? AND state = ?",
+                (WAITING, config, key, PARKED),
+            )
+
+    def postpone(self, job: Job, source: str, seconds: float) -> None:
+        """Put a job back whose file is still changing; this counts as no try."""
+        with self.transaction():
+            if self._mine(job):
+                self._db.execute(
+                    "UPDATE jobs SET state = ?, source = ?, not_before = ?, boot = ?, owner = '' WHERE job_id = ?",
+                    (WAITING, source, self.clock() + seconds, self.boot, job.job_id),
+                )
+
+    def retry(self, job: Job, reason: str, source: str = "", died: bool = False) -> bool:
+        """Put a job back after an error that may pass.
+
+        Args:
+            job: as leased.
+            reason: what happened.
+            source: of the files as they are now, where they have changed.
+            died: a worker died with it.
+
+        Returns:
+            True if it waits for another try or is no longer this process's; False if it has had them all: then commit
+            it as failed.
+        """
+        with self.transaction():
+            if not self._mine(job):
+                return True
+            tries, deaths = job.tries + (not died), job.deaths + died
+            if tries >= TRANSIENT_TRIES or deaths >= WORKER_DEATHS:
+                return False
+            pause = PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0
+            self._db.execute(
+                "UPDATE jobs SET state = ?, source = ?, tries = ?, deaths = ?, not_before = ?, boot = ?, owner = '',"
+                " reason = ?, updated_at = ? WHERE job_id = ?",
+                (
+                    WAITING,
+                    source or job.source,
+                    tries,
+                    deaths,
+                    self.clock() + pause,
+                    self.boot,
+                    reason,
+                    _now(),
+                    job.job_id,
+                ),
+            )
+            row = self._db.execute("SELECT result_key FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
+            self._unpark(job.config, row["result_key"])
+        return True
+
+    def release(self) -> None:
+        """Give back all leases of this process, for an orderly stop."""
+        with self.transaction():
+            mine = (LEASED, self.owner)
+            keys = self._db.execute(
+                "SELECT config, result_key FROM jobs WHERE state = ? AND owner = ?", mine
+            ).fetchall()
+            self._db.execute(
+                "UPDATE jobs SET state = ?, owner = '', boot = '' WHERE state = ? AND owner = ?", (WAITING, *mine)
+            )
+            for row in keys:
+                self._unpark(row["config"], row["result_key"])
+
+    def free_parked(self, config: str) -> None:
+        """Let parked jobs wait for a worker again whose twin is no longer being scored (its process was killed)."""
+        with self.transaction():
+            self._db.execute(
+                "UPDATE jobs SET state = ?, boot = '' WHERE config = ? AND state = ? AND result_key NOT IN"
+                " (SELECT result_key FROM jobs WHERE config = ? AND state = ?)",
+                (WAITING, config, PARKED, config, LEASED),
+            )
+
+    def live_attempts(self) -> set[tuple[int, int]]:
+        """(job_id, attempt) of every lease that holds, of all processes."""
+        now = self.clock()
+        rows = self._db.execute("SELECT * FROM jobs WHERE state = ?", (LEASED,)).fetchall()
+        return {(row["job_id"], row["attempt"]) for row in rows if not self._has_run_out(row, now)}
+
+    def job(self, job_id: int) -> Job:
+        """One job as it is now."""
+        return _job(self._db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone())
+
+    def jobs(self, config: str) -> list[Job]:
+        """All jobs of a configuration."""
+        rows = self._db.execute("SELECT * FROM jobs WHERE config = ? ORDER BY job_id", (config,)).fetchall()
+        return [_job(row) for row in rows]
+
+    def result_of(self, key: str) -> dict[str, Any]:
+        """The committed result.json of a key."""
+        row = self._db.execute("SELECT result FROM results WHERE result_key = ?", (key,)).fetchone()
+        result = json.loads(row["result"])
+        assert isinstance(result, dict)
+        return result
+
+
+def _job(row: sqlite3.Row) -> Job:
+    names = ("job_id", "slide_id", "config", "path", "source", "state", "attempt", "tries", "deaths", "result_key")
+    return Job(**{name: row[name] for name in names}, request=json.loads(row["request"]), reason=row["reason"])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,164 @@
+"""The worker: a process with one device and the networks loaded once; slides in, staged results out.
+
+It never sees the ledger: the engine leases, answers and commits. It ends when the engine does.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pathoprog.errors import PathoprogError
+from pathoprog.inference.engine.exchange import Assignment, Staged, Start, run_record
+from pathoprog.scoring.results import stage_slide
+from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_scores import judge_eligibility, score_stream
+from pathoprog.slide_report.slide_folder import slide_files
+from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
+from pathoprog.text.plain_text import plain_reason
+
+MOST_WRITES_WAITING = 8
+
+
+def main(socket_fd: int) -> None:
+    """Serve one engine until it closes the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    connection = Connection(socket_fd)
+    try:
+        Worker(connection, connection.recv()).run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the engine is gone
+    except PathoprogError as error:
+        connection.send(("refused", str(error)))
+    except OSError as error:
+        connection.send(("write_error", error.strerror or str(error)))
+    except BaseException:  # a defect, or a device that is lost: the log's end goes into the slides' reasons
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)  # threads may hang in a read; there is nothing left to save
+
+
+class Worker:
+    """See the module.
+
+    Messages to the engine: ``ready, device``; ``opened, job_id, sha256``, to be answered; ``tiles, n``;
+    ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage, source``; ``refused, text``; ``write_error,
+    text``.
+    """
+
+    def __init__(self, connection: Connection, start: Start):
+        import torch
+
+        from pathoprog.ensemble.loading import load_bundle
+        from pathoprog.networks.feature_encoder import load_encoders
+        from pathoprog.networks.tumour import Outliner, of_bundle
+        from pathoprog.scoring.scorer import Scorer
+        from pathoprog.system.machine.device import DTYPES, device_name, resolve_device
+
+        self.connection, self.start = connection, start
+        device = resolve_device(start.device)
+        torch.set_num_threads(1)  # members compute side by side instead: equal bits whatever the machine
+        bundle = load_bundle(start.config.ensemble)
+        if bundle.ensemble_id != start.plan.ensemble_id:
+            raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
+        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device)
+        self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads, encoders)
+        self.outliner: Outliner | None = None
+        if start.plan.tumour_policy == "network":
+            network = of_bundle(bundle.folder, bundle.manifest, device)
+            self.outliner = Outliner(network, lambda n: self.send("tiles", 0))  # a sign of life
+        self.device, self.torch_version = device_name(device), torch.__version__
+        self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self.in_hand: dict[str, Assignment] = {}
+        self.writing: list[Future[None]] = []
+        self.closing = threading.Event()
+        self.sending = threading.Lock()
+        self.send("ready", self.device)
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def send(self, *message: Any) -> None:
+        """Tell the engine."""
+        with self.sending:
+            self.connection.send(message)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                kind, value = self.connection.recv()
+                if kind == "assign":
+                    self.waiting.put(value)
+                elif kind == "answer":
+                    self.answers.put(value)
+                else:
+                    self.closing.set()
+        except (EOFError, OSError):
+            os._exit(0)  # the engine is gone; what is not committed will be done again
+
+    def run(self) -> None:
+        """Score what comes until told to close."""
+        settings = self.start.config.stream
+        settings.workers = self.start.readers
+        writing = self.writing
+        with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings) as stream:
+            events = stream.read(self._jobs(), self.outliner)
+            rules = self.start.plan.rules
+            for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n), rules):
+                writing.append(writer.submit(self._finish, outcome))  # drawing and compressing beside the networks
+                while len(writing) > MOST_WRITES_WAITING or (writing and writing[0].done()):
+                    writing.pop(0).result()
+            for future in writing:
+                future.result()
+
+    def _jobs(self) -> Iterator[SlideJob | None]:
+        while True:
+            try:
+                assignment = self.waiting.get_nowait()
+            except queue.Empty:
+                while self.writing and self.writing[0].done():
+                    self.writing.pop(0).result()  # a write that failed ends the worker now, not with the next slide
+                if self.closing.is_set():
+                    return
+                yield None
+                continue
+            self.in_hand[assignment.task.slide.slide_id] = assignment
+            yield self.start.plan.job(assignment.task, self.start.config, assignment.source)
+
+    def _wanted(self, opened: SlideOpened) -> bool:
+        """Ask the engine, which may know a result of the same content; False hands the slide back to it."""
+        self.send("opened", self.in_hand[opened.slide_id].job_id, opened.sha256)
+        wanted = self.answers.get()
+        if not wanted:
+            del self.in_hand[opened.slide_id]
+        return wanted
+
+    def _finish(self, outcome: SlideScore) -> None:
+        assignment = self.in_hand.pop(outcome.slide_id)
+        slide = assignment.task.slide
+        reason = plain_reason(outcome.reason, slide.slide_id, slide.path, slide.outline_path)
+        outcome.reason = reason
+        if outcome.status == "failed":
+            self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
+            return
+        judge_eligibility(outcome, assignment.task.eligibility, self.start.config.quality.eligibility)
+        context = self.start.plan.context(assignment.task, outcome.opened)
+        run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
+        curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
+        try:
+            files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)
+        except Exception as error:  # what one slide brings about ends that slide, and not the networks of all
+            traceback.print_exc()
+            said = f"its page and maps could not be drawn ({type(error).__name__}): a defect of this program, report it"
+            self.send("failed", assignment.job_id, "page", said, "page", outcome.source)
+            return
+        folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
+        self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))

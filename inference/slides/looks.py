@@ -1,0 +1,227 @@
+"""Looks at what a call names in a child process: a share that hangs, or a file that kills, ends that child alone.
+
+The child finds the slides of folders, globs and lists, and says what each slide's files look like. It answers one
+question after the other; while it searches it gives signs of life.
+"""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pathoprog
+from pathoprog.errors import InputError, PathoprogError
+from pathoprog.inference.slides.inputs import Found, SlideInput, slides_from_paths
+from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.identity import is_recent, source_sha256
+from pathoprog.system.fault_points import point
+from pathoprog.system.files import sha256_file
+
+BEAT_S = 1.0
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.slides.looks import main; main(int(sys.argv[2]))"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a slide's files look like.
+
+    Attributes:
+        source: `identity.source_sha256`; empty where it could not be looked at.
+        recent: it may still be being copied.
+        outline_sha256: of the outline's file that counts under the policy in force; empty where there is none.
+        outline_author: who corrected the outline and when, as far as its file says.
+        trouble: why it was not looked at: its place does not answer, or the child died with it.
+        silent: its place does not answer.
+    """
+
+    source: str = ""
+    recent: bool = False
+    outline_sha256: str = ""
+    outline_author: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    silent: bool = False
+
+
+def look_at(path: str, outline_path: str, policy: str, settle_s: float) -> Look:
+    """Look at one slide's files and at its outline; nothing here is an error: the reader says it, of this slide alone.
+
+    Args:
+        path: of the slide.
+        outline_path: of its outline, or empty.
+        policy: the tumour policy in force.
+        settle_s: see `ScoreConfig`.
+    """
+    point("look")
+    sha256, author = "", {}
+    if outline_path and policy != "tissue" and Path(outline_path).is_file():
+        with contextlib.suppress(OSError):
+            sha256 = sha256_file(outline_path)
+        if policy == "network":
+            from pathoprog.regions.annotations import read_author
+
+            with contextlib.suppress(InputError, RecursionError, OSError):
+                author = read_author(outline_path)
+    return Look(source_sha256(path), is_recent(path, settle_s), sha256, author)
+
+
+def main(socket_fd: int) -> None:
+    """Answer one parent until it closes the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    connection = Connection(socket_fd)
+    last = time.monotonic()
+
+    def beat() -> None:
+        nonlocal last
+        if time.monotonic() - last > BEAT_S:
+            last = time.monotonic()
+            connection.send(("beat", None))
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            question, *arguments = connection.recv()
+            try:
+                answer = _answer(question, arguments, beat)
+            except PathoprogError as error:
+                connection.send(("error", error))
+            else:
+                connection.send(("answer", answer))
+
+
+def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
+    if question == "look":
+        return look_at(*arguments)
+    paths, outlines, out, settings = arguments
+    return slides_from_paths(paths, outlines, out, beat, settings)
+
+
+class NoAnswerError(Exception):
+    """The child said nothing for too long (`silent`), or died; the text says which."""
+
+    def __init__(self, text: str, silent: bool):
+        super().__init__(text)
+        self.silent = silent
+
+
+class Looker:
+    """The child; a context manager. It is started with the first question, and anew after one that it did not answer.
+
+    Args:
+        timeout_s: how long it may be silent.
+    """
+
+    def __init__(self, timeout_s: float):
+        self.timeout_s = timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def find(self, paths: list[str], outlines: str, out: str, settings: SlideSettings) -> Found:
+        """`inputs.slides_from_paths`.
+
+        Raises:
+            InputError: also where a place does not answer.
+        """
+        try:
+            found: Found = self._ask("find", paths, outlines, out, settings)
+            return found
+        except NoAnswerError as error:
+            where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")
+            raise InputError(f"{where}: {error} while the slides were looked for; is the share there?") from error
+
+    def look(self, slide: SlideInput, policy: str, settle_s: float) -> Look:
+        """`look_at`, or what kept it from being looked at."""
+        try:
+            found: Look = self._ask("look", slide.path, slide.outline_path, policy, settle_s)
+            return found
+        except NoAnswerError as error:
+            return Look(trouble=str(error), silent=error.silent)
+
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        connection = self._connection or self._start()
+        kind, value = "", None
+        try:
+            connection.send((question, *arguments))
+            while kind not in ("answer", "error"):
+                if not connection.poll(self.timeout_s):
+                    self._end()
+                    raise NoAnswerError(f"no answer for {self.timeout_s:g} s", silent=True)
+                kind, value = connection.recv()
+        except (EOFError, ConnectionResetError, BrokenPipeError) as error:
+            self._end()
+            raise NoAnswerError("the process that looked at it ended", silent=False) from error
+        if isinstance(value, PathoprogError):
+            raise value
+        return value
+
+    def _start(self) -> Connection:
+        root = Path(pathoprog.__file__).resolve().parents[1]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(root), str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+            )
+        self._connection = Connection(ours.detach())
+        return self._connection
+
+    def _end(self) -> None:
+        """End the child; one whose call hangs in the system is left behind, and ends when that does."""
+        if self._process is not None and self._connection is not None:
+            self._connection.close()
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(BEAT_S)
+        self._process = self._connection = None
+
+
+def look_at_all(
+    slides: list[SlideInput], policy: str, settle_s: float, timeout_s: float, warn: Callable[[str], None]
+) -> dict[str, Look]:
+    """What the files of a run's slides look like, by slide id.
+
+    Where a place does not answer, the other slides there are not asked: each would take as long.
+
+    Args:
+        slides: of the run.
+        policy: the tumour policy in force.
+        settle_s: see `ScoreConfig`.
+        timeout_s: how long to wait for one slide.
+        warn: told of each place that does not answer.
+    """
+    looks: dict[str, Look] = {}
+    silent: dict[str, str] = {}
+    with Looker(timeout_s) as looker:
+        for slide in slides:
+            trouble = next((why for place, why in silent.items() if slide.path.startswith(place)), "")
+            look = Look(trouble=trouble) if trouble else looker.look(slide, policy, settle_s)
+            looks[slide.slide_id] = look
+            if look.silent:
+                place = _place(slide.path)
+                silent[place] = look.trouble
+                warn(f"{slide.slide_id}: {look.trouble}; the slides of {place} are tried when their turn comes")
+    return looks
+
+
+def _place(path: str) -> str:
+    """What a slide stands and falls with: the mount that it lies on, on the root's file system its folder."""
+    import psutil
+
+    mounts = [f"{part.mountpoint.rstrip('/')}/" for part in psutil.disk_partitions(all=True)]
+    mount = max((mount for mount in mounts if path.startswith(mount)), key=len, default="/")
+    return mount if mount != "/" else f"{Path(path).parent}/"

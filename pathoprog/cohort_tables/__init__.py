@@ -1,0 +1,1 @@
+"""cohort.csv and outcomes.csv, clinical sheets, the endpoint. No torch."""

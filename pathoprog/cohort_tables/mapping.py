@@ -1,0 +1,330 @@
+"""The mapping file: how a clinical sheet's columns, codes, units and dates become a cohort. YAML, checked whole.
+
+Conditions are written as ``{column: [values]}``, ``{column: {below: 18}}``, ``{column: {above: 90}}`` or
+``{column: {missing: true}}``; several columns must all hold. Values are compared as text, ``1.0`` as ``1``.
+"""
+
+import difflib
+import math
+import re
+import unicodedata
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.cohort_tables.columns import parse_number
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.sheets import Sheet, plain, read_sheet_file
+from pathoprog.errors import InputError
+
+UNIT_DAYS = {"days": 1.0, "weeks": 7.0, "months": YEAR_DAYS / 12, "years": YEAR_DAYS}
+EVENTS = {"none": 0, "event": 1, "competing": 2}
+SOURCE_KEYS = {"column", "value", "template", "without", "codes", "unit", "to_unit"}
+KEYS = {
+    "sheet",
+    "encoding",
+    "decimal",
+    "time_zero",
+    "missing",
+    "columns",
+    "followup",
+    "event",
+    "exclude",
+    "contradictions",
+}
+
+Condition = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a column of the cohort comes from.
+
+    Exactly one of `column`, `value` and `template` is set. `without` are endings that are taken off the sheet's values
+    first (``.svs``), the first that fits. `codes` translates values and, where given, must know every one of them;
+    `unit` and `to_unit` convert numbers.
+    """
+
+    column: str = ""
+    value: str = ""
+    template: str = ""
+    without: tuple[str, ...] = ()
+    codes: dict[str, str] = field(default_factory=dict)
+    unit: str = ""
+    to_unit: str = ""
+
+    def columns(self) -> list[str]:
+        """Columns of the sheet that it reads."""
+        return [self.column] if self.column else re.findall(r"\{([^{}]+)\}", self.template)
+
+    def bare(self, value: str) -> str:
+        """A value of the sheet without the ending that `without` names."""
+        ending = next((ending for ending in self.without if value.endswith(ending)), "")
+        return value.removesuffix(ending)
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Follow-up as a number in a unit, or as the days between two dates (`start` is time zero)."""
+
+    column: str = ""
+    unit: str = "days"
+    start: str = ""
+    end: str = ""
+    date_format: str = "%Y-%m-%d"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition with what follows from it: an event's name, an exclusion's code, or a contradiction's text."""
+
+    when: Condition
+    then: str
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A mapping file as read; see `read_mapping`."""
+
+    columns: dict[str, Source]
+    followup: FollowUp
+    event: tuple[Rule, ...]
+    exclude: tuple[Rule, ...] = ()
+    contradictions: tuple[Rule, ...] = ()
+    missing: tuple[str, ...] = ()
+    time_zero: str = ""
+    sheet: str = ""
+    encoding: str = ""
+    decimal: str = ""
+
+
+def read_mapping(path: str | Path) -> Mapping:
+    """Read and check a mapping file.
+
+    Args:
+        path: YAML, for example::
+
+            time_zero: day of surgery
+            columns:
+              patient_id: Pat.No
+              slide_id: Slide
+              slide_path: {template: "slides/{Slide}.svs"}   # without: .tif takes an ending off the value first
+              cohort: {value: north}
+              role: {column: Set, codes: {dev: tuning, val: external}}
+              age: {column: Age in months, unit: months, to_unit: years}
+              sex: {column: Gender, codes: {M: male, F: female}}
+            followup: {column: OSDays, unit: days}        # or {start: surgery, end: last seen, date_format: "%d.%m.%Y"}
+            event:                                        # the first that holds
+              - {when: {OSCensor: ["1"]}, is: none}
+              - {when: {OSCensor: ["0"], Cause: [crc]}, is: event}
+              - {when: {OSCensor: ["0"]}, is: competing}
+            exclude:                                      # patients; the first that holds is counted
+              - {code: neoadjuvant treatment, when: {Neoadj: ["yes"]}}
+            decimal: ","                                  # decimal sign of the sheet's numbers; default: a point
+            encoding: cp1252                              # of a CSV that is not UTF-8
+            sheet: Data                                   # of a workbook; default: the first that is not hidden
+            missing: [unknown]                            # words that mean an empty cell, beside NA, n/a, NULL …
+            contradictions:                               # rows that cannot be right
+              - {reason: dead and yet censored, when: {Death: ["1"], OSCensor: ["1"]}}
+
+    Raises:
+        InputError: names what is missing, unknown or impossible.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}")
+    lacking = sorted({"columns", "followup", "event"} - value.keys())
+    unknown = _unknown_key(value, KEYS)
+    if lacking or unknown:
+        said = [*([f"it lacks {', '.join(lacking)}"] if lacking else []), *([unknown] if unknown else [])]
+        raise InputError(
+            f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}; {'; '.join(said)}"
+        )
+    needed = {"patient_id", "slide_id", "slide_path", "cohort", "role"}
+    if not isinstance(value["columns"], dict) or not needed <= value["columns"].keys():
+        raise InputError(f"{path}: columns must say where {', '.join(sorted(needed))} come from")
+    decimal = str(value.get("decimal") or "")
+    if decimal not in ("", ".", ","):
+        raise InputError(f"{path}: decimal={decimal!r} must be a point or a comma")
+    return Mapping(
+        columns={str(name): _source(path, str(name), item) for name, item in value["columns"].items()},
+        followup=_followup(path, value["followup"]),
+        event=_rules(path, value, "event", "is", set(EVENTS)),
+        exclude=_rules(path, value, "exclude", "code"),
+        contradictions=_rules(path, value, "contradictions", "reason"),
+        missing=_words(path, "missing", value.get("missing")),
+        time_zero=str(value.get("time_zero") or ""),
+        sheet=str(value.get("sheet") or ""),
+        encoding=str(value.get("encoding") or ""),
+        decimal=decimal,
+    )
+
+
+def _unknown_key(item: dict[Any, Any], known: set[str]) -> str:
+    """Which key nothing reads, and which was meant; empty where all are known."""
+    for key in item.keys() - known:
+        near = difflib.get_close_matches(str(key), known, n=1)
+        return f"there is no key {str(key)!r}" + (f" ({near[0]!r} is meant?)" if near else "")
+    return ""
+
+
+def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    """One word or a list of words."""
+    if value is None:
+        return ()
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, list | dict) for item in value)):
+        raise InputError(f"{path}: {key} must be a word, or a list of words")
+    return tuple(plain(item) for item in (value if isinstance(value, list) else [value]))
+
+
+_MORE = "and codes, without, unit, to_unit"
+
+
+def _source(path: Path, name: str, item: Any) -> Source:
+    if isinstance(item, str):
+        return Source(column=item)
+    where = f"{path}: columns.{name}"
+    unknown = _unknown_key(item, SOURCE_KEYS) if isinstance(item, dict) else "it is none of them"
+    if unknown:
+        raise InputError(f"{where} must be a column's name, or hold column, value or template ({_MORE}); {unknown}")
+    if len({"column", "value", "template"} & item.keys()) != 1:
+        raise InputError(f"{where} must hold exactly one of column, value and template")
+    units = [str(item[key]) for key in ("unit", "to_unit") if key in item]
+    if len(units) == 1 or any(unit not in UNIT_DAYS for unit in units):
+        raise InputError(f"{where}: unit and to_unit must both be given, of {', '.join(UNIT_DAYS)}")
+    codes = item.get("codes") or {}
+    if not isinstance(codes, dict):
+        raise InputError(f"{where}.codes must map the sheet's values to ours")
+    texts = {key: str(text) for key, text in item.items() if key not in ("codes", "without")}
+    without = _words(path, f"columns.{name}.without", item.get("without"))
+    return Source(**texts, without=without, codes={plain(key): str(to) for key, to in codes.items()})
+
+
+def _followup(path: Path, item: Any) -> FollowUp:
+    allowed = {"column", "unit"} if isinstance(item, dict) and "column" in item else {"start", "end", "date_format"}
+    if (
+        not isinstance(item, dict)
+        or item.keys() - allowed
+        or not ({"column"} <= item.keys() or {"start", "end"} <= item.keys())
+    ):
+        raise InputError(f"{path}: followup must hold column and unit, or start, end and date_format")
+    result = FollowUp(**{str(key): str(text) for key, text in item.items()})
+    if result.unit not in UNIT_DAYS:
+        raise InputError(f"{path}: followup.unit={result.unit!r} must be one of {', '.join(UNIT_DAYS)}")
+    return result
+
+
+def _rules(path: Path, value: dict[str, Any], key: str, then: str, allowed: set[str] | None = None) -> tuple[Rule, ...]:
+    items = value.get(key) or []
+    if not isinstance(items, list):
+        raise InputError(f"{path}: {key} must be a list of {{when: …, {then}: …}}")
+    rules = []
+    for item in items:
+        if not isinstance(item, dict) or item.keys() != {"when", then} or not isinstance(item["when"], dict):
+            raise InputError(f"{path}: {key}: each must be {{when: {{column: [values]}}, {then}: …}}, not {item!r}")
+        if allowed and item[then] not in allowed:
+            raise InputError(f"{path}: {key}: {then} must be one of {', '.join(sorted(allowed))}, not {item[then]!r}")
+        for column, test in item["when"].items():
+            known = isinstance(test, list) or (isinstance(test, dict) and len(test) == 1)
+            if not known or (isinstance(test, dict) and not set(test) <= {"below", "above", "missing"}):
+                raise InputError(f"{path}: {key}: {column} must have a list of values, or one of below, above, missing")
+        rules.append(Rule(item["when"], str(item[then])))
+    return tuple(rules)
+
+
+def columns_read(mapping: Mapping) -> set[str]:
+    """Every column of the sheet that a mapping names."""
+    names = {name for source in mapping.columns.values() for name in source.columns()}
+    names |= {mapping.followup.column, mapping.followup.start, mapping.followup.end} - {""}
+    rules = (*mapping.event, *mapping.exclude, *mapping.contradictions)
+    return names | {str(column) for rule in rules for column in rule.when}
+
+
+def read_sheet(path: str | Path, mapping: Mapping) -> pd.DataFrame:
+    """The cells of `read_clinical` alone: text, missing values as ``""``."""
+    return read_clinical(path, mapping).frame
+
+
+def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
+    """Read a clinical sheet as text, missing values as ``""``.
+
+    Args:
+        path: CSV (commas, semicolons or tabs), Excel or Parquet.
+        mapping: for the sheet's name, its encoding, what counts as missing, and the columns that must be there.
+
+    Raises:
+        InputError: no such file, not such a table, or a column that the mapping names is not there.
+    """
+    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing)
+    names = {unicodedata.normalize("NFC", name) for name in found.frame.columns}
+    absent = sorted(name for name in columns_read(mapping) if unicodedata.normalize("NFC", name).strip() not in names)
+    if absent:
+        there = ", ".join(map(repr, found.frame.columns))
+        other = (
+            f"; sheet {found.sheets[0]!r} was read of {', '.join(map(repr, found.sheets))}" if found.sheets[1:] else ""
+        )
+        raise InputError(
+            f"{path}: the mapping names columns that are not there: {', '.join(absent)}; there are {there}{other}"
+        )
+    table = pd.DataFrame(index=found.frame.index)
+    for name in found.frame.columns:
+        values = found.frame[name]
+        if name in (mapping.followup.start, mapping.followup.end):
+            values = _dates_as_asked(values, (found.dates or {}).get(name, []), mapping.followup.date_format)
+        table[name] = pd.Series([plain(value) for value in values], index=values.index, dtype=object)
+    return replace(found, frame=table)
+
+
+def _dates_as_asked(values: "pd.Series[Any]", rows: list[int], date_format: str) -> "pd.Series[Any]":
+    """Cells that Excel holds as dates, in the format that the mapping asks of texts."""
+    result = values.copy()
+    for row in rows:
+        text = str(values.iloc[row])
+        result.iloc[row] = pd.Timestamp(text).strftime(date_format) if text else ""
+    return result
+
+
+def not_a_number(text: str, decimal: str = "") -> str:
+    """Why a cell is no number, in words that say what to do."""
+    other = "." if decimal == "," else ","
+    if re.fullmatch(rf"[+-]?[0-9]+\{other}[0-9]+", text):
+        sign, key = ("comma", '","') if other == "," else ("point", '"."')
+        return f"has a decimal {sign}; decimal: {key} in the mapping reads it"
+    return "is no number"
+
+
+def holds(table: pd.DataFrame, when: Condition, decimal: str = "") -> pd.Series:
+    """Rows in which all parts of a condition hold; a cell that is no number is neither below nor above anything."""
+    result = pd.Series(True, index=table.index)
+    for column, test in when.items():
+        values = table[column]
+        if isinstance(test, list):
+            result &= values.isin([plain(value) for value in test])
+        elif "missing" in test:
+            result &= (values == "") == bool(test["missing"])
+        else:
+            found = [parse_number(value, decimal) if value else None for value in values]
+            numbers = pd.Series([math.nan if number is None else number for number in found], index=values.index)
+            result &= numbers < float(test["below"]) if "below" in test else numbers > float(test["above"])
+    return result
+
+
+def unread_numbers(table: pd.DataFrame, when: Condition, decimal: str = "") -> list[tuple[Any, str]]:
+    """Rows whose cell should be compared as a number and is none: such a condition must not pass in silence."""
+    faults = []
+    for column, test in when.items():
+        if isinstance(test, dict) and "missing" not in test:
+            for row, value in table[column].items():
+                if value and parse_number(value, decimal) is None:
+                    faults.append((row, f"{column}={value!r} {not_a_number(value, decimal)}"))
+    return faults

@@ -1,0 +1,1 @@
+"""The locked ensemble: bundle, members, thresholds, classes, stage groups, signature."""

@@ -1,0 +1,1 @@
+"""Networks: the member, poolings, encoders, losses, augmentation, features, and the tumour network."""

@@ -1,0 +1,98 @@
+"""A frozen encoder: tiles in, features out; one way for those that are stored and those that are scored at once.
+
+Shapes: n tiles, s tile size in pixels, d features.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pathoprog.errors import BundleError, ConfigError
+from pathoprog.networks.config import FeatureEncoderSettings
+from pathoprog.networks.encoder_records import ENCODERS, SHOWN, weights_files
+from pathoprog.networks.encoders import make_encoder
+from pathoprog.networks.member import prepare
+from pathoprog.system.machine.device import DTYPES, exact_fp32
+
+PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+class FeatureEncoder:
+    """An encoder with its weights on a device.
+
+    Args:
+        settings: of the encoder.
+        device: where it computes.
+        dtype: bf16 computes under autocast.
+
+    Raises:
+        ConfigError: no such encoder, or weights that do not fit it.
+    """
+
+    def __init__(self, settings: FeatureEncoderSettings, device: torch.device, dtype: torch.dtype):
+        self.settings, self.device, self.dtype = settings, device, dtype
+        self.network, self.d = make_encoder(settings, key="")
+        self.network.eval().requires_grad_(False).to(device)
+        self.network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def features(self, tiles: NDArray[np.uint8]) -> Tensor:
+        """Features [n, d] of tiles uint8 [n, s, s, 3], float16 or float32 as `settings.precision` says, on the device.
+
+        Raises:
+            torch.OutOfMemoryError: the batch does not fit the device's memory.
+        """
+        settings = self.settings
+        with exact_fp32():
+            batch = prepare(torch.from_numpy(tiles).to(self.device), mean=settings.mean, std=settings.std)
+            if settings.input_px:
+                side = (settings.input_px, settings.input_px)
+                batch = functional.interpolate(batch, side, mode="bilinear", antialias=True)
+            with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+                values: Tensor = self.network(batch)
+            return values.float().to(PRECISIONS[settings.precision])
+
+
+def load_encoders(
+    folder: Path, manifest: dict[str, Any], given: Sequence[str], device: torch.device
+) -> dict[str, FeatureEncoder]:
+    """The encoders of a bundle that `pathoprog.ensemble.bundle.verify` found whole, by resolution; equal ones once.
+
+    They compute in the dtype in which the features were computed that the members learned from.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest.
+        given: files of the weights that it names by their hash alone.
+        device: where they compute.
+
+    Raises:
+        BundleError: the libraries here have no such encoder, or the weights do not fit it.
+        ConfigError: see `pathoprog.networks.encoder_records.weights_files`.
+    """
+    records = manifest.get(ENCODERS, {})
+    loaded: dict[str, FeatureEncoder] = {}
+    for resolution, path in weights_files(folder, manifest, given).items():
+        record = records[resolution]
+        twin = next((other for other in loaded if records[other] == record), None)
+        if twin is not None:
+            loaded[resolution] = loaded[twin]
+            continue
+        dtype = DTYPES[record["dtype"]]
+        shown = {name: record[name] for name in (*SHOWN, "precision")}
+        try:
+            encoder = FeatureEncoder(FeatureEncoderSettings(**shown, weights=str(path)), device, dtype)
+        except ConfigError as error:
+            raise BundleError(f"{folder}: the encoder at {resolution} cannot be built here: {error}") from error
+        if encoder.d != record["d"]:
+            raise BundleError(
+                f"{folder}: {record['encoder']} gives {encoder.d} features here, and the members take {record['d']}"
+            )
+        loaded[resolution] = encoder
+    return loaded

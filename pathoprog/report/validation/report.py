@@ -1,0 +1,142 @@
+"""The whole report of a validation, from findings."""
+
+from pathlib import Path
+
+from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
+from pathoprog.report.document import Document, Section, Table, Text
+from pathoprog.report.validation.before_opening import flow_section, patients_section, plan_section
+from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, truth_text
+from pathoprog.report.validation.openings import history_facts, history_section, history_texts
+from pathoprog.report.validation.other_populations import (
+    development_section,
+    further_external_sections,
+    side_by_side_section,
+    test_sections,
+)
+from pathoprog.report.validation.results import chance_section, concordance_section, primary_section
+from pathoprog.report.validation.risk_groups import stage_section
+from pathoprog.report.validation.secondary_analyses import (
+    adjusted_section,
+    calibration_section,
+    competing_section,
+    horizon_section,
+    subgroups_section,
+)
+from pathoprog.text.wording import capital, count, listing, share
+from pathoprog.validation.numbers import primary_sentence
+
+
+def document_of(findings: Findings, figure_folder: Path) -> Document:
+    """Write the figures and put the whole report together."""
+    figures = Figures(figure_folder)
+    sections = [
+        history_section(findings),
+        plan_section(findings),
+        flow_section(findings, figures),
+        patients_section(findings, figures),
+        primary_section(findings, figures),
+        concordance_section(findings),
+        chance_section(findings, figures),
+        horizon_section(findings),
+        competing_section(findings, figures),
+        adjusted_section(findings),
+        subgroups_section(findings, figures),
+        stage_section(findings, figures),
+        calibration_section(findings, figures),
+        *further_external_sections(findings, figures),
+        *test_sections(findings, figures),
+        development_section(findings, figures),
+        side_by_side_section(findings, figures),
+        methods_section(findings),
+        limits_section(findings),
+    ]
+    sections = [section for section in sections if section.blocks]
+    names = {section.name: f"{number}. {section.title}" for number, section in enumerate(sections, start=1)}
+    sections.append(checklist_section(names | {"summary": "Summary"}))
+    lock = findings.lock["sha256"]
+    facts = [
+        ("Endpoint", findings.plan.primary.endpoint),
+        ("Time zero", findings.plan.time_zero),
+        ("Primary cohort", findings.primary.name),
+        *history_facts(findings),
+        ("Lock (SHA-256)", lock),
+        ("Ensemble", findings.ensemble),
+    ]
+    subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
+    return Document(findings.plan.title, subtitle, facts, summary(findings), sections)
+
+
+def summary(findings: Findings) -> list[Text]:
+    """The abstract: the primary result, discrimination, and what may not be concluded."""
+    population, numbers = findings.primary, findings.of(findings.primary)
+    classes = numbers["classes"]
+    shares = listing([f"{name} {share(classes[name], numbers['n'])}" for name in RISK_CLASSES])
+    text = (
+        f"{capital(population.phrase)}: {count(numbers['n'], 'patient')} with {count(numbers['events'], 'event')}; "
+        f"{shares}. {primary_sentence(findings.statistics)}"
+    )
+    c = {row["score"]: row for row in numbers["concordance"]}
+    chance = findings.statistics["permutation"]
+    discrimination = (
+        f"Harrell's c was {c_text(c['ensemble'])} for the ensemble's one number and {c_text(c['three classes'])} "
+        "for the three classes."
+    )
+    if population.events:
+        discrimination += f" With outcomes permuted {chance['permutations']:,} times {chance_text(chance)}."
+    texts = [Text(text), Text(discrimination)]
+    if findings.statistics["true_hazard"]:
+        texts.append(Text(truth_text(findings)))
+        texts.append(Text("These are made-up slides: the figures show that the pipeline works, not prognosis.", "note"))
+    texts += history_texts(findings)
+    return texts
+
+
+def methods_section(findings: Findings) -> Section:
+    """How the numbers were made."""
+    section = Section("methods", "Statistical methods")
+    section.add(
+        Text(
+            "Survival by Kaplan-Meier with log-log 95% limits; numbers at risk count T ≥ t, events those in [t, "
+            "next). Competing deaths are censored unless a table says otherwise (net survival). Log-rank tests and "
+            "Cox models (Efron ties, Wald limits) are stratified by cohort where cohorts are taken together. "
+            "Harrell's c with standard errors by the infinitesimal jackknife. Follow-up by reverse Kaplan-Meier. A "
+            "year is 365.25 days. Two-sided p; only the primary analysis is a test of a hypothesis stated "
+            "beforehand, and no p-value is adjusted for multiplicity."
+        ),
+        Text(
+            "The ensemble, its thresholds and its preprocessing are the bundle's and unchanged (its manifest's "
+            "hash is the ensemble's id above). Training of its members, choice and thresholds are described in the "
+            "bundle's model card."
+        ),
+    )
+    return section
+
+
+def limits_section(findings: Findings) -> Section:
+    """What the figures do not show."""
+    section = Section("limits", "Limits")
+    texts = [
+        "A class is a group's prognosis, not a patient's fate; no score here is a probability of death.",
+        "Patients whose slides could not be scored are left out; the flow shows how many, and they may differ from "
+        "the rest.",
+    ]
+    if findings.primary.events < 60:
+        texts.append(
+            f"With {findings.primary.events} events the intervals are wide; concordance needs about a hundred events "
+            "to be known to within ±0.05."
+        )
+    if findings.statistics["true_hazard"]:
+        texts.append("Slides and outcomes are simulated: nothing here speaks of patients or of real scanners.")
+    section.add(*(Text(text) for text in texts))
+    return section
+
+
+def checklist_section(names: dict[str, str]) -> Section:
+    """TRIPOD+AI and REMARK."""
+    section = Section("checklists", "Reporting checklists")
+    section.add(
+        Table("tripod_ai", "TRIPOD+AI (27 items), in short.", checklist(TRIPOD_AI, names), text_columns=4, wrap=True),
+        Table("remark", "REMARK (20 items), in short.", checklist(REMARK, names), text_columns=4, wrap=True),
+    )
+    return section

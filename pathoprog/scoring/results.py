@@ -1,0 +1,309 @@
+"""The files of one scored slide, and the rows of results.csv that follow from them.
+
+Per slide one folder: ``result.json`` (canonical: equal work gives equal bytes; no time, host or path in it),
+``run.json`` (when, where, with what; hashes of the others), ``tiles.parquet``, ``tiles.geojson``, ``tumour.geojson``
+(the outline that tiles lie in, where there is one) and ``heatmap.png``;
+under the bag rule also ``instances.safetensors`` where the patient has several slides. A folder appears whole or not
+at all.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.ensemble.classes import RESOLUTIONS
+from pathoprog.errors import InputError
+from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.settings import as_dict
+from pathoprog.system.fault_points import point
+from pathoprog.system.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
+
+FORMAT = 1
+RESULT_COLUMNS = (
+    "slide_id",
+    "patient_id",
+    "status",
+    "risk_class",
+    "borderline",
+    "score_10x",
+    "score_40x",
+    "n_tiles_10x",
+    "n_tiles_40x",
+    "quality",
+    "reason",
+    "slide_sha256",
+    "ensemble_id",
+    "software_version",
+    "device",
+    "seconds",
+    "class_level",
+    "duplicate_of",
+)
+PATIENT_LEVEL = "patient"
+SLIDE_LEVEL = "slide level, not validated"
+STAGING_SUFFIX = ".staging"
+INSTANCES = "instances.safetensors"
+
+
+@dataclass
+class Context:
+    """What a result says beside the scores: whose slide it is, and what the work was.
+
+    Attributes:
+        slide_id: of the slide.
+        patient_id: of the patient, the slide's id where no table names one.
+        cohort: from the table, or empty.
+        role: from the table, or empty.
+        key: the result's key: a hash of all that the result follows from.
+        ensemble_id: of the bundle.
+        thresholds: by resolution.
+        settings: the scoring configuration that belongs to the key.
+        overrides: settings that depart from the bundle's or the file's own values.
+        outline_sha256: of the outline's file, or empty.
+        outline_author: of a corrected outline, ``who`` drew it and ``when``, as far as its file says.
+        class_level: `PATIENT_LEVEL`, or `SLIDE_LEVEL` where the patient has several slides.
+        duplicate_of: another slide with the same content, whose result this is.
+    """
+
+    slide_id: str
+    patient_id: str
+    cohort: str
+    role: str
+    key: str
+    ensemble_id: str
+    thresholds: dict[str, float]
+    settings: dict[str, Any]
+    overrides: dict[str, Any] = field(default_factory=dict)
+    outline_sha256: str = ""
+    outline_author: dict[str, str] = field(default_factory=dict)
+    class_level: str = PATIENT_LEVEL
+    duplicate_of: str = ""
+
+
+def folder_name(slide_id: str) -> str:
+    """A slide's folder: its id, with what file systems refuse written as ``%XX``, a long one cut."""
+    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß", errors="surrogatepass")
+    return bounded_name(f"%2E{name[1:]}" if name.startswith(".") else name, MOST_NAME_BYTES)
+
+
+def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
+    """What result.json holds: the outcome and everything it follows from."""
+    opened = outcome.opened
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "research_use_only": RESEARCH_USE_ONLY,
+        "result_key": context.key,
+        "slide_id": context.slide_id,
+        "class_level": context.class_level,
+        "duplicate_of": context.duplicate_of,
+        "status": outcome.status,
+        "risk_class": outcome.risk_class,
+        "borderline": outcome.borderline,
+        "reason": outcome.reason,
+        "code": outcome.code,
+        "stage": outcome.stage,
+        "quality": [
+            *outcome.quality,
+            *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),
+        ],
+        "checks": [asdict(check) for check in outcome.checks],
+        "eligibility": asdict(outcome.eligibility) if outcome.eligibility is not None else None,
+        "ensemble_id": context.ensemble_id,
+        "settings": context.settings,
+        "overrides": context.overrides,
+        "outline_sha256": context.outline_sha256,
+        "outline_who": context.outline_author.get("who", ""),
+        "outline_when": context.outline_author.get("when", ""),
+        "batches_halved": outcome.halved,
+        "scores": {
+            resolution: {
+                "score": score.score,
+                "threshold": context.thresholds[resolution],
+                "distance": score.score - context.thresholds[resolution],
+                "members": dict(zip(score.members, score.member_scores, strict=True)),
+                "n_tiles": len(score.grid),
+                "n_tiles_candidates": score.grid.n_candidates,
+                "tile_spec": as_dict(score.grid.spec),
+            }
+            for resolution, score in outcome.resolutions.items()
+        },
+        "slide": None,
+    }
+    if opened is not None:
+        facts = opened.facts
+        record["slide"] = {
+            "sha256": opened.sha256,
+            "width": facts.width,
+            "height": facts.height,
+            "mpp_x": facts.mpp_x,
+            "mpp_y": facts.mpp_y,
+            "vendor": facts.vendor,
+            "backend": facts.backend,
+            "objective": facts.objective,
+            "warnings": list(facts.warnings),
+            "region_source": opened.region_source,
+            "tissue_area_um2": opened.tissue_area_um2,
+            "tumour_area_um2": opened.tumour_area_um2,
+        }
+    plain = finite_or_none(record)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: dict[str, Any]) -> Path:
+    """Write a slide's files, synced, to a folder that no reader takes for a result yet; see `publish_slide`.
+
+    Args:
+        slides_folder: holds one folder per slide.
+        name: of the attempt; unique.
+        files: of `pathoprog.slide_report.slide_folder`.
+        run: what goes to run.json: times, host, device, attempt; the other files' hashes are added.
+
+    Returns:
+        The folder; nothing of it is left where writing fails.
+    """
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    run_json = canonical_json({**run, "files": digests}).encode("utf-8")
+    staging = slides_folder / f".{name}{STAGING_SUFFIX}"
+    staging.mkdir(parents=True)
+    try:
+        for file, data in {**files, "run.json": run_json}.items():
+            point("write")
+            with (staging / file).open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        sync_folder(staging)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return staging
+
+
+def discard_staged(slides_folder: Path, name: str) -> None:
+    """Remove what an attempt staged, if it did."""
+    shutil.rmtree(slides_folder / f".{name}{STAGING_SUFFIX}", ignore_errors=True)
+
+
+def publish_slide(staging: Path, slide_id: str) -> None:
+    """Put a staged folder in its place; an older one is moved out of the way first and then removed.
+
+    Raises:
+        OSError: what is there cannot be moved away; it is as it was, and the staged folder too.
+    """
+    target, old = staging.parent / folder_name(slide_id), staging.with_name(f"{staging.name}.old")
+    point("before_rename")
+    if os.path.lexists(target):
+        target.rename(old)
+    staging.rename(target)
+    sync_folder(target.parent)
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)  # what cannot be removed is out of the way, and in nobody's
+    else:
+        old.unlink(missing_ok=True)
+
+
+def remove_leftovers(slides_folder: Path, live: set[str]) -> int:
+    """Remove what killed attempts left unfinished; returns how many folders that were.
+
+    Args:
+        slides_folder: holds one folder per slide.
+        live: names of attempts that still go on.
+    """
+    leftovers = []
+    for path in slides_folder.glob(f".*{STAGING_SUFFIX}*"):
+        if path.name[1:].partition(STAGING_SUFFIX)[0] not in live:
+            leftovers.append(path)
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)  # one that cannot be removed is nobody's result, and stops nobody
+    return len(leftovers)
+
+
+def read_slide(slides_folder: Path, slide_id: str, verify: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Read a slide's result.json and run.json; None where there is no whole, unchanged result.
+
+    Args:
+        slides_folder: holds one folder per slide.
+        slide_id: of the slide.
+        verify: also hash the other files.
+    """
+    folder = slides_folder / folder_name(slide_id)
+    try:
+        run = read_json(folder / "run.json")
+        for name, digest in run["files"].items() if verify else ():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                return None
+        result = read_json(folder / "result.json")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # absent or damaged alike: it is computed again
+    return (result, run) if isinstance(result, dict) and result.get("format") == FORMAT else None
+
+
+def slide_row(result: dict[str, Any], run: dict[str, Any], context: Context) -> dict[str, Any]:
+    """A slide's row of results.csv; floats in full, so that the class follows from what is written."""
+    scores = result["scores"]
+    slide = result["slide"] or {}
+    row: dict[str, Any] = {
+        "slide_id": context.slide_id,
+        "patient_id": context.patient_id,
+        "borderline": "true" if result["borderline"] else "false" if result["status"] == "scored" else "",
+        "quality": ";".join(result["quality"]),
+        "slide_sha256": slide.get("sha256", ""),
+        "software_version": run["software_version"],
+        "device": run["device"],
+        "seconds": f"{run['seconds']:.3f}",
+        "duplicate_of": context.duplicate_of,
+    }
+    for name in ("status", "risk_class", "reason", "ensemble_id", "class_level"):
+        row[name] = result[name]
+    for resolution in RESOLUTIONS:
+        found = scores.get(resolution)
+        row[f"score_{resolution}"] = repr(found["score"]) if found else ""
+        row[f"n_tiles_{resolution}"] = found["n_tiles"] if found else ""
+    return {name: row[name] for name in RESULT_COLUMNS}
+
+
+def has_instances(slides_folder: Path, slide_id: str) -> bool:
+    """Whether a slide's instance values were kept."""
+    return (slides_folder / folder_name(slide_id) / INSTANCES).is_file()
+
+
+def instance_bytes(outcome: SlideScore) -> bytes:
+    """What `load_instances` reads: the instance values of a slide's tiles, each tensor called resolution/member."""
+    from safetensors.torch import save
+
+    tensors = {
+        f"{resolution}/{name}": values.contiguous()
+        for resolution, score in outcome.resolutions.items()
+        for name, values in zip(score.members, score.instances, strict=True)
+    }
+    data: bytes = save(tensors)
+    return data
+
+
+def load_instances(slides_folder: Path, slide_id: str) -> dict[str, dict[str, Any]]:
+    """Instance values of a slide's tiles: resolution -> member -> float32 tensor [n, k].
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = slides_folder / folder_name(slide_id) / INSTANCES
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: instance values cannot be read ({error}); remove the folder and score again"
+        ) from error
+    result: dict[str, dict[str, Any]] = {}
+    for name, values in tensors.items():
+        resolution, _, member = name.partition("/")
+        result.setdefault(resolution, {})[member] = values
+    return result

@@ -1,0 +1,200 @@
+"""A bundle's ten networks on a device: tiles in, instance values and scores of whole bags out. No slides here.
+
+Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile, s tile
+size in pixels, d features per tile.
+"""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pathoprog.ensemble.classes import RESOLUTIONS, risk_class
+from pathoprog.ensemble.loading import Bundle, Member, to_device
+from pathoprog.errors import BundleError
+from pathoprog.networks.encoder_records import ENCODERS
+from pathoprog.networks.feature_encoder import FeatureEncoder
+from pathoprog.networks.member import prepare, scores_of_risks
+from pathoprog.system.fault_points import point
+from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread
+
+BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
+"""How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
+borderline (OPERATIONS, fault table)."""
+ROUNDED_TOLERANCE = {"fp32": 0.0, "fp16": 1e-3}
+"""The same where features are rounded to this precision, whose last bit may fall either way."""
+
+CPU_PIXELS = 8 * 448 * 448
+"""Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
+
+
+def most_tiles(device: torch.device, n: int, side_px: int) -> int:
+    """How many of n tiles go through a network at once; never by the machine, for equal bits."""
+    return n if device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
+
+
+class Scorer:
+    """A bundle's networks on a device, ready to be shown tiles.
+
+    Args:
+        bundle: the locked ensemble, loaded to the CPU in float32; its networks are moved and fused in place.
+        device: where to compute.
+        dtype: of the members' own encoders.
+        threads: on the CPU, how many members compute at once, each in one thread: then equal tiles give equal bits
+            however many there are (`torch.set_num_threads(1)` is the caller's part).
+        encoders: by resolution, where members take features; without them bags of kept instance values alone can be
+            scored.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        threads: int = 1,
+        encoders: Mapping[str, FeatureEncoder] | None = None,
+    ):
+        self.encoders = encoders or {}
+        self.bundle, self.device, self.dtype = bundle, device, dtype
+        self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
+        records = bundle.manifest.get(ENCODERS, {}).values()
+        computed = [
+            BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record["dtype"] for record in records))
+        ]
+        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record["precision"]] for record in records])
+        for member in self.all_members():
+            fuse_batch_norm(member.network.encoder)
+            to_device(member.network, device, dtype)
+
+    def all_members(self) -> list[Member]:
+        """The ten members, 10x first."""
+        return [member for resolution in RESOLUTIONS for member in self.bundle.members[resolution]]
+
+    @torch.inference_mode()
+    def instances(self, resolution: str, tiles: NDArray[Any]) -> list[Tensor]:
+        """Per member the instance values [n, k] (float32, on the device) of tiles uint8 [n, s, s, 3].
+
+        Where members take features, also of features [n, d] that were stored as the encoder gave them.
+
+        Raises:
+            torch.OutOfMemoryError: the batch does not fit the device's memory.
+        """
+        with exact_fp32():
+            if self.bundle.on_features(resolution):
+                stored = tiles.ndim == 2
+                batch = torch.from_numpy(tiles).to(self.device) if stored else self._features(resolution, tiles)
+                most = len(tiles)  # [n, d], once for all members
+            else:
+                batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
+                most = most_tiles(self.device, len(tiles), tiles.shape[1])
+
+            @torch.inference_mode()  # threads have a mode of their own
+            def of_member(member: Member) -> Tensor:
+                values = [
+                    member.network.instances_of_features(member.network.encoder(part).float())
+                    for part in torch.split(batch, most)
+                ]
+                point("after_member")
+                return torch.cat(values)
+
+            return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
+
+    def _features(self, resolution: str, tiles: NDArray[np.uint8]) -> Tensor:
+        """Features [n, d] of tiles uint8 [n, s, s, 3], in the precision that the members learned from."""
+        encoder = self.encoders.get(resolution)
+        if encoder is None:
+            raise BundleError(f"{self.bundle.folder}: members at {resolution} take features, and no encoder is loaded")
+        most = most_tiles(self.device, len(tiles), encoder.settings.input_px or tiles.shape[1])
+        parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
+        features = torch.cat(list((self._pool.map if self._pool else map)(encoder.features, parts)))
+        # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
+        return torch.where(torch.isfinite(features), features, torch.nan)
+
+    def instances_in_parts(self, resolution: str, tiles: NDArray[Any]) -> tuple[list[Tensor], int]:
+        """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.
+
+        Raises:
+            torch.OutOfMemoryError: not even one tile fits.
+        """
+        try:
+            return self.instances(resolution, tiles), 0
+        except torch.OutOfMemoryError:
+            if len(tiles) == 1:
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        middle = len(tiles) // 2
+        left, left_halved = self.instances_in_parts(resolution, tiles[:middle])
+        right, right_halved = self.instances_in_parts(resolution, tiles[middle:])
+        joined = [torch.cat(pair) for pair in zip(left, right, strict=True)]
+        return joined, 1 + left_halved + right_halved
+
+    @torch.inference_mode()
+    def bag_risks(self, resolution: str, instances: list[Tensor]) -> list[float]:
+        """Each member's risk (unbounded, float32) of one bag, from its instance values [n, k] of all its tiles."""
+        with one_thread():
+            return [
+                float(member.network.risk(member.network.bag_logits(values.to(self.device), [len(values)])))
+                for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+            ]
+
+    def scores_of(self, resolution: str, risks: list[float]) -> list[float]:
+        """Each member's score in [0, 1] of its risk, by its map: the one way from a risk to a score."""
+        return [
+            float(scores_of_risks(torch.tensor([risk], device=self.device), member.score_map))
+            for member, risk in zip(self.bundle.members[resolution], risks, strict=True)
+        ]
+
+    def bag_scores(self, resolution: str, instances: list[Tensor]) -> list[float]:
+        """Each member's score of one bag, from its instance values [n, k] of all the bag's tiles."""
+        return self.scores_of(resolution, self.bag_risks(resolution, instances))
+
+    @torch.inference_mode()
+    def tile_scores(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32]:
+        """Each member's score for each tile as a bag of its own, float32 [n, m]."""
+        scores = [
+            member.network.tile_scores(values.to(self.device), member.score_map)
+            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+        ]
+        return torch.stack(scores, dim=1).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def attention(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32] | None:
+        """Attention weight of each tile in their common bag, float32 [n], the mean over the members that have one.
+
+        None where all members weigh tiles equally.
+        """
+        weights = [
+            member.network.attention_weights(values.to(self.device))
+            for member, values in zip(self.bundle.members[resolution], instances, strict=True)
+        ]
+        given = [weight for weight in weights if weight is not None]
+        return torch.stack(given).mean(0).float().cpu().numpy() if given else None
+
+    def classify(self, scores: dict[str, float]) -> tuple[str, bool]:
+        """Class of two scores (keyed by resolution), and whether one lies at its threshold within the tolerance."""
+        thresholds = self.bundle.thresholds
+        borderline = any(abs(scores[r] - thresholds[r]) < self.tolerance for r in RESOLUTIONS)
+        return risk_class(scores["10x"], scores["40x"], thresholds), borderline
+
+
+def fuse_batch_norm(module: nn.Module) -> None:
+    """Fold each batch normalisation into the convolution before it, in place, wherever a Sequential holds the pair.
+
+    In evaluation mode both are one affine map, so the outputs are equal up to rounding, in half the time on a CPU.
+    """
+    for child in module.children():
+        fuse_batch_norm(child)
+    if not isinstance(module, nn.Sequential):
+        return
+    for index in range(len(module) - 1):
+        convolution, norm = module[index], module[index + 1]
+        # timm's BatchNorm2d subclasses hold an activation, which fusing would lose
+        if isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d:
+            module[index] = fuse_conv_bn_eval(convolution, norm)
+            module[index + 1] = nn.Identity()

@@ -1,0 +1,220 @@
+"""Scores of slides: tiles arrive, each is shown once to the five networks of its resolution; a whole bag is a class.
+
+Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pathoprog.ensemble.classes import RESOLUTIONS
+from pathoprog.quality.checks import FAIL, WARN, QualityRules
+from pathoprog.scoring.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
+from pathoprog.scoring.scorer import Scorer
+from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
+from pathoprog.slides.mpp import is_upsampled, said_once
+from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
+from pathoprog.system.fault_points import point
+from pathoprog.tiles.grid import TileGrid
+
+STRONGEST = 4
+"""Tiles of the highest scores that are kept of each resolution, for the slide's page."""
+
+
+@dataclass
+class _Tiles:
+    """Tiles of one slide and resolution, as far as they have come."""
+
+    instances: list[list[Tensor]] = field(default_factory=list)  # batch -> member -> [n, k]
+    scores: list[NDArray[np.float32]] = field(default_factory=list)  # batch -> [n, m]
+    strongest: list[tuple[float, int, NDArray[np.uint8]]] = field(default_factory=list)  # score, -index, pixels
+
+    def add(self, start: int, tiles: NDArray[np.uint8], instances: list[Tensor], scores: NDArray[np.float32]) -> None:
+        self.instances.append(instances)
+        self.scores.append(scores)
+        means = scores.mean(axis=1)
+        for index in np.argsort(-means, kind="stable")[:STRONGEST]:
+            self.strongest.append((float(means[index]), -(start + int(index)), tiles[index].copy()))
+        self.strongest.sort(key=lambda entry: entry[:2], reverse=True)
+        del self.strongest[STRONGEST:]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.scores))
+
+
+@dataclass
+class _Bag:
+    """A slide whose tiles are arriving."""
+
+    opened: SlideOpened
+    tiles: dict[str, _Tiles] = field(default_factory=dict)  # by resolution
+    halved: int = 0
+
+
+def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> ResolutionScore:
+    """Judge the bag of all tiles of one slide at one resolution.
+
+    Args:
+        scorer: the networks.
+        grid: where the tiles are.
+        tiles: all of them, in the grid's order.
+    """
+    resolution = grid.spec.resolution
+    instances = [torch.cat(parts) for parts in zip(*tiles.instances, strict=True)]
+    risks = scorer.bag_risks(resolution, instances)
+    return ResolutionScore(
+        grid=grid,
+        members=[member.name for member in scorer.bundle.members[resolution]],
+        member_scores=scorer.scores_of(resolution, risks),
+        tile_scores=np.concatenate(tiles.scores),
+        attention=scorer.attention(resolution, instances),
+        strongest=[(-negative, pixels) for _, negative, pixels in tiles.strongest],
+        instances=[values.cpu() for values in instances],
+        member_risks=risks,
+    )
+
+
+def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
+    """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
+    result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened))
+    if opened.outline is not None and opened.outline.is_empty:
+        result.status, result.code = "not_reportable", "no_tumour"
+        result.reason = "the network found no tumour; a corrected outline can say where it is"
+        return result
+    missing = []
+    for resolution in RESOLUTIONS:
+        grid = opened.grids.get(resolution)
+        if grid is None:
+            missing.append(opened.refused[resolution])
+        elif len(grid) == 0:
+            area = "tissue" if opened.region_source == "tissue" else "tumour"
+            missing.append(f"no {resolution} score: no tile with at least {grid.spec.min_coverage:.0%} {area}")
+        elif len(bag.get(resolution, ())) != len(grid):
+            return failed(opened, f"{resolution}: not all of {len(grid)} tiles arrived", "incomplete", "reading")
+        else:
+            result.resolutions[resolution] = resolution_score(scorer, grid, bag[resolution])
+    for resolution, score in result.resolutions.items():
+        for name, value in zip(score.members, score.member_scores, strict=True):
+            if not math.isfinite(value):
+                return failed(opened, f"member {name} ({resolution}) gave {value}, no score", "not_finite", "scoring")
+    if missing:
+        result.status, result.code = "not_reportable", "resolution_missing"
+        result.reason = said_once(missing)
+        return result
+    result.risk_class, result.borderline = scorer.classify({r: s.score for r, s in result.resolutions.items()})
+    return result
+
+
+def score_stream(
+    events: Iterable[StreamEvent],
+    scorer: Scorer,
+    wanted: Callable[[SlideOpened], bool] = lambda opened: True,
+    on_tiles: Callable[[int], None] = lambda n: None,
+    rules: QualityRules | None = None,
+) -> Iterator[SlideScore]:
+    """Score slides as their tiles arrive; different slides may interleave.
+
+    Args:
+        events: of `pathoprog.stream.slide_stream.TileStream.read`.
+        scorer: the networks.
+        wanted: called once a slide is open, when its content's hash is known; False leaves its tiles unscored and
+            yields nothing for it.
+        on_tiles: told how many tiles went through the networks.
+        rules: by which the slides' quality is judged; None judges none.
+
+    Yields:
+        One outcome per wanted slide, as soon as it is complete; slides that cannot be read are outcomes too.
+    """
+    bags: dict[str, _Bag] = {}
+    for event in events:
+        if isinstance(event, SlideOpened):
+            if wanted(event):
+                bags[event.slide_id] = _Bag(event)
+        elif isinstance(event, TileBatch):
+            bag = bags.get(event.slide_id)
+            if bag is None:
+                continue
+            try:
+                instances, halved = scorer.instances_in_parts(event.resolution, event.tiles)
+            except torch.OutOfMemoryError:
+                del bags[event.slide_id]
+                yield failed(bag.opened, "not even one tile fits the device's memory", "device_memory", "scoring")
+                continue
+            scores = scorer.tile_scores(event.resolution, instances)
+            bag.tiles.setdefault(event.resolution, _Tiles()).add(event.start, event.tiles, instances, scores)
+            bag.halved += halved
+            on_tiles(len(event.tiles))
+        elif isinstance(event, SlideDone):
+            bag = bags.pop(event.slide_id, None)
+            if bag is not None:
+                point("after_reading")
+                outcome = slide_score(scorer, bag.opened, bag.tiles)
+                outcome.seconds, outcome.halved = event.seconds, bag.halved
+                if rules is not None:
+                    judge_quality(outcome, rules)
+                yield outcome
+        elif isinstance(event, SlideFailed):
+            bag = bags.pop(event.slide_id, None)
+            status = "not_reportable" if event.error.not_reportable else "failed"
+            yield SlideScore(
+                event.slide_id,
+                status,
+                reason=str(event.error),
+                code=event.error.code,
+                stage=event.stage,
+                opened=bag.opened if bag is not None else None,
+                source=event.source,
+            )
+
+
+def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:
+    """Add the quality checks: a warning is a flag; a failure takes the class away, if the policy is to enforce it."""
+    if outcome.opened is None or outcome.status == "failed":
+        return
+    outcome.checks = rules.judge(outcome.opened)
+    outcome.quality += [f"quality: {check.finding}" for check in outcome.checks if check.verdict == WARN]
+    if rules.reference is None:
+        outcome.quality.append(f"quality: distance to the training slides not checked: {rules.why_no_reference}")
+    failures = [check.finding for check in outcome.checks if check.verdict == FAIL]
+    if rules.policy == "report":
+        outcome.quality += [f"quality failed, reported only: {finding}" for finding in failures]
+    elif failures:
+        outcome.withhold(f"quality: {', '.join(failures)}", "quality")
+
+
+def judge_eligibility(outcome: SlideScore, eligibility: Eligibility, policy: str) -> None:
+    """Take the class from a slide that the bundle was not made for; say where that is not known.
+
+    Args:
+        outcome: of the slide.
+        eligibility: what the table says of it, held against the bundle.
+        policy: ``enforce``, or ``report``: it is a flag only.
+    """
+    outcome.eligibility = eligibility
+    if eligibility.verdict == NOT_CONFIRMED:
+        outcome.quality.append(f"eligibility not confirmed: {eligibility.says}")
+    elif eligibility.verdict == NOT_ELIGIBLE and policy == "report":
+        outcome.quality.append(f"not eligible, reported only: {eligibility.says}")
+    elif eligibility.verdict == NOT_ELIGIBLE:
+        outcome.withhold(f"not eligible: {eligibility.says}", "not_eligible")
+
+
+def upsampled(opened: SlideOpened) -> bool:
+    """Whether a resolution is read from a slide coarser than METHOD allows: the explicit override was needed."""
+    return any(is_upsampled(opened.facts.mpp, grid.spec.mpp) for grid in opened.grids.values())
+
+
+def quality_flags(opened: SlideOpened) -> list[str]:
+    """What a reader of the result must see though the slide could be read."""
+    flags = ["upsampled: not validated"] if upsampled(opened) else []
+    return flags + [f"warning: {text}" for text in opened.facts.warnings]
+
+
+def failed(opened: SlideOpened, reason: str, code: str, stage: str) -> SlideScore:
+    """A slide that was opened, and yet has no trustworthy score."""
+    return SlideScore(opened.slide_id, "failed", reason=reason, code=code, stage=stage, opened=opened)

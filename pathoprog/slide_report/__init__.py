@@ -1,0 +1,1 @@
+"""One slide's page, PDF, map and folder."""

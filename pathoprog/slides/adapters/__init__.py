@@ -1,0 +1,1 @@
+"""One adapter per library that reads slides, and the fast path."""

@@ -1,0 +1,1 @@
+"""Compressed pixels: strict decoding, what the data say of themselves, and resampling."""

@@ -1,0 +1,1 @@
+"""Survival curves, cumulative incidence, and the tests that compare them."""

@@ -1,0 +1,1 @@
+"""Regression of hazards, and what belongs to it."""

@@ -1,0 +1,1 @@
+"""Statistics recomputed in resamples of the patients."""

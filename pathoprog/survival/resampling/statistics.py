@@ -1,0 +1,105 @@
+"""What the bootstrap recomputes in every resample: c-index, hazard ratios and values at horizons, all from arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathoprog.errors import InputError
+from pathoprog.survival.arrays import EVENT, FloatArray, IntArray
+from pathoprog.survival.prediction.concordance import harrell_c
+from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights
+from pathoprog.survival.regression.partial_likelihood import maximise, risk_sets
+from pathoprog.survival.resampling.bootstrap import bootstrap
+
+VALUES = ("sensitivity", "specificity", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Statistics of the patients drawn; picklable, so that processes can share the work.
+
+    Attributes:
+        time: follow-up (n,).
+        event: 0, 1, 2 (n,).
+        score: higher = worse (n,), or None.
+        place: index of each patient's group (n,), or None.
+        levels: the groups; hazard ratios compare with the first.
+        horizons: times of the values.
+        positives: for each grouping, which levels are positive.
+    """
+
+    time: FloatArray
+    event: IntArray
+    score: FloatArray | None
+    place: IntArray | None
+    levels: tuple[str, ...]
+    horizons: tuple[float, ...]
+    positives: tuple[tuple[str, ...], ...]
+
+    def names(self) -> list[str]:
+        """Names of the statistics, in their order."""
+        names = ["c"] if self.score is not None else []
+        if self.place is not None:
+            names += [f"hr {level} vs {self.levels[0]}" for level in self.levels[1:]]
+            for positive in self.positives:
+                for horizon in self.horizons:
+                    for estimator in ("kaplan_meier", "inverse_weights"):
+                        names += [f"{value} {'+'.join(positive)} {horizon:g} {estimator}" for value in VALUES]
+        return names
+
+    def __call__(self, index: IntArray) -> FloatArray:
+        """The statistics of the patients at `index`, which may repeat; nan where one cannot be had."""
+        time, event = self.time[index], self.event[index]
+        found: list[float] = []
+        if self.score is not None:
+            found.append(harrell_c(time, event, self.score[index]).value)
+        if self.place is not None:
+            place = self.place[index]
+            found += hazard_ratios(time, event == EVENT, place, len(self.levels))
+            for positive in self.positives:
+                mark = np.isin(place, [self.levels.index(level) for level in positive])
+                for horizon in self.horizons:
+                    found += _values(time, event, mark, horizon)
+        return np.array(found)
+
+
+def hazard_ratios(time: FloatArray, died: npt.NDArray[np.bool_], place: IntArray, g: int) -> list[float]:
+    """Cox hazard ratios of groups 1 to g - 1 against group 0; nan where there is no finite one."""
+    if not died.any():
+        return [float("nan")] * (g - 1)
+    x = (place[:, None] == np.arange(1, g)[None, :]).astype(float)
+    best = maximise(x, risk_sets(time, died))
+    beta = np.where(best.infinite | best.aliased, np.nan, best.beta)
+    return [float(value) for value in np.exp(beta)]
+
+
+def _values(time: FloatArray, event: IntArray, mark: Any, horizon: float) -> list[float]:
+    try:
+        curves = values_by_curves(time, event, mark, horizon)
+        weights = values_by_weights(time, event, mark, horizon)
+    except InputError:  # a resample with one class only
+        return [float("nan")] * (2 * len(VALUES))
+    return [getattr(curves, name).value for name in VALUES] + [getattr(weights, name) for name in VALUES]
+
+
+def bootstrap_intervals(
+    statistic: Resampled, samples: int, strata: Any = None, seed: int = 1, workers: int = 1
+) -> dict[str, Any]:
+    """Percentile intervals of all statistics, by name: value, se, lower, upper, failed."""
+    names = statistic.names()
+    if not names:
+        return {}
+    drawn = bootstrap(statistic, statistic.time.size, samples, strata, seed, workers)
+    rows = {
+        name: {
+            "value": drawn.value[k],
+            "se": drawn.se[k],
+            "lower": drawn.lower[k],
+            "upper": drawn.upper[k],
+            "failed": int(drawn.failed[k]),
+        }
+        for k, name in enumerate(names)
+    }
+    return {"samples": samples, "seed": seed, "method": "percentile, patients resampled within cohorts", "values": rows}

@@ -1,0 +1,106 @@
+"""What the user sees while work goes on: a progress bar on a terminal, plain lines in a log."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pathoprog.text.plain_text import printable
+
+LOG_INTERVAL_S = 10.0
+
+
+def say(text: str = "") -> None:
+    """Print one line at once, so that a log shows it when it happens.
+
+    Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
+    """
+    try:
+        text = printable(text, lines=True)
+        try:
+            print(text, flush=True)
+        except UnicodeEncodeError as error:  # a log in Latin-1, and a slide's id that is not
+            print(text.encode(error.encoding, "backslashreplace").decode(error.encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def warn(text: str) -> None:
+    """Print one warning line on stderr."""
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counter that a step advances; see `progress`."""
+
+    def __init__(self, label: str, total: int, unit: str):
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.note = ""
+        self._start = time.monotonic()
+        self._last = self._start
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Count `n` more; `note` is shown behind the counts."""
+        self.done += n
+        self.note = note or self.note
+        now = time.monotonic()
+        if now - self._last >= LOG_INTERVAL_S or self.done == self.total:
+            self._last = now
+            self.show()
+
+    def show(self) -> None:
+        """Print the state as a plain line."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rate = self.done / seconds
+        left = f", {max(self.total - self.done, 0) / rate:.0f} s left" if 0 < self.done < self.total else ""
+        note = f"  {self.note}" if self.note else ""
+        say(f"    {self.label}: {self.done}/{self.total} {self.unit}, {seconds:.0f} s{left}{note}")
+
+
+class _BarProgress(Progress):
+    """The same counter, drawn by rich."""
+
+    def __init__(self, label: str, total: int, unit: str):
+        super().__init__(label, total, unit)
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bar = RichProgress(
+            TextColumn("    {task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.task = self.bar.add_task(label, total=total, note="")
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.done += n
+        self.note = note or self.note
+        self.bar.update(self.task, advance=n, note=printable(self.note))
+
+    def show(self) -> None:
+        self.bar.refresh()
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str = "") -> Iterator[Progress]:
+    """Show a step's progress: rich's bar on a terminal, a line every ten seconds elsewhere.
+
+    Args:
+        label: what is being done.
+        total: number of units in all.
+        unit: what is counted, plural.
+    """
+    if sys.stdout.isatty():
+        counter = _BarProgress(label, total, unit)
+        with counter.bar:
+            yield counter
+    else:
+        yield Progress(label, total, unit)

@@ -1,0 +1,1 @@
+"""Text as it may leave, and numbers in words."""

@@ -1,0 +1,1 @@
+"""What a tile is, and where the tiles of a slide are. No torch."""

@@ -1,0 +1,1 @@
+"""The lock, the plans, and every opening of the outcomes, on record."""

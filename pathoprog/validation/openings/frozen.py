@@ -1,0 +1,84 @@
+"""What is frozen before the outcomes are opened: scores, exclusions and the plan as files, with those they replaced."""
+
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from pathoprog.system.files import write_text
+from pathoprog.text.wording import count
+
+SLIDE_PARTS = ("slide_id", "patient_id", "status", "risk_class", "score_10x", "score_40x", "slide_sha256")
+"""Columns of results.csv that are frozen: a hash that is taken out would hide a slide of the development."""
+REPLACED = "replaced"
+"""Folders ``replaced_1``, … in ``frozen``: what the first amendment replaced, and so on."""
+
+
+def frozen_texts(
+    patients: pd.DataFrame, members: pd.DataFrame | None, slides: pd.DataFrame, exclusions: pd.DataFrame
+) -> dict[str, dict[str, str]]:
+    """The scores and the exclusions as they are now, as CSV texts by file name.
+
+    Args:
+        patients: scores and classes.
+        members: scores of the single members, where known.
+        slides: what scoring said of each slide, with the hash of its content where known.
+        exclusions: slides and patients that are left out.
+
+    Returns:
+        Part (``scores``, ``exclusions``) -> file name -> text.
+    """
+    own = [name for name in SLIDE_PARTS if name in slides]
+    scores = {"patients.csv": patients, "slides.csv": slides[own]} | (
+        {} if members is None else {"members.csv": members}
+    )
+    parts = {"scores": scores, "exclusions": {"exclusions.csv": exclusions}}
+    return {
+        part: {name: table.to_csv(index=False, lineterminator="\n") for name, table in tables.items()}
+        for part, tables in parts.items()
+    }
+
+
+def freeze(folder: Path, texts: dict[str, str], amendments: int) -> None:
+    """Write the texts by file name; what an amendment replaces is kept in ``replaced_<its number>``, not overwritten.
+
+    Args:
+        folder: of the frozen files.
+        texts: by file name.
+        amendments: of the lock, the one included that allowed a change.
+    """
+    for name, text in texts.items():
+        path = folder / name
+        if path.is_file() and amendments and path.read_bytes() != text.encode("utf-8"):
+            kept = folder / f"{REPLACED}_{amendments}" / name
+            if not kept.exists():
+                write_text(kept, path.read_bytes().decode("utf-8"))
+        write_text(path, text)
+
+
+def frozen_differences(folder: Path, texts: dict[str, dict[str, str]]) -> dict[str, str]:
+    """In how many rows the parts differ from what is frozen: part -> ``1 of 90 rows``; parts that do not are left out.
+
+    Args:
+        folder: of the frozen files; those that are not there are left out too.
+        texts: part -> file name -> text as it is now.
+    """
+    differences = {}
+    for part, files in texts.items():
+        parts = []
+        for name, text in files.items():
+            path = folder / name
+            if not path.is_file():
+                continue
+            before, after = _rows(path.read_text(encoding="utf-8")), _rows(text)
+            gone, come = len(before - after), len(after - before)
+            if gone or come:
+                parts.append(f"{name}: {max(gone, come)} of {count(max(len(before), len(after)), 'row')}")
+        if parts:
+            differences[part] = "; ".join(parts)
+    return differences
+
+
+def _rows(text: str) -> set[tuple[str, ...]]:
+    return {tuple(row) for row in csv.reader(io.StringIO(text))} - {tuple(next(csv.reader(io.StringIO(text)), ()))}

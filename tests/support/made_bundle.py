@@ -1,0 +1,127 @@
+"""A small locked bundle with random weights, for tests of scoring."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from pathoprog.ensemble.bundle import lock
+from pathoprog.networks.config import (
+    NO_ENCODER,
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    EncoderSettings,
+    FeatureEncoderSettings,
+    NetworkSettings,
+)
+from pathoprog.networks.encoder_records import SHOWN
+from pathoprog.networks.encoders import make_encoder
+from pathoprog.networks.feature_encoder import FeatureEncoder
+from pathoprog.networks.member import MilNetwork, prepare
+from pathoprog.quality.config import QUALITY_VERSION, LimitSettings
+from pathoprog.settings import as_dict
+from pathoprog.system.files import canonical_json, sha256_file
+from pathoprog.system.machine.device import dtype_name
+
+
+def made_bundle(
+    folder: Path, size_px: int = 96, aggregation: str = "bag", tumour_policy: str = "tissue", **changes: Any
+) -> Path:
+    """Lock ten random width-0.35 members, thresholds 0.5 (or `thresholds=`), tiles of `size_px`; returns the folder.
+
+    Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue. Members at a
+    resolution of `encoders=` (see `made_encoder`) take features; the bundle holds the weights unless `include=False`.
+    """
+    checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
+    quality = {
+        "version": QUALITY_VERSION,
+        "region": tumour_policy,
+        "limits": {check: [None, None] for check in checks} | changes.pop("limits", {}),
+        "reference": changes.pop("reference", None),
+    }
+    thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
+    own = {"width": 0.35, "instance_dim": 8, **changes.pop("network", {})}
+    encoders: dict[str, FeatureEncoder] = changes.pop("encoders", {})
+    include = changes.pop("include", True)
+    members: list[dict[str, Any]] = []
+    files: dict[str, Path | str] = {}
+    source = folder.parent / f"{folder.name}.weights"
+    source.mkdir(parents=True, exist_ok=True)
+    for resolution in ("10x", "40x"):
+        frozen = encoders.get(resolution)
+        if frozen is not None:
+            record = changes.setdefault("encoders", {})[resolution] = encoder_record(frozen)
+            if include:
+                record["file"] = f"encoders/{record['weights_sha256'][:12]}.safetensors"
+                files[record["file"]] = Path(frozen.settings.weights)
+        on_features = {} if frozen is None else {"encoder": NO_ENCODER, "feature_dim": frozen.d, "width": 1.0}
+        settings = NetworkSettings(**{**own, **on_features})
+        for index in range(5):
+            torch.manual_seed(len(members))
+            network = MilNetwork(settings)
+            with torch.no_grad():  # spread the scores: a fresh network says the same for everything
+                noise = torch.randint(0, 256, (32, size_px // 4, size_px // 4, 3), dtype=torch.uint8)
+                tiles = noise.repeat_interleave(4, 1).repeat_interleave(4, 2) // torch.randint(1, 4, (32, 1, 1, 3))
+                features = network.eval().encoder(
+                    prepare(tiles) if frozen is None else frozen.features(tiles.numpy()).float()
+                )
+                network.instance.weight.div_(features.std())
+                network.instance.bias.copy_(-network.instance.weight @ features.mean(0))
+                network.classifier.weight.mul_(20)
+            name = f"{resolution}-{index}"
+            path = source / f"{name}.safetensors"
+            path.write_bytes(save(network.state_dict()))
+            files[f"members/{name}.safetensors"] = path
+            members.append(
+                {
+                    "name": name,
+                    "resolution": resolution,
+                    "file": f"members/{name}.safetensors",
+                    "network": as_dict(settings),
+                    "score_map": [0.0, 1.0],
+                    "seed": index,
+                    "tuning_c": 0.6,
+                }
+            )
+    manifest = {
+        "name": "made for tests",
+        "members": members,
+        "thresholds": {resolution: {"value": value} for resolution, value in thresholds.items()},
+        "tile_specs": {
+            resolution: {
+                "resolution": resolution,
+                "mpp": mpp,
+                "size_px": size_px,
+                "min_coverage": 0.5,
+                "max_per_slide": 0,
+            }
+            for resolution, mpp in (("10x", 1.0), ("40x", 0.25))
+        },
+        "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
+        "aggregation": aggregation,
+        "tumour_policy": tumour_policy,
+        "cohorts": {},
+        **changes,
+    }
+    files["quality.json"] = canonical_json(quality)
+    lock(folder, manifest, files)
+    return folder
+
+
+def made_encoder(weights: Path, seed: int = 0, dtype: torch.dtype = torch.float32, **settings: Any) -> FeatureEncoder:
+    """A small frozen encoder on the CPU, whose random weights are written to `weights` first."""
+    own = EncoderSettings("timm/test_resnet")
+    torch.manual_seed(seed)
+    encoder, _ = make_encoder(own)
+    weights.write_bytes(save(encoder.state_dict()))
+    made = FeatureEncoderSettings(own.encoder, weights=str(weights), **settings)
+    return FeatureEncoder(made, torch.device("cpu"), dtype)
+
+
+def encoder_record(encoder: FeatureEncoder) -> dict[str, Any]:
+    """What a bundle keeps of an encoder whose weights it does not hold."""
+    values = as_dict(encoder.settings)
+    kept = {name: values[name] for name in (*SHOWN, "precision")}
+    more = {"dtype": dtype_name(encoder.dtype), "d": encoder.d}
+    return {**kept, **more, "weights_sha256": sha256_file(encoder.settings.weights)}

@@ -1,0 +1,113 @@
+"""Room on the disk: how much a tile store will take, said before it is cut; and what is said where there is none."""
+
+import errno
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from pathoprog.errors import InputError
+from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
+from pathoprog.system.console import say, warn
+from pathoprog.training.config import DataSettings
+
+SAMPLE = 12
+"""Slides whose grids are laid for the estimate."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REMEDY = "give data.store=… on another disk, data.source=slides, or a smaller data.tiles_40x.max_per_slide"
+
+
+def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream) -> None:
+    """Say how much room the tiles of some slides will take, from a sample of them, and refuse what cannot fit.
+
+    Args:
+        jobs: the slides to cut.
+        data: the store.
+        stream: the readers.
+
+    Raises:
+        InputError: even two standard errors below the estimate there is not enough room.
+    """
+    mean, error, n = estimate(jobs, stream)
+    free = free_bytes(Path(data.store))
+    share = "all of" if n == len(jobs) else f"{n} of"
+    found = f"about {gigabytes(mean)} for the tiles of {len(jobs)} slides (from {share} them), {gigabytes(free)} free"
+    say(f"    {found}")
+    if mean - 2 * error > free:
+        raise InputError(f"{data.store}: not enough room: {found}; {REMEDY}")
+    if mean + 2 * error > free:
+        warn(f"{data.store}: may not have enough room: {found}; {REMEDY}")
+
+
+def estimate(jobs: list[SlideJob], stream: TileStream) -> tuple[float, float, int]:
+    """Bytes that the tiles of some slides will take, the standard error, and how many slides that is known from.
+
+    The slides are drawn evenly over the list, each one's grid is laid, and no tile is read. Slides that cannot be read
+    count as none, as they will in the store.
+    """
+    chosen = np.unique(np.linspace(0, len(jobs) - 1, min(SAMPLE, len(jobs))).round().astype(int))
+    sample = [jobs[index] for index in chosen]
+    bytes_of = {job.slide_id: {spec.resolution: spec.size_px**2 * 3 for spec in job.specs} for job in sample}
+    found = dict.fromkeys(bytes_of, 0)
+    asked = [
+        SlideJob(
+            slide_id=job.slide_id,
+            path=job.path,
+            specs=job.specs,
+            slides=job.slides,
+            tumour_policy=job.tumour_policy,
+            outline_path=job.outline_path,
+            hash_content=False,
+            tiles=False,
+        )
+        for job in sample
+    ]
+    for event in stream.read(asked):
+        if isinstance(event, SlideOpened):
+            sizes = bytes_of[event.slide_id]
+            found[event.slide_id] = sum(len(grid) * sizes[name] for name, grid in event.grids.items())
+    values = np.array(list(found.values()), float)
+    n, total = len(values), len(jobs)
+    left_out = math.sqrt(1 - n / total)  # a sample of all of them leaves nothing to guess
+    error = float(values.std(ddof=1)) / math.sqrt(n) * left_out * total if n > 1 else 0.0
+    return float(values.mean()) * total, error, n
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes on the disk that a folder lies on, or will lie on."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def allocate(path: Path) -> None:
+    """Take the room that a file's size speaks of, before it is written through a memory map.
+
+    Raises:
+        OSError: there is none; see `cannot_write`.
+    """
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size)
+    except OSError as error:
+        if error.errno in NO_ROOM:  # others: a file system that cannot promise room
+            raise
+    finally:
+        os.close(handle)
+
+
+def cannot_write(error: OSError, folder: str | Path) -> InputError:
+    """What to say of an error in writing to a folder."""
+    if error.errno in NO_ROOM:
+        return InputError(f"{folder}: the disk is full; make room, and give the same command again: it goes on")
+    return InputError(f"{folder}: cannot be written to ({error.strerror or error})")
+
+
+def gigabytes(size: float) -> str:
+    """A size in words."""
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1000:.3g} TB"

@@ -1,0 +1,126 @@
+"""Who learns and who judges: by the cohort's roles, or by the folds of a cross-validation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.errors import InputError
+from pathoprog.networks.member import MilNetwork
+from pathoprog.stream.requests import TileRequests
+from pathoprog.system.files import read_json, sha256_value
+from pathoprog.training.config import TrainConfig
+from pathoprog.training.data.bags import Patient, read_patients
+from pathoprog.training.data.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
+from pathoprog.training.member.tuning_concordance import Judgement, judge
+
+OUT_OF_FOLD = "out_of_fold.json"
+Judge = Callable[[MilNetwork, torch.device, torch.dtype], Judgement]
+
+
+def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> tuple[list[Patient], list[Patient]]:
+    """Patients that learn and patients that judge, each ordered by id.
+
+    By role: training and tuning. By folds, over both roles together: all but the fold held out, and that fold; where
+    none is held out everybody, twice. `requests` as in `read_patients`.
+
+    Raises:
+        InputError, CohortError: see `read_patients` and `read_folds`; or one scan is that of two patients.
+    """
+    split = settings.split
+    if not split.folds:
+        parts = read_patients(settings, "training", requests), read_patients(settings, "tuning", requests)
+        refuse_same_scans(*parts)
+        return parts
+    there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
+    everybody = [
+        patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role, requests)
+    ]
+    everybody.sort(key=lambda patient: patient.patient_id)
+    refuse_same_scans(everybody)
+    if split.fold == NONE_HELD_OUT:
+        return everybody, everybody
+    folds = read_folds(settings)
+    learn = [patient for patient in everybody if folds[patient.patient_id] != split.fold]
+    held_out = [patient for patient in everybody if folds[patient.patient_id] == split.fold]
+    if not learn or not held_out:
+        raise InputError(f"split.fold={split.fold}: no patient with tiles in it, or none outside")
+    return learn, held_out
+
+
+def refuse_same_scans(*parts: list[Patient]) -> None:
+    """No scan belongs to two of the patients that learn and judge; within a patient it would only weigh twice.
+
+    Raises:
+        InputError: names the slides.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    breaches = set[str]()
+    for patients in parts:
+        for patient in patients:
+            for slide in patient.slides:
+                own = (slide.slide_id, patient.patient_id)
+                scan = slide.scan or slide.sha256
+                other = seen.setdefault(scan, own) if scan else own
+                if other[1] != own[1]:
+                    breaches.add(f"{own[0]} of {own[1]}: the same content as {other[0]} of {other[1]}")
+    if breaches:
+        raise InputError(
+            "\n  ".join(
+                ["one scan of several patients; take all but the right one out of the cohort:", *sorted(breaches)]
+            )
+        )
+
+
+def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
+    """What judges a network: those patients' bags; or, where all of them learned, what their folds' networks said."""
+    fit = settings.fit
+    if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
+        verdict = Judgement(**read_json(_out_of_fold(settings)))
+        return lambda network, device, dtype: verdict
+
+    # as many tiles ahead as in training
+    ahead = -(-fit.prefetch * fit.patients_per_step * fit.tiles_per_patient // fit.evaluate_batch)
+
+    def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
+        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead)
+
+    return by_bags
+
+
+def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
+    """Size of a cohort and the hash over its patients, slides' content, tiles' places and outcomes; no id leaves."""
+    rows = [
+        [
+            patient.patient_id,
+            [[slide.sha256, slide.places] for slide in patient.slides],
+            patient.followup_days,
+            patient.event,
+        ]
+        for patient in patients
+    ]
+    return {
+        "n_patients": len(patients),
+        "n_slides": sum(len(patient.slides) for patient in patients),
+        "n_tiles": sum(patient.n_tiles for patient in patients),
+        "n_events": sum(patient.event for patient in patients),
+        "sha256": sha256_value(rows),
+    }
+
+
+def facts_of_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> dict[str, dict[str, Any]]:
+    """`cohort_facts` of training and tuning; tuning by folds says so."""
+    facts = {"training": cohort_facts(learning), "tuning": cohort_facts(judging)}
+    if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
+        facts["tuning"] |= {"out_of_folds": settings.split.folds, "together": settings.split.together}
+        facts["tuning"]["verdict_sha256"] = sha256_value(read_json(_out_of_fold(settings)))
+    return facts
+
+
+def _out_of_fold(settings: TrainConfig) -> Path:
+    path = Path(settings.out) / OUT_OF_FOLD
+    if not path.is_file():
+        raise InputError(f"split.fold={NONE_HELD_OUT} belongs to `pathoprog cross_validate refit=true`: no {path}")
+    return path

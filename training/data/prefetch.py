@@ -1,0 +1,64 @@
+"""Reading ahead: what comes next is asked for, and fetched, while the device works."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+from pathoprog.training.data.bags import Batch, Sampler
+
+T = TypeVar("T")
+
+
+class Prefetch:
+    """Reads the next steps' tiles while the device works: asked for step by step, fetched in a thread.
+
+    Args:
+        sampler: draws and reads.
+        start: the first step.
+        stop: the step behind the last.
+        depth: batches read ahead; 0 reads each when it is asked for.
+        pin: into page-locked memory, from which a GPU copies beside its work.
+    """
+
+    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, pin: bool = False):
+        self.sampler, self.next, self.stop, self.depth, self.pin = sampler, start, stop, depth, pin
+        # Two threads, so that slides' readers know of the steps ahead while a step is still being fetched.
+        self.asking = ThreadPoolExecutor(max_workers=1) if depth else None
+        self.fetching = ThreadPoolExecutor(max_workers=1) if depth else None
+        self.waiting: dict[int, Future[Batch]] = {}
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pool in (self.asking, self.fetching):
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+    def _fetch(self, asked: Callable[[], Callable[[], Batch]]) -> Batch:
+        batch = asked()()
+        return Batch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
+
+    def get(self, step: int) -> Batch:
+        """The batch of `step`; steps are asked for in order."""
+        if self.asking is None or self.fetching is None:
+            return self._fetch(lambda: self.sampler.ask(step))
+        while self.next < self.stop and self.next <= step + self.depth:
+            asked = self.asking.submit(self.sampler.ask, self.next)
+            self.waiting[self.next] = self.fetching.submit(self._fetch, asked.result)
+            self.next += 1
+        return self.waiting.pop(step).result()
+
+
+def in_turn(asks: Iterable[Callable[[], Callable[[], T]]], depth: int) -> Iterator[T]:
+    """What each ask gives, in order; up to `depth` more are asked before one is waited for."""
+    waiting: deque[Callable[[], T]] = deque()
+    for ask in asks:
+        waiting.append(ask())
+        if len(waiting) > depth:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()

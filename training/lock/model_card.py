@@ -1,0 +1,212 @@
+"""The model card: what an ensemble is for, whom it learned from, and its limits, in words made from the facts."""
+
+from typing import Any
+
+import pandas as pd
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.ensemble.tuning_basis import basis_line
+from pathoprog.networks.encoder_records import ENCODERS, encoder_lines
+from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.data.folds import DEVELOPMENT
+
+DESCRIBED = (
+    "cohort",
+    "prep_site",
+    "scan_site",
+    "scanner",
+    "sex",
+    "age",
+    "stage",
+    "pT",
+    "pN",
+    "grade",
+    "organ",
+    "specimen",
+    "stain",
+    "neoadjuvant",
+)
+"""What a reader asks: was it trained on patients like ours? Columns that the cohort lacks are named as not recorded."""
+FEW = 20
+"""Groups with fewer training patients than this are named among the limits (a project default)."""
+GROUPS = ("prep_site", "scan_site", "scanner", "sex", "stage")
+MISSING = "missing"
+
+
+def model_card(
+    settings: EnsembleConfig, trained: TrainConfig, manifest: dict[str, Any], shares: dict[str, float]
+) -> str:
+    """Markdown text of the card.
+
+    Args:
+        settings: of the choice.
+        trained: settings of the candidates' training; its cohort table describes the patients.
+        manifest: of the bundle to be.
+        shares: of the classes on tuning.
+    """
+    cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+    roles = {"training": DEVELOPMENT, "tuning": DEVELOPMENT} if trained.split.folds else {}
+    parts = {
+        role: cohort[cohort["role"].isin(roles.get(role, (role,)))].drop_duplicates("patient_id")
+        for role in ("training", "tuning")
+    }
+    lines = [
+        f"# Model card: {settings.name}",
+        "",
+        f"**{RESEARCH_USE_ONLY}**",
+        "",
+        "## Intended use",
+        settings.intended_use,
+        "Input: digitised H&E whole-slide images of primary tumour resections. Output per patient: two scores in [0, 1]"
+        " (higher = worse) and a class: good, uncertain (the two resolutions disagree) or poor.",
+        "Not meant for biopsies, for organs other than those below, or for tumours that were treated before surgery.",
+        "",
+        "## Ensemble",
+        f"{len(manifest['members'])} networks: five at 10x ({manifest['tile_specs']['10x']['mpp']} um/px) and five at"
+        f" 40x ({manifest['tile_specs']['40x']['mpp']} um/px).",
+        f"{encoder_line(trained, manifest)}, pooling {trained.network.pooling},"
+        f" loss {trained.fit.loss}. Several slides of a patient: {manifest['aggregation']}."
+        f" Tumour area: {manifest['tumour_policy']}.{tumour_line(manifest)}",
+        "",
+        "| resolution | tile | threshold (95% bootstrap) | rule |",
+        "|---|---|---|---|",
+    ]
+    for resolution, cut in manifest["thresholds"].items():
+        spec = manifest["tile_specs"][resolution]
+        lines.append(
+            f"| {resolution} | {spec['size_px']} px at {spec['mpp']:g} um/px | {cut['value']:.4f}"
+            f" ({cut['lower']:.4f} to {cut['upper']:.4f}) | {cut['rule']} |"
+        )
+    basis = basis_line(manifest)
+    lines += ["", f"{basis[0].upper()}{basis[1:]}.", "", "## Whom it learned from"]
+    for role, facts in manifest["cohorts"].items():
+        lines.append(
+            f"- {role}: {facts['n_patients']} patients, {facts['n_slides']} slides, {facts['n_tiles']} tiles,"
+            f" {facts['n_events']} events"
+        )
+    labels = trained.labels
+    lines += [
+        f"- distinct outcome: good = followed over {labels.good_after_years:g} years without the event;"
+        f" poor = the event between {labels.poor_from_days:g} days and {labels.poor_until_years:g} years.",
+        f"- judged on: {judged_on(manifest)}.",
+        "",
+        "| | training | tuning |",
+        "|---|---|---|",
+        *_described(parts),
+        "",
+        "## Limits",
+        *(f"- {limit}" for limit in _limits(manifest, parts, shares)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def encoder_line(trained: TrainConfig, manifest: dict[str, Any]) -> str:
+    """What encodes a tile: each network's own encoder, or the frozen one whose features all of them take."""
+    if lines := encoder_lines(manifest):
+        return f"Networks on features of the {'; '.join(lines)}"
+    return f"Encoder {trained.network.encoder} (width {trained.network.width:g})"
+
+
+def tumour_line(manifest: dict[str, Any]) -> str:
+    """What the card says of the tumour network, where there is one."""
+    if "tumour" not in manifest:
+        return ""
+    found = manifest["tumour"]
+    return (
+        f" Tumour network: U-Net on {found['network']['encoder']} at {found['outline']['mpp']:g} um/px, learned from"
+        f" outlines on {found['cohorts']['training']['n_slides']} slides; Dice on tuning {found['tuning_dice']:.3f}."
+    )
+
+
+def judged_on(manifest: dict[str, Any]) -> str:
+    """What candidates and thresholds were judged on, in words."""
+    tuning = manifest["cohorts"]["tuning"]
+    if "out_of_folds" not in tuning:
+        return "tuning, selected on outcome"
+    together = f", {tuning['together']} kept together" if tuning["together"] else ""
+    return f"the same patients as they learned from, each out of {tuning['out_of_folds']} folds{together}"
+
+
+def _limits(manifest: dict[str, Any], parts: dict[str, pd.DataFrame], shares: dict[str, float]) -> list[str]:
+    """What must be known before use, from the facts."""
+    found = []
+    if "parent" in manifest:
+        parent = manifest["parent"]
+        found.append(
+            f"**Fine-tuned from the ensemble {parent['name']} ({parent['ensemble_id'][:16]}); not validated.** No"
+            " validation of that ensemble holds for this one; what that one learned from stands in its own card, and"
+            " none of its patients may be in a validation of this one."
+        )
+    if "out_of_folds" in manifest["cohorts"]["tuning"]:
+        found.append(
+            "There was no tuning cohort. Thresholds were fixed on scores of networks that had not seen the patient;"
+            " the members learned from all patients and may score a little differently."
+        )
+    if manifest.get(ENCODERS):
+        found.append(
+            "What the frozen encoder learned from is not known here: patients of a validation may be among it; and its"
+            " weights have a licence of their own."
+        )
+    found += [
+        "Training and tuning patients were selected on outcome: nothing measured on them describes a population.",
+        f"Classes where it was judged: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}.",
+        "Neither a score nor a tile's score is a probability of death, or a cause.",
+        "Scanners, sites, organs, stages and preparations other than those above were not seen in training.",
+    ]
+    training = parts["training"]
+    few = [
+        f"{column} {value} ({count})"
+        for column in GROUPS
+        if column in training
+        for value, count in _values(training[column]).value_counts().sort_index().items()
+        if count < FEW and value != MISSING
+    ]
+    if few:
+        found.append(f"Fewer than {FEW} training patients: {', '.join(few)}.")
+    absent = [column for column in DESCRIBED if column not in training or (_values(training[column]) == MISSING).all()]
+    if absent:
+        found.append(f"Not recorded, so not known to be represented: {', '.join(absent)}.")
+    found.append("The method is the subject of patent application WO 2019/096708 A1: users must mind it.")
+    found.append("Not validated by this card: `pathoprog validate` on a cohort that played no part in it does that.")
+    return found
+
+
+def _absent(parts: dict[str, pd.DataFrame]) -> list[str]:
+    """Described columns that the cohort lacks, or that are empty for everybody."""
+    return [
+        column
+        for column in DESCRIBED
+        if all(column not in part or (_values(part[column]) == MISSING).all() for part in parts.values())
+    ]
+
+
+def _values(column: pd.Series) -> pd.Series:
+    return column.astype("string").fillna("").replace("", MISSING)
+
+
+def _described(parts: dict[str, pd.DataFrame]) -> list[str]:
+    """Table rows: the values of each described column with their counts of patients; age by its quartiles and range."""
+    rows = []
+    absent = _absent(parts)
+    for column in DESCRIBED:
+        cells = []
+        for part in parts.values():
+            if column in absent:
+                cells.append("not recorded")
+            elif column == "age":
+                cells.append(_ages(pd.to_numeric(part[column], errors="coerce")))
+            else:
+                counts = _values(part[column]).value_counts().sort_index()
+                cells.append(", ".join(f"{value} {count}" for value, count in counts.items()))
+        rows.append(f"| {column} | {' | '.join(cells)} |")
+    return rows
+
+
+def _ages(age: pd.Series) -> str:
+    known = age.dropna()
+    if known.empty:
+        return f"{MISSING} {len(age)}"
+    low, middle, high = known.quantile([0.25, 0.5, 0.75])
+    missing = f", {MISSING} {age.isna().sum()}" if age.isna().any() else ""
+    return f"median {middle:.0f} (quartiles {low:.0f}-{high:.0f}, range {known.min():.0f}-{known.max():.0f}){missing}"

@@ -1,0 +1,49 @@
+"""What the bundle keeps of the slides it learned from: the reference of their quality, and what they are of."""
+
+from pathlib import Path
+from typing import Any
+
+from pathoprog.cohort_tables.cohort import SITE_COLUMNS, read_cohort
+from pathoprog.quality.checks import FILE, quality_file
+from pathoprog.quality.reference import LEAST_SLIDES, Measured, fit_reference
+from pathoprog.scoring.eligibility import made_for
+from pathoprog.system.console import say
+from pathoprog.system.files import canonical_json
+from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.data import feature_store, tile_store
+
+
+def add_quality(
+    settings: EnsembleConfig, trained: TrainConfig, manifest: dict[str, Any], files: dict[str, Path | str]
+) -> None:
+    """Add `made_for` to the manifest and quality.json to the files, from the training and tuning slides.
+
+    Args:
+        settings: of the choice.
+        trained: settings of the training: its cohort and its tiles or features, where the slides' quality is kept.
+        manifest: of the bundle to be.
+        files: of the bundle to be.
+    """
+    cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+    rows = cohort[cohort["role"].isin(("training", "tuning"))].to_dict("records")
+    manifest["made_for"] = made_for(settings.made_for, rows)
+    measured = []
+    store = feature_store if trained.data.source == "features" else tile_store
+    for row in rows:
+        found = store.read_look(str(row["slide_id"]), trained.data)
+        if found is not None:
+            site = " / ".join(str(row[name]) for name in SITE_COLUMNS if row[name])
+            measured.append(Measured(found[0], site, found[1] / 1e6))
+    reference, limits = fit_reference(measured)
+    files[FILE] = canonical_json(quality_file(limits, reference, trained.data.tumour_policy))
+    if reference is None:
+        say(
+            f"    no reference of the training slides' colour and sharpness: {len(measured)} of {len(rows)} slides "
+            f"were measured when their tiles were read, {LEAST_SLIDES} are needed; results will say so"
+        )
+    else:
+        warn, fail = limits["distance"]
+        say(
+            f"    colour and sharpness of {reference.n_slides} slides of {reference.n_sites} sites: a slide warns from "
+            f"{warn:.1f} SD and fails from {fail:.1f}"
+        )

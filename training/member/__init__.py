@@ -1,0 +1,1 @@
+"""One candidate: its loop, its checkpoints, its folder, and how it is judged."""

@@ -1,0 +1,397 @@
+"""The training loop of one candidate, in sight: draw, augment, forward, backward, step; judge on tuning; keep the best.
+
+Everything random is a function of (seed, step), so a run that was killed and resumed gives the weights of one that was
+not (bit for bit on CPUs of one type with equal settings).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
+from pathoprog.networks.augmentation import augment
+from pathoprog.networks.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
+from pathoprog.networks.member import MilNetwork, prepare
+from pathoprog.settings import as_dict
+from pathoprog.slides.config import reading
+from pathoprog.system.files import sha256_value, write_json, write_text
+from pathoprog.system.machine.compiling import compiled
+from pathoprog.system.machine.device import resolve_device, resolve_dtype
+from pathoprog.training.config import FitSettings, TrainConfig
+from pathoprog.training.data.bags import Batch, Patient, Sampler
+from pathoprog.training.data.prefetch import Prefetch
+from pathoprog.training.member import checkpoint
+from pathoprog.training.member.finetune import parent_of, start_weights
+from pathoprog.training.member.tuning_concordance import Judgement
+
+LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
+CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch")
+"""Settings of `fit` that may change in a folder: what a run goes on to, and how it is watched and fed."""
+HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
+
+
+@dataclass
+class Best:
+    """A kept checkpoint: its file name and what tuning said of it."""
+
+    step: int
+    c_index: float
+    file: str
+
+
+def check_fit(settings: TrainConfig) -> None:
+    """Refuse settings that contradict each other, before any work.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    fit = settings.fit
+    if HEAD_OF_LOSS[fit.loss] != settings.network.head:
+        raise ConfigError(
+            f"fit.loss={fit.loss} needs network.head={HEAD_OF_LOSS[fit.loss]}, not {settings.network.head}"
+        )
+    if fit.patients_per_step % fit.accumulate:
+        raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
+    if fit.loss == "cox" and fit.accumulate > 1:
+        raise ConfigError("fit.accumulate: the Cox loss compares the patients of one part; leave it at 1")
+    if fit.loss == "discrete_time":
+        cuts = fit.interval_years
+        if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
+            raise ConfigError(
+                f"fit.interval_years={cuts}: needs {settings.network.intervals - 1} rising values"
+                f" (network.intervals={settings.network.intervals} less one)"
+            )
+
+
+def fingerprint(settings: TrainConfig) -> str:
+    """Hash of all settings that make the weights but the number of steps, which a finished run may go on from.
+
+    Where files lie, what is tracked, and how often something is written or read ahead is left out.
+    """
+    return sha256_value(settings_of_weights(settings))
+
+
+def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
+    """The settings that `fingerprint` stands for."""
+    values = as_dict(settings)
+    plain = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
+    data = values["data"]
+    plain |= {"split": values["split"]} if settings.split.folds else {}
+    plain |= {"start": parent_of(settings)} if settings.start.bundle else {}
+    plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    plain["data"]["slides"] = reading(settings.data.slides)
+    plain["fit"] = {key: value for key, value in plain["fit"].items() if key not in CARRIED_ON}
+    return plain
+
+
+def fit(
+    settings: TrainConfig,
+    training: list[Patient],
+    judged: Callable[[MilNetwork, torch.device, torch.dtype], Judgement],
+    log: Callable[[dict[str, Any]], None],
+    tick: Callable[[int], None],
+) -> list[Best]:
+    """Train one candidate and keep its best checkpoints in `settings.out`.
+
+    Args:
+        settings: of the run; see `check_fit`.
+        training: patients to learn from.
+        judged: judges a checkpoint's network, in evaluation mode on its device.
+        log: takes every line of metrics.
+        tick: told each finished step's number.
+
+    Returns:
+        The kept checkpoints, best first.
+
+    A run that was finished with fewer steps goes on from its last checkpoint. Its learning rate from there on is that
+    of the longer run at the same step, after a warm-up of its own: by its end the shorter run's had fallen to zero. So
+    its weights are not those of a run that had all the steps from the start; where it was joined stands in the
+    checkpoint.
+
+    Raises:
+        DivergedError: a loss that is not finite.
+        PathoprogError: out of memory, or a folder that holds another run.
+    """
+    options, out = settings.fit, Path(settings.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(options.dtype, device)
+    torch.manual_seed(settings.seed)
+    network = MilNetwork(settings.network)
+    if settings.start.bundle:
+        network.load_state_dict(start_weights(settings))
+    elif options.loss == "discrete_time":
+        start_at_baseline(network, training, options)
+    network.to(device)
+    network.encoder.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, options, options.head_lr)
+    average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
+    start, best, seams = resume(out, settings, network, optimizer, average)
+    forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
+    tick(start)
+    with Prefetch(sampler, start, options.steps, options.prefetch, pin=device.type == "cuda") as batches:
+        for step in range(start, options.steps):
+            began = time.perf_counter()
+            batch = batches.get(step)
+            waited = time.perf_counter() - began
+            torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout
+            generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
+            set_learning_rate(optimizer, options, step, seams[-1] if seams else 0)
+            network.train()
+            try:
+                loss = backward(forward, settings, training, batch, generator, device, dtype)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                raise PathoprogError(
+                    f"out of memory at step {step}: a step holds {len(batch.tiles)} tiles of"
+                    f" {batch.tiles.shape[1]} px; raise fit.accumulate, or lower fit.patients_per_step or"
+                    " fit.tiles_per_patient"
+                ) from error
+            norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise DivergedError(
+                    f"{out}: loss {loss} with gradient norm {norm} at step {step}; lower fit.lr={options.lr:g}"
+                    " (the run stopped; its last checkpoint is from before)"
+                )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            update_average(average, network, options.ema_decay, step)
+            done = step + 1
+            if done % options.log_every == 0 or done == options.steps:
+                seconds = time.perf_counter() - began
+                log(
+                    {
+                        "step": done,
+                        "loss": loss,
+                        "grad_norm": norm,
+                        "lr": optimizer.param_groups[0]["lr"],
+                        "tiles_per_s": len(batch.tiles) / seconds,
+                        "wait_share": waited / seconds,
+                    }
+                )
+            if done % options.evaluate_every == 0 or done == options.steps:
+                try:
+                    averaged = averaged_network(settings, average, sampler, device, dtype)
+                    verdict = judged(averaged, device, dtype)
+                except RuntimeError as error:
+                    if not out_of_memory(error):
+                        raise
+                    raise PathoprogError(
+                        f"out of memory while the network of step {done} is judged; lower fit.evaluate_batch, or raise"
+                        " fit.accumulate"
+                    ) from error
+                interval = {"tuning_c_lower": verdict.c_lower, "tuning_c_upper": verdict.c_upper}
+                log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se, **interval})
+                best = keep_best(out, best, done, averaged.state_dict(), verdict, options.keep_best)
+            if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
+                state = {
+                    "step": done,
+                    "steps": options.steps,
+                    "seams": seams,
+                    "fingerprint": fingerprint(settings),
+                    "best": [vars(item) for item in best],
+                }
+                checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
+                remove_others(out, best)
+            tick(done)
+    return best
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether that is what an error means; on the CPU it has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def backward(
+    forward: Callable[[Tensor, list[int]], Tensor],
+    settings: TrainConfig,
+    patients: list[Patient],
+    batch: Batch,
+    generator: torch.Generator,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> float:
+    """One step's gradients, in `fit.accumulate` parts; returns the loss."""
+    options = settings.fit
+    per_part = options.patients_per_step // options.accumulate
+    t = options.tiles_per_patient
+    total = torch.zeros((), device=device)
+    for part in range(options.accumulate):
+        chosen = [patients[index] for index in batch.patients[part * per_part : (part + 1) * per_part]]
+        tiles = torch.from_numpy(batch.tiles[part * per_part * t : (part + 1) * per_part * t])
+        tiles = prepare(augment(tiles.to(device, non_blocking=True), settings.augment, generator))  # [b * t, 3, s, s]
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = forward(tiles, [t] * per_part)  # [b, c]
+        loss = loss_of(logits.float(), chosen, options) / options.accumulate
+        torch.autograd.backward(loss)
+        total += loss.detach()
+    return float(total)
+
+
+def start_at_baseline(network: MilNetwork, patients: list[Patient], options: FitSettings) -> None:
+    """Let a fresh network give everybody about the hazards of these patients as a whole.
+
+    All intervals start with one direction of risk: with a random one each, the same death would push the encoder four
+    ways, and a short training learns little (docs/method.md).
+    """
+    cuts = torch.tensor(options.interval_years)
+    weight = network.classifier.weight  # [intervals, k]
+    with torch.no_grad():
+        network.classifier.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
+        weight.copy_(weight[:1].expand_as(weight))
+
+
+def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
+    """Follow-up in years [b] and whether it ended with the event [b]."""
+    years = torch.tensor([patient.followup_days / YEAR_DAYS for patient in patients])
+    return years, torch.tensor([patient.event for patient in patients])
+
+
+def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
+    """The chosen loss of some patients' logits [b, c]."""
+    device = logits.device
+    if options.loss == "cross_entropy":
+        poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
+        return cross_entropy(logits, poor, (1.0, options.class_weight_poor))
+    time_years, event = (values.to(device) for values in times_and_events(patients))
+    if options.loss == "cox":
+        return cox_partial_likelihood(logits[:, 0], time_years, event)
+    return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))
+
+
+class Pace(Protocol):
+    """Settings of any loop that the optimiser and its learning rate follow from."""
+
+    steps: int
+    lr: float
+    weight_decay: float
+    warmup_steps: int
+
+
+def make_optimizer(network: nn.Module, options: Pace, head_lr: float = 1.0) -> torch.optim.Optimizer:
+    """AdamW, with weight decay on matrices and kernels only; what is not the encoder learns at `head_lr` times lr."""
+    groups = []
+    for is_head, rate in ((False, 1.0), (True, head_lr)):
+        part = [p for name, p in network.named_parameters() if name.startswith("encoder.") is not is_head]
+        for is_matrix, decay in ((True, options.weight_decay), (False, 0.0)):
+            chosen = [parameter for parameter in part if (parameter.ndim > 1) is is_matrix]
+            groups.append({"params": chosen, "weight_decay": decay, "rate": rate})
+    return torch.optim.AdamW(groups, lr=options.lr)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, options: Pace, step: int, seam: int = 0) -> None:
+    """Linear warm-up from step 0, and again from `seam` where a run goes on; a cosine to zero at the last step."""
+    warm = min(1.0, (step - seam + 1) / max(1, options.warmup_steps))
+    share = max(0, step - options.warmup_steps) / max(1, options.steps - options.warmup_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = group.get("rate", 1.0) * options.lr * warm * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and running statistics; short at first, so that it forgets the start."""
+    weight = 1 - min(decay, (step + 1) / (step + 10))
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, weight)
+        else:
+            average[name].copy_(tensor)
+
+
+@torch.no_grad()
+def averaged_network(
+    settings: TrainConfig,
+    average: dict[str, Tensor],
+    sampler: Sampler,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> MilNetwork:
+    """The network of the averaged weights, in evaluation mode, ready to be judged and kept.
+
+    It is shown each batch in the parts that training takes it in (`fit.accumulate`), so that it needs no more memory.
+    Its normalisation statistics are estimated anew over some training batches: those gathered on the way belong to
+    weights that are gone (Izmailov et al. 2018, UAI, section 3.2, on averaged weights).
+    """
+    averaged = MilNetwork(settings.network).to(device)
+    averaged.load_state_dict(average)
+    averaged.encoder.to(memory_format=torch.channels_last)
+    averaged.eval()
+    norms = [module for module in averaged.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    options = settings.fit
+    first, last = options.steps, options.steps + (options.recalibrate if norms else 0)
+    with Prefetch(sampler, first, last, options.prefetch) as batches:
+        for step in range(first, last):
+            for part in np.split(batches.get(step).tiles, options.accumulate):
+                tiles = torch.from_numpy(part).to(device)
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+                    averaged.encoder(prepare(tiles))
+    return averaged.eval()
+
+
+def keep_best(
+    out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Judgement, keep: int
+) -> list[Best]:
+    """Write this checkpoint if it is among the best `keep`; returns these, best first.
+
+    What falls out stays until the run's state no longer names it, see `remove_others`.
+    """
+    entry = Best(step, verdict.c_index, f"step-{step:06d}.safetensors")
+    ranked = sorted([*(item for item in best if item.step != step), entry], key=lambda item: (-item.c_index, item.step))
+    if entry in ranked[:keep]:
+        checkpoint.write(out / entry.file, weights, {})
+        write_json(out / f"step-{step:06d}.json", vars(verdict))
+    return ranked[:keep]
+
+
+def remove_others(out: Path, best: list[Best]) -> None:
+    """Remove checkpoints that the state on disk does not name, be they dropped or left by a run that was killed."""
+    kept = {Path(item.file).stem for item in best}
+    for path in (*out.glob("step-*.safetensors"), *out.glob("step-*.json")):
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
+
+
+def resume(
+    out: Path, settings: TrainConfig, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> tuple[int, list[Best], list[int]]:
+    """Go on from the last checkpoint, if there is one.
+
+    Returns:
+        The step to start at, the kept checkpoints, and the steps at which a finished run was gone on from.
+
+    Raises:
+        InputError: the folder holds a run with other settings, or lacks a checkpoint that it names.
+    """
+    if not (out / LAST).exists():
+        (out / METRICS).unlink(missing_ok=True)
+        remove_others(out, [])
+        return 0, [], []
+    tensors, state = checkpoint.read(out / LAST)
+    if state.get("fingerprint") != fingerprint(settings):
+        raise InputError(f"{out}: holds a run with other settings; give another out=…, or restart=true to replace it")
+    step, best = int(state["step"]), [Best(**item) for item in state["best"]]
+    seams = [int(item) for item in state["seams"]] + ([step] if settings.fit.steps > int(state["steps"]) else [])
+    for item in best:
+        if not (out / item.file).is_file() or not (out / item.file).with_suffix(".json").is_file():
+            raise InputError(f"{out}: {item.file} or its .json is gone; give restart=true to train it anew")
+    remove_others(out, best)
+    average.update(checkpoint.unpack(tensors, network, optimizer))
+    lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    write_text(out / METRICS, "".join(f"{line}\n" for line in kept))
+    return step, best, seams

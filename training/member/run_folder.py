@@ -1,0 +1,205 @@
+"""A candidate's folder: whose run it holds, and whether these settings may go on in it, replace it, or not touch it.
+
+``run.json`` says what the run is: the hash of its settings, of the patients and tiles that it learns from, and how many
+steps it is to have. ``failed.json`` is there if it diverged.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pathoprog.errors import DivergedError, InputError
+from pathoprog.settings import as_dict, flat
+from pathoprog.system.files import read_json, sha256_value, write_json
+from pathoprog.training.config import TrainConfig
+from pathoprog.training.member.finetune import parent_of
+from pathoprog.training.member.fit import CANDIDATE, CARRIED_ON, LAST, METRICS, fingerprint, settings_of_weights
+from pathoprog.training.tracking import RECORD
+
+SETTINGS, RUN, FAILED = "settings.json", "run.json", "failed.json"
+
+SHOWN = 4
+SAME_AGAIN = "the same settings come to the same again (restart=true tries it all the same)"
+REMEDY = "give another out=…, or restart=true to delete it and train anew"
+
+
+def recipe(settings: TrainConfig) -> str:
+    """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps."""
+    plain = settings_of_weights(settings)
+    for name in ("seed", "resolution"):
+        del plain[name]
+    if parent := parent_of(settings):
+        plain["start"] = parent["ensemble_id"]
+        del plain["network"]  # the member's own
+    return sha256_value(plain)
+
+
+def mark_of(settings: TrainConfig, cohorts: dict[str, Any]) -> str:
+    """Hash of what a run is, but for its steps."""
+    return sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})
+
+
+def check_folder(settings: TrainConfig, cohorts: dict[str, Any] | None = None) -> bool:
+    """Whether the folder holds a run that is to be replaced.
+
+    Args:
+        settings: of the run that is to be in it.
+        cohorts: facts of who learns and who judges; None where they are not known yet.
+
+    Raises:
+        InputError: it holds a run of other settings or data, and `restart` is false.
+        DivergedError: it holds this run, which came to nothing, and `restart` is false.
+    """
+    other = _other(settings, cohorts)
+    if other and not settings.restart:
+        raise InputError(f"{settings.out}: {other}; {REMEDY}")
+    failure = read_failure(settings)
+    if failure and not settings.restart:
+        raise DivergedError(f"{failure}; {SAME_AGAIN}")
+    return bool(other or failure)
+
+
+def read_failure(settings: TrainConfig) -> str:
+    """Why this very run came to nothing before; empty if it did not."""
+    path = Path(settings.out) / FAILED
+    found = read_json(path) if path.is_file() else {}
+    if (found.get("settings"), found.get("steps")) != (fingerprint(settings), settings.fit.steps):
+        return ""
+    return str(found["reason"])
+
+
+def write_failure(settings: TrainConfig, reason: str) -> None:
+    """Note that the run in this folder diverged."""
+    entry = {"settings": fingerprint(settings), "steps": settings.fit.steps, "reason": reason}
+    write_json(Path(settings.out) / FAILED, entry)
+
+
+def is_done(settings: TrainConfig, cohorts: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished candidate of these settings and data."""
+    path = Path(settings.out) / CANDIDATE
+    found = read_json(path) if path.is_file() else {}
+    return bool(found.get("fingerprint") == mark_of(settings, cohorts) and found.get("steps") == settings.fit.steps)
+
+
+def begin(settings: TrainConfig, cohorts: dict[str, Any]) -> None:
+    """Make the folder this run's: what it is, is written down before anything else.
+
+    Raises:
+        InputError, DivergedError: see `check_folder`.
+    """
+    out = Path(settings.out)
+    if check_folder(settings, cohorts):
+        clear(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / RUN, _entry(settings, cohorts))
+    write_json(out / SETTINGS, as_dict(settings))
+    (out / CANDIDATE).unlink(missing_ok=True)
+
+
+def check_same(candidates: list[tuple[Path, dict[str, Any]]]) -> None:
+    """Refuse candidates that do not belong into one ensemble.
+
+    Args:
+        candidates: folder and `candidate.json` of each.
+
+    Raises:
+        InputError: settings that differ, or, at one resolution, patients, outcomes, slides or tiles.
+    """
+    first: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path, candidate in candidates:
+        if "recipe" not in candidate:
+            raise InputError(
+                f"{path / CANDIDATE}: by an earlier version, which did not say on what it learned; train again"
+            )
+        _, other = first.setdefault("all", (path, candidate))
+        if any(candidate[key] != other[key] for key in ("recipe", "steps")):
+            raise InputError(
+                f"{path} and {first['all'][0]}: candidates of different settings (see settings.json in each); one"
+                " ensemble is of one recipe: train them in folders of their own"
+            )
+        where, other = first.setdefault(candidate["resolution"], (path, candidate))
+        if _data(candidate) != _data(other):
+            raise InputError(
+                f"{path} and {where}: candidates on different patients, outcomes, slides or tiles"
+                f" ({_counts(other['cohorts'], candidate['cohorts'], where.name, path.name)}); give"
+                " `pathoprog train_ensemble` again with restart=true, which trains those anew that differ"
+            )
+
+
+def _data(candidate: dict[str, Any]) -> dict[str, Any]:
+    """A candidate's cohorts; what judged it out of fold is each seed's own."""
+    return {
+        role: {name: value for name, value in facts.items() if name != "verdict_sha256"}
+        for role, facts in candidate["cohorts"].items()
+    }
+
+
+def clear(out: Path) -> None:
+    """Delete a run. What names other files goes first: killed at any point, nothing left names a file that is gone."""
+    first = [out / name for name in (CANDIDATE, LAST)]
+    last = [out / name for name in (METRICS, FAILED, RECORD, RUN)]
+    for path in (*first, *out.glob("step-*"), *last):
+        path.unlink(missing_ok=True)
+
+
+def _entry(settings: TrainConfig, cohorts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "fingerprint": mark_of(settings, cohorts),
+        "settings": fingerprint(settings),
+        "cohorts": cohorts,
+        "steps": settings.fit.steps,
+    }
+
+
+def _other(settings: TrainConfig, cohorts: dict[str, Any] | None) -> str:
+    """In what the folder's run is another than these settings', in words; empty where it is none, or the same."""
+    out = Path(settings.out)
+    if not (out / RUN).is_file():
+        there = [name for name in (CANDIDATE, LAST) if (out / name).is_file()]
+        return f"holds {there[0]} without {RUN}, so that nothing says of which settings" if there else ""
+    found = read_json(out / RUN)
+    what = "a finished candidate" if (out / CANDIDATE).is_file() else "a run"
+    if found.get("settings") != fingerprint(settings):
+        return f"holds {what} of other settings ({_differences(settings)})"
+    if cohorts is not None and found["fingerprint"] != mark_of(settings, cohorts):
+        return f"holds {what} on other patients, outcomes, slides or tiles ({_counts(found['cohorts'], cohorts)})"
+    before, steps = int(found["steps"]), settings.fit.steps
+    if steps < before:
+        return f"holds {what} of {before} steps, more than fit.steps={steps}"
+    if steps > before and not _finished(out, before):
+        return (
+            f"holds an unfinished run of {before} steps; finish it with fit.steps={before}, then fit.steps={steps} goes"
+            " on from it; or"
+        )
+    return ""
+
+
+def _finished(out: Path, steps: int) -> bool:
+    return (out / CANDIDATE).is_file() and read_json(out / CANDIDATE).get("steps") == steps
+
+
+def _differences(settings: TrainConfig) -> str:
+    path = Path(settings.out) / SETTINGS
+    before = flat(read_json(path)) if path.is_file() else {}
+    now = flat(as_dict(settings))
+    relevant = flat(settings_of_weights(settings)) | {"start.bundle": "", "start.member": "", "split.folds": 0}
+    names = [
+        name
+        for name in now
+        if before.get(name) != now[name] and name in relevant and name not in {f"fit.{item}" for item in CARRIED_ON}
+    ]
+    if not names:
+        return "by an earlier version, or from another parent"
+    shown = [f"{name}={now[name]}, there {before.get(name, 'unknown')}" for name in names[:SHOWN]]
+    return "; ".join(shown) + (f"; and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _counts(before: dict[str, Any], now: dict[str, Any], there_name: str = "there", now_name: str = "now") -> str:
+    parts = []
+    for role, facts in now.items():
+        there = before.get(role, {})
+        if there.get("sha256") == facts["sha256"]:
+            continue
+        names = [name for name in ("n_patients", "n_slides", "n_tiles", "n_events") if there.get(name) != facts[name]]
+        counts = ", ".join(f"{name[2:]} {there.get(name)} {there_name}, {facts[name]} {now_name}" for name in names)
+        parts.append(f"{role}: {counts or 'as many of each, but not the same'}")
+    return "; ".join(parts) or "judged by other scores"

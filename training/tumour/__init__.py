@@ -1,0 +1,1 @@
+"""The command `segment`: the tumour network learned, and applied."""
