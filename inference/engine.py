@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pathoprog.console import warn
+from pathoprog.console import say, warn
 from pathoprog.errors import InputError
 from pathoprog.faults import point
 from pathoprog.files import canonical_json
@@ -210,6 +210,8 @@ class Engine:
             worker.device = values[0]
         elif kind == "tiles":
             self.on_tiles(values[0])
+        elif kind == "says":
+            say(f"    {values[0]}")
         elif kind == "opened":
             self._answer(worker, *values)
         elif kind == "staged":
