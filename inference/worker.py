@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.messages import Assignment, Staged, Start, run_record
 from pathoprog.outcomes import SlideScore
@@ -56,6 +57,7 @@ class Worker:
     """
 
     def __init__(self, connection: Connection, start: Start):
+        keep_freed_memory()
         import torch
 
         from pathoprog.device import DTYPES, device_name, resolve_device

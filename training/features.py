@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.bundle_encoders import SHOWN
 from pathoprog.cohort import read_cohort
 from pathoprog.console import progress, say, warn
@@ -78,6 +79,7 @@ class Plan:
 
 def run(settings: FeaturesConfig) -> int:
     """Compute what is missing; every slide has its rows in features.csv; exit code 1 if some could not be read."""
+    keep_freed_memory()
     data = settings.data
     check_data(data, "features")
     extractor = make_extractor(settings)
