@@ -1,4 +1,4 @@
-"""How fast networks are over tiles by each engine, in one run: one member, and the five of a resolution over one decoded batch.
+"""How fast networks are over tiles by each engine, in one run: one member, and a resolution's five over one batch.
 
     python benchmarks/score_speed.py [SIDE_PX …] [--width W] [--tiles N] [--threads T]
 
