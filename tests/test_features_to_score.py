@@ -23,6 +23,7 @@ from pathoprog.ensemble import load_bundle
 from pathoprog.errors import BundleError, ConfigError, InputError
 from pathoprog.features import read_features
 from pathoprog.files import sha256_file, write_json
+from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.settings import as_dict
 from pathoprog.stream_config import StreamSettings
 from pathoprog.tiles_config import TileSpec
@@ -190,7 +191,9 @@ def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, 
         assert dict(zip(rows["member"], rows["score"], strict=True)) == pytest.approx(wanted, abs=1e-6)
     result = json.loads((tmp_path / "whole" / "slides" / "P12" / "result.json").read_text())
     kept = {"weights_sha256": sha256_file(weights), "dtype": "fp32", "precision": "fp16"}
+    kept["runtime"] = choose_runtime("auto", "cpu").as_dict()
     assert result["settings"]["encoders"] == dict.fromkeys(SPECS, kept)
+    assert result["scores"]["10x"]["runtime"] == str(choose_runtime("auto", "cpu"))
     for name in ("tiles.parquet", "tiles.geojson", "heatmap.png", "report.html"):
         assert (tmp_path / "whole" / "slides" / "P12" / name).is_file()
     with (tmp_path / "whole" / "results.csv").open(newline="") as stream:
