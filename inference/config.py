@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.network_engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.quality.config import QualitySettings
 from pathoprog.regions.tumour_config import POLICIES
 from pathoprog.settings import setting
@@ -95,6 +96,7 @@ class ScoreConfig:
         "precision: auto takes the one that the bundle locks, another is refused",
         choices=("auto", "fp32", "bf16"),
     )
+    runtime: str = setting("auto", RUNTIME_HELP, choices=RUNTIMES)
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
     thumbnail_px: int = setting(640, "longer side of the slide in the tile map, px", low=64, high=4096)
     outputs: Outputs = setting(Outputs(), "files of each slide")

@@ -44,7 +44,7 @@ def run(config: ScoreConfig) -> int:
     device = resolve_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
     manifest = read_manifest(config.ensemble)
-    plan = make_plan(config, dtype_name(scoring_dtype(config.dtype, device, locked_precision(manifest))))
+    plan = make_plan(config, dtype_name(scoring_dtype(config.dtype, device, locked_precision(manifest))), device.type)
     if older := older_lock(manifest):
         warn(f"{config.ensemble}: {older}")
     slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)

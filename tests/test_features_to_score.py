@@ -20,6 +20,7 @@ from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.bundle import read_manifest, verify
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import BundleError, ConfigError, InputError
+from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.networks.encoder_records import encoder_problems
 from pathoprog.networks.features import read_features
 from pathoprog.settings import as_dict
@@ -192,7 +193,9 @@ def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, 
         assert dict(zip(rows["member"], rows["score"], strict=True)) == pytest.approx(wanted, abs=1e-6)
     result = json.loads((tmp_path / "whole" / "slides" / "P12" / "result.json").read_text())
     kept = {"weights_sha256": sha256_file(weights), "dtype": "fp32", "precision": "fp16"}
+    kept["runtime"] = choose_runtime("auto", "cpu").as_dict()
     assert result["settings"]["encoders"] == dict.fromkeys(SPECS, kept)
+    assert result["scores"]["10x"]["runtime"] == str(choose_runtime("auto", "cpu"))
     for name in ("tiles.parquet", "tiles.geojson", "heatmap.png", "report.html"):
         assert (tmp_path / "whole" / "slides" / "P12" / name).is_file()
     with (tmp_path / "whole" / "results.csv").open(newline="") as stream:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.errors import ConfigError
+from pathoprog.network_engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.networks.config import FeatureEncoderSettings, NetworkSettings
 from pathoprog.quality.config import MadeForSettings
@@ -154,6 +155,7 @@ class FeaturesConfig(FeatureEncoderSettings):
     resolutions: list[str] = setting(["10x", "40x"], "resolutions to read", choices=("10x", "40x"), required=True)
     device: str = setting("auto", "auto, cpu or cuda:N")
     dtype: str = setting("auto", "bf16 autocast on CUDA, else fp32", choices=("auto", "fp32", "bf16"))
+    runtime: str = setting("auto", RUNTIME_HELP, choices=RUNTIMES)
 
 
 @dataclass
@@ -227,6 +229,7 @@ class EnsembleConfig:
         "precision in which tuning is scored, and in which alone the bundle then scores slides",
         choices=("fp32", "bf16"),
     )
+    runtime: str = setting("auto", RUNTIME_HELP, choices=RUNTIMES)
     threads: int = setting(0, "networks that compute at once on a CPU (0: one per core, up to 5)", low=0, high=5)
     stream: StreamSettings = setting(StreamSettings(), "tiles at once, and the reader processes, when tuning is scored")
     min_share: float = setting(0.15, "smallest share of patients on each side of a threshold", low=0.01, high=0.5)

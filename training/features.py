@@ -3,6 +3,7 @@
 Shapes: n tiles of one slide, s tile size in pixels, d features.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,15 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import ConfigError, InputError, PathoprogError
+from pathoprog.network_engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.config import NO_ENCODER
 from pathoprog.networks.encoder_records import SHOWN
 from pathoprog.networks.encoders import try_encoder
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.features import read_facts, write_features
 from pathoprog.quality.config import QUALITY_VERSION
-from pathoprog.scoring.scorer import most_tiles
 from pathoprog.settings import as_dict
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import progress, say, warn
@@ -49,15 +51,13 @@ class Extractor:
     facts: dict[str, Any]
 
     def features(self, tiles: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
-        """Features [n, d] of tiles uint8 [n, s, s, 3], as many at once as in scoring: equal tiles give equal bits.
+        """Features [n, d] of tiles uint8 [n, s, s, 3], as scoring computes them: equal tiles give equal bits.
 
         Raises:
             PathoprogError: the batch does not fit the device's memory.
         """
-        most = most_tiles(self.encoder.device, len(tiles), self.settings.input_px or tiles.shape[1])
-        parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
         try:
-            found: NDArray[np.floating[Any]] = torch.cat([self.encoder.features(part) for part in parts]).cpu().numpy()
+            found: NDArray[np.floating[Any]] = self.encoder.features(tiles).cpu().numpy()
             return found
         except torch.OutOfMemoryError as error:
             raise PathoprogError(
@@ -79,6 +79,7 @@ class Plan:
 
 def run(settings: FeaturesConfig) -> int:
     """Compute what is missing; every slide has its rows in features.csv; exit code 1 if some could not be read."""
+    keep_freed_memory()
     data = settings.data
     check_data(data, "features")
     extractor = make_extractor(settings)
@@ -175,13 +176,18 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
         try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    encoder = FeatureEncoder(settings, device, dtype)
+    runtime = choose_runtime(settings.runtime, device.type, dtype_name(dtype))
+    threads = len(os.sched_getaffinity(0)) if runtime.name != FALLBACK else 1  # torch has threads of its own
+    encoder = FeatureEncoder(settings, device, dtype, runtime, threads, lambda text: say(f"    {text}"))
+    for spec in wanted_specs(settings):
+        encoder.networks.ready(spec.size_px, spec.size_px)  # what computes is in what is said of the features
     values = as_dict(settings)
     facts = {
         "encoder": {**{name: values[name] for name in SHOWN}, "weights_sha256": sha256_file(settings.weights)},
         "d": encoder.d,
         "precision": settings.precision,
         "dtype": dtype_name(dtype),
+        "runtime": encoder.networks.runtime.as_dict(),
     }
     return Extractor(settings, encoder, facts)
 

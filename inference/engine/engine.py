@@ -32,7 +32,7 @@ from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.slide_report.content import slide_content
 from pathoprog.slide_report.slide_folder import page_files
 from pathoprog.stream.slide_stream import GRACE_S
-from pathoprog.system.console import warn
+from pathoprog.system.console import say, warn
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import canonical_json
 from pathoprog.text.plain_text import plain_reason
@@ -210,6 +210,8 @@ class Engine:
             worker.device = values[0]
         elif kind == "tiles":
             self.on_tiles(values[0])
+        elif kind == "says":
+            say(f"    {values[0]}")
         elif kind == "opened":
             self._answer(worker, *values)
         elif kind == "staged":

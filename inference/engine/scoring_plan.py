@@ -8,6 +8,7 @@ from pathoprog.ensemble.signature import check_signature
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.slides.inputs import SlideInput
+from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.networks.encoder_records import ENCODERS, weights_files
 from pathoprog.quality import checks as quality
 from pathoprog.quality.config import QUALITY_VERSION
@@ -143,17 +144,18 @@ class Task:
         }
 
 
-def make_plan(config: ScoreConfig, dtype: str) -> Plan:
+def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> Plan:
     """Verify the bundle, and fix what is the same for all slides.
 
     Args:
         config: of the command.
         dtype: ``fp32`` or ``bf16``.
+        device: ``cpu`` or ``cuda``; the engine of the networks goes by it.
 
     Raises:
         BundleError: the bundle is not whole and unchanged, or not signed with the key that is required.
-        ConfigError: the tumour policy needs a network, and the bundle has none; an encoder's weights are missing, or
-            others were given.
+        ConfigError: the engine asked for is not here; the tumour policy needs a network, and the bundle has none; an
+            encoder's weights are missing, or others were given.
         InputError: the validation to show is of another ensemble.
     """
     manifest = verify(config.ensemble)
@@ -186,7 +188,10 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
     overrides |= quality.overrides(config.quality)
     # the ensemble's id stands for the encoders too; named apart, a result says by itself what its features are of
     encoders = {
-        resolution: {name: record[name] for name in ("weights_sha256", "dtype", "precision")}
+        resolution: {
+            **{name: record[name] for name in ("weights_sha256", "dtype", "precision")},
+            "runtime": choose_runtime(config.runtime, device, record["dtype"]).as_dict(),
+        }
         for resolution, record in manifest.get(ENCODERS, {}).items()
     }
     return Plan(
@@ -198,6 +203,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         overview=overview,
         settings={
             "dtype": dtype,
+            "runtime": choose_runtime(config.runtime, device, dtype).as_dict(),
             "batch_tiles": batches,
             "tumour_policy": policy,
             "tile_specs": [as_dict(spec) for spec in specs],
@@ -205,6 +211,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
             "thumbnail_px": config.thumbnail_px,
             "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
             **({"encoders": encoders} if encoders else {}),
+            **({"outline_runtime": choose_runtime(config.runtime, device).as_dict()} if policy == "network" else {}),
         },
         overrides=overrides,
         rules=quality.read_rules(config.ensemble, config.quality, policy),

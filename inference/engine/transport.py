@@ -254,8 +254,8 @@ def crew_of(config: ScoreConfig) -> Iterator[Crew]:
     """The crew that the settings ask for.
 
     Raises:
-        ConfigError: `engine=ray` with a device of this machine, or with a precision that only this machine's device
-            would decide; see also `pathoprog.system.ray_cluster.Cluster`.
+        ConfigError: `engine=ray` with a device of this machine, or with a precision or a runtime that only this
+            machine's device would decide; see also `pathoprog.system.ray_cluster.Cluster`.
     """
     from pathoprog.system.machine.device import resolve_device, worker_devices  # torch takes a while
 
@@ -269,7 +269,11 @@ def crew_of(config: ScoreConfig) -> Iterator[Crew]:
     own_slots = max(config.workers, len(os.sched_getaffinity(0)))
     with Cluster(config.ray.address, own_slots) as cluster:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
-        here = gpus and config.dtype == "auto" and resolve_device().type == "cpu"
-        if here and not locked_precision(read_manifest(config.ensemble)):
+        only_there = gpus and resolve_device().type == "cpu"
+        if only_there and config.dtype == "auto" and not locked_precision(read_manifest(config.ensemble)):
             raise ConfigError("dtype=auto goes by this machine, which has no GPU as the cluster has: give dtype=bf16")
+        if only_there and config.runtime == "auto":
+            raise ConfigError(
+                "runtime=auto goes by this machine, which has no GPU as the cluster has: give runtime=torch"
+            )
         yield RayCrew(cluster, config.workers, gpus)

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.engine.exchange import Assignment, Staged, Start, run_record
 from pathoprog.scoring.results import stage_slide
@@ -51,38 +52,47 @@ class Worker:
     """See the module.
 
     Messages to the engine: ``ready, device``; ``opened, job_id, sha256``, to be answered; ``tiles, n``;
-    ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage, source``; ``refused, text``; ``write_error,
-    text``.
+    ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage, source``; ``says, text``, for the user;
+    ``refused, text``; ``write_error, text``.
     """
 
     def __init__(self, connection: Connection, start: Start):
+        keep_freed_memory()
         import torch
 
         from pathoprog.ensemble.loading import load_bundle
+        from pathoprog.network_engines.choice import Runtime
         from pathoprog.networks.feature_encoder import load_encoders
         from pathoprog.networks.tumour import Outliner, of_bundle
         from pathoprog.scoring.scorer import Scorer
         from pathoprog.system.machine.device import DTYPES, device_name, resolve_device
 
         self.connection, self.start = connection, start
+        self.sending = threading.Lock()
         device = resolve_device(start.device)
         torch.set_num_threads(1)  # members compute side by side instead: equal bits whatever the machine
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
-        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device)
-        self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads, encoders)
+        planned, threads, given = start.plan.settings, start.threads, start.config.encoder_weights
+        engines = {name: Runtime(**facts["runtime"]) for name, facts in planned.get("encoders", {}).items()}
+        encoders = load_encoders(bundle.folder, bundle.manifest, given, device, engines, threads, self.tell)
+        runtime = Runtime(**planned["runtime"])
+        self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell)
+        self.scorer.warm()
         self.outliner: Outliner | None = None
         if start.plan.tumour_policy == "network":
-            network = of_bundle(bundle.folder, bundle.manifest, device)
+            runtime = Runtime(**planned["outline_runtime"])
+            network = of_bundle(bundle.folder, bundle.manifest, device, runtime, threads, self.tell)
+            network.networks.ready(network.outline.window_px, network.outline.window_px)
             self.outliner = Outliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__
+        self.runtimes = {name: self.scorer.runtime(name) for name in bundle.specs}
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.in_hand: dict[str, Assignment] = {}
         self.writing: list[Future[None]] = []
         self.closing = threading.Event()
-        self.sending = threading.Lock()
         self.send("ready", self.device)
         threading.Thread(target=self._receive, daemon=True).start()
 
@@ -90,6 +100,10 @@ class Worker:
         """Tell the engine."""
         with self.sending:
             self.connection.send(message)
+
+    def tell(self, text: str) -> None:
+        """Say something to the user that takes long, or that must be known."""
+        self.send("says", text)
 
     def _receive(self) -> None:
         try:
@@ -151,7 +165,10 @@ class Worker:
             return
         judge_eligibility(outcome, assignment.task.eligibility, self.start.config.quality.eligibility)
         context = self.start.plan.context(assignment.task, outcome.opened)
-        run = run_record(self.device, assignment.attempt, outcome.seconds, torch=self.torch_version)
+        if self.outliner is not None and self.outliner.network.networks.note:
+            outcome.quality.append(f"runtime: outline: {self.outliner.network.networks.note}")
+        more = {"torch": self.torch_version, "runtime": self.runtimes}
+        run = run_record(self.device, assignment.attempt, outcome.seconds, **more)
         curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
         try:
             files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)

@@ -3,24 +3,38 @@
 Shapes: n tiles, s tile size in pixels, d features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from pathoprog.errors import BundleError, ConfigError
+from pathoprog.network_engines.choice import Runtime
+from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.config import FeatureEncoderSettings
 from pathoprog.networks.encoder_records import ENCODERS, SHOWN, weights_files
 from pathoprog.networks.encoders import make_encoder
-from pathoprog.networks.member import prepare
-from pathoprog.system.machine.device import DTYPES, exact_fp32
+from pathoprog.system.files import sha256_file, sha256_value
+from pathoprog.system.machine.device import DTYPES
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
+
+
+class TileFeatures(nn.Module):
+    """An encoder as tile engines take it: prepared tiles [n, 3, s, s] to features [n, d], float32."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """See the class."""
+        values: Tensor = self.network(tiles)
+        return values.float()
 
 
 class FeatureEncoder:
@@ -29,17 +43,39 @@ class FeatureEncoder:
     Args:
         settings: of the encoder.
         device: where it computes.
-        dtype: bf16 computes under autocast.
+        dtype: bf16 computes under autocast, where torch computes.
+        runtime: the engine; None: torch.
+        threads: on the CPU, how many computations go on at once.
+        tell: is told what takes long.
+
+    Attributes:
+        networks: the encoder by its engine.
 
     Raises:
         ConfigError: no such encoder, or weights that do not fit it.
     """
 
-    def __init__(self, settings: FeatureEncoderSettings, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self,
+        settings: FeatureEncoderSettings,
+        device: torch.device,
+        dtype: torch.dtype,
+        runtime: Runtime | None = None,
+        threads: int = 1,
+        tell: Callable[[str], None] = lambda text: None,
+    ):
         self.settings, self.device, self.dtype = settings, device, dtype
         self.network, self.d = make_encoder(settings, key="")
         self.network.eval().requires_grad_(False).to(device)
         self.network.to(memory_format=torch.channels_last)
+        whole = TileFeatures(self.network).eval()
+        built_by = {name: getattr(settings, name) for name in SHOWN}
+        identity = sha256_value([sha256_file(settings.weights) if settings.weights else "", built_by])
+        self.networks = TileNetworks(
+            [TileNetwork(settings.encoder, identity, whole)],
+            Preparation(settings.mean, settings.std, settings.input_px),
+            Place(device, dtype, threads, runtime, tell, autocast=True),
+        )
 
     @torch.inference_mode()
     def features(self, tiles: NDArray[np.uint8]) -> Tensor:
@@ -48,19 +84,18 @@ class FeatureEncoder:
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
         """
-        settings = self.settings
-        with exact_fp32():
-            batch = prepare(torch.from_numpy(tiles).to(self.device), mean=settings.mean, std=settings.std)
-            if settings.input_px:
-                side = (settings.input_px, settings.input_px)
-                batch = functional.interpolate(batch, side, mode="bilinear", antialias=True)
-            with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-                values: Tensor = self.network(batch)
-            return values.float().to(PRECISIONS[settings.precision])
+        (values,) = self.networks.values(tiles)
+        return values.to(PRECISIONS[self.settings.precision])
 
 
 def load_encoders(
-    folder: Path, manifest: dict[str, Any], given: Sequence[str], device: torch.device
+    folder: Path,
+    manifest: dict[str, Any],
+    given: Sequence[str],
+    device: torch.device,
+    runtimes: Mapping[str, Runtime] | None = None,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, FeatureEncoder]:
     """The encoders of a bundle that `pathoprog.ensemble.bundle.verify` found whole, by resolution; equal ones once.
 
@@ -71,6 +106,9 @@ def load_encoders(
         manifest: its manifest.
         given: files of the weights that it names by their hash alone.
         device: where they compute.
+        runtimes: the engine of each resolution's encoder; none: torch.
+        threads: see `FeatureEncoder`.
+        tell: see `FeatureEncoder`.
 
     Raises:
         BundleError: the libraries here have no such encoder, or the weights do not fit it.
@@ -86,8 +124,11 @@ def load_encoders(
             continue
         dtype = DTYPES[record["dtype"]]
         shown = {name: record[name] for name in (*SHOWN, "precision")}
+        engine = (runtimes or {}).get(resolution)
         try:
-            encoder = FeatureEncoder(FeatureEncoderSettings(**shown, weights=str(path)), device, dtype)
+            encoder = FeatureEncoder(
+                FeatureEncoderSettings(**shown, weights=str(path)), device, dtype, engine, threads, tell
+            )
         except ConfigError as error:
             raise BundleError(f"{folder}: the encoder at {resolution} cannot be built here: {error}") from error
         if encoder.d != record["d"]:

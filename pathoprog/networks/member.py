@@ -134,7 +134,9 @@ class MilNetwork(nn.Module):
 
     def tile_scores(self, instances: Tensor, score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
         """Scores [n] of bags of one tile each: what the map of tiles shows."""
-        return self.bag_scores(instances, [1] * len(instances), score_map)
+        if self.noisy_and is not None:  # one tile's mean is itself, and so is its attention-weighted sum
+            instances = self.noisy_and(instances)
+        return scores_of_risks(self.risk(self.classifier(instances)), score_map)
 
 
 def scores_of_risks(risks: Tensor, score_map: tuple[float, float]) -> Tensor:

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pathoprog.errors import BundleError, ConfigError, SlideError
+from pathoprog.network_engines.choice import Runtime
+from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.encoders import load_encoder_weights
-from pathoprog.networks.member import prepare
 from pathoprog.regions.overview import Windows
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.regions.tumour_map import TumourMap
 from pathoprog.slides.slide import SlideFacts
-from pathoprog.system.machine.device import exact_fp32
+from pathoprog.system.files import sha256_file, sha256_value
 
 WINDOWS_AT_ONCE = 8
 
@@ -47,13 +48,35 @@ def make_tumour_network(settings: TumourNetworkSettings) -> nn.Module:
     return network.to(memory_format=torch.channels_last)
 
 
+class WindowProbabilities(nn.Module):
+    """A tumour network as tile engines take it: prepared windows [n, 3, s, s] to probabilities [n, s, s]."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """See the class."""
+        logits: Tensor = self.network(windows)
+        return torch.sigmoid(logits[:, 0])
+
+
 @dataclass
 class TumourNetwork:
-    """A trained network on a device, and how its map becomes an outline."""
+    """A trained network on a device, and how its map becomes an outline.
+
+    `place` says by which engine it computes, and `identity` is of its weights and settings; without them by torch.
+    """
 
     network: nn.Module
     outline: OutlineSettings
     device: torch.device
+    place: Place | None = None
+    identity: str = ""
+
+    def __post_init__(self) -> None:
+        shown = TileNetwork("tumour network", self.identity, WindowProbabilities(self.network).eval())
+        self.networks = TileNetworks([shown], Preparation(), self.place or Place(self.device))
 
     @torch.inference_mode()
     def probabilities(self, windows: NDArray[np.uint8], at_once: int = WINDOWS_AT_ONCE) -> NDArray[np.float32]:
@@ -64,15 +87,13 @@ class TumourNetwork:
         """
         parts = []
         for start in range(0, len(windows), at_once):
-            part = torch.from_numpy(windows[start : start + at_once])
             try:
-                with exact_fp32():
-                    logits: Tensor = self.network(prepare(part.to(self.device)))
+                (found,) = self.networks.values(windows[start : start + at_once])
             except torch.OutOfMemoryError:
                 if at_once == 1:
                     raise
                 return self.probabilities(windows, at_once // 2)
-            parts.append(torch.sigmoid(logits[:, 0]).cpu().numpy())
+            parts.append(found.cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(windows.shape[:3], np.float32)
 
 
@@ -117,13 +138,23 @@ def record(network: TumourNetworkSettings, outline: OutlineSettings) -> dict[str
     return {"network": {**as_dict(network), "weights": ""}, "outline": as_dict(outline)}
 
 
-def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetwork:
+def load(
+    path: Path,
+    values: dict[str, Any],
+    device: torch.device,
+    runtime: Runtime | None = None,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda text: None,
+) -> TumourNetwork:
     """Load a trained network (safetensors only), in evaluation mode.
 
     Args:
         path: the weights.
         values: what `record` gave.
         device: where it will compute.
+        runtime: the engine; None: torch.
+        threads: on a CPU, how many windows are computed at once by another engine than torch.
+        tell: is told what takes long.
 
     Raises:
         BundleError: damaged, NaN or infinity in it, or settings that this version does not know or that do not fit.
@@ -141,11 +172,20 @@ def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetw
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise BundleError(f"{path}: weights hold NaN or infinity, first in {broken[0]}")
-    return TumourNetwork(network.eval().requires_grad_(False).to(device), outline, device)
+    identity = sha256_value([sha256_file(path), values["network"]])
+    place = Place(device, threads=threads, runtime=runtime, tell=tell)
+    return TumourNetwork(network.eval().requires_grad_(False).to(device), outline, device, place, identity)
 
 
-def of_bundle(folder: Path, manifest: dict[str, Any], device: torch.device) -> TumourNetwork:
-    """The tumour network of a bundle that `pathoprog.ensemble.bundle.verify` found whole.
+def of_bundle(
+    folder: Path,
+    manifest: dict[str, Any],
+    device: torch.device,
+    runtime: Runtime | None = None,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda text: None,
+) -> TumourNetwork:
+    """The tumour network of a bundle that `pathoprog.ensemble.bundle.verify` found whole; see `load`.
 
     Raises:
         BundleError: it has none; see `load` for the rest.
@@ -153,7 +193,7 @@ def of_bundle(folder: Path, manifest: dict[str, Any], device: torch.device) -> T
     entry = manifest.get("tumour")
     if entry is None:
         raise BundleError(f"{folder}: the bundle holds no tumour network")
-    return load(folder / entry["file"], entry, device)
+    return load(folder / entry["file"], entry, device, runtime, threads, tell)
 
 
 def _settings(kind: type, values: dict[str, Any]) -> Any:

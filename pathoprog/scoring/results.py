@@ -23,7 +23,7 @@ from pathoprog.settings import as_dict
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
 
-FORMAT = 1
+FORMAT = 2
 RESULT_COLUMNS = (
     "slide_id",
     "patient_id",
@@ -129,6 +129,7 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
                 "n_tiles": len(score.grid),
                 "n_tiles_candidates": score.grid.n_candidates,
                 "tile_spec": as_dict(score.grid.spec),
+                "runtime": score.runtime,
             }
             for resolution, score in outcome.resolutions.items()
         },

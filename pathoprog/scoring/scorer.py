@@ -4,8 +4,8 @@ Shapes: n tiles of one slide and resolution, m members of that resolution (five)
 size in pixels, d features per tile.
 """
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pathoprog.ensemble.classes import RESOLUTIONS, risk_class
 from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
+from pathoprog.network_engines.choice import Runtime
+from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import FeatureEncoder
-from pathoprog.networks.member import prepare, scores_of_risks
+from pathoprog.networks.member import MilNetwork, scores_of_risks
+from pathoprog.settings import as_dict
 from pathoprog.system.fault_points import point
+from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread
 
 BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
@@ -29,13 +33,17 @@ borderline (OPERATIONS, fault table)."""
 ROUNDED_TOLERANCE = {"fp32": 0.0, "fp16": 1e-3}
 """The same where features are rounded to this precision, whose last bit may fall either way."""
 
-CPU_PIXELS = 8 * 448 * 448
-"""Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
 
+class TileInstances(nn.Module):
+    """A member as tile engines take it: prepared tiles [n, 3, s, s] to instance values [n, k], float32."""
 
-def most_tiles(device: torch.device, n: int, side_px: int) -> int:
-    """How many of n tiles go through a network at once; never by the machine, for equal bits."""
-    return n if device.type != "cpu" else max(1, CPU_PIXELS // side_px**2)
+    def __init__(self, network: MilNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """See the class."""
+        return self.network.instances_of_features(self.network.encoder(tiles).float())
 
 
 class Scorer:
@@ -45,10 +53,15 @@ class Scorer:
         bundle: the locked ensemble, loaded to the CPU in float32; its networks are moved and fused in place.
         device: where to compute.
         dtype: of the members' own encoders.
-        threads: on the CPU, how many members compute at once, each in one thread: then equal tiles give equal bits
+        threads: on the CPU, how many computations go on at once, each in one thread: then equal tiles give equal bits
             however many there are (`torch.set_num_threads(1)` is the caller's part).
         encoders: by resolution, where members take features; without them bags of kept instance values alone can be
             scored.
+        runtime: the engine of whole networks; None: torch. Encoders bring their own.
+        tell: is told what takes long.
+
+    Attributes:
+        networks: by resolution, where members are whole networks.
     """
 
     def __init__(
@@ -58,10 +71,11 @@ class Scorer:
         dtype: torch.dtype = torch.float32,
         threads: int = 1,
         encoders: Mapping[str, FeatureEncoder] | None = None,
+        runtime: Runtime | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ):
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
-        self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         records = bundle.manifest.get(ENCODERS, {}).values()
         computed = [
             BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record["dtype"] for record in records))
@@ -69,11 +83,45 @@ class Scorer:
         self.tolerance = max(computed + [ROUNDED_TOLERANCE[record["precision"]] for record in records])
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
-            to_device(member.network, device, dtype)
+            member.network.to(device)  # heads stay in float32; encoders are cast where torch computes them
+        place = Place(device, dtype, threads, runtime, tell)
+        self.networks: dict[str, TileNetworks] = {}
+        for resolution in RESOLUTIONS:
+            found = bundle.members[resolution]
+            if bundle.on_features(resolution):
+                for member in found:
+                    to_device(member.network, device, dtype)
+            else:
+                shown = [TileNetwork(one.name, _identity(one), TileInstances(one.network)) for one in found]
+                self.networks[resolution] = TileNetworks(shown, Preparation(), place, partial(_to_torch, found, place))
 
     def all_members(self) -> list[Member]:
         """The ten members, 10x first."""
         return [member for resolution in RESOLUTIONS for member in self.bundle.members[resolution]]
+
+    def warm(self) -> None:
+        """Make the engines ready for the bundle's tiles now: converting networks takes seconds each."""
+        for resolution in RESOLUTIONS:
+            side = self.bundle.specs[resolution].size_px
+            if resolution in self.networks:
+                self.networks[resolution].ready(side, side)
+            elif resolution in self.encoders:
+                self.encoders[resolution].networks.ready(side, side)
+
+    def _networks_of(self, resolution: str) -> TileNetworks | None:
+        encoder = self.encoders.get(resolution)
+        return self.networks.get(resolution) or (encoder.networks if encoder else None)
+
+    def runtime(self, resolution: str) -> str:
+        """Engine and version that compute a resolution's tiles."""
+        networks = self._networks_of(resolution)
+        return str(networks.runtime) if networks else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """Why some networks are not computed by the engine asked for, for the results."""
+        found = {resolution: self._networks_of(resolution) for resolution in RESOLUTIONS}
+        return [f"runtime: {name}: {one.note}" for name, one in found.items() if one is not None and one.note]
 
     @torch.inference_mode()
     def instances(self, resolution: str, tiles: NDArray[Any]) -> list[Tensor]:
@@ -84,34 +132,24 @@ class Scorer:
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
         """
-        with exact_fp32():
-            if self.bundle.on_features(resolution):
+        if resolution in self.networks:
+            found = self.networks[resolution].values(tiles)
+        else:
+            with exact_fp32(), one_thread():  # [n, d], once for all members
                 stored = tiles.ndim == 2
                 batch = torch.from_numpy(tiles).to(self.device) if stored else self._features(resolution, tiles)
-                most = len(tiles)  # [n, d], once for all members
-            else:
-                batch = prepare(torch.from_numpy(tiles).to(self.device), self.dtype)  # [n, 3, s, s]
-                most = most_tiles(self.device, len(tiles), tiles.shape[1])
-
-            @torch.inference_mode()  # threads have a mode of their own
-            def of_member(member: Member) -> Tensor:
-                values = [
-                    member.network.instances_of_features(member.network.encoder(part).float())
-                    for part in torch.split(batch, most)
-                ]
-                point("after_member")
-                return torch.cat(values)
-
-            return list((self._pool.map if self._pool else map)(of_member, self.bundle.members[resolution]))
+                members = [member.network for member in self.bundle.members[resolution]]
+                found = [one.instances_of_features(one.encoder(batch).float()) for one in members]
+        for _ in found:
+            point("after_member")
+        return found
 
     def _features(self, resolution: str, tiles: NDArray[np.uint8]) -> Tensor:
         """Features [n, d] of tiles uint8 [n, s, s, 3], in the precision that the members learned from."""
         encoder = self.encoders.get(resolution)
         if encoder is None:
             raise BundleError(f"{self.bundle.folder}: members at {resolution} take features, and no encoder is loaded")
-        most = most_tiles(self.device, len(tiles), encoder.settings.input_px or tiles.shape[1])
-        parts = [tiles[start : start + most] for start in range(0, len(tiles), most)]
-        features = torch.cat(list((self._pool.map if self._pool else map)(encoder.features, parts)))
+        features = encoder.features(tiles)
         # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
         return torch.where(torch.isfinite(features), features, torch.nan)
 
@@ -181,6 +219,15 @@ class Scorer:
         thresholds = self.bundle.thresholds
         borderline = any(abs(scores[r] - thresholds[r]) < self.tolerance for r in RESOLUTIONS)
         return risk_class(scores["10x"], scores["40x"], thresholds), borderline
+
+
+def _identity(member: Member) -> str:
+    return sha256_value([member.sha256, as_dict(member.network.settings), "fused"])
+
+
+def _to_torch(members: list[Member], place: Place) -> None:
+    for member in members:
+        to_device(member.network, place.device, place.dtype)
 
 
 def fuse_batch_norm(module: nn.Module) -> None:

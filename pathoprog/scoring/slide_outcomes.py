@@ -32,6 +32,7 @@ class ResolutionScore:
         strongest: the tiles of the highest scores, highest first: index and pixels, uint8 [s, s, 3].
         instances: per member the tiles' values, float32 [n, k]: what the score of any bag of these tiles follows from.
         member_risks: what the scores follow from by each member's map, [m], unbounded, higher = worse.
+        runtime: engine and version that computed the tiles' values.
     """
 
     grid: TileGrid
@@ -42,6 +43,7 @@ class ResolutionScore:
     strongest: list[tuple[int, NDArray[np.uint8]]]
     instances: "list[Tensor]"
     member_risks: list[float] = field(default_factory=list)
+    runtime: str = ""
 
     @property
     def score(self) -> float:

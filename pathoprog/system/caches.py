@@ -37,6 +37,15 @@ def own_caches(environment: MutableMapping[str, str] = os.environ) -> None:
         environment[name] = str(home / folder)
 
 
+def private_folder(name: str, environment: MutableMapping[str, str] = os.environ) -> Path | None:
+    """A folder of this program's own in the user's cache folder, mode 0700; None where there can be none."""
+    folder = Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pathoprog" / name
+    if not _usable(folder.parent) or not _usable(folder):
+        return None
+    folder.chmod(0o700)
+    return folder
+
+
 def _usable(folder: Path) -> bool:
     """Whether `folder` is there, or can be made, with mode 0700; and is nobody else's, and can be written."""
     try:

@@ -198,7 +198,10 @@ def test_ray_deals_out_the_devices(bundle, monkeypatch):
     undecided = ScoreConfig(engine="ray", ensemble=str(bundle))  # an older bundle, which locks no precision
     with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), crew_of(undecided):
         pass
-    with crew_of(ScoreConfig(engine="ray", dtype="bf16")) as crew:
+    by_auto = ScoreConfig(engine="ray", dtype="bf16")
+    with pytest.raises(ConfigError, match="runtime=auto goes by this machine"), crew_of(by_auto):
+        pass
+    with crew_of(ScoreConfig(engine="ray", dtype="bf16", runtime="torch")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cuda:0", "cuda:0"], 4, 1)
     with crew_of(ScoreConfig(engine="ray", device="cpu")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cpu"], 8, 0)

@@ -20,6 +20,7 @@ from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.ensemble.loading import Bundle, Member, load_network, network_settings
 from pathoprog.errors import InputError, PathoprogError
+from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import load_encoders
 from pathoprog.networks.tumour import Outliner, load
@@ -167,9 +168,12 @@ def _group(
     )
     tiles = _tiles(settings, trained, manifest, rows, device)
     from_slides = isinstance(tiles, SlidesTiles)
-    encoders = load_encoders(bundle.folder, bundle.manifest, settings.encoder_weights, device) if from_slides else {}
-    threads = settings.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
-    scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, encoders)
+    threads = _threads(settings)
+    runtime = choose_runtime(settings.runtime, device.type, settings.dtype)
+    engines = {name: choose_runtime(settings.runtime, device.type, record["dtype"]) for name, record in records.items()}
+    given = settings.encoder_weights
+    found = load_encoders(bundle.folder, bundle.manifest, given, device, engines, threads, _tell) if from_slides else {}
+    scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, found, runtime, _tell)
     mark = sha256_value(
         {
             "format": FORMAT,
@@ -177,6 +181,7 @@ def _group(
             "encoders": records,
             "dtype": settings.dtype,
             "device": device.type,
+            "runtime": [str(one) for one in (runtime, *engines.values())],
             "specs": [as_dict(spec) for spec in specs(trained.data)],
             "batch_tiles": batch_tiles(settings, trained),
             "policy": bundle.tumour_policy,
@@ -198,8 +203,17 @@ def _tiles(
     if policy != "network":
         return SlidesTiles(trained, rows, settings.stream, policy)
     weights = Path(settings.tumour) / WEIGHTS
-    outliner = Outliner(load(weights, manifest["tumour"], device))
+    runtime = choose_runtime(settings.runtime, device.type)
+    outliner = Outliner(load(weights, manifest["tumour"], device, runtime, _threads(settings), _tell))
     return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(weights))
+
+
+def _threads(settings: EnsembleConfig) -> int:
+    return settings.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+
+
+def _tell(text: str) -> None:
+    say(f"    {text}")
 
 
 def batch_tiles(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, int]:

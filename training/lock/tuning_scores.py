@@ -196,5 +196,6 @@ def _facts(found: TuningScores, settings: EnsembleConfig, trained: TrainConfig, 
         "left_out": dict(left_out),
         "ranked_on_tiles": trained.fit.evaluate_tiles,
         "batch_tiles": batch_tiles(settings, trained),
+        "runtime": {name: found.scorer.runtime(name) for name in RESOLUTIONS},
         "sha256": sha256_value([[patient.patient_id, patient.scores] for patient in found.scored]),
     }

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
 from pathoprog.networks.augmentation import augment
@@ -123,6 +124,7 @@ def fit(
     """
     options, out = settings.fit, Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(options.dtype, device)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.network_engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.settings import setting
@@ -50,6 +51,7 @@ class SegmentConfig:
     )
     seed: int = setting(1, "of initial weights, windows and augmentation", low=0)
     device: str = setting("auto", "auto, cpu or cuda:N")
+    runtime: str = setting("auto", f"mode=apply: {RUNTIME_HELP}", choices=RUNTIMES)
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
     track: TrackingSettings = setting(TrackingSettings(), "")

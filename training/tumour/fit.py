@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pathoprog.allocator import keep_freed_memory
 from pathoprog.errors import DivergedError, InputError
 from pathoprog.networks.augmentation import augment, turn, zoom
 from pathoprog.networks.member import prepare
@@ -71,6 +72,7 @@ def fit(
         InputError: the folder holds a run with other settings or data.
     """
     options, out = settings.fit, Path(settings.out)
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     device = resolve_device(settings.device)
     torch.manual_seed(settings.seed)

@@ -1,6 +1,7 @@
 """`pathoprog segment`: train the tumour network from outlines, or outline a cohort's slides with it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
 from pathoprog.ensemble.bundle import MANIFEST, verify
 from pathoprog.errors import ConfigError, InputError, SlideError
+from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.networks.tumour import Outliner, TumourNetwork, load, of_bundle, record
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.regions.overview import check_outline_settings
@@ -253,8 +255,9 @@ def trained_network(settings: SegmentConfig) -> TumourNetwork:
         raise ConfigError("trained is missing: give trained=FOLDER of `pathoprog segment mode=train`, or a bundle")
     folder, device = Path(settings.trained), resolve_device(settings.device)
     torch.set_num_threads(settings.fit.threads)
+    how = (choose_runtime(settings.runtime, device.type), len(os.sched_getaffinity(0)), lambda text: say(f"    {text}"))
     if (folder / MANIFEST).is_file():
-        return of_bundle(folder, verify(folder), device)
+        return of_bundle(folder, verify(folder), device, *how)
     if not (folder / RECORD).is_file():
         raise ConfigError(f"trained={folder}: no finished tumour network there ({RECORD} is missing)")
-    return load(folder / WEIGHTS, read_json(folder / RECORD), device)
+    return load(folder / WEIGHTS, read_json(folder / RECORD), device, *how)
