@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pathoprog.network_engines.choice import ENGINES, Runtime, installed
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.config import NetworkSettings
+from pathoprog.networks.engines.choice import ENGINES, Runtime, installed
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.member import MilNetwork
 from pathoprog.scoring.scorer import TileInstances, fuse_batch_norm
 

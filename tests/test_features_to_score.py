@@ -20,8 +20,8 @@ from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.bundle import read_manifest, verify
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import BundleError, ConfigError, InputError
-from pathoprog.network_engines.choice import choose_runtime
 from pathoprog.networks.encoder_records import encoder_problems
+from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.features import read_features
 from pathoprog.settings import as_dict
 from pathoprog.stream.config import StreamSettings

@@ -15,13 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.allocator import keep_freed_memory
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import ConfigError, InputError, PathoprogError
-from pathoprog.network_engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.config import NO_ENCODER
 from pathoprog.networks.encoder_records import SHOWN
 from pathoprog.networks.encoders import try_encoder
+from pathoprog.networks.engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.features import read_facts, write_features
 from pathoprog.quality.config import QUALITY_VERSION
@@ -30,6 +29,7 @@ from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, Slid
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import frame_text
 from pathoprog.system.files import finite_or_none, not_replaced, sha256_file, sha256_value, write_or_beside
+from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.system.machine.pinned import register
 from pathoprog.text.wording import count

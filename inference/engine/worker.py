@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pathoprog.allocator import keep_freed_memory
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.engine.exchange import Assignment, Staged, Start, run_record
 from pathoprog.scoring.results import stage_slide
@@ -23,6 +22,7 @@ from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream
 from pathoprog.slide_report.slide_folder import slide_files
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
+from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.text.plain_text import plain_reason
 
 MOST_WRITES_WAITING = 8
@@ -61,7 +61,7 @@ class Worker:
         import torch
 
         from pathoprog.ensemble.loading import load_bundle
-        from pathoprog.network_engines.choice import Runtime
+        from pathoprog.networks.engines.choice import Runtime
         from pathoprog.networks.feature_encoder import load_encoders
         from pathoprog.networks.tumour import Outliner, of_bundle
         from pathoprog.scoring.scorer import Scorer

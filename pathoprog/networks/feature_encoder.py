@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pathoprog.errors import BundleError, ConfigError
-from pathoprog.network_engines.choice import Runtime
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.config import FeatureEncoderSettings
 from pathoprog.networks.encoder_records import ENCODERS, SHOWN, weights_files
 from pathoprog.networks.encoders import make_encoder
+from pathoprog.networks.engines.choice import Runtime
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import DTYPES
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pathoprog.errors import BundleError, ConfigError, SlideError
-from pathoprog.network_engines.choice import Runtime
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.encoders import load_encoder_weights
+from pathoprog.networks.engines.choice import Runtime
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.regions.overview import Windows
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.regions.tumour_map import TumourMap
@@ -98,7 +98,7 @@ class TumourNetwork:
 
 
 class Outliner:
-    """What `pathoprog.stream.slide_stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
+    """What `slide_stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
 
     def __init__(self, network: TumourNetwork, on_windows: Callable[[int], None] = lambda n: None):
         """`on_windows` is told how many windows went through the network."""

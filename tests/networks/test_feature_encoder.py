@@ -62,7 +62,7 @@ def test_each_tile_is_encoded_once_for_all_heads_by_one_encoder(folder, tiles, e
 
 
 def test_threads_change_no_bit_and_batches_next_to_nothing(folder, tiles, monkeypatch):
-    monkeypatch.setattr("pathoprog.network_engines.torch_engine.CPU_PIXELS", 7 * 32 * 32)
+    monkeypatch.setattr("pathoprog.networks.engines.torch_engine.CPU_PIXELS", 7 * 32 * 32)
     one = scores(loaded(folder), tiles)
     assert scores(loaded(folder, threads=3), tiles) == one
     assert scores(loaded(folder), tiles, batch=5) == pytest.approx(one, abs=1e-5)

@@ -49,7 +49,7 @@ def test_batch_size_does_not_matter(bundle_folder, tiles):
 def test_on_a_cpu_a_network_never_sees_more_than_its_memory_allows(bundle_folder, tiles, monkeypatch):
     scorer = Scorer(load_bundle(bundle_folder), CPU)
     expected, seen = scores(scorer, tiles, 24), []
-    monkeypatch.setattr("pathoprog.network_engines.torch_engine.CPU_PIXELS", 7 * 32 * 32 + 5)
+    monkeypatch.setattr("pathoprog.networks.engines.torch_engine.CPU_PIXELS", 7 * 32 * 32 + 5)
     encoder = scorer.bundle.members["10x"][0].network.encoder
     hook = encoder.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     assert scores(scorer, tiles, 24) == pytest.approx(expected, abs=1e-6)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pathoprog.allocator import keep_freed_memory
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
 from pathoprog.networks.augmentation import augment
@@ -25,6 +24,7 @@ from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
 from pathoprog.system.files import sha256_value, write_json, write_text
+from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
 from pathoprog.training.config import FitSettings, TrainConfig

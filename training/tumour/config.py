@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from pathoprog.network_engines.choice import RUNTIME_HELP, RUNTIMES
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.networks.engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
@@ -39,9 +40,7 @@ class SegmentConfig:
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     out: str = setting("", "folder to write to", kind="path", required=True)
     trained: str = setting("", "mode=apply: folder of a trained network, or a bundle that holds one", kind="path")
-    roles: list[str] = setting(
-        [], "mode=apply: only these roles (none given: all)", choices=("training", "tuning", "test", "external")
-    )
+    roles: list[str] = setting([], "mode=apply: only these roles (none given: all)", choices=ROLES)
     network: TumourNetworkSettings = setting(TumourNetworkSettings(), "")
     outline: OutlineSettings = setting(OutlineSettings(), "")
     augment: AugmentSettings = setting(AugmentSettings(), "")

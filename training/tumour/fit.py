@@ -1,7 +1,7 @@
 """The training loop of the tumour network, in sight: draw windows, augment, forward, backward, step; judge on tuning.
 
-Everything random is a function of (seed, step), as in `pathoprog.training.member.fit`: a run that was killed goes on to the
-same weights.
+Everything random is a function of (seed, step), as in `pathoprog.training.member.fit`: a run that was killed goes on to
+the same weights.
 
 Shapes: n windows of a step, s their side in pixels of the view.
 """
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pathoprog.allocator import keep_freed_memory
 from pathoprog.errors import DivergedError, InputError
 from pathoprog.networks.augmentation import augment, turn, zoom
 from pathoprog.networks.member import prepare
@@ -29,6 +28,7 @@ from pathoprog.regions.tumour_config import OutlineSettings
 from pathoprog.regions.tumour_map import TumourMap, dice
 from pathoprog.settings import as_dict
 from pathoprog.system.files import sha256_value, write_text
+from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.device import resolve_device
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.fit import make_optimizer, set_learning_rate

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pathoprog.network_engines.choice import ENGINES, FALLBACK, Runtime, installed
-from pathoprog.network_engines.torch_engine import TorchEngine
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD
+from pathoprog.networks.engines.choice import ENGINES, FALLBACK, Runtime, installed
+from pathoprog.networks.engines.torch_engine import TorchEngine
 from pathoprog.networks.member import prepare
 from pathoprog.system.machine.device import dtype_name
 

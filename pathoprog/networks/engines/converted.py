@@ -2,7 +2,7 @@
 
 A converted network lies outside a bundle's hashes: the folder is private (mode 0700), a file's name is the hash of the
 network's weights and settings, the versions, the CPU's features and the tiles' size, and each load is compared with
-torch (`pathoprog.network_engines.tile_networks`).
+torch (`pathoprog.networks.engines.tile_networks`).
 """
 
 import fcntl
@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pathoprog.network_engines.choice import cpu_flags
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork
+from pathoprog.networks.engines.choice import cpu_flags
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 from pathoprog.system.caches import private_folder
 from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.device import dtype_name

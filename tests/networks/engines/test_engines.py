@@ -16,9 +16,9 @@ from torch import nn
 
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError
-from pathoprog.network_engines import choice
-from pathoprog.network_engines.choice import Runtime, choose_runtime, installed
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks, probe
+from pathoprog.networks.engines import choice
+from pathoprog.networks.engines.choice import Runtime, choose_runtime, installed
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks, probe
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.system import caches
@@ -244,7 +244,7 @@ def test_converting_tells_nobody(openvino, tmp_path):
 
 
 def test_telemetry_that_is_loaded_already_keeps_openvino_out(openvino, own_folder, monkeypatch):
-    from pathoprog.network_engines import converted
+    from pathoprog.networks.engines import converted
 
     converted.openvino.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino_telemetry", socket)

@@ -9,7 +9,7 @@ from pathoprog import allocator
 
 PROGRAM = """
 import resource
-from pathoprog.allocator import keep_freed_memory
+from pathoprog.system.machine.allocator import keep_freed_memory
 import sys
 if sys.argv[1] == "raised":
     assert keep_freed_memory()

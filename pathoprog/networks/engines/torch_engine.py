@@ -15,14 +15,14 @@ from torch import Tensor
 from pathoprog.system.machine.device import exact_fp32
 
 if TYPE_CHECKING:
-    from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork
+    from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 
 CPU_PIXELS = 8 * 448 * 448
 """Most pixels that a network is shown at once on a CPU: five networks side by side then take less than 2 GiB."""
 
 
 class TorchEngine:
-    """See `pathoprog.network_engines.tile_networks.Engine`; computes tiles of any size, `size` is only its first.
+    """See `pathoprog.networks.engines.tile_networks.Engine`; computes tiles of any size, `size` is only its first.
 
     On a CPU the networks compute side by side, each in one thread: then equal batches give equal bits, however many
     threads there are (`torch.set_num_threads(1)` is the caller's part).
@@ -42,7 +42,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
-        """See `pathoprog.network_engines.tile_networks.Engine`."""
+        """See `pathoprog.networks.engines.tile_networks.Engine`."""
         device = self._place.device
         automatic = self._place.autocast and self._place.dtype == torch.bfloat16
         dtype = torch.float32 if automatic else self._place.dtype

@@ -3,7 +3,7 @@
 Shapes: n tiles, h and w their height and width in pixels.
 
 What must be told, since its defaults differ: the precision (by default bf16 on CPUs that have it), no pinning (it
-halves two processes side by side), and no telemetry (`pathoprog.network_engines.converted`).
+halves two processes side by side), and no telemetry (`pathoprog.networks.engines.converted`).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pathoprog.network_engines.converted import converted, openvino
-from pathoprog.network_engines.tile_networks import Place, Preparation, TileNetwork
+from pathoprog.networks.engines.converted import converted, openvino
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 from pathoprog.system.machine.device import dtype_name
 
 PIXELS_AT_ONCE = 448 * 448
@@ -26,7 +26,7 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """See `pathoprog.network_engines.tile_networks.Engine`.
+    """See `pathoprog.networks.engines.tile_networks.Engine`.
 
     Every call has the same shape, the last of a batch is filled up with empty tiles, and each is computed in one
     thread: a tile's values do not depend on the tiles beside it, nor on how many threads there are.
@@ -62,7 +62,7 @@ class OpenVinoEngine:
 
     @torch.inference_mode()
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
-        """See `pathoprog.network_engines.tile_networks.Engine`."""
+        """See `pathoprog.networks.engines.tile_networks.Engine`."""
         shown: NDArray[Any] = tiles
         if self._preparation.input_px:
             shown = self._preparation(torch.from_numpy(tiles)).contiguous().numpy()

@@ -1,6 +1,6 @@
 """Which engine runs networks over tiles: the setting ``runtime=auto|openvino|torch``. No torch.
 
-An engine is a line in `ENGINES` and a class with the methods of `pathoprog.network_engines.tile_networks.Engine`.
+An engine is a line in `ENGINES` and a class with the methods of `pathoprog.networks.engines.tile_networks.Engine`.
 """
 
 import platform
@@ -23,8 +23,8 @@ class EngineFacts:
 
 
 ENGINES = {
-    "openvino": EngineFacts("openvino", ("cpu",), "pathoprog.network_engines.openvino_engine", "OpenVinoEngine"),
-    "torch": EngineFacts("torch", ("cpu", "cuda"), "pathoprog.network_engines.torch_engine", "TorchEngine"),
+    "openvino": EngineFacts("openvino", ("cpu",), "pathoprog.networks.engines.openvino_engine", "OpenVinoEngine"),
+    "torch": EngineFacts("torch", ("cpu", "cuda"), "pathoprog.networks.engines.torch_engine", "TorchEngine"),
 }
 """In the order in which ``auto`` takes them, where they are installed and serve the device."""
 RUNTIMES = ("auto", *ENGINES)
