@@ -63,7 +63,7 @@ class Worker:
         from pathoprog.ensemble.loading import load_bundle
         from pathoprog.networks.engines.choice import Runtime
         from pathoprog.networks.feature_encoder import load_encoders
-        from pathoprog.networks.tumour import Outliner, of_bundle
+        from pathoprog.networks.tumour import NetworkOutliner, of_bundle
         from pathoprog.scoring.scorer import Scorer
         from pathoprog.system.machine.device import DTYPES, device_name, resolve_device
 
@@ -80,12 +80,12 @@ class Worker:
         runtime = Runtime(**planned["runtime"])
         self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell)
         self.scorer.warm()
-        self.outliner: Outliner | None = None
+        self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
             runtime = Runtime(**planned["outline_runtime"])
             network = of_bundle(bundle.folder, bundle.manifest, device, runtime, threads, self.tell)
             network.networks.ready(network.outline.window_px, network.outline.window_px)
-            self.outliner = Outliner(network, lambda n: self.send("tiles", 0))  # a sign of life
+            self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__
         self.runtimes = {name: self.scorer.runtime(name) for name in bundle.specs}
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()

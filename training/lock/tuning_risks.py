@@ -22,7 +22,7 @@ from pathoprog.errors import InputError, PathoprogError
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.feature_encoder import load_encoders
-from pathoprog.networks.tumour import Outliner, load
+from pathoprog.networks.tumour import NetworkOutliner, load
 from pathoprog.quality.look import QualityLook
 from pathoprog.scoring.patients import Instances
 from pathoprog.scoring.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
@@ -204,7 +204,7 @@ def _tiles(
         return SlidesTiles(trained, rows, settings.stream, policy)
     weights = Path(settings.tumour) / WEIGHTS
     runtime = choose_runtime(settings.runtime, device.type)
-    outliner = Outliner(load(weights, manifest["tumour"], device, runtime, _threads(settings), _tell))
+    outliner = NetworkOutliner(load(weights, manifest["tumour"], device, runtime, _threads(settings), _tell))
     return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(weights))
 
 

@@ -28,7 +28,7 @@ from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
 from pathoprog.training.config import FitSettings, TrainConfig
-from pathoprog.training.data.bags import Batch, Patient, Sampler
+from pathoprog.training.data.bags import BagBatch, Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.finetune import parent_of, start_weights
@@ -220,7 +220,7 @@ def backward(
     forward: Callable[[Tensor, list[int]], Tensor],
     settings: TrainConfig,
     patients: list[Patient],
-    batch: Batch,
+    batch: BagBatch,
     generator: torch.Generator,
     device: torch.device,
     dtype: torch.dtype,
