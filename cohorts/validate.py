@@ -21,7 +21,7 @@ from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.whole import document_of
 from pathoprog.same_scan import refuse_development_slides
 from pathoprog.stage_groups import read_stage_groups, scoring_ids
-from pathoprog.tracking_config import check_tracking
+from pathoprog.tracking_config import NOT_LOGGED, check_tracking
 from pathoprog.validation.chain import read_log
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
@@ -52,7 +52,7 @@ class Scored:
 
 def run(settings: ValidateConfig) -> int:
     """Validate a locked ensemble; returns 0, or raises before anything is reported."""
-    check_tracking(settings.track)
+    logged = check_tracking(settings.track)
     out = Path(settings.out)
     say("1. read the plan, the bundle, the cohort and the scores")
     plan_source = plan_text(settings.plan)
@@ -130,7 +130,7 @@ def run(settings: ValidateConfig) -> int:
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
     write_json(out / "history.json", history.record())
-    if settings.track.tracking == "mlflow":
+    if logged:
         ids = {*scored.cohort["patient_id"], *scored.cohort["slide_id"]}
         params = {"software_version": __version__, "lock": locked["sha256"], "ensemble_id": ensemble, **hashes}
         params |= {"openings": str(history.present.number), "amendments": str(len(history.amendments))}
@@ -144,6 +144,8 @@ def run(settings: ValidateConfig) -> int:
             ids,
         )
         say(f"   MLflow run {run_id} in {settings.track.tracking_uri}")
+    elif settings.track.tracking == "auto":
+        say(f"   {NOT_LOGGED}")
     text = headline(primary, statistics)
     write_text(out / "headline.txt", text + "\n")
     say(f"   {text}")

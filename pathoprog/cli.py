@@ -20,6 +20,7 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.caches import own_caches
 from pathoprog.console import say
 from pathoprog.errors import ConfigError, PathoprogError
+from pathoprog.extras import check_command
 from pathoprog.plain_text import printable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -153,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "-h" in rest or "--help" in rest:
             say(command_help(name))
             return 0
+        check_command(name)
         settings = compose(name, rest)
         _quiet_environment()
         own_caches()

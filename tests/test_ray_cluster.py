@@ -59,7 +59,7 @@ def test_another_machine_needs_a_token(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_ray_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="pip install ray"):
+    with pytest.raises(ConfigError, match=r"pip install 'pathoprog\[ray\]'"):
         Cluster()
 
 
