@@ -28,7 +28,7 @@ from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
 from pathoprog.training import checkpoint
 from pathoprog.training.bags import Batch, Patient, Sampler
-from pathoprog.training.config import FitSettings, TrainConfig
+from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig
 from pathoprog.training.finetune import parent_of, start_weights
 from pathoprog.training.judge import Judgement
 from pathoprog.training.prefetch import Prefetch
@@ -48,7 +48,7 @@ class Best:
     file: str
 
 
-def check_fit(settings: TrainConfig) -> None:
+def check_fit(settings: CandidateSettings) -> None:
     """Refuse settings that contradict each other, before any work.
 
     Raises:

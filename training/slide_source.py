@@ -20,7 +20,7 @@ from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, TileStream
 from pathoprog.stream_events import Places
 from pathoprog.stream_reader import SLOTS
 from pathoprog.stream_requests import PlacedTiles, TileRequests
-from pathoprog.training.config import DataSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.config import CandidateSettings, DataSettings, TrainEnsembleConfig
 from pathoprog.training.tile_store import (
     StoredSlide,
     facts_of,
@@ -35,7 +35,7 @@ from pathoprog.training.tile_store import (
 REMEDY = "mend or replace the file, or take the slide out of the cohort, and give the same command again"
 
 
-def settle(settings: TrainConfig) -> None:
+def settle(settings: CandidateSettings) -> None:
     """Where tiles come from slides, say where their grids are kept, and refuse what cannot go together.
 
     Raises:

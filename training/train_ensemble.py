@@ -20,7 +20,7 @@ from pathoprog.files import read_json, write_json
 from pathoprog.settings import as_dict
 from pathoprog.tracking_config import check_tracking
 from pathoprog.training.checks import check_tables
-from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.engines import Engine, Running, devices_of, engine_of, how_ended
 from pathoprog.training.finetune import adopt
 from pathoprog.training.fit import CANDIDATE, check_fit, fingerprint
@@ -153,13 +153,13 @@ def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking,
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
         for resolution in ("10x", "40x"):
-            one = TrainConfig(**copy.deepcopy(plain))
-            one.resolution, one.seed = resolution, settings.seed + number
+            one = TrainConfig(**copy.deepcopy(plain), resolution=resolution)
+            one.seed = settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
             one.data.stream.workers = readers
             adopt(one, number)

@@ -19,13 +19,19 @@ from pathoprog.survival import harrell_c
 from pathoprog.tracking_config import TrackingSettings
 from pathoprog.training import choose
 from pathoprog.training.bags import Patient
-from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
+from pathoprog.training.config import (
+    CandidateSettings,
+    CrossValidateConfig,
+    EnsembleConfig,
+    SplitSettings,
+    TrainConfig,
+)
 from pathoprog.training.cross_validate import page, rows_of, run
 from pathoprog.training.train import settings_from_dict, train
 
 
 def crossed(settings: TrainConfig, **changes: Any) -> CrossValidateConfig:
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     return CrossValidateConfig(**{**plain, **changes})
 
 
