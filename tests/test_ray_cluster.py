@@ -63,7 +63,6 @@ def test_without_ray_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
         Cluster()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word to the child is Linux's")
 def test_a_child_ends_with_its_parent_even_by_sigkill(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathoprog.children import spawn\n"
