@@ -12,10 +12,15 @@ from pathoprog.cohorts import validate
 from pathoprog.cohorts.config import ValidateConfig
 
 
+def without_rendering(patch: pytest.MonkeyPatch) -> None:
+    """Let figures be made and not rendered, which is most of a validation's time: other tests render them."""
+    patch.setattr(Figure, "savefig", lambda figure, stream, **how: stream.write(b"<svg/>"))
+
+
 def run(made: MadeCohort, out: str = "validation", **more: Any) -> None:
-    """Validate; figures are made and not rendered, which is most of the time and no question of openings."""
+    """Validate, without rendering: it is no question of openings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda figure, stream, **how: stream.write(b"<svg/>"))
+        without_rendering(patch)
         validate.run(ValidateConfig(**made.settings(out, permutations=100, **more)))
 
 
