@@ -5,8 +5,10 @@ Takes an installer and a place to fetch the pinned versions from, and some minut
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +54,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda extra: extra or "core")
-def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def installed(
+    request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
     """An environment with the wheel and one extra, at the pinned versions."""
     folder = tmp_path_factory.mktemp(f"env_{request.param or 'core'}")
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -62,7 +66,8 @@ def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pyt
     python = folder / "env" / "bin" / "python"
     wanted = f"pathoprog[{request.param}] @ {wheel.as_uri()}" if request.param else f"pathoprog @ {wheel.as_uri()}"
     call(UV, "pip", "install", "--quiet", "--python", python, "--constraint", folder / "pins.txt", wanted, cwd=folder)
-    return Installed(request.param, python)
+    yield Installed(request.param, python)
+    shutil.rmtree(folder)  # torch with CUDA's libraries is some 6 GB: one environment at a time
 
 
 def said_of(extra: str) -> dict[str, str]:
