@@ -57,7 +57,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: lint
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu" --durations=15
 
 test-long: lint
 	$(PYTEST)
@@ -98,8 +98,8 @@ format: $(READY)
 # requirements-image.txt: what Dockerfile.cuda installs, the same versions without the developers' tools.
 requirements: $(READY)
 	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
-	$(COMPILE) pyproject.toml --extra dev --extra signing --universal --python-version 3.11 -o requirements.txt
-	$(COMPILE) pyproject.toml --extra signing --constraint requirements.txt --python-version 3.12 \
+	$(COMPILE) pyproject.toml --extra dev --extra all --universal --python-version 3.11 -o requirements.txt
+	$(COMPILE) pyproject.toml --extra train --extra ray --extra signing --constraint requirements.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
 
 clean:

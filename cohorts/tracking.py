@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
 from pathoprog.system.csv_files import read_frame
 from pathoprog.system.revision import source_tags
 from pathoprog.system.tracking_config import TrackingSettings, check_tracking
@@ -40,11 +40,9 @@ def log_validation(
         InputError: an id in a table.
     """
     check_tracking(TrackingSettings("mlflow", uri, experiment))
-    try:
-        import mlflow
-        from mlflow.exceptions import MlflowException
-    except ImportError as error:
-        raise ConfigError("MLflow is not installed: pip install mlflow, or give track.tracking=none") from error
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
     for path in (path for paths in files.values() for path in paths if path.suffix == ".csv"):
         refuse_ids(path, forbidden)
     if uri.startswith("sqlite:///"):

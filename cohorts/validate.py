@@ -21,7 +21,7 @@ from pathoprog.slides.same_scan import refuse_development_slides
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json, write_text
-from pathoprog.system.tracking_config import check_tracking
+from pathoprog.system.tracking_config import NOT_LOGGED, check_tracking
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
@@ -52,7 +52,7 @@ class Scored:
 
 def run(settings: ValidateConfig) -> int:
     """Validate a locked ensemble; returns 0, or raises before anything is reported."""
-    check_tracking(settings.track)
+    logged = check_tracking(settings.track)
     out = Path(settings.out)
     say("1. read the plan, the bundle, the cohort and the scores")
     plan_source = plan_text(settings.plan)
@@ -130,7 +130,7 @@ def run(settings: ValidateConfig) -> int:
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
     write_json(out / "history.json", history.record())
-    if settings.track.tracking == "mlflow":
+    if logged:
         ids = {*scored.cohort["patient_id"], *scored.cohort["slide_id"]}
         params = {"software_version": __version__, "lock": locked["sha256"], "ensemble_id": ensemble, **hashes}
         params |= {"openings": str(history.present.number), "amendments": str(len(history.amendments))}
@@ -144,6 +144,8 @@ def run(settings: ValidateConfig) -> int:
             ids,
         )
         say(f"   MLflow run {run_id} in {settings.track.tracking_uri}")
+    elif settings.track.tracking == "auto":
+        say(f"   {NOT_LOGGED}")
     text = headline(primary, statistics)
     write_text(out / "headline.txt", text + "\n")
     say(f"   {text}")

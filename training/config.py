@@ -157,11 +157,10 @@ class FeaturesConfig(FeatureEncoderSettings):
 
 
 @dataclass
-class TrainConfig:
-    """`pathoprog train`: one candidate."""
+class CandidateSettings:
+    """What one candidate and all of them are trained by, whatever the resolution."""
 
     out: str = setting("", "folder of the run", kind="path", required=True)
-    resolution: str = setting("10x", "of the tiles", choices=("10x", "40x"))
     seed: int = setting(1, "of initial weights, batches and augmentation", low=0)
     device: str = setting("auto", "auto, cpu or cuda:N")
     restart: bool = setting(
@@ -178,8 +177,15 @@ class TrainConfig:
 
 
 @dataclass
-class TrainEnsembleConfig(TrainConfig):
-    """`pathoprog train_ensemble`: every candidate; `resolution` is ignored, both are trained."""
+class TrainConfig(CandidateSettings):
+    """`pathoprog train`: one candidate."""
+
+    resolution: str = setting("10x", "of the tiles", choices=("10x", "40x"))
+
+
+@dataclass
+class TrainEnsembleConfig(CandidateSettings):
+    """`pathoprog train_ensemble`: every candidate, of both resolutions."""
 
     candidates: int = setting(6, "candidates per resolution (seeds seed, seed + 1, …)", low=1)
     engine: str = setting(

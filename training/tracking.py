@@ -1,11 +1,10 @@
 """MLflow's tracking of training: parent run per ensemble, child per member, the bundle as a registered model's version.
 
 No patient ids ever go there. The only module of the researchers' door that imports MLflow, and only where
-`track.tracking=mlflow`.
+runs are logged (`check_tracking`).
 """
 
 import contextlib
-import importlib.util
 import math
 import os
 import re
@@ -18,10 +17,10 @@ from typing import Any
 
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.settings import as_dict, flat
-from pathoprog.system.console import warn
+from pathoprog.system.console import say, warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.revision import source_tags
-from pathoprog.system.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.tracking_config import NOT_LOGGED, TrackingSettings, check_tracking
 
 MAX_PARAM_CHARACTERS = 500
 RECORD = "mlflow.json"
@@ -31,7 +30,7 @@ RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 
 
 class Tracking:
-    """A store to log to, or nothing at all (`tracking=none`): every call is then free and does nothing.
+    """A store to log to, or nothing at all (`tracking=none`, or no MLflow): every call is then free and does nothing.
 
     The store and the experiment are made here, once, by the parent: parallel first use of SQLite crashes. Once training
     is under way, a store that fails ends nothing: it is told of once, and metrics wait for it.
@@ -51,11 +50,10 @@ class Tracking:
         self._waiting: dict[str, list[Any]] = {}
         self._logged: dict[str, dict[str, int]] = {}
         self._told = False
-        if settings.tracking == "none":
+        if not check_tracking(settings):
+            if settings.tracking == "auto":
+                say(NOT_LOGGED)
             return
-        check_tracking(settings)
-        if importlib.util.find_spec("mlflow") is None:
-            raise ConfigError("track.tracking=mlflow, but MLflow is not installed; give track.tracking=none")
         for key, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **RETRIES}.items():  # read when MLflow is imported
             os.environ.setdefault(key, value)
         from mlflow.tracking import MlflowClient

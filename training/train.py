@@ -20,7 +20,7 @@ from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import canonical_json, read_json, write_json, write_text
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import TrainConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, check_data
 from pathoprog.training.data.bags import Patient, make_ready
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
 from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
@@ -70,7 +70,7 @@ def run(settings: TrainConfig) -> int:
     return 0
 
 
-def prepare_data(settings: TrainConfig, rows: pd.DataFrame) -> None:
+def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
     """Cut missing tiles, lay grids or look for features; say what training goes without.
 
     Raises:
@@ -140,7 +140,7 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> dict[str
     return candidate
 
 
-def check_network(settings: TrainConfig) -> None:
+def check_network(settings: CandidateSettings) -> None:
     """Refuse a network that does not take what training reads, before any work.
 
     Raises:

@@ -19,7 +19,7 @@ from pathoprog.settings import as_dict
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
@@ -153,13 +153,13 @@ def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking,
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
         for resolution in ("10x", "40x"):
-            one = TrainConfig(**copy.deepcopy(plain))
-            one.resolution, one.seed = resolution, settings.seed + number
+            one = TrainConfig(**copy.deepcopy(plain), resolution=resolution)
+            one.seed = settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
             one.data.stream.workers = readers
             adopt(one, number)

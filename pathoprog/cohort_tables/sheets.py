@@ -24,7 +24,6 @@ EMPTY_WORDS = (
 )  # fmt: skip
 """Words that mean an empty cell, in any case. ``None`` is none of them: "no treatment" is an answer."""
 SEPARATORS = (";", "\t", ",", "|")  # of two that part the lines equally well the first is taken
-SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 SNIFFED_LINES = 50
 EXCEL, PARQUET = (".xlsx", ".xlsm"), (".parquet", ".pq")
 MOST_BYTES_WHOLE = 10_000_000  # of a workbook that is read with its merged cells; a larger one is streamed

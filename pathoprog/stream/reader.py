@@ -9,6 +9,7 @@ import faulthandler
 import functools
 import mmap
 import os
+import resource
 import signal
 import sys
 import threading
@@ -57,9 +58,7 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     _end_with_parent()
-    if memory_mib and sys.platform == "linux":
-        import resource
-
+    if memory_mib:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
     with Connection(socket_fd) as connection, mmap.mmap(memory_fd, size) as memory:
         reader = Reader(connection, np.frombuffer(memory, np.uint8), threads, batch_tiles)

@@ -382,10 +382,6 @@ def tiles_at_once(size_px: int, settings: StreamSettings) -> int:
 
 def _memory_file(size: int) -> int:
     """Memory to share by inheritance: freed with its last user, whatever becomes of us, and not limited by /dev/shm."""
-    if hasattr(os, "memfd_create"):
-        memory = os.memfd_create("pathoprog-tiles")
-    else:
-        with tempfile.TemporaryFile() as file:
-            memory = os.dup(file.fileno())
+    memory = os.memfd_create("pathoprog-tiles")
     os.ftruncate(memory, size)
     return memory

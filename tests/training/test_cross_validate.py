@@ -17,7 +17,13 @@ from pathoprog.errors import ConfigError, InputError
 from pathoprog.survival import harrell_c
 from pathoprog.system.files import read_json
 from pathoprog.system.tracking_config import TrackingSettings
-from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
+from pathoprog.training.config import (
+    CandidateSettings,
+    CrossValidateConfig,
+    EnsembleConfig,
+    SplitSettings,
+    TrainConfig,
+)
 from pathoprog.training.cross_validate import page, rows_of, run
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.lock import ensemble as choose
@@ -25,7 +31,7 @@ from pathoprog.training.train import settings_from_dict, train
 
 
 def crossed(settings: TrainConfig, **changes: Any) -> CrossValidateConfig:
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     return CrossValidateConfig(**{**plain, **changes})
 
 

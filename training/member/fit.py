@@ -26,7 +26,7 @@ from pathoprog.slides.config import reading
 from pathoprog.system.files import sha256_value, write_json, write_text
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
-from pathoprog.training.config import FitSettings, TrainConfig
+from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig
 from pathoprog.training.data.bags import Batch, Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
@@ -48,7 +48,7 @@ class Best:
     file: str
 
 
-def check_fit(settings: TrainConfig) -> None:
+def check_fit(settings: CandidateSettings) -> None:
     """Refuse settings that contradict each other, before any work.
 
     Raises:

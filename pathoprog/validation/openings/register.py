@@ -268,4 +268,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+        return str(os.getuid())
