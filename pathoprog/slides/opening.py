@@ -7,6 +7,7 @@ from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom_colours import check_colours
 from pathoprog.slides.dicom_header import is_dicom, read_head
 from pathoprog.slides.dicom_series import Instance, check_series, lost_level
+from pathoprog.slides.dicom_sparse import sparse_levels
 from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
@@ -66,6 +67,11 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     slide.pages = pages
     if series:
         _check_series_levels(slide, series)
+        try:
+            slide.pages = sparse_levels(series)
+        except SlideError:
+            slide.close()
+            raise
     return slide
 
 
