@@ -1,4 +1,4 @@
-"""DICOM levels that leave frames out: background may be, tissue may not; whatever level it is and however it is stored."""
+"""DICOM levels that leave frames out: background may be, tissue may not, on any level and however it is stored."""
 
 import struct
 
