@@ -18,6 +18,7 @@ from pathoprog.faults import point
 from pathoprog.outcomes import ResolutionScore, SlideScore
 from pathoprog.quality import FAIL, WARN, QualityRules
 from pathoprog.scorer import Scorer
+from pathoprog.slide_outline import GIVEN, where_given
 from pathoprog.slides.mpp import is_upsampled, said_once
 from pathoprog.stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.tiles import TileGrid
@@ -105,6 +106,8 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> 
     if missing:
         result.status, result.code = "not_reportable", "resolution_missing"
         result.reason = said_once(missing)
+        if opened.region_source in GIVEN and opened.outline is not None and not all(map(len, opened.grids.values())):
+            result.reason += where_given(opened.outline, opened.facts, opened.tissue)
         return result
     result.risk_class, result.borderline = scorer.classify({r: s.score for r, s in result.resolutions.items()})
     return result

@@ -27,8 +27,8 @@ from pathoprog import hollow
 from pathoprog.errors import SlideError
 from pathoprog.files import sha256_file
 from pathoprog.overview import lay_windows, read_window
-from pathoprog.quality_look import look_at, region_on_view
-from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
+from pathoprog.quality_look import look_at
+from pathoprog.slide_outline import SAID_OUTSIDE, check_on_tissue, extent, given_outline, looks_scaled
 from pathoprog.slides.identity import absent_part, content_sha256, source_sha256, stamp
 from pathoprog.slides.mpp import check_resolution
 from pathoprog.slides.opening import open_slide
@@ -271,11 +271,14 @@ class Reader:
             raise SlideError(f"{job.path}: its outline changed since this run began; run again", "changed")
         try:
             kept, outside = given_outline(job.outline_path, facts, job.outline_classes, job.slides.roots)
-            check_on_tissue(region_on_view(kept, tissue), tissue)
+            check_on_tissue(kept, facts, tissue)
         except SlideError as error:
             raise SlideError(f"{job.path}: {error}", error.code) from error
         if outside > SAID_OUTSIDE:
             said = f"{outside:.0%} of the outline lay beyond the slide's edge and was cut off"
+            facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
+        if hint := looks_scaled(kept, facts, tissue):
+            said = f"much of the outline lies on glass ({extent(kept, facts)}); {hint}"
             facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
         return kept, facts
 

@@ -30,6 +30,7 @@ from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.report.wording import count
 from pathoprog.scorer import most_tiles
 from pathoprog.settings import as_dict
+from pathoprog.slide_outline import GIVEN, where_given
 from pathoprog.stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.tiles_config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import FeaturesConfig, check_data
@@ -221,6 +222,8 @@ def _write(
     if not reason and n == 0:
         area = "tumour" if opened.region_source == "outline" else "tissue"
         reason = f"no tile with at least {spec.min_coverage:.0%} {area}"
+        if opened.region_source in GIVEN and opened.outline is not None:
+            reason += where_given(opened.outline, opened.facts, opened.tissue)
     facts = {
         **extractor.facts,
         "key": key,
