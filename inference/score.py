@@ -12,7 +12,7 @@ from pathoprog.files import json_text
 from pathoprog.inference.batch import Batch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.given_outlines import with_corrections
-from pathoprog.inference.inputs import Found, slides_from_cohort, within_roots
+from pathoprog.inference.inputs import Found
 from pathoprog.inference.jobs import DONE, FAILED
 from pathoprog.inference.ledger import WriteError
 from pathoprog.inference.looks import Looker
@@ -101,8 +101,7 @@ def read_slides(config: ScoreConfig) -> Found:
     """The slides that the call names, from its paths or its cohort."""
     if bool(config.paths) == bool(config.cohort):
         raise ConfigError("give either slides=… (files, folders, globs, a .txt list) or cohort=…")
-    if config.cohort:
-        slides = slides_from_cohort(config.cohort, config.overlap, config.roles)
-        return within_roots(slides, config.cohort, config.slides.roots)
     with Looker(config.stream.timeout_s) as looker:
+        if config.cohort:
+            return looker.cohort(config.cohort, config.overlap, list(config.roles), list(config.slides.roots))
         return looker.find(config.paths, config.outlines, config.out, config.slides)

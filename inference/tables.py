@@ -123,7 +123,9 @@ def stage_combined(
     table = read_stage_groups(config.ensemble)
     if table is None:
         return nothing
-    cohort = read_cohort(config.cohort, config.overlap).drop_duplicates("patient_id").set_index("patient_id")
+    cohort = (
+        read_cohort(config.cohort, config.overlap, look=False).drop_duplicates("patient_id").set_index("patient_id")
+    )
     stage = [name for name in COLUMNS if name != "risk_class"]
     absent = [name for name in stage if name not in cohort]
     if absent:

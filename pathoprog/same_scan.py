@@ -45,11 +45,12 @@ def slide_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: Non
     return digest
 
 
-def same_scans(paths: Mapping[str, str]) -> list[list[str]]:
+def same_scans(paths: Mapping[str, str], on_progress: Callable[[], None] = lambda: None) -> list[list[str]]:
     """Which slides have the same content.
 
     Args:
         paths: of the slides' files, by id; those that are not there, or cannot be read, are left out.
+        on_progress: called often.
 
     Returns:
         Groups of two ids or more, each in the order given.
@@ -57,13 +58,14 @@ def same_scans(paths: Mapping[str, str]) -> list[list[str]]:
     by_size: dict[tuple[int, ...], list[str]] = {}
     for name, path in paths.items():
         stamp = looks(path) if path else []
+        on_progress()
         if stamp:
             by_size.setdefault(tuple(sorted(size for _, size, *_ in stamp)), []).append(name)
     groups: dict[str, list[str]] = {}
     for names in by_size.values():
         for name in names if len(names) > 1 else []:
             try:
-                groups.setdefault(slide_sha256(paths[name]), []).append(name)
+                groups.setdefault(slide_sha256(paths[name], on_progress), []).append(name)
             except SlideError:
                 continue  # said where it is to be read
     return [names for names in groups.values() if len(names) > 1]
