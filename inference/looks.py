@@ -1,7 +1,7 @@
 """Looks at what a call names in a child process: a share that hangs, or a file that kills, ends that child alone.
 
-The child finds the slides of folders, globs, lists and cohort tables, and says what each slide's files look like. It answers one
-question after the other; while it searches it gives signs of life.
+The child finds the slides of folders, globs, lists and cohort tables, and says what each slide's files look like. It
+answers one question after the other; while it searches it gives signs of life.
 """
 
 import contextlib

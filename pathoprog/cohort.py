@@ -5,7 +5,6 @@ The patient is the unit: roles are enforced by patient and by the content of the
 """
 
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -380,4 +379,5 @@ def _overlap_faults(table: pd.DataFrame, pairs: set[frozenset[str]], patients: s
 def _absolute(value: str, folder: Path, resolved: bool = True) -> str:
     if not value:
         return ""
-    return str((folder / value).resolve()) if resolved else os.path.abspath(folder / value)
+    path = folder / value
+    return str(path.resolve() if resolved else path.absolute())

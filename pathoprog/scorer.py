@@ -22,6 +22,7 @@ from pathoprog.errors import BundleError
 from pathoprog.faults import point
 from pathoprog.feature_encoder import FeatureEncoder
 from pathoprog.networks import prepare, scores_of_risks
+from pathoprog.same_scan import DevelopmentSlides
 
 BORDERLINE_TOLERANCE = {"fp32": 1e-5, "bf16": 5e-3}
 """How far equal work may differ between devices and batch sizes: a score nearer than this to its threshold is
@@ -61,6 +62,7 @@ class Scorer:
     ):
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
+        self.development = DevelopmentSlides(bundle.folder)
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         records = bundle.manifest.get(ENCODERS, {}).values()
         computed = [

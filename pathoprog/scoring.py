@@ -83,6 +83,9 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> Resolutio
 def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
     """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
     result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened))
+    result.development = scorer.development.role_of(opened.sha256)
+    if result.development:
+        result.quality.append(f"development slide: {result.development}")
     if opened.outline is not None and opened.outline.is_empty:
         result.status, result.code = "not_reportable", "no_tumour"
         result.reason = "the network found no tumour; a corrected outline can say where it is"

@@ -23,6 +23,7 @@ from pathoprog.console import progress, say, warn
 from pathoprog.errors import InputError
 from pathoprog.file_array import FileArray
 from pathoprog.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.h5_array import H5Array
 from pathoprog.quality_config import QUALITY_VERSION
 from pathoprog.quality_look import QualityLook, look_from
 from pathoprog.settings import as_dict
@@ -49,7 +50,7 @@ class StoredSlide:
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any] | FileArray | PlacedTiles
+    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles
     places: str = ""
     scan: str = ""
 
