@@ -53,7 +53,9 @@ class Sheet:
     repeated: tuple[str, ...] = ()
 
 
-def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missing: tuple[str, ...] = ()) -> Sheet:
+def read_sheet_file(
+    path: str | Path, sheet: str = "", encoding: str = "", missing: tuple[str, ...] = (), say_encoding: str = ""
+) -> Sheet:
     """Read a table of any kind.
 
     Args:
@@ -61,6 +63,8 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
         sheet: of a workbook; default: the first that is not hidden.
         encoding: of a text file; default: UTF-8, or UTF-16 with its mark.
         missing: further words that mean an empty cell, as they are written.
+        say_encoding: how whoever reads the message can give the encoding, with ``{}`` for its name; empty where that
+            cannot be given, and the file must be saved anew.
 
     Raises:
         InputError: no such file or sheet, another format or encoding, lines that do not fit the header, or no rows.
@@ -79,7 +83,7 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
     elif suffix in PARQUET:
         found = _parquet(path)
     else:
-        found = _text_table(path, data, encoding)
+        found = _text_table(path, data, encoding, say_encoding)
     if found.frame.empty:
         others = (
             f" of sheet {found.sheets[0]!r}; there are also {', '.join(map(repr, found.sheets[1:]))}: sheet=NAME"
@@ -148,13 +152,13 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
     return Sheet(frame, lines, tuple(notes), repeated=tuple(dict.fromkeys(repeated)))
 
 
-def _text_table(path: Path, data: bytes, encoding: str) -> Sheet:
+def _text_table(path: Path, data: bytes, encoding: str, say_encoding: str) -> Sheet:
     if path.suffix.lower() == ".gz":
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError) as error:
             raise InputError(f"{path}: cannot be unpacked ({error})") from error
-    text = _decoded(path, data, encoding)
+    text = _decoded(path, data, encoding, say_encoding)
     if re.match(r"\s*<(!doctype|html|table)\b", text[:200], re.IGNORECASE):
         raise InputError(f"{path}: a web page, whatever its name; save the table as CSV or .xlsx")
     first, _, rest = text.partition("\n")
@@ -181,10 +185,14 @@ def _cleaned(cell: str) -> str:
     return cell.strip().strip("\ufeff\u200b").strip()
 
 
-def _decoded(path: Path, data: bytes, encoding: str) -> str:
+def _decoded(path: Path, data: bytes, encoding: str, say_encoding: str) -> str:
+    def remedy(name: str) -> str:
+        anew = "save it as 'CSV UTF-8'"
+        return f"give {say_encoding.format(name)}, or {anew}" if say_encoding else anew
+
     if b"\0" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
         raise InputError(
-            f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark: give encoding=utf-16-le"
+            f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark, perhaps: {remedy('utf-16-le')}"
         )
     name = encoding or ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     try:
@@ -199,7 +207,7 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
             ) from error
         raise InputError(
             f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line}); probably Windows-1252, as Excel's "
-            "plain CSV in western Europe: give encoding=cp1252 (a mapping: encoding: cp1252), or save it as 'CSV UTF-8'"
+            f"plain CSV in western Europe: {remedy('cp1252')}"
         ) from error
 
 

@@ -222,3 +222,18 @@ def test_label_limits_that_overlap_are_refused():
     outcomes = pd.DataFrame({"patient_id": ["P"], "followup_days": [1.0], "event": [0]})
     with pytest.raises(ConfigError, match="must be a span that ends before"):
         distinct_outcome(outcomes, LabelSettings(good_after_years=2, poor_until_years=3))
+
+
+def test_a_remedy_is_one_that_the_command_has(tmp_path):
+    """A cohort table has no setting for its encoding; a survival table and a mapping have."""
+    rows = "patient_id,slide_id,slide_path,cohort,role\nP,S,a.tif,Tromsø,external\n"
+    for encoding, said in (("cp1252", "not in UTF-8"), ("utf-16-le", "UTF-16 without its mark")):
+        (tmp_path / "cohort.csv").write_bytes(rows.encode(encoding))
+        with pytest.raises(CohortError, match=said) as caught:
+            read_cohort(tmp_path / "cohort.csv")
+        assert str(caught.value).endswith(": save it as 'CSV UTF-8'") and "encoding" not in str(caught.value)
+        with pytest.raises(InputError, match=f"give encoding={encoding}, or save it as 'CSV UTF-8'"):
+            read_raw(tmp_path / "cohort.csv")
+    (tmp_path / "map.yaml").write_bytes("columns: {ø: 1}".encode("cp1252"))
+    with pytest.raises(InputError, match=r"map.yaml: the mapping is no UTF-8 text; save it as UTF-8"):
+        read_mapping(tmp_path / "map.yaml")
