@@ -9,8 +9,10 @@ from shared_data import shared_data
 from pathoprog.cohort import patient_table, read_cohort, read_outcomes, site_overlap
 from pathoprog.cohort_config import YEAR_DAYS, LabelSettings
 from pathoprog.endpoints import distinct_outcome
-from pathoprog.errors import CohortError, ConfigError
+from pathoprog.errors import CohortError, ConfigError, InputError
 from pathoprog.files import write_json
+from pathoprog.mapping import read_mapping
+from pathoprog.survival.table import read_raw
 
 HEADER = "patient_id,slide_id,slide_path,block_id,cohort,role,prep_site,scan_site,scanner,age,pT,slide_sha256"
 ROWS = [
