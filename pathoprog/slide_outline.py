@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import shapely
 import shapely.affinity
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from pathoprog.annotations import polygons, read_outline
 from pathoprog.errors import InputError, SlideError
-from pathoprog.quality_look import region_on_view
 from pathoprog.slides.roots import check_roots
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.tissue import RegionMask
@@ -111,6 +112,23 @@ def looks_scaled(outline: shapely.MultiPolygon, facts: SlideFacts, tissue: Regio
     how = f"divided by {facts.mpp:.3g} um/px" if "micrometres" in found else "multiplied by that level's downsample"
     where = "the slide" if tissue is None else "tissue"
     return f"{how} they lie on {where}: its coordinates look like {' or '.join(found)}, and must be level-0 pixels"
+
+
+def region_on_view(region: RegionMask | shapely.MultiPolygon, tissue: RegionMask) -> NDArray[np.bool_]:
+    """The region as bool [h, w] on the pixels of the tissue mask; region: a mask, or polygons in level-0 px."""
+    if region is tissue:
+        return tissue.array
+    h, w = tissue.array.shape
+    if isinstance(region, RegionMask):
+        x0, y0 = np.arange(w) * tissue.downsample, np.arange(h) * tissue.downsample_y
+        return region.coverage(x0[None, :], y0[:, None], tissue.downsample, tissue.downsample_y) >= 0.5
+    picture = Image.new("1", (w, h))
+    draw = ImageDraw.Draw(picture)
+    scale = np.array([tissue.downsample, tissue.downsample_y])
+    for polygon in region.geoms:
+        for ring, inside in [(polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)]:
+            draw.polygon((shapely.get_coordinates(ring) / scale).ravel().tolist(), fill=inside)
+    return np.array(picture)
 
 
 def _share_on_tissue(outline: shapely.MultiPolygon, tissue: RegionMask) -> float:
