@@ -267,7 +267,7 @@ def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
     Raises:
         InputError: no such file, not such a table, or a column that the mapping names is not there.
     """
-    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing, "encoding: {} in the mapping")
+    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing, "{}: {} in the mapping")
     names = {unicodedata.normalize("NFC", name) for name in found.frame.columns}
     absent = sorted(name for name in columns_read(mapping) if unicodedata.normalize("NFC", name).strip() not in names)
     if absent:

@@ -239,3 +239,13 @@ def test_a_remedy_is_one_that_the_command_has(tmp_path):
     (tmp_path / "map.yaml").write_bytes("columns: {ø: 1}".encode("cp1252"))
     with pytest.raises(InputError, match=r"map.yaml: the mapping is no UTF-8 text; save it as UTF-8"):
         read_mapping(tmp_path / "map.yaml")
+
+
+def test_another_sheet_is_named_with_a_remedy_that_there_is(tmp_path):
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"patient_id": []}).to_excel(book, sheet_name="Notes", index=False)
+        pd.DataFrame({"patient_id": ["P"]}).to_excel(book, sheet_name="Data", index=False)
+    with pytest.raises(CohortError, match="there are also 'Data': put the table into the first"):
+        read_cohort(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="there are also 'Data': give sheet=NAME"):
+        read_raw(tmp_path / "t.xlsx")
