@@ -207,7 +207,7 @@ def by_hand(frame: pd.DataFrame, label: "pd.Series[str]") -> tuple[float, int]:
     marks = np.column_stack([(label == level).to_numpy(float) for level in levels])
 
     def loglik(columns: np.ndarray) -> float:
-        return float(PHReg(frame["time"], columns, frame["event"] == 1, ties="efron").fit().llf)
+        return float(PHReg(frame["time"], columns, (frame["event"] == 1).astype(int), ties="efron").fit().llf)
 
     main = np.column_stack([g, marks])
     return 2 * (loglik(np.column_stack([main, marks * g[:, None]])) - loglik(main)), len(levels)
@@ -224,7 +224,7 @@ VARIANTS = {
     ),
     "unused level": lambda frame, random: pd.Categorical(random.choice(["x", "z"], len(frame)), ["z", "y", "x"]),
     "age": lambda frame, random: random.integers(40, 90, len(frame)),
-    "age, half at its top": lambda frame, random: np.minimum(random.integers(40, 90, len(frame)), 66),
+    "age, many at its top": lambda frame, random: np.minimum(random.integers(40, 90, len(frame)), 70),
     "age, missing": lambda frame, random: pd.Series(random.integers(40, 90, len(frame))).mask(frame.index % 5 == 0),
 }
 
