@@ -102,7 +102,11 @@ def read_cohort(
         if name in table:
             table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("slide_path", "outline_path"):
-        table[name] = [_absolute(value, path.parent, look) for value in table[name]]
+        absolute = []
+        for value in table[name]:
+            absolute.append(_absolute(value, path.parent, look))
+            on_progress()
+        table[name] = absolute
     return table
 
 
