@@ -22,6 +22,7 @@ from pathoprog.system.console import warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.revision import source_tags
 from pathoprog.system.tracking_config import TrackingSettings, check_tracking
+from pathoprog.training.run_process import is_over, process_tags
 
 MAX_PARAM_CHARACTERS = 500
 RECORD = "mlflow.json"
@@ -70,6 +71,7 @@ class Tracking:
                     if experiment
                     else self.client.create_experiment(settings.experiment, **_place(settings))
                 )
+                self._end_orphans()
         except _store_errors() as error:
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ConfigError(
@@ -99,6 +101,7 @@ class Tracking:
             "mlflow.runName": name,
             **({"mlflow.parentRunId": parent} if parent else {}),
             **source_tags(_command()),
+            **process_tags(),
             **tags,
         }
         try:
@@ -120,6 +123,20 @@ class Tracking:
         if folder is not None:
             write_json(folder / RECORD, {**self._store(), "run_id": run_id, "mark": mark})
         return run_id
+
+    def _end_orphans(self) -> None:
+        """End the runs of processes that live no longer as KILLED: they had no time to."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000, page_token=token
+            )
+            for run in page:
+                if is_over(run.data.tags):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+            token = page.token
+            if not token:
+                return
 
     def _store(self) -> dict[str, str]:
         return {"tracking_uri": self._settings.tracking_uri, "experiment_id": str(self.experiment_id)}

@@ -127,13 +127,16 @@ def slides_from_paths(
     return found
 
 
-def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = None) -> list[SlideInput]:
+def slides_from_cohort(
+    path: str, overlap: str = "", roles: list[str] | None = None, on_progress: Callable[[], None] = lambda: None
+) -> list[SlideInput]:
     """Slides of a cohort table, in the table's order.
 
     Args:
         path: cohort.csv.
         overlap: declared overlap, see `pathoprog.cohort_tables.cohort.read_cohort`.
         roles: only these; all where empty.
+        on_progress: called while slides are looked at.
 
     Raises:
         CohortError: the table breaks its rules.
@@ -141,7 +144,7 @@ def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = N
     """
     from pathoprog.cohort_tables.cohort import read_cohort
 
-    table = read_cohort(path, overlap)
+    table = read_cohort(path, overlap, on_progress=on_progress)
     if roles:
         table = table[table["role"].isin(roles)]
         if table.empty:

@@ -23,7 +23,7 @@ from pathoprog.settings import as_dict
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
 
-FORMAT = 1
+FORMAT = 2  # 2: development_slide
 RESULT_COLUMNS = (
     "slide_id",
     "patient_id",
@@ -107,6 +107,7 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
         "reason": outcome.reason,
         "code": outcome.code,
         "stage": outcome.stage,
+        "development_slide": outcome.development,
         "quality": [
             *outcome.quality,
             *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),

@@ -20,6 +20,7 @@ from pathoprog.errors import BundleError
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import prepare, scores_of_risks
+from pathoprog.slides.same_scan import DevelopmentSlides
 from pathoprog.system.fault_points import point
 from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread
 
@@ -61,6 +62,7 @@ class Scorer:
     ):
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
+        self.development = DevelopmentSlides(bundle.folder)
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
         records = bundle.manifest.get(ENCODERS, {}).values()
         computed = [

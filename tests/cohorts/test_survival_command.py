@@ -270,6 +270,15 @@ def test_classes_stand_in_their_order(tmp_path: Path) -> None:
     assert [row["positive"] for row in found["horizon_values"]] == [["poor"], ["uncertain", "poor"]]
 
 
+def test_a_level_that_no_row_has_is_named(table: Path, tmp_path: Path) -> None:
+    """It may be rightly absent, or misspelt; a level of the table that is not listed is refused."""
+    call = [str(table), "time=time", "event=event", "group=group", *QUICK]
+    found = analysed(tmp_path / "out", *call, "levels=a,b,c,never")
+    assert any("no usable row has 'never', which levels=… lists" in note for note in found["notes"])
+    assert found["tests"]["logrank"]["levels"] == ["a", "b", "c"]
+    assert main(["survival", *call, "levels=a,b", f"out={tmp_path / 'refused'}"]) == 2
+
+
 def test_risks_belong_to_their_horizons_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     late = np.clip(small.array(small.RISK) * 1.5, 0, 1)

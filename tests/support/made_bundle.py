@@ -21,6 +21,8 @@ from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.quality.config import QUALITY_VERSION, LimitSettings
 from pathoprog.settings import as_dict
+from pathoprog.slides.same_scan import FILE as DEVELOPMENT_FILE
+from pathoprog.slides.same_scan import development_file
 from pathoprog.system.files import canonical_json, sha256_file
 from pathoprog.system.machine.device import dtype_name
 
@@ -32,6 +34,7 @@ def made_bundle(
 
     Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue. Members at a
     resolution of `encoders=` (see `made_encoder`) take features; the bundle holds the weights unless `include=False`.
+    `development=`: sets of `same_scan.development_set` that the bundle keeps.
     """
     checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
     quality = {
@@ -44,6 +47,7 @@ def made_bundle(
     own = {"width": 0.35, "instance_dim": 8, **changes.pop("network", {})}
     encoders: dict[str, FeatureEncoder] = changes.pop("encoders", {})
     include = changes.pop("include", True)
+    development: list[dict[str, Any]] = changes.pop("development", [])
     members: list[dict[str, Any]] = []
     files: dict[str, Path | str] = {}
     source = folder.parent / f"{folder.name}.weights"
@@ -105,6 +109,8 @@ def made_bundle(
         **changes,
     }
     files["quality.json"] = canonical_json(quality)
+    if development:
+        files[DEVELOPMENT_FILE] = development_file(development, 0)
     lock(folder, manifest, files)
     return folder
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
+from pathoprog.h5_array import H5Array
 from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.system.file_array import FileArray
 from pathoprog.training.config import DataSettings, TrainConfig
@@ -60,7 +61,9 @@ class Patient:
         return self.ask(index)()
 
 
-def _asked(tiles: NDArray[Any] | FileArray | PlacedTiles, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
+def _asked(
+    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles, index: NDArray[np.int64]
+) -> Callable[[], NDArray[Any]]:
     """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
     if isinstance(tiles, PlacedTiles):
         return tiles.ask(index).result

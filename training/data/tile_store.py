@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pathoprog.errors import InputError
+from pathoprog.h5_array import H5Array
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.settings import as_dict
@@ -49,7 +50,7 @@ class StoredSlide:
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any] | FileArray | PlacedTiles
+    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles
     places: str = ""
     scan: str = ""
 

@@ -1,6 +1,7 @@
 """What came when: openings, amendments and plans in their order, and what was planned before which opening."""
 
 import difflib
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,6 +170,7 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
             f"The plan of opening {', '.join(unknown)} is not on record: the version that made its lock kept no plan. "
             "What is planned now counts as added after it."
         )
+    notes += [text for one, other in itertools.pairwise(entries) if (text := _libraries_changed(one, other))]
     return History(
         locked.get("utc", ""),
         tuple(openings),
@@ -236,6 +238,16 @@ def _changed(before: dict[str, str] | None, after: dict[str, str] | None) -> tup
         return None
     known = {**PARTS, **SHOWN}
     return tuple(text for part, text in known.items() if part in before and before[part] != after.get(part))
+
+
+def _libraries_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Which of the libraries that compute had another version than at the opening before, as a sentence."""
+    old, new = before.get("libraries", {}), after.get("libraries", {})
+    names = [name for name in new if name in old and old[name] != new[name]]
+    if not names:
+        return ""
+    now, then = (", ".join(f"{name} {one[name]}" for name in names) for one in (new, old))
+    return f"Opening {after['opening']} was computed with {now}, opening {before['opening']} with {then}."
 
 
 def _parsed(text: str) -> Plan | None:
