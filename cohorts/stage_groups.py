@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.cohorts.config import StageGroupsConfig
 from pathoprog.ensemble.bundle import ensemble_id, verify
 from pathoprog.ensemble.stage_groups import RISK_GROUPS, fit_stage_groups, scoring_ids, with_stage_groups
@@ -32,7 +33,7 @@ def run(settings: StageGroupsConfig) -> int:
     analysed = analysed_patients(cohort, patients, outcomes, set())
     development = development_patients(analysed, settings.development)
     record(settings, parts, len(development))
-    in_sample = bool(development["role"].isin(("training", "tuning")).any())
+    in_sample = bool(development["role"].isin(DEVELOPMENT_ROLES).any())
     table = fit_stage_groups(development, settings.horizon_years, settings.min_share, in_sample)
     identity = with_stage_groups(settings.ensemble, settings.out, table)
     cells = pd.DataFrame(table.record["cells"])
@@ -80,7 +81,7 @@ def development_patients(analysed: pd.DataFrame, names: list[str]) -> pd.DataFra
         if not roles:
             there = ", ".join(sorted(set(analysed.loc[analysed["role"] != "test", "cohort"])))
             raise InputError(f"development: no scored patient of cohort {name!r} (there: {there})")
-        if roles & {"training", "tuning"} and not {"training", "tuning"} <= roles:
+        if roles & set(DEVELOPMENT_ROLES) and not set(DEVELOPMENT_ROLES) <= roles:
             raise InputError(
                 f"development: of cohort {name} only {', '.join(sorted(roles))} is scored: selected on outcome; "
                 "score its training and tuning patients"

@@ -7,8 +7,8 @@ from made_bundle import made_bundle
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
+from pathoprog.cohort_tables.same_scan import development_set
 from pathoprog.slides.identity import content_sha256
-from pathoprog.slides.same_scan import development_set
 
 
 def test_a_development_slide_is_marked_wherever_its_result_stands(tmp_path, capsys):

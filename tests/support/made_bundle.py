@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from pathoprog.cohort_tables.same_scan import FILE as DEVELOPMENT_FILE
+from pathoprog.cohort_tables.same_scan import development_file
 from pathoprog.ensemble.bundle import lock
 from pathoprog.networks.config import (
     NO_ENCODER,
@@ -21,8 +23,6 @@ from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.quality.config import QUALITY_VERSION, LimitSettings
 from pathoprog.settings import as_dict
-from pathoprog.slides.same_scan import FILE as DEVELOPMENT_FILE
-from pathoprog.slides.same_scan import development_file
 from pathoprog.system.files import canonical_json, sha256_file
 from pathoprog.system.machine.device import dtype_name
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.settings import setting
@@ -38,9 +39,7 @@ class SegmentConfig:
     overlap: str = setting("", "overlap.json that declares patients shared by design", kind="path")
     out: str = setting("", "folder to write to", kind="path", required=True)
     trained: str = setting("", "mode=apply: folder of a trained network, or a bundle that holds one", kind="path")
-    roles: list[str] = setting(
-        [], "mode=apply: only these roles (none given: all)", choices=("training", "tuning", "test", "external")
-    )
+    roles: list[str] = setting([], "mode=apply: only these roles (none given: all)", choices=ROLES)
     network: TumourNetworkSettings = setting(TumourNetworkSettings(), "")
     outline: OutlineSettings = setting(OutlineSettings(), "")
     augment: AugmentSettings = setting(AugmentSettings(), "")

@@ -7,8 +7,7 @@ import pytest
 pytest.importorskip("torch")
 from made_store import made_many, made_settings, made_store
 
-from pathoprog.errors import InputError
-from pathoprog.slides.same_scan import (
+from pathoprog.cohort_tables.same_scan import (
     FILE,
     DevelopmentSlides,
     development_file,
@@ -16,6 +15,7 @@ from pathoprog.slides.same_scan import (
     development_slides_among,
     read_development,
 )
+from pathoprog.errors import InputError
 from pathoprog.system.files import read_json, write_json
 from pathoprog.training.config import EnsembleConfig, StartSettings, TrainConfig
 from pathoprog.training.data.learners import read_parts
