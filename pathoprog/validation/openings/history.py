@@ -8,7 +8,7 @@ from typing import Any
 from pathoprog.errors import InputError
 from pathoprog.validation.openings.lock import PARTS, SHOWN, chain_of
 from pathoprog.validation.openings.register import Openings
-from pathoprog.validation.plan import ANALYSES, PRIMARY, Plan, parse_plan
+from pathoprog.validation.plan import ANALYSES, PRIMARY, AnalysisPlan, parse_plan
 
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
@@ -40,7 +40,7 @@ class Opening:
     amendments: tuple[int, ...]
     outcomes_changed: str
     reason: str
-    plan: Plan | None
+    plan: AnalysisPlan | None
     result: dict[str, Any] | None
 
 
@@ -74,7 +74,7 @@ class History:
         return self.openings[-1]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnalysisPlan:
         """The plan in force."""
         assert self.present.plan is not None
         return self.present.plan
@@ -183,7 +183,7 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
     )
 
 
-def label_of(analysis: str, plan: Plan, earlier: list[tuple[int, Plan | None]]) -> str:
+def label_of(analysis: str, plan: AnalysisPlan, earlier: list[tuple[int, AnalysisPlan | None]]) -> str:
     """What an analysis is called in tables and figures.
 
     Args:
@@ -250,7 +250,7 @@ def _libraries_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
     return f"Opening {after['opening']} was computed with {now}, opening {before['opening']} with {then}."
 
 
-def _parsed(text: str) -> Plan | None:
+def _parsed(text: str) -> AnalysisPlan | None:
     if not text:
         return None
     try:
