@@ -5,7 +5,7 @@ for diagnosis or treatment decisions.
 
 A slide, from its file to the map of its tile scores:
 
-    from pathoprog.api import draw_curves, lay_tiles, load_ensemble, open_slide, read_cohort, read_results, score_slide
+    from pathoprog.api import lay_tiles, load_ensemble, open_slide, score_slide
 
     slide = open_slide("slides/S1.svs")
     tiles = lay_tiles(slide, "10x")
@@ -14,6 +14,8 @@ A slide, from its file to the map of its tile scores:
     scored.draw_map()
 
 A cohort, from its tables to its curves:
+
+    from pathoprog.api import draw_curves, read_cohort, read_results
 
     cohort = read_cohort("cohort")
     results = read_results("scores", "bundle")
@@ -61,7 +63,7 @@ __all__ = [
     "score_slide",
 ]
 
-EXPLORATORY = "exploratory"
+_EXPLORATORY = "exploratory"
 """Stands on every figure of curves: no plan was locked before they were drawn (`pathoprog validate` does that)."""
 
 
@@ -556,7 +558,7 @@ def draw_curves(
         x_label="Years",
         y_label="Net survival (%)",
         title=title or HEADINGS[role],
-        stamps=[text for text in (STAMPS[role], EXPLORATORY) if text],
+        stamps=[text for text in (STAMPS[role], _EXPLORATORY) if text],
     )
     return CurvesFigure(figure, {level: int((own["risk_class"] == level).sum()) for level in classes})
 
