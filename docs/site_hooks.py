@@ -57,3 +57,8 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     """Put our own script in the place of the one from the network."""
     ours = posixpath.relpath("javascripts/search_from_folder.js", posixpath.dirname(page.url) or ".")
     return output.replace(SHIM, f'<script src="{ours}"></script>')
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    """The page that says "not found" needs none."""
+    return output_content.replace(SHIM, "")

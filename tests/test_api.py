@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,8 +174,6 @@ def test_an_outline_is_asked_for_or_refused_by_the_policy(slides, ensemble, tmp_
 
 
 def test_an_altered_bundle_is_refused(bundle, tmp_path):
-    import shutil
-
     altered = tmp_path / "altered"
     shutil.copytree(bundle, altered)
     (altered / "quality.json").write_text("{}")
@@ -249,3 +250,21 @@ def test_curves_need_no_torch(study):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_lines_of_the_documents_run_as_they_stand(slides, bundle, study, tmp_path, monkeypatch):
+    """Both blocks of docs/python.md, each in a folder with the names that it uses."""
+    text = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    of_a_slide, of_a_cohort = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(of_a_slide.splitlines()) == 5 and len(of_a_cohort.splitlines()) <= 5
+    names = {name: getattr(api, name) for name in api.__all__}
+    (tmp_path / "slide" / "slides").mkdir(parents=True)
+    shutil.copyfile(slides / "A.tif", tmp_path / "slide" / "slides" / "S1.svs")
+    (tmp_path / "slide" / "bundle").symlink_to(bundle)
+    (tmp_path / "study").mkdir()
+    for ours, theirs in (("cohort", "."), ("scores", "scored"), ("bundle", "bundle")):
+        (tmp_path / "study" / ours).symlink_to(study / theirs)
+    for folder, lines in (("slide", of_a_slide), ("study", of_a_cohort)):
+        monkeypatch.chdir(tmp_path / folder)
+        exec(lines, names)
+    assert names["scored"].status == "scored" and names["results"].shape[0] > 100
