@@ -17,8 +17,8 @@ help: $(READY)
 	@echo "make test-long     every test, slow ones too"
 	@echo "make test-gpu      the GPU tests, with the system's python (docs/gpu.md)"
 	@echo "make lint          ruff and mypy;  make format: let ruff rewrite"
-	@echo "make docs          the documents as a site, in site/; a broken link stops it"
 	@echo "make requirements  compile the hashed requirements again (UPGRADE=--upgrade: newer versions)"
+	@echo "make docs          the documents as a site, in site/; a broken link stops it"
 	@echo "make clean         remove caches and builds; runs/ and $(VENV) stay"
 
 setup: $(READY)
