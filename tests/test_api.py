@@ -103,6 +103,7 @@ def test_the_map_is_the_command_s(slides, ensemble, commanded):
         failed.draw_map()
 
 
+@pytest.mark.slow
 def test_threads_and_the_settings_of_the_process_change_no_bit(slides, bundle, ensemble):
     import torch
 
@@ -240,6 +241,7 @@ def test_every_public_name_is_there_and_documented():
             assert "return" in thing.__annotations__ and "Args:" in thing.__doc__
 
 
+@pytest.mark.slow
 def test_curves_need_no_torch(study):
     program = (
         "import sys\n"
@@ -252,6 +254,7 @@ def test_curves_need_no_torch(study):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_documents_run_as_they_stand(slides, bundle, study, tmp_path, monkeypatch):
     """Both blocks of docs/python.md, each in a folder with the names that it uses."""
     text = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
