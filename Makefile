@@ -16,7 +16,7 @@ help: $(READY)
 	@echo "make test-caps     the quick tests as older processors would compute them (CAPS=avx2 TESTS=tests/training)"
 	@echo "make test-long     every test, slow ones too"
 	@echo "make test-gpu      the GPU tests, with the system's python (docs/gpu.md)"
-	@echo "make lint          ruff and mypy;  make format: let ruff rewrite"
+	@echo "make lint          ruff, mypy and the order of imports;  make format: let ruff rewrite"
 	@echo "make requirements  compile the hashed requirements again (UPGRADE=--upgrade: newer versions)"
 	@echo "make docs          the documents as a site, in site/; a broken link stops it"
 	@echo "make clean         remove caches and builds; runs/ and $(VENV) stay"
@@ -90,6 +90,7 @@ test-gpu:
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: $(READY)

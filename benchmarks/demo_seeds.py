@@ -20,9 +20,10 @@ import shapely
 
 from pathoprog.commands.demo import steps
 from pathoprog.commands.demo_config import DemoConfig
-from pathoprog.ensemble.classes import RESOLUTIONS, one_number
+from pathoprog.ensemble.classes import one_number
 from pathoprog.regions.annotations import read_outline
 from pathoprog.slides import open_slide
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import cox, harrell_c
 from pathoprog.system.tracking_config import TrackingSettings
 

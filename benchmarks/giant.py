@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
 from made_bundle import made_bundle  # the tests' helpers make slide and bundle

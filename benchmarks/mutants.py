@@ -3,8 +3,9 @@
 `python benchmarks/mutants.py [inspected=352] [scored=176] [seed=0] [keep=FOLDER]`: writes small slides of eight formats
 and damaged copies of them, one kind of damage after the other; runs both commands over them; and compares the pixels of
 each mutant that got a class with the original's. Prints crashes, hangs, peak memory, and the classes that came from
-other pixels: of what a strict decoder or a directory check can see (`tests/support/strict_check.py`) there must be none; what
-only a checksum could have seen is counted. Exit code 1 if a command crashed or hung, or such a class was given.
+other pixels: of what a strict decoder or a directory check can see (`tests/support/strict_check.py`) there must be
+none; what a checksum alone would have seen is counted. Exit code 1 if a command crashed or hung, or such a class was
+given.
 """
 
 import csv
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
 from made_bundle import made_bundle  # the tests' helpers make bundle, slides and mutants

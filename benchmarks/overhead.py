@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
 from made_bundle import made_bundle  # the tests' helpers make slides and bundle

@@ -3,9 +3,9 @@
     python benchmarks/train_step.py [key=value …]     as it is: full size on a GPU, a small step on the CPU
 
 Keys: device, patients, tiles (a patient), accumulate, steps, size_px, threads, compile. The loop is the real one
-(`pathoprog.training.member.fit`) on tiles in a store of its own, with the augmentation of configs/experiment/domore_v1.yaml.
-The bound is forward and backward of the same network on tiles that lie normalised on the device already. Needs neither
-MLflow nor Hydra (docs/gpu.md).
+(`pathoprog.training.member.fit`) on tiles in a store of its own, with the augmentation of
+configs/experiment/domore_v1.yaml. The bound is forward and backward of the same network on tiles that lie normalised on
+the device already. Needs neither MLflow nor Hydra (docs/gpu.md).
 """
 
 import statistics

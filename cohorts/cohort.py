@@ -9,15 +9,16 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.clinical import Mapped, apply_mapping, assign_development
-from pathoprog.cohort_tables.cohort import ROLES, read_cohort, read_outcomes, site_overlap
+from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes, site_overlap
 from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
 from pathoprog.cohort_tables.mapping import read_clinical, read_mapping
+from pathoprog.cohort_tables.roles import EVALUATION_ROLES, ROLES
+from pathoprog.cohort_tables.same_scan import read_development, refuse_development_slides, slide_sha256
 from pathoprog.cohorts.config import CohortConfig
 from pathoprog.ensemble.bundle import verify
 from pathoprog.errors import InputError
 from pathoprog.report.flow_figure import Box, flow_figure
 from pathoprog.report.style import save_figure
-from pathoprog.slides.same_scan import read_development, refuse_development_slides, slide_sha256
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import write_json
@@ -138,7 +139,7 @@ def refuse_known_slides(bundle: str, cohort: pd.DataFrame) -> None:
             f"{bundle}: keeps no hashes of its development slides, as bundles locked by older versions do not; check "
             "the table together with the development cohort"
         )
-    rows = cohort[cohort["role"].isin(("test", "external"))]
+    rows = cohort[cohort["role"].isin(EVALUATION_ROLES)]
     hashes = dict(zip(rows["slide_id"], hashes_of(rows["slide_path"]), strict=True))
     refuse_development_slides(bundle, cohort, hashes)
 

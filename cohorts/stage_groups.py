@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.cohorts.config import StageGroupsConfig
 from pathoprog.ensemble.bundle import verify
 from pathoprog.ensemble.stage_groups import RISK_GROUPS, fit_stage_groups, scoring_ids, with_stage_groups
@@ -22,7 +23,7 @@ def run(settings: StageGroupsConfig) -> int:
     outcomes = read_outcomes(settings.outcomes)
     analysed = analysed_patients(cohort, patients, outcomes, set())
     development = development_patients(analysed, settings.development)
-    in_sample = bool(development["role"].isin(("training", "tuning")).any())
+    in_sample = bool(development["role"].isin(DEVELOPMENT_ROLES).any())
     table = fit_stage_groups(development, settings.horizon_years, settings.min_share, in_sample)
     identity = with_stage_groups(settings.ensemble, settings.out, table)
     cells = pd.DataFrame(table.record["cells"])
@@ -48,7 +49,7 @@ def development_patients(analysed: pd.DataFrame, names: list[str]) -> pd.DataFra
         if not roles:
             there = ", ".join(sorted(set(analysed.loc[analysed["role"] != "test", "cohort"])))
             raise InputError(f"development: no scored patient of cohort {name!r} (there: {there})")
-        if roles & {"training", "tuning"} and not {"training", "tuning"} <= roles:
+        if roles & set(DEVELOPMENT_ROLES) and not set(DEVELOPMENT_ROLES) <= roles:
             raise InputError(
                 f"development: of cohort {name} only {', '.join(sorted(roles))} is scored: selected on outcome; "
                 "score its training and tuning patients"

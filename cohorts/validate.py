@@ -9,6 +9,7 @@ import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.same_scan import refuse_development_slides
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.ensemble.bundle import ensemble_id, verify
@@ -17,7 +18,6 @@ from pathoprog.errors import InputError, LockError
 from pathoprog.report.document import Document, render
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.report import document_of
-from pathoprog.slides.same_scan import refuse_development_slides
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json, write_text

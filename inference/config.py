@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.quality.config import QualitySettings
 from pathoprog.regions.tumour_config import POLICIES
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream.config import StreamSettings
 from pathoprog.system.ray_config import RaySettings
-
-ROLES = ("training", "tuning", "test", "external")
 
 
 @dataclass

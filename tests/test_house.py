@@ -1,8 +1,10 @@
 """The house is in order: imports run one way, modules stay small, nothing names the machine it was written on."""
 
+import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from house import DOORS, ROOT, imports, modules, sources, tracked
@@ -13,9 +15,10 @@ LONGER: dict[str, str] = {}
 
 # These import no torch, however they are reached.
 WITHOUT_TORCH = (
-    "slides", "annotations", "tissue", "tiles", "stream", "cohort", "endpoints", "survival", "report", "classes",
-    "simulate", "settings", "errors", "files", "console", "cli", "inspect", "cohorts", "validation", "thresholds",
-    "quality", "quality_look", "eligibility",
+    "slides", "regions", "tiles", "stream", "quality", "cohort_tables", "survival", "validation", "report", "simulate",
+    "text", "settings", "errors", "cli", "cohorts", "commands.inspect", "ensemble.bundle", "ensemble.classes",
+    "ensemble.thresholds", "ensemble.stage_groups", "scoring.eligibility", "system.files", "system.console",
+    "system.caches", "system.csv_files",
 )  # fmt: skip
 # Settings modules import nothing that takes long.
 HEAVY = (
@@ -77,7 +80,7 @@ def loaded_by(names: list[str], heavy: tuple[str, ...]) -> str:
 def test_slides_cohorts_survival_and_reports_need_no_torch() -> None:
     names = []
     for part in WITHOUT_TORCH:
-        here = [name for name in modules() if re.match(rf"pathoprog\.{part}(_\w+)?(\.|$)", name)]
+        here = [name for name in modules() if re.match(rf"pathoprog\.{re.escape(part)}(_\w+)?(\.|$)", name)]
         assert here, f"no module {part}: has it another name now?"
         names += here
     assert not loaded_by(names, ("torch",))
@@ -87,6 +90,50 @@ def test_settings_modules_load_nothing_heavy() -> None:
     names = [name for name in modules() if re.search(r"(^|[._])(config|settings)$", name)]
     assert len(names) >= 5
     assert not loaded_by(names, HEAVY)
+
+
+MOST_MODULES = 15
+ROOT_OF_THE_LIBRARY = {"__init__.py", "api.py", "cli.py", "errors.py", "settings.py"}
+
+
+def test_rooms_are_no_corridors() -> None:
+    lie = Counter(path.parent.as_posix() for path in sources("pathoprog", *DOORS) if path.name != "__init__.py")
+    crowded = {folder: count for folder, count in lie.items() if count > MOST_MODULES}
+    assert not crowded, f"a folder over {MOST_MODULES} modules wants rooms: {crowded}"
+    root = {path.name for path in sources("pathoprog") if len(path.parts) == 2}
+    assert root <= ROOT_OF_THE_LIBRARY, f"these belong in a room: {sorted(root - ROOT_OF_THE_LIBRARY)}"
+
+
+def test_each_room_says_what_it_holds() -> None:
+    for path in sources("pathoprog", *DOORS):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert text.startswith(('"""', 'r"""')), f"{path} does not begin with a docstring"
+
+
+def test_no_two_classes_share_a_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in sources("pathoprog", *DOORS):
+        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path))
+    twice = {name: paths for name, paths in found.items() if len(paths) > 1}
+    assert not twice, f"a reader cannot tell which is meant: {twice}"
+
+
+def test_the_facts_are_spelled_once() -> None:
+    """Roles and resolutions as tuples, lists or sets of all their names stand only where they are defined."""
+    pattern = re.compile(
+        r"""[(\[{]\s*(?:"10x", "40x"|"training", "tuning"(?:, "test", "external")?|"test", "external")\s*[)\]}]"""
+    )
+    homes = {"pathoprog/slides/resolutions.py", "pathoprog/cohort_tables/roles.py"}
+    again = [
+        f"{path}:{number}"
+        for path in sources("pathoprog", *DOORS)
+        if str(path) not in homes
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not again, f"import them from {homes}: {again}"
 
 
 def test_modules_stay_small() -> None:

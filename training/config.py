@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from pathoprog.cohort_tables.config import LabelSettings
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES, ROLES
 from pathoprog.errors import ConfigError
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.networks.config import FeatureEncoderSettings, NetworkSettings
 from pathoprog.quality.config import MadeForSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.config import StreamSettings
 from pathoprog.system.ray_config import RaySettings
 from pathoprog.system.tracking_config import TrackingSettings
@@ -167,9 +169,9 @@ class TilesConfig:
 
     data: DataSettings = setting(DataSettings(), "slides and tables")
     roles: list[str] = setting(
-        ["training", "tuning"],
+        list(DEVELOPMENT_ROLES),
         "roles whose slides are cut into tiles",
-        choices=("training", "tuning", "test", "external"),
+        choices=ROLES,
         required=True,
     )
 
@@ -181,12 +183,12 @@ class FeaturesConfig(FeatureEncoderSettings):
     weights: str = setting("", "safetensors file with the encoder's weights", kind="path", required=True)
     data: DataSettings = setting(DataSettings(), "slides and tables; features are written to data.features")
     roles: list[str] = setting(
-        ["training", "tuning", "test", "external"],
+        list(ROLES),
         "roles whose slides are read",
-        choices=("training", "tuning", "test", "external"),
+        choices=ROLES,
         required=True,
     )
-    resolutions: list[str] = setting(["10x", "40x"], "resolutions to read", choices=("10x", "40x"), required=True)
+    resolutions: list[str] = setting(list(RESOLUTIONS), "resolutions to read", choices=RESOLUTIONS, required=True)
     device: str = setting("auto", "device: auto (a GPU if there is one), cpu or cuda:N")
     dtype: str = setting(
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")
@@ -198,7 +200,7 @@ class TrainConfig:
     """`pathoprog train`: one candidate."""
 
     out: str = setting("", "folder of the run's files", kind="path", required=True)
-    resolution: str = setting("10x", "resolution of the tiles", choices=("10x", "40x"))
+    resolution: str = setting("10x", "resolution of the tiles", choices=RESOLUTIONS)
     seed: int = setting(1, "seed of the initial weights, batches and augmentation", low=0)
     device: str = setting("auto", "device: auto (a GPU if there is one), cpu or cuda:N")
     restart: bool = setting(

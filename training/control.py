@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.networks.member import MilNetwork
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.run import run as simulate
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say
 from pathoprog.system.files import read_json, sha256_value, write_json

@@ -18,8 +18,8 @@ from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import ConfigError
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import csv_text

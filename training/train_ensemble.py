@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.tracking_config import check_tracking
@@ -157,7 +157,7 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
     readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
-        for resolution in ("10x", "40x"):
+        for resolution in RESOLUTIONS:
             one = TrainConfig(**copy.deepcopy(plain))
             one.resolution, one.seed = resolution, settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")

@@ -19,6 +19,7 @@ from pathoprog.slide_report.cohort_curves import CohortCurves, read_cohort_curve
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, StreamSettings, tiles_at_once
 from pathoprog.system.files import sha256_value
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
@@ -160,7 +161,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
     if config.key:
         check_signature(config.ensemble, config.key)
     weights_files(config.ensemble, manifest, config.encoder_weights)  # the workers load them, and look again
-    bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in ("10x", "40x")]
+    bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in RESOLUTIONS]
     overrides: dict[str, Any] = {}
     specs = bundle_specs
     if config.tiles.max_per_slide >= 0:

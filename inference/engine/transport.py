@@ -1,7 +1,7 @@
 """The engine's lines to its workers: as processes of this machine, or through Ray on the nodes of a cluster.
 
-On both the worker is the same process (`pathoprog.inference.engine.worker`), told and heard in the same messages. Ray places
-it, and carries ids, settings and results' texts; it tries nothing again.
+On both the worker is the same process (`pathoprog.inference.engine.worker`), told and heard in the same messages. Ray
+places it, and carries ids, settings and results' texts; it tries nothing again.
 """
 
 import contextlib
@@ -29,7 +29,10 @@ from pathoprog.text.plain_text import log_end
 POLL_S = 0.25
 LOG_CHARS = 600
 LOG_BYTES = 16 << 10  # that are looked at for them: tracebacks take most
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.engine.worker import main; main(int(sys.argv[2]))"
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from pathoprog.inference.engine.worker import main; main(int(sys.argv[2]))"
+)
 
 Message = Any
 """`Start` first, then tuples of a kind and its values: see `pathoprog.inference.engine.worker.Worker`."""

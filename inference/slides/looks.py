@@ -26,7 +26,10 @@ from pathoprog.system.fault_points import point
 from pathoprog.system.files import sha256_file
 
 BEAT_S = 1.0
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from pathoprog.inference.slides.looks import main; main(int(sys.argv[2]))"
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from pathoprog.inference.slides.looks import main; main(int(sys.argv[2]))"
+)
 
 
 @dataclass(frozen=True)

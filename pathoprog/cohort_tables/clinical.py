@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import MAX_FOLLOWUP_DAYS, NUMERIC_COLUMNS, NUMERIC_RANGE, ROLES, SLIDE_COLUMNS
+from pathoprog.cohort_tables.cohort import MAX_FOLLOWUP_DAYS, NUMERIC_COLUMNS, NUMERIC_RANGE, SLIDE_COLUMNS
 from pathoprog.cohort_tables.columns import parse_number, thousands_doubt
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.cohort_tables.mapping import EVENTS, UNIT_DAYS, Mapping, Source, holds, not_a_number, unread_numbers
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.errors import InputError
 
 DEVELOPMENT = "development"

@@ -12,14 +12,12 @@ import pandas as pd
 
 from pathoprog.cohort_tables.columns import NUMBER, read_column
 from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.roles import ROLES
+from pathoprog.cohort_tables.same_scan import same_scans
 from pathoprog.cohort_tables.sheets import plain, read_sheet_file
 from pathoprog.errors import CohortError, InputError
-from pathoprog.slides.same_scan import same_scans
 from pathoprog.system.files import read_json
 from pathoprog.text.plain_text import spelling
-
-ROLES = ("training", "tuning", "test", "external")
-SELECTED_ON_OUTCOME = ("training", "tuning")
 
 REQUIRED_COLUMNS = ("patient_id", "slide_id", "slide_path", "cohort", "role")
 # These belong to the slide, every other column to the patient, whose rows must then agree.

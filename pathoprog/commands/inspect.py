@@ -19,11 +19,12 @@ from pathoprog.quality.checks import FAIL, WARN, QualityRules
 from pathoprog.quality.stain import is_dark, stain_look
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.finding import NotTaken, slides_in
+from pathoprog.slides.resolutions import RESOLUTION_MPP
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream.slide_stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileBatch, TileStream
 from pathoprog.system.console import say, warn
 from pathoprog.system.files import finite_or_none
-from pathoprog.tiles.config import RESOLUTION_MPP, TileSpec, standard_spec
+from pathoprog.tiles.config import TileSpec, standard_spec
 
 USABLE, OVERRIDE, NOT_USABLE = "usable", "usable with override", "not usable"
 PROBE_TILES = 6  # tiles per resolution that are decoded to see that the pixels are there

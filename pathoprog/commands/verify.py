@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.cohort_tables.same_scan import read_development
 from pathoprog.commands.verify_config import VerifyConfig
 from pathoprog.ensemble.bundle import SIGNATURE, ensemble_id, verify
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import basis_line, locked_precision
 from pathoprog.networks.encoder_records import ENCODERS, encoder_lines, weights_by_hash
-from pathoprog.slides.same_scan import read_development
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import say
 
 
@@ -21,7 +22,7 @@ def run(settings: VerifyConfig) -> int:
     checked = weights_by_hash(settings.encoder_weights, wanted)
     say(f"ensemble {ensemble_id(settings.bundle)}")
     say(f"  {len(manifest['files'])} files, all as locked; format {manifest['format']}")
-    for resolution in ("10x", "40x"):
+    for resolution in RESOLUTIONS:
         members = [member["name"] for member in manifest["members"] if member["resolution"] == resolution]
         threshold = manifest["thresholds"][resolution]["value"]
         say(f"  {resolution}: {len(members)} members ({', '.join(members)}), threshold {threshold:.4f}")

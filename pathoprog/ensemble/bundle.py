@@ -2,8 +2,8 @@
 
 ``manifest.json`` (members, thresholds, tile specs, cohorts, code version, files), ``members/*.safetensors``,
 ``tumour.safetensors`` where it holds a network that outlines, ``encoders/*.safetensors`` where members take features
-(`pathoprog.networks.encoder_records`), ``model_card.md`` and whatever else the lock took in. The ensemble's id is the SHA-256 of
-the manifest, so any change of weights or thresholds is another ensemble.
+(`pathoprog.networks.encoder_records`), ``model_card.md`` and whatever else the lock took in. The ensemble's id is the
+SHA-256 of the manifest, so any change of weights or thresholds is another ensemble.
 """
 
 import shutil
@@ -14,10 +14,11 @@ from typing import Any
 from pathoprog.ensemble.tuning_basis import TUNING_SCORES, basis_problems
 from pathoprog.errors import BundleError, LockError
 from pathoprog.networks.encoder_records import ENCODERS, encoder_problems
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import canonical_json, read_json, sha256_file, sync_folder, write_text
 
 FORMAT = 3
-"""Says what the thresholds rest on and in which precision slides are scored (`pathoprog.ensemble.tuning_basis`): versions that
+"""Says what the thresholds rest on and in which precision slides are scored (`ensemble.tuning_basis`): versions that
 know less refuse it."""
 EARLIER, EARLIER_ON_FEATURES = 1, 2
 """Of earlier versions: whole networks alone; with members that take features."""
@@ -109,7 +110,7 @@ def _member_problems(manifest: dict[str, Any]) -> list[str]:
     problems = []
     if "tumour" in manifest and manifest["tumour"]["file"] not in manifest["files"]:
         problems.append(f"tumour network: its file {manifest['tumour']['file']} is not among the hashed files")
-    for resolution in ("10x", "40x"):
+    for resolution in RESOLUTIONS:
         members = [member for member in manifest["members"] if member["resolution"] == resolution]
         if len(members) != MEMBERS_PER_RESOLUTION:
             problems.append(f"{len(members)} members at {resolution}, needs {MEMBERS_PER_RESOLUTION}")

@@ -1,7 +1,6 @@
 """From two scores to a class: the agreement rule, and METHOD's one number for curves over time. No torch."""
 
 RISK_CLASSES = ("good", "uncertain", "poor")
-RESOLUTIONS = ("10x", "40x")
 
 
 def risk_class(score_10x: float, score_40x: float, thresholds: dict[str, float]) -> str:

@@ -43,7 +43,7 @@ class Bundle:
     tumour_policy: str
 
     def on_features(self, resolution: str) -> bool:
-        """Whether a resolution's members take features (of `pathoprog.networks.feature_encoder.load_encoders`), not tiles."""
+        """Whether a resolution's members take features (of `networks.feature_encoder.load_encoders`), not tiles."""
         return resolution in self.manifest.get(ENCODERS, {})
 
 

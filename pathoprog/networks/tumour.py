@@ -77,7 +77,7 @@ class TumourNetwork:
 
 
 class Outliner:
-    """What `pathoprog.stream.slide_stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
+    """What `slide_stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
 
     def __init__(self, network: TumourNetwork, on_windows: Callable[[int], None] = lambda n: None):
         """`on_windows` is told how many windows went through the network."""

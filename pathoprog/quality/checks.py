@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pathoprog.errors import BundleError
 from pathoprog.quality.config import QUALITY_VERSION, QualitySettings
+from pathoprog.quality.look import QualityLook
 from pathoprog.quality.reference import Reference
 from pathoprog.settings import as_dict
-from pathoprog.stream.events import SlideOpened
 from pathoprog.system.files import read_json
+from pathoprog.tiles.grid import TileGrid
 
 PASS, WARN, FAIL, NOT_CHECKED = "pass", "warn", "fail", "not checked"
 FILE = "quality.json"
@@ -55,6 +56,24 @@ UNITS = {
     "tissue_area": "mm²", "tumour_area": "mm²", "pen_elsewhere": "mm²", "empty": "%", "pen": "%", "folds": "%",
     "bubbles": "%", "green": "%", "blurred": "%", "glass": "of 255", "sharpness": "log10", "distance": "SD",
 }  # fmt: skip
+
+
+class OpenedSlide(Protocol):
+    """What must be known of a slide before its quality is judged (`stream.events.SlideOpened` is one).
+
+    `grids` by resolution; `region_source`: what they were laid in; areas in um2; `look`: what was measured.
+    """
+
+    @property
+    def grids(self) -> dict[str, TileGrid]: ...  # noqa: D102
+    @property
+    def region_source(self) -> str: ...  # noqa: D102
+    @property
+    def tissue_area_um2(self) -> float: ...  # noqa: D102
+    @property
+    def tumour_area_um2(self) -> float: ...  # noqa: D102
+    @property
+    def look(self) -> QualityLook: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class QualityRules:
     policy: str = "enforce"
     why_no_reference: str = "the bundle keeps no reference of its training slides"
 
-    def judge(self, opened: SlideOpened) -> list[Check]:
+    def judge(self, opened: OpenedSlide) -> list[Check]:
         """All checks of one slide."""
         look = opened.look
         limits, region = self.limits, opened.region_source

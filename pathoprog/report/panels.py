@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.style import CLASS_COLOURS, journal_style, new_figure, stamp
+from pathoprog.slides.resolutions import RESOLUTIONS
 
 
 def permutation_figure(observed: float, permuted: Any, stamps: Sequence[str] = ()) -> Any:

@@ -26,6 +26,7 @@ from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream, upsampled
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import slide_id_of
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.device import device_name, one_thread, resolve_device, scoring_dtype
 from pathoprog.text.plain_text import plain_reason
@@ -136,7 +137,7 @@ class InProcessScorer:
         return SlideJob(
             slide_id=name,
             path=str(path.resolve()),
-            specs=[self.bundle.specs[resolution] for resolution in ("10x", "40x")],
+            specs=[self.bundle.specs[resolution] for resolution in RESOLUTIONS],
             slides=slides,
             tumour_policy=policy,
             outline_path=str(outline.resolve()) if outline else "",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pathoprog.ensemble.classes import RESOLUTIONS, one_number
+from pathoprog.ensemble.classes import one_number
 from pathoprog.scoring.results import Context
+from pathoprog.slides.resolutions import RESOLUTIONS
 
 if TYPE_CHECKING:  # needed only where several slides become one bag
     import torch

@@ -16,10 +16,10 @@ from typing import Any
 from urllib.parse import quote
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
 

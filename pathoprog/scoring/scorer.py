@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pathoprog.ensemble.classes import RESOLUTIONS, risk_class
+from pathoprog.ensemble.classes import risk_class
 from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import prepare, scores_of_risks
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.fault_points import point
 from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread
 

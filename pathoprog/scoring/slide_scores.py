@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.quality.checks import FAIL, WARN, QualityRules
 from pathoprog.scoring.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
 from pathoprog.slides.mpp import is_upsampled, said_once
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.system.fault_points import point
 from pathoprog.tiles.grid import TileGrid

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.drawing import SlideTask, code_hash, draw_slide, slide_files
@@ -173,7 +174,7 @@ def _write_tables(
 
 def _tell(settings: SimulateConfig, patients: pd.DataFrame, slides: pd.DataFrame, out: Path) -> None:
     """Say what was made."""
-    for role in ("training", "tuning", "test", "external"):
+    for role in ROLES:
         chosen = slides[slides["role"] == role]
         of_role = patients[patients["patient_id"].isin(chosen["patient_id"])]
         deaths = [int((of_role["event"] == event).sum()) for event in (1, 2)]

@@ -7,11 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL
 from pathoprog.slides.mpp import is_upsampled
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 
 MEANINGS = {

@@ -35,7 +35,7 @@ def _template() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "report" / "templates"),
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "report" / "templates"),
         autoescape=True,
         finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
         trim_blocks=True,

@@ -11,11 +11,11 @@ from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.not_a_slide import what_it_is
+from pathoprog.slides.resolutions import RESOLUTION_MPP
 from pathoprog.slides.slide import Slide
 from pathoprog.slides.tiff.directory import REMEDY
 from pathoprog.slides.tiff.facts import TiffFacts, TiledPage, tiff_facts
 from pathoprog.slides.tiff.pyramid import PAGE_VENDORS, why_not_shown
-from pathoprog.tiles.config import RESOLUTION_MPP
 
 OTHERS = "use slides.backend=auto"
 NAMED = 5  # slides, in a message

@@ -112,7 +112,7 @@ class _Reader:
         numbers = (theirs.fileno(), memory_fd, size, settings.threads, settings.batch_tiles, settings.memory_mib)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(Path(__file__).resolve().parents[1]), *map(str, numbers)],
+                [sys.executable, "-c", code, str(Path(__file__).resolve().parents[2]), *map(str, numbers)],
                 pass_fds=(theirs.fileno(), memory_fd),
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,

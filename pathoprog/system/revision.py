@@ -10,7 +10,7 @@ from pathoprog import __version__
 @cache
 def git_commit() -> str:
     """The checkout's commit, 40 digits; empty where there is no checkout, or no git."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
     try:

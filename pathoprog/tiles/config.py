@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from pathoprog.settings import setting
-
-RESOLUTION_MPP = {"10x": 1.0, "40x": 0.25}
+from pathoprog.slides.resolutions import RESOLUTION_MPP, RESOLUTIONS
 
 PREPROCESSING_VERSION = "2"
 """Level rule, area averaging, tissue mask and grid: a change of any that moves a pixel or a tile raises it.
@@ -18,7 +17,7 @@ damaged tiles are refused; outlines are held to their slide.
 class TileSpec:
     """What a tile is: `size_px` x `size_px` pixels at `mpp` um/px."""
 
-    resolution: str = setting("10x", "name of the resolution", choices=tuple(RESOLUTION_MPP))
+    resolution: str = setting("10x", "name of the resolution", choices=RESOLUTIONS)
     mpp: float = setting(1.0, "um per pixel of the tile", low=0, open_low=True, high=20)
     size_px: int = setting(448, "side of a tile in its own pixels", low=8, high=8192)
     min_coverage: float = setting(0.5, "smallest share of a tile that must lie in the region", low=0, high=1)

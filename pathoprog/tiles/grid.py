@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pathoprog.regions.tissue import RegionMask
 from pathoprog.slides.slide import SlideFacts
-from pathoprog.tiles.config import RESOLUTION_MPP, TileSpec, standard_spec
+from pathoprog.tiles.config import TileSpec, standard_spec
 
-__all__ = ["RESOLUTION_MPP", "TileGrid", "TileSpec", "standard_spec", "tile_grid"]
+__all__ = ["TileGrid", "TileSpec", "standard_spec", "tile_grid"]
 
 
 @dataclass(frozen=True)

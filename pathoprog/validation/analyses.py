@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
-from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import cox, followup_time, harrell_c, kaplan_meier, logrank, number_at_risk
 from pathoprog.validation.populations import Population
 

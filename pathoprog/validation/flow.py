@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import ROLES
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.validation.score_tables import STATUSES

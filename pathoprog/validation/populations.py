@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import ROLES, SELECTED_ON_OUTCOME, patient_table
+from pathoprog.cohort_tables.cohort import patient_table
 from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES, ROLES
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.validation.covariates import typed_covariates
 
@@ -67,7 +68,7 @@ class Population:
     @property
     def selected_on_outcome(self) -> bool:
         """True where curves and ratios describe no population (METHOD section 2)."""
-        return self.role in SELECTED_ON_OUTCOME
+        return self.role in DEVELOPMENT_ROLES
 
     @property
     def events(self) -> int:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import ROLES
-from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES, one_number, risk_class
+from pathoprog.cohort_tables.roles import ROLES
+from pathoprog.ensemble.classes import RISK_CLASSES, one_number, risk_class
 from pathoprog.errors import InputError, LockError
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.csv_files import read_columns
 
 STATUSES = ("scored", "not_reportable", "failed")
@@ -18,7 +19,7 @@ def read_results(path: str | Path, ensemble_ids: list[str]) -> pd.DataFrame:
 
     Args:
         path: the table that `pathoprog score` wrote.
-        ensemble_ids: of the locked bundle that must have made every score (`pathoprog.ensemble.stage_groups.scoring_ids`).
+        ensemble_ids: of the locked bundle that must have made every score (`stage_groups.scoring_ids`).
 
     Returns:
         The table, text columns as str, scores as float.

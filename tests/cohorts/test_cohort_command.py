@@ -11,11 +11,11 @@ from made_sheet import GOOD, HEADER, MAPPING
 from shared_data import shared_data
 
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.cohort_tables.same_scan import FILE, development_file, development_set
 from pathoprog.cohorts.cohort import run
 from pathoprog.cohorts.config import CohortConfig
 from pathoprog.ensemble.bundle import lock
 from pathoprog.errors import CohortError, InputError
-from pathoprog.slides.same_scan import FILE, development_file, development_set
 from pathoprog.system.files import read_json, sha256_file
 
 TCGA = """\

@@ -14,7 +14,7 @@ from pathoprog.slides import open_slide
 
 def benchmark():
     """`benchmarks/mutants.py` as a module."""
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "mutants.py"
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "mutants.py"
     spec = importlib.util.spec_from_file_location("benchmark_mutants", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
 from pathoprog.cohort_tables.endpoints import distinct_outcome
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import CohortError, InputError
 from pathoprog.system.console import warn
 from pathoprog.training.config import DataSettings, TrainConfig
-from pathoprog.training.data.folds import DEVELOPMENT
 from pathoprog.training.data.tile_store import is_stored
 
 
@@ -27,8 +27,8 @@ def check_tables(settings: TrainConfig) -> pd.DataFrame:
     data = settings.data
     cohort = read_cohort(data.cohort, data.overlap)
     roles = sorted(set(cohort["role"]))
-    rows = cohort[cohort["role"].isin(DEVELOPMENT)]
-    for role in DEVELOPMENT if not settings.split.folds else ():
+    rows = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)]
+    for role in DEVELOPMENT_ROLES if not settings.split.folds else ():
         if role not in roles:
             raise CohortError(
                 f"{data.cohort}: no row has the role {role} (there are {', '.join(roles)}); training needs patients to"
@@ -57,7 +57,7 @@ def check_outcomes(settings: TrainConfig, rows: pd.DataFrame, outcomes: pd.DataF
     outcomes = outcomes.assign(label=list(distinct_outcome(outcomes, settings.labels)))
     parts = {
         role: outcomes[outcomes["patient_id"].isin(rows.loc[rows["role"] == role, "patient_id"])]
-        for role in DEVELOPMENT
+        for role in DEVELOPMENT_ROLES
     }
     if settings.split.folds:
         learning = pd.concat(list(parts.values()))

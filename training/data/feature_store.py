@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import RECORD
 from pathoprog.networks.features import FOREIGN_SUFFIX, SUFFIX, Features, read_facts, read_features
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import warn
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import DataSettings
@@ -34,7 +34,7 @@ def count_missing(slide_ids: Iterable[str], data: DataSettings) -> int:
     """How many slides lack features at a resolution of which others have some; each resolution's are named."""
     ids = list(slide_ids)
     missing = set[str]()
-    for resolution in ("10x", "40x"):
+    for resolution in RESOLUTIONS:
         lacking = [slide_id for slide_id in ids if _found(data, resolution, slide_id) is None]
         if lacking and len(lacking) < len(ids):
             names = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"

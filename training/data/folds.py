@@ -8,10 +8,10 @@ import pandas as pd
 
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.endpoints import distinct_outcome
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import CohortError, InputError
 from pathoprog.training.config import TrainConfig
 
-DEVELOPMENT = ("training", "tuning")
 NONE_HELD_OUT = -1
 
 
@@ -24,7 +24,7 @@ def read_folds(settings: TrainConfig) -> dict[str, int]:
     """
     data, split = settings.data, settings.split
     cohort = read_cohort(data.cohort, data.overlap)
-    cohort = cohort[cohort["role"].isin(DEVELOPMENT)]
+    cohort = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)]
     outcomes = read_outcomes(data.outcomes)
     labels = distinct_outcome(outcomes, settings.labels)
     strata = {

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import InputError
 from pathoprog.networks.member import MilNetwork
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.files import read_json, sha256_value
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.data.bags import Patient, read_patients
-from pathoprog.training.data.folds import DEVELOPMENT, NONE_HELD_OUT, read_folds
+from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.member.tuning_concordance import Judgement, judge
 
 OUT_OF_FOLD = "out_of_fold.json"
@@ -36,7 +37,7 @@ def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> t
         return parts
     there = set(read_cohort(settings.data.cohort, settings.data.overlap)["role"])
     everybody = [
-        patient for role in DEVELOPMENT if role in there for patient in read_patients(settings, role, requests)
+        patient for role in DEVELOPMENT_ROLES if role in there for patient in read_patients(settings, role, requests)
     ]
     everybody.sort(key=lambda patient: patient.patient_id)
     refuse_same_scans(everybody)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.ensemble.thresholds import Threshold
 from pathoprog.report.style import CLASS_COLOURS, journal_style, new_figure, save_figure, stamp
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import Concordance
 
 CHOSEN, LEFT_OUT, TOGETHER = "#0072B2", "#8A8A8A", "#000000"

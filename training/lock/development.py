@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.cohort_tables.same_scan import FILE, development_file, development_set, read_development
 from pathoprog.ensemble.bundle import ensemble_id
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import InputError
 from pathoprog.networks.features import read_facts
-from pathoprog.slides.same_scan import FILE, development_file, development_set, read_development
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import say, warn
 from pathoprog.system.files import read_json
 from pathoprog.text.wording import count
 from pathoprog.training.config import DataSettings, EnsembleConfig, TrainConfig
 from pathoprog.training.data import feature_store, tile_store
-from pathoprog.training.data.folds import DEVELOPMENT
 from pathoprog.training.tumour.segment import RECORD
 
 TUMOUR_SLIDES = "development_slides"
@@ -21,7 +21,7 @@ TUMOUR_SLIDES = "development_slides"
 
 
 def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[str, Path | str]) -> None:
-    """Add the file of `pathoprog.slides.same_scan` to what is locked: of all training and tuning slides of the cohort.
+    """Add the file of `cohort_tables.same_scan` to what is locked: of all training and tuning slides of the cohort.
 
     Args:
         settings: of the choice; its tumour network's slides are added.
@@ -32,7 +32,7 @@ def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[
         InputError: the ensemble that training started from is gone.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
-    names = [str(name) for name in cohort.loc[cohort["role"].isin(DEVELOPMENT), "slide_id"]]
+    names = [str(name) for name in cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"]]
     hashes = {name: content_of(name, trained.data) for name in names}
     sets = [development_set(digest for digest in hashes.values() if digest)]
     unknown = sum(not digest for digest in hashes.values())

@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.ensemble.classes import RESOLUTIONS
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import ENCODERS, weights_by_hash
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.feature_store import Origin, origin
-from pathoprog.training.data.folds import DEVELOPMENT
 from pathoprog.training.data.learners import cohort_facts
 
 
@@ -28,7 +28,7 @@ def origins_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Orig
     data = trained.data
     if data.source == "features":
         cohort = read_cohort(data.cohort, data.overlap)
-        slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT), "slide_id"])
+        slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"])
         origins = {resolution: origin(slide_ids, data, resolution) for resolution in RESOLUTIONS}
         if len({found.tumour_policy for found in origins.values()}) > 1:
             raise InputError(f"{data.features}: tiles of one resolution lie in outlines, of the other in tissue")
@@ -51,7 +51,7 @@ def check_unchanged(
     Raises:
         InputError: they were made again since, by another encoder or of other tiles, or the tables have changed.
     """
-    for role, patients in zip(("training", "tuning"), parts, strict=True):
+    for role, patients in zip(DEVELOPMENT_ROLES, parts, strict=True):
         if cohort_facts(patients)["sha256"] != candidate["cohorts"][role]["sha256"]:
             what = "features" if trained.data.source == "features" else "tiles"
             raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION, lock
-from pathoprog.ensemble.classes import RESOLUTIONS, RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.ensemble.thresholds import Threshold, fit_threshold
 from pathoprog.ensemble.tuning_basis import PRECISION, TUNING_SCORES, basis_line
 from pathoprog.errors import CohortError, InputError
@@ -25,6 +25,7 @@ from pathoprog.quality.checks import rules_of
 from pathoprog.quality.config import QualitySettings
 from pathoprog.scoring.patients import PatientScore, patient_row
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import csv_text

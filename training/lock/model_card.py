@@ -6,10 +6,10 @@ import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.ensemble.tuning_basis import basis_line
 from pathoprog.networks.encoder_records import ENCODERS, encoder_lines
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.data.folds import DEVELOPMENT
 
 DESCRIBED = (
     "cohort",
@@ -46,10 +46,10 @@ def model_card(
         shares: of the classes on tuning.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
-    roles = {"training": DEVELOPMENT, "tuning": DEVELOPMENT} if trained.split.folds else {}
+    roles = {"training": DEVELOPMENT_ROLES, "tuning": DEVELOPMENT_ROLES} if trained.split.folds else {}
     parts = {
         role: cohort[cohort["role"].isin(roles.get(role, (role,)))].drop_duplicates("patient_id")
-        for role in ("training", "tuning")
+        for role in DEVELOPMENT_ROLES
     }
     lines = [
         f"# Model card: {settings.name}",

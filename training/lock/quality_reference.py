@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.cohort_tables.cohort import SITE_COLUMNS, read_cohort
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.quality.checks import FILE, quality_file
 from pathoprog.quality.reference import LEAST_SLIDES, Measured, fit_reference
 from pathoprog.scoring.eligibility import made_for
@@ -25,7 +26,7 @@ def add_quality(
         files: of the bundle to be.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
-    rows = cohort[cohort["role"].isin(("training", "tuning"))].to_dict("records")
+    rows = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)].to_dict("records")
     manifest["made_for"] = made_for(settings.made_for, rows)
     measured = []
     store = feature_store if trained.data.source == "features" else tile_store

@@ -1,8 +1,8 @@
 """What the chosen networks say of the tuning slides: their risks, by all tiles, kept slide by slide.
 
-The ten see every tile that scoring would read, through `pathoprog.scoring.slide_scores`, in the precision that the bundle locks.
-Each slide's risks are kept in ``<candidates>/tuning_scores`` under a key of content, weights and settings: a lock that
-was stopped goes on, and another rule for several slides costs nothing more.
+The ten see every tile that scoring would read, through `pathoprog.scoring.slide_scores`, in the precision that the
+bundle locks. Each slide's risks are kept in ``<candidates>/tuning_scores`` under a key of content, weights and
+settings: a lock that was stopped goes on, and another rule for several slides costs nothing more.
 """
 
 import os
@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 
 from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.ensemble.loading import Bundle, Member, load_network, network_settings
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.networks.encoder_records import ENCODERS
@@ -30,6 +29,7 @@ from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import score_stream
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
 from pathoprog.system.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json

@@ -1,7 +1,7 @@
 """Tuning scored at the lock as slides are scored: what thresholds, score maps and class shares rest on.
 
-Risks of all tiles (`tuning_risks`) become scores and patients by the code that scores: `pathoprog.scoring.scorer`'s maps, the
-bundle's checks of quality and eligibility, and `pathoprog.scoring.patients`' rule for several slides.
+Risks of all tiles (`tuning_risks`) become scores and patients by the code that scores: `pathoprog.scoring.scorer`'s
+maps, the bundle's checks of quality and eligibility, and `pathoprog.scoring.patients`' rule for several slides.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.ensemble.classes import RESOLUTIONS
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import InputError
 from pathoprog.quality.checks import QualityRules
 from pathoprog.scoring import eligibility
@@ -23,10 +23,10 @@ from pathoprog.scoring.results import Context
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, judge_quality
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import one_thread
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.data.folds import DEVELOPMENT
 from pathoprog.training.lock.tuning_risks import Candidate, Group, batch_tiles, groups_of, score_groups
 
 LEAST_SPREAD = 1e-6
@@ -82,7 +82,7 @@ def score_tuning(
     """
     data = trained.data
     cohort = read_cohort(data.cohort, data.overlap)
-    cohort = cohort[cohort["role"].isin(DEVELOPMENT if trained.split.folds else ("tuning",))]
+    cohort = cohort[cohort["role"].isin(DEVELOPMENT_ROLES if trained.split.folds else ("tuning",))]
     with one_thread():  # members compute side by side instead, as in scoring
         groups = [*groups_of(settings, trained, members, manifest, cohort)]
         score_groups(groups, settings, trained)

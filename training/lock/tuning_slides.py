@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pathoprog.ensemble.classes import RESOLUTIONS
 from pathoprog.errors import SlideError
 from pathoprog.networks.tumour import Outliner
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.regions.tissue import RegionMask
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.settings import setting
@@ -49,7 +50,7 @@ class SegmentConfig:
     roles: list[str] = setting(
         [],
         "if mode=apply: outline only these roles (if none is given: all)",
-        choices=("training", "tuning", "test", "external"),
+        choices=ROLES,
     )
     network: TumourNetworkSettings = setting(TumourNetworkSettings(), "the tumour network")
     outline: OutlineSettings = setting(OutlineSettings(), "how the network's map becomes an outline")

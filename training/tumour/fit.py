@@ -1,7 +1,7 @@
 """The training loop of the tumour network, in sight: draw windows, augment, forward, backward, step; judge on tuning.
 
-Everything random is a function of (seed, step), as in `pathoprog.training.member.fit`: a run that was killed goes on to the
-same weights.
+Everything random is a function of (seed, step), as in `pathoprog.training.member.fit`: a run that was killed goes on to
+the same weights.
 
 Shapes: n windows of a step, s their side in pixels of the view.
 """

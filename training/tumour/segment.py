@@ -11,6 +11,7 @@ import torch
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.ensemble.bundle import MANIFEST, verify
 from pathoprog.errors import ConfigError, InputError, SlideError
 from pathoprog.networks.tumour import Outliner, TumourNetwork, load, of_bundle, record
@@ -34,7 +35,6 @@ from pathoprog.system.files import (
 from pathoprog.system.machine.device import resolve_device
 from pathoprog.text.plain_text import plain_reason
 from pathoprog.training.data.checks import check_share
-from pathoprog.training.data.folds import DEVELOPMENT
 from pathoprog.training.member import checkpoint
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import read_metrics
@@ -64,12 +64,12 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
         raise ConfigError(f"augment.crop={settings.augment.crop:g}: windows lie at random places already; must be 0")
     out = Path(settings.out)
     tracking = Tracking(settings.track)
-    chosen = cohort[cohort["role"].isin(DEVELOPMENT)]
+    chosen = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)]
     check_slides(settings, chosen)
     store = view_store.folder_of(settings)
     failed = view_store.build(chosen, settings, store)
     check_share(failed, len(chosen), settings.max_missing, f"{failed} slides are missing (named above)", "max_missing")
-    views = {role: view_store.read(chosen[chosen["role"] == role], store) for role in DEVELOPMENT}
+    views = {role: view_store.read(chosen[chosen["role"] == role], store) for role in DEVELOPMENT_ROLES}
     for role, found in views.items():
         if not found:
             raise InputError(f"{settings.cohort}: no slide of the role {role} could be read")
@@ -133,7 +133,7 @@ def check_slides(settings: SegmentConfig, chosen: pd.DataFrame) -> None:
         InputError: what is missing.
     """
     view_store.check_outlines(chosen)
-    for role in DEVELOPMENT:
+    for role in DEVELOPMENT_ROLES:
         if role not in set(chosen["role"]):
             raise InputError(f"{settings.cohort}: no row has the role {role}; training and tuning are both needed")
     if absent := absent_files(chosen):

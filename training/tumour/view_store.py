@@ -1,8 +1,8 @@
 """Views of slides for the tumour network's training: a cohort's coarse pictures with their labels, read from files.
 
 ``<out>/views/<view>/<slide_id>.npy`` holds uint8 [h, w, 4]: red, green, blue and a label (0 glass, 1 tissue, 2 tumour)
-of the canvas that `pathoprog.regions.overview` lays; ``….json`` the slide's facts and the key by which a later run knows
-whether the file still holds. `view` names the settings that views follow from.
+of the canvas that `pathoprog.regions.overview` lays; ``….json`` the slide's facts and the key by which a later run
+knows whether the file still holds. `view` names the settings that views follow from.
 """
 
 from dataclasses import asdict, dataclass

@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.cohort import SLIDE_COLUMNS, site_overlap
+from pathoprog.cohort_tables.same_scan import FILE as DEVELOPMENT_SLIDES
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.flow_figure import boxes_of, flow_figure, total
 from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
-from pathoprog.slides.same_scan import FILE as DEVELOPMENT_SLIDES
 from pathoprog.text.numbers import format_interval
 from pathoprog.text.wording import capital, count, listing
 from pathoprog.validation.plan import ANALYSES, TESTS

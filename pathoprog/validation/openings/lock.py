@@ -2,8 +2,8 @@
 
 It covers plan, bundle, code, cohort, scores, exclusions and settings, the date, and the chain of amendments: each keeps
 the lock that it replaced, so that a thing restored does not restore the lock's hash. The openings have a register of
-their own (`pathoprog.validation.openings.register`). A local lock proves little to others; its hash, deposited publicly before
-the first opening, proves much.
+their own (`pathoprog.validation.openings.register`). A local lock proves little to others; its hash, deposited publicly
+before the first opening, proves much.
 """
 
 from functools import cache

@@ -2,8 +2,8 @@
 
 It lies in three places, and what one has lost the others still know: the register in the user's state folder
 (``XDG_STATE_HOME``, else ``~/.local/state``, then ``pathoprog/openings.jsonl``), a log beside the outcomes file, and
-the log in the validation's folder. Each is a chain (`pathoprog.validation.openings.chain`). A place that is missing, or cannot
-be written, is said in the report.
+the log in the validation's folder. Each is a chain (`pathoprog.validation.openings.chain`). A place that is missing, or
+cannot be written, is said in the report.
 """
 
 import getpass

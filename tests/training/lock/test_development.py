@@ -7,14 +7,14 @@ import pytest
 pytest.importorskip("torch")
 from made_store import made_many, made_settings, made_store
 
-from pathoprog.errors import InputError
-from pathoprog.slides.same_scan import (
+from pathoprog.cohort_tables.same_scan import (
     FILE,
     development_file,
     development_set,
     development_slides_among,
     read_development,
 )
+from pathoprog.errors import InputError
 from pathoprog.system.files import read_json, write_json
 from pathoprog.training.config import EnsembleConfig, StartSettings, TrainConfig
 from pathoprog.training.data.learners import read_parts

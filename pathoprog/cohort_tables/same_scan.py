@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pathoprog.cohort_tables.roles import EVALUATION_ROLES
 from pathoprog.errors import BundleError, InputError, SlideError
 from pathoprog.slides.identity import content_sha256, looks
 from pathoprog.system.files import canonical_json, read_json, sha256_value, write_json
@@ -143,7 +144,7 @@ def refuse_development_slides(bundle: str | Path, cohort: "pd.DataFrame", hashes
         InputError: names the slides.
         BundleError: see `read_development`.
     """
-    rows = cohort[cohort["role"].isin(("test", "external"))]
+    rows = cohort[cohort["role"].isin(EVALUATION_ROLES)]
     owner = dict(zip(rows["slide_id"], rows["patient_id"] + " in " + rows["role"], strict=True))
     found = development_slides_among(bundle, {name: hashes.get(name, "") for name in owner})
     if found:

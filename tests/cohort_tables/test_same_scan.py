@@ -9,14 +9,9 @@ import pytest
 from made_cohort import make_cohort
 from made_slides import texture, write_pyramid
 
+from pathoprog.cohort_tables import same_scan
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.cohorts.config import ValidateConfig
-from pathoprog.cohorts.validate import run
-from pathoprog.ensemble.bundle import ensemble_id
-from pathoprog.errors import BundleError, CohortError, InputError
-from pathoprog.slides import same_scan
-from pathoprog.slides.identity import content_sha256
-from pathoprog.slides.same_scan import (
+from pathoprog.cohort_tables.same_scan import (
     FILE,
     development_file,
     development_set,
@@ -25,6 +20,11 @@ from pathoprog.slides.same_scan import (
     same_scans,
     slide_sha256,
 )
+from pathoprog.cohorts.config import ValidateConfig
+from pathoprog.cohorts.validate import run
+from pathoprog.ensemble.bundle import ensemble_id
+from pathoprog.errors import BundleError, CohortError, InputError
+from pathoprog.slides.identity import content_sha256
 from pathoprog.system.files import read_json, write_json, write_text
 
 HEADER = "patient_id,slide_id,slide_path,cohort,role\n"
@@ -95,7 +95,7 @@ def test_slides_are_read_only_where_sizes_agree_and_only_once(tmp_path: Path, mo
         read.append(Path(path).name)
         return content_sha256(path)
 
-    monkeypatch.setattr("pathoprog.slides.same_scan.content_sha256", counted)
+    monkeypatch.setattr("pathoprog.cohort_tables.same_scan.content_sha256", counted)
     for name, size in (("a", 10), ("b", 10), ("c", 11)):
         (tmp_path / name).write_bytes(name.encode() * size)
     paths = {name: str(tmp_path / name) for name in "abc"}
