@@ -29,7 +29,7 @@ from made_bundle import made_bundle  # the tests' helpers make slides and bundle
 from made_slides import texture, write_giant, write_pyramid
 
 from pathoprog.cli import compose
-from pathoprog.inference.batch import Batch
+from pathoprog.inference.batch import ScoringBatch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.engine import Engine
 from pathoprog.inference.engine.exchange import Start, run_record
@@ -84,10 +84,10 @@ class MeteredCrew(LocalCrew):
         return heard
 
 
-def make_batch(slides: Path, bundle: Path, out: Path) -> Batch:
+def make_batch(slides: Path, bundle: Path, out: Path) -> ScoringBatch:
     arguments = [f"slides={slides}", f"ensemble={bundle}", f"out={out}", "device=cpu", "threads=1", "settle_s=0"]
     config: ScoreConfig = compose("score", [*arguments, "stream.workers=1"])
-    return Batch(config, read_slides(config), make_plan(config, "fp32"), "cpu")
+    return ScoringBatch(config, read_slides(config), make_plan(config, "fp32"), "cpu")
 
 
 def by_engine(slides: Path, bundle: Path, out: Path) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from pathoprog.validation.openings.frozen import freeze, frozen_differences, fro
 from pathoprog.validation.openings.history import history_of
 from pathoprog.validation.openings.lock import chain_of, code_version, lock, read_lock
 from pathoprog.validation.openings.register import Openings, Study, look_up, record_opening, record_result
-from pathoprog.validation.plan import Plan, parse_plan, plan_text
+from pathoprog.validation.plan import AnalysisPlan, parse_plan, plan_text
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
 from pathoprog.validation.score_tables import read_members, read_patients, read_results
 
@@ -251,7 +251,7 @@ def exclusion_table(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["unit", "slide_id", "patient_id", "role", "status", "reason"])
 
 
-def primary_population(plan: Plan, populations: list[Population]) -> Population:
+def primary_population(plan: AnalysisPlan, populations: list[Population]) -> Population:
     """The plan's primary cohort: all external cohorts, or the one named.
 
     Raises:

@@ -11,8 +11,8 @@ from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.engine import Engine
 from pathoprog.inference.engine.exchange import Start, run_record
 from pathoprog.inference.engine.ledger import Ledger
-from pathoprog.inference.engine.scoring_plan import Plan, Task
-from pathoprog.inference.engine.transport import Crew, crew_of
+from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask
+from pathoprog.inference.engine.transport import Transport, transport_of
 from pathoprog.inference.slides.inputs import Found, SlideInput
 from pathoprog.inference.slides.jobs import FAILED, Job, NewJob
 from pathoprog.inference.slides.looks import Look, look_at_all
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEDGER = "ledger.sqlite"
 
 
-class Batch:
+class ScoringBatch:
     """One run over a list of slides.
 
     Attributes:
@@ -44,7 +44,7 @@ class Batch:
         ConfigError: outlines are needed, and no slide has one.
     """
 
-    def __init__(self, config: ScoreConfig, found: Found, plan: Plan, device: str):
+    def __init__(self, config: ScoreConfig, found: Found, plan: ScoringPlan, device: str):
         self.config, self.plan, self.device = config, plan, device
         slides, self.not_taken = found.slides, found.not_taken
         self.refused = _rows(found)
@@ -75,10 +75,10 @@ class Batch:
         self.scored_now, self.tiles, self.seconds = 0, 0, 0.0
         self._scorer: Scorer | None = None
 
-    def _task(self, slide: SlideInput, n_slides: int, look: Look) -> Task:
+    def _task(self, slide: SlideInput, n_slides: int, look: Look) -> ScoringTask:
         """A patient's thresholds belong to the rule that joins the slides: one of several is slide level."""
         several = n_slides > 1
-        return Task(
+        return ScoringTask(
             slide=slide,
             outline_sha256=look.outline_sha256,
             outline_author=look.outline_author,
@@ -122,12 +122,12 @@ class Batch:
             todo = ledger.unfinished(self.plan.config)
             if not todo:
                 return True
-            with crew_of(self.config) as crew:
+            with transport_of(self.config) as crew:
                 return self._run(crew, ledger, todo)
         finally:
             ledger.close()
 
-    def _run(self, crew: Crew, ledger: Ledger, todo: int) -> bool:
+    def _run(self, crew: Transport, ledger: Ledger, todo: int) -> bool:
         readers = self.config.stream.workers or crew.cores
         threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, crew.cores)
         starts = [Start(self.config, self.plan, device, readers, threads) for device in crew.devices]
@@ -168,11 +168,11 @@ class Batch:
             else:
                 found.append((self.plan.context(task, None), *files))
         for slide_id, reason in self.refused.items():
-            task = Task(SlideInput(slide_id, "", slide_id), "", PATIENT_LEVEL, keep_instances=False)
+            task = ScoringTask(SlideInput(slide_id, "", slide_id), "", PATIENT_LEVEL, keep_instances=False)
             found.append(self._failed(task, reason))
         return found
 
-    def _failed(self, task: Task, reason: str) -> tuple[Context, dict[str, Any], dict[str, Any]]:
+    def _failed(self, task: ScoringTask, reason: str) -> tuple[Context, dict[str, Any], dict[str, Any]]:
         """What stands in the tables for a failure that has no folder."""
         outcome = SlideScore(task.slide.slide_id, "failed", reason=reason, code="input", stage="open")
         context = self.plan.context(task, None)

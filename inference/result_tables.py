@@ -8,7 +8,7 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
-from pathoprog.inference.batch import Batch
+from pathoprog.inference.batch import ScoringBatch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.scoring.patients import (
@@ -78,7 +78,7 @@ class Tables:
             self.said.append(not_replaced(self.out / name, place, why))
 
 
-def write_tables(batch: Batch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
+def write_tables(batch: ScoringBatch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
     """Write the three tables from the slides' results; returns these and the patients' outcomes."""
     found = batch.results()
     mark_duplicates(found)
@@ -152,7 +152,7 @@ def _whose(context: Context) -> str:
     return context.slide_id if own else f"{context.slide_id} of {context.patient_id}"
 
 
-def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
+def summary(batch: ScoringBatch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
     """What a run came to: counts, slides without a class with their reasons, throughput."""
     results = [result for _, result, _ in found]
     classes = Counter(patient.risk_class or patient.status for patient in patients)
@@ -176,7 +176,7 @@ def summary(batch: Batch, found: list[SlideFiles], patients: list[PatientScore])
     }
 
 
-def not_taken_lines(batch: Batch) -> list[str]:
+def not_taken_lines(batch: ScoringBatch) -> list[str]:
     """What the folders hold beside slides, for a terminal; under pseudonyms without names, which may tell of a case."""
     lines = batch.not_taken.lines(named=batch.config.ids != "pseudonym")
     return (
@@ -184,7 +184,7 @@ def not_taken_lines(batch: Batch) -> list[str]:
     )
 
 
-def summary_text(values: dict[str, Any], batch: Batch, tables: Tables) -> str:
+def summary_text(values: dict[str, Any], batch: ScoringBatch, tables: Tables) -> str:
     """The summary as lines for a terminal."""
     slides, run = values["slides"], values["this_run"]
     patients = [f"{n} {name.replace('_', ' ')}" for name, n in values["patients"].items() if n]

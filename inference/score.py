@@ -7,7 +7,7 @@ from pathlib import Path
 from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.ensemble.tuning_basis import locked_precision, older_lock
 from pathoprog.errors import ConfigError
-from pathoprog.inference.batch import Batch
+from pathoprog.inference.batch import ScoringBatch
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.engine.scoring_plan import make_plan
@@ -48,7 +48,7 @@ def run(config: ScoreConfig) -> int:
     if older := older_lock(manifest):
         warn(f"{config.ensemble}: {older}")
     slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
-    batch = Batch(config, replace(found, slides=slides), plan, str(device))
+    batch = ScoringBatch(config, replace(found, slides=slides), plan, str(device))
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
     failed = sum(job.state == FAILED for job in standing.values())
@@ -84,7 +84,7 @@ def run(config: ScoreConfig) -> int:
     return 1 if tables.said or any(result["status"] == "failed" for _, result, _ in results) else 0
 
 
-def prepare_folder(batch: Batch) -> None:
+def prepare_folder(batch: ScoringBatch) -> None:
     """See that results can be written, before hours are spent on them.
 
     Raises:

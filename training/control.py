@@ -32,7 +32,7 @@ from pathoprog.training.member import checkpoint
 from pathoprog.training.member.fit import CANDIDATE, check_fit
 from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.tracking import Tracking
-from pathoprog.training.train_ensemble import Task, train_all
+from pathoprog.training.train_ensemble import CandidateTask, train_all
 
 RESULT = "control.json"
 
@@ -87,7 +87,7 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
     for resolution in RESOLUTIONS:
         one = deepcopy(base)
         one.resolution, one.out = resolution, str(folder / resolution)
-        tasks.append(Task(one))
+        tasks.append(CandidateTask(one))
     engine = LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
     train_all(tasks, engine, 0, Tracking(base.track), "")
     return external_c(tasks)
@@ -129,7 +129,7 @@ def made_cohort(settings: ControlConfig, seed: int, folder: Path) -> TrainConfig
     return base
 
 
-def external_c(tasks: list[Task]) -> dict[str, Any]:
+def external_c(tasks: list[CandidateTask]) -> dict[str, Any]:
     """Harrell's c on the external cohort, of the mean of the two resolutions' scores."""
     by_patient: dict[str, list[float]] = {}
     outcome = {}

@@ -37,7 +37,7 @@ from pathoprog.training.member.run_folder import recipe
 from pathoprog.training.member.tuning_concordance import judgement
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import check_network, ids_of, prepare_data
-from pathoprog.training.train_ensemble import Task, check_folders, finish, make_tasks, train_all
+from pathoprog.training.train_ensemble import CandidateTask, check_folders, finish, make_tasks, train_all
 
 TABLE, SCORES = "cross_validation", "out_of_fold.csv"
 ALL = "mean of all"
@@ -105,7 +105,7 @@ def run(settings: CrossValidateConfig) -> int:
     return 1 if failed else 0
 
 
-def refit_tasks(settings: CrossValidateConfig) -> list[Task]:
+def refit_tasks(settings: CrossValidateConfig) -> list[CandidateTask]:
     """The candidates as they are trained on everybody: seeds x resolutions."""
     tasks = make_tasks(settings)
     for task in tasks:
@@ -116,23 +116,23 @@ def refit_tasks(settings: CrossValidateConfig) -> list[Task]:
     return tasks
 
 
-def fold_tasks(refit: TrainConfig) -> list[Task]:
+def fold_tasks(refit: TrainConfig) -> list[CandidateTask]:
     """The same candidate once for each fold held out."""
     tasks = []
     for fold in range(refit.split.folds):
         one = copy.deepcopy(refit)
         one.split.fold = fold
         one.out = str(Path(refit.out) / f"fold{fold}")
-        tasks.append(Task(one))
+        tasks.append(CandidateTask(one))
     return tasks
 
 
-def one_of(tasks: list[Task], resolution: str) -> Task:
+def one_of(tasks: list[CandidateTask], resolution: str) -> CandidateTask:
     """The first task of a resolution."""
     return next(task for task in tasks if task.settings.resolution == resolution)
 
 
-def out_of_fold(tasks: list[Task]) -> dict[str, float]:
+def out_of_fold(tasks: list[CandidateTask]) -> dict[str, float]:
     """Each patient's risk by the network that did not see him."""
     found: dict[str, float] = {}
     for task in tasks:
@@ -142,7 +142,7 @@ def out_of_fold(tasks: list[Task]) -> dict[str, float]:
     return found
 
 
-def scores_of(refits: list[Task], risks: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+def scores_of(refits: list[CandidateTask], risks: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean out-of-fold score over the seeds, by resolution and patient; both = the mean over the two resolutions.
 
     As in `pathoprog ensemble`: heads other than *poor* are standardised over all patients first.
@@ -162,7 +162,10 @@ def scores_of(refits: list[Task], risks: list[dict[str, float]]) -> dict[str, di
 
 
 def table_of(
-    refits: list[Task], risks: list[dict[str, float]], everybody: dict[str, list[Patient]], folds: dict[str, int]
+    refits: list[CandidateTask],
+    risks: list[dict[str, float]],
+    everybody: dict[str, list[Patient]],
+    folds: dict[str, int],
 ) -> list[dict[str, Any]]:
     """Rows of the table: each seed alone and all together, per resolution, per fold and over all folds."""
     patients = {patient.patient_id: patient for found in everybody.values() for patient in found}
@@ -219,7 +222,9 @@ def _row(resolution: str, seed: str, fold: str, event: NDArray[np.int64], value:
     }
 
 
-def score_rows(refits: list[Task], risks: list[dict[str, float]], folds: dict[str, int]) -> list[dict[str, Any]]:
+def score_rows(
+    refits: list[CandidateTask], risks: list[dict[str, float]], folds: dict[str, int]
+) -> list[dict[str, Any]]:
     """Out-of-fold scores of each patient, empty where a resolution has no tiles of his."""
     scores = scores_of(refits, risks)
     names = sorted({name for found in scores.values() for name in found})

@@ -66,7 +66,7 @@ class Extractor:
 
 
 @dataclass
-class Plan:
+class FeaturesPlan:
     """What is to be done: rows of what is stored already, jobs for the stream, and the keys that the files will get.
 
     `keys` by slide and resolution: those of a slide that are missing, whose job it is.
@@ -101,14 +101,14 @@ def run(settings: FeaturesConfig) -> int:
     return 1 if failed or why else 0
 
 
-def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> Plan:
+def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> FeaturesPlan:
     """Look which slides have their features, and what of the others is missing.
 
     Raises:
         InputError: a damaged file, or features of another encoder or of other tiles in the folder.
     """
     data = extractor.settings.data
-    plan = Plan([], [], {})
+    plan = FeaturesPlan([], [], {})
     for row in cohort.to_dict("records"):
         slide_id, missing = str(row["slide_id"]), []
         for spec in wanted_specs(extractor.settings):
@@ -124,7 +124,7 @@ def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> Plan:
     return plan
 
 
-def extract(extractor: Extractor, plan: Plan) -> Iterator[dict[str, Any]]:
+def extract(extractor: Extractor, plan: FeaturesPlan) -> Iterator[dict[str, Any]]:
     """Read the plan's slides and store their features; yields the row of each slide and resolution."""
     on_device = register if extractor.encoder.device.type == "cuda" else None
     opened: dict[str, SlideOpened] = {}

@@ -29,7 +29,7 @@ class Running(Protocol):
         """End it at once."""
 
 
-class Engine(Protocol):
+class Launcher(Protocol):
     """What runs candidates."""
 
     def take(self, running: int) -> str:
@@ -49,15 +49,15 @@ class LocalEngine:
         self.devices = list(devices)
 
     def take(self, running: int) -> str:
-        """See `Engine`."""
+        """See `Launcher`."""
         return self.devices.pop(0) if self.devices else ""
 
     def start(self, module: str, arguments: list[str], log: Path, threads: int, device: str) -> Running:
-        """See `Engine`."""
+        """See `Launcher`."""
         return spawn([sys.executable, "-m", module, *arguments], log, process_variables(threads, device == "cpu"))
 
     def free(self, device: str) -> None:
-        """See `Engine`."""
+        """See `Launcher`."""
         self.devices.append(device)
 
 
@@ -87,23 +87,23 @@ class RayEngine:
         return min(there, self.most) if self.most else there
 
     def take(self, running: int) -> str:
-        """See `Engine`."""
+        """See `Launcher`."""
         if running >= max(1, self._slots()):  # at least one waits for nodes that are gone for the moment
             return ""
         return "cuda:0" if self.gpus else "cpu"  # of those that the slot shows
 
     def start(self, module: str, arguments: list[str], log: Path, threads: int, device: str) -> Running:
-        """See `Engine`."""
+        """See `Launcher`."""
         return self.cluster.start(
             ["python", "-m", module, *arguments], log, process_variables(threads, not self.gpus), threads, self.gpus
         )
 
     def free(self, device: str) -> None:
-        """See `Engine`; Ray counts for itself."""
+        """See `Launcher`; Ray counts for itself."""
 
 
 @contextmanager
-def engine_of(settings: TrainEnsembleConfig) -> Iterator[Engine]:
+def engine_of(settings: TrainEnsembleConfig) -> Iterator[Launcher]:
     """The engine that the settings ask for.
 
     Raises:

@@ -23,7 +23,7 @@ from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_da
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
-from pathoprog.training.launchers import Engine, Running, devices_of, engine_of, how_ended
+from pathoprog.training.launchers import Launcher, Running, devices_of, engine_of, how_ended
 from pathoprog.training.member.finetune import adopt
 from pathoprog.training.member.fit import CANDIDATE, check_fit, fingerprint
 from pathoprog.training.member.learning_curve import LOG, log_candidate
@@ -39,7 +39,7 @@ ENSEMBLE_RUN = "ensemble_run.json"
 
 
 @dataclass
-class Task:
+class CandidateTask:
     """One candidate to train: its settings, how often it was started, and why it failed, if it did."""
 
     settings: TrainConfig
@@ -94,7 +94,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     return 1 if failed else 0
 
 
-def check_folders(tasks: list[Task]) -> None:
+def check_folders(tasks: list[CandidateTask]) -> None:
     """Refuse folders that hold other runs, before any work; one that is known to diverge is told of later.
 
     Raises:
@@ -105,7 +105,7 @@ def check_folders(tasks: list[Task]) -> None:
             check_folder(task.settings)
 
 
-def make_way(settings: TrainEnsembleConfig, tasks: list[Task]) -> None:
+def make_way(settings: TrainEnsembleConfig, tasks: list[CandidateTask]) -> None:
     """With the data at hand: refuse folders of runs on other data, and clear those that are to be replaced.
 
     Raises:
@@ -126,7 +126,7 @@ def make_way(settings: TrainEnsembleConfig, tasks: list[Task]) -> None:
         (Path(settings.out) / RECORD).unlink(missing_ok=True)
 
 
-def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking, parent: str) -> None:
+def finish(settings: TrainEnsembleConfig, tasks: list[CandidateTask], tracking: Tracking, parent: str) -> None:
     """Write down what was trained, for `pathoprog ensemble`, and print how it fared.
 
     Raises:
@@ -151,7 +151,7 @@ def finish(settings: TrainEnsembleConfig, tasks: list[Task], tracking: Tracking,
         say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
 
-def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
+def make_tasks(settings: TrainEnsembleConfig) -> list[CandidateTask]:
     """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
     plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
     readers = readers_each(settings)
@@ -163,7 +163,7 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[Task]:
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
             one.data.stream.workers = readers
             adopt(one, number)
-            tasks.append(Task(one))
+            tasks.append(CandidateTask(one))
     return tasks
 
 
@@ -178,14 +178,14 @@ def readers_each(settings: TrainEnsembleConfig) -> int:
 
 
 def train_all(
-    tasks: list[Task],
-    engine: Engine,
+    tasks: list[CandidateTask],
+    engine: Launcher,
     restarts: int,
     tracking: Tracking,
     parent: str,
-    units: list[list[Task]] | None = None,
+    units: list[list[CandidateTask]] | None = None,
     needed: int = MEMBERS_PER_RESOLUTION,
-) -> list[Task]:
+) -> list[CandidateTask]:
     """Run the tasks, as many at once as the engine has slots; a task that fails is left out, and named.
 
     Args:
@@ -209,7 +209,7 @@ def train_all(
         if task.failed:
             warn(f"candidate {task.name} is left out: {task.failed}; {SAME_AGAIN}")
     check_enough(units, needed)
-    waiting, running = worth(tasks, units), list[Task]()
+    waiting, running = worth(tasks, units), list[CandidateTask]()
     steps = tasks[0].settings.fit.steps
     with progress("training", steps * len(tasks), "steps") as counter:
         try:
@@ -251,13 +251,13 @@ def train_all(
     return [task for task in tasks if task.failed]
 
 
-def worth(tasks: list[Task], units: list[list[Task]]) -> list[Task]:
+def worth(tasks: list[CandidateTask], units: list[list[CandidateTask]]) -> list[CandidateTask]:
     """Those of the tasks none of whose unit has failed."""
     lost = {id(task) for unit in units if any(one.failed for one in unit) for task in unit}
     return [task for task in tasks if id(task) not in lost]
 
 
-def check_enough(units: list[list[Task]], needed: int) -> None:
+def check_enough(units: list[list[CandidateTask]], needed: int) -> None:
     """Refuse to go on where too many have failed.
 
     Raises:
@@ -276,13 +276,13 @@ def check_enough(units: list[list[Task]], needed: int) -> None:
             )
 
 
-def close(task: Task, tracking: Tracking, status: str) -> None:
+def close(task: CandidateTask, tracking: Tracking, status: str) -> None:
     """End a candidate's run, with what its folder holds."""
     log_candidate(tracking, task.run_id, read_metrics(task.folder), task.folder)
     tracking.end(task.run_id, status)
 
 
-def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: str) -> Task:
+def start(task: CandidateTask, engine: Launcher, device: str, tracking: Tracking, parent: str) -> CandidateTask:
     """Start a candidate's process on a slot."""
     task.settings.device = task.device = device
     task.folder.mkdir(parents=True, exist_ok=True)
@@ -299,7 +299,7 @@ def start(task: Task, engine: Engine, device: str, tracking: Tracking, parent: s
     return task
 
 
-def outcome(task: Task) -> str:
+def outcome(task: CandidateTask) -> str:
     """What a finished candidate came to, in a line.
 
     Raises:
@@ -314,7 +314,7 @@ def outcome(task: Task) -> str:
     return f"{task.name}: c {task.judged} {best['c_index']:.3f} at step {best['step']}"
 
 
-def again(task: Task, code: int, restarts: int) -> bool:
+def again(task: CandidateTask, code: int, restarts: int) -> bool:
     """Decide on a candidate that ended with an error: a crash is tried again, a refusal (exit code 2) is not.
 
     Returns:
@@ -338,7 +338,7 @@ def again(task: Task, code: int, restarts: int) -> bool:
     return True
 
 
-def steps_done(task: Task) -> int:
+def steps_done(task: CandidateTask) -> int:
     """Steps of a candidate so far."""
     if (task.folder / CANDIDATE).exists() and task.process is not None and task.process.poll() == 0:
         return task.settings.fit.steps
@@ -348,7 +348,7 @@ def steps_done(task: Task) -> int:
         return 0
 
 
-def send_metrics(task: Task, tracking: Tracking) -> None:
+def send_metrics(task: CandidateTask, tracking: Tracking) -> None:
     """Log what the candidate has written since the last look."""
     if task.run_id:
         lines: list[dict[str, Any]] = read_metrics(task.folder)

@@ -17,8 +17,8 @@ from typing import Any
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.exchange import Assignment, Start, run_record
 from pathoprog.inference.engine.ledger import LEASE_S, Ledger, WriteError
-from pathoprog.inference.engine.scoring_plan import Task
-from pathoprog.inference.engine.transport import POLL_S, Crew, Line
+from pathoprog.inference.engine.scoring_plan import ScoringTask
+from pathoprog.inference.engine.transport import POLL_S, Transport, WorkerLink
 from pathoprog.inference.slides.jobs import DONE, FAILED, Job
 from pathoprog.scoring.results import (
     discard_staged,
@@ -71,7 +71,7 @@ class _InTheWayError(Exception):
 class _Worker:
     """A worker and what it has in hand: job_id -> job and assignment."""
 
-    line: Line
+    line: WorkerLink
     start: Start
     tries: int = 1  # starts in a row, this one included
     device: str = ""  # known once it is ready
@@ -103,10 +103,10 @@ class Engine:
 
     def __init__(
         self,
-        crew: Crew,
+        crew: Transport,
         starts: list[Start],
         ledger: Ledger,
-        tasks: dict[str, Task],
+        tasks: dict[str, ScoringTask],
         on_done: Callable[[], None],
         on_tiles: Callable[[int], None],
     ):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pathoprog import __version__
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.engine.scoring_plan import Plan, Task
+from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Start:
     """What a worker is told first: `device` is its own, `readers` and `threads` its share of the machine."""
 
     config: ScoreConfig
-    plan: Plan
+    plan: ScoringPlan
     device: str
     readers: int
     threads: int
@@ -28,7 +28,7 @@ class Assignment:
 
     job_id: int
     attempt: int
-    task: Task
+    task: ScoringTask
     source: str
 
     @property

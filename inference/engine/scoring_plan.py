@@ -26,7 +26,7 @@ from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 
 
 @dataclass
-class Plan:
+class ScoringPlan:
     """One scoring configuration: what is the same for all slides of a run.
 
     Attributes:
@@ -55,7 +55,7 @@ class Plan:
     made_for: dict[str, list[str]] = field(default_factory=dict)
     curves: CohortCurves | None = None
 
-    def job(self, task: "Task", config: ScoreConfig, source: str | None = None) -> SlideJob:
+    def job(self, task: "ScoringTask", config: ScoreConfig, source: str | None = None) -> SlideJob:
         """What the readers are told of a slide; `source` is what its files look like, see `SlideJob`."""
         slide = task.slide
         return SlideJob(
@@ -92,7 +92,7 @@ class Plan:
             }
         )
 
-    def context(self, task: "Task", opened: SlideOpened | None) -> Context:
+    def context(self, task: "ScoringTask", opened: SlideOpened | None) -> Context:
         """What a slide's result says beside its scores.
 
         Overrides that made no difference to the slide are left out.
@@ -120,7 +120,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Task:
+class ScoringTask:
     """A slide to score, and what its result must say and keep because of the patient's other slides."""
 
     slide: SlideInput
@@ -144,7 +144,7 @@ class Task:
         }
 
 
-def make_plan(config: ScoreConfig, dtype: str) -> Plan:
+def make_plan(config: ScoreConfig, dtype: str) -> ScoringPlan:
     """Verify the bundle, and fix what is the same for all slides.
 
     Args:
@@ -190,7 +190,7 @@ def make_plan(config: ScoreConfig, dtype: str) -> Plan:
         resolution: {name: record[name] for name in ("weights_sha256", "dtype", "precision")}
         for resolution, record in manifest.get(ENCODERS, {}).items()
     }
-    return Plan(
+    return ScoringPlan(
         ensemble_id=ensemble_id(config.ensemble),
         aggregation=manifest["aggregation"],
         thresholds={resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()},

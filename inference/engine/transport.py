@@ -38,7 +38,7 @@ Message = Any
 """`Start` first, then tuples of a kind and its values: see `pathoprog.inference.engine.worker.Worker`."""
 
 
-class Line(Protocol):
+class WorkerLink(Protocol):
     """To one worker."""
 
     def send(self, message: Message) -> None:
@@ -48,7 +48,7 @@ class Line(Protocol):
         """End it at once, and say how it ended and what it last wrote."""
 
 
-class Crew(Protocol):
+class Transport(Protocol):
     """Starts workers and hears them.
 
     Attributes:
@@ -59,7 +59,7 @@ class Crew(Protocol):
     devices: list[str]
     cores: int
 
-    def start(self) -> Line:
+    def start(self) -> WorkerLink:
         """Start a worker; what it is to do is the first thing to tell it."""
 
     def hear(self, lines: Sequence[Any], timeout_s: float) -> list[tuple[Any, Message]]:
@@ -84,7 +84,7 @@ class WorkerProcess:
         self.connection = Connection(ours.detach())
 
     def send(self, message: Message) -> None:
-        """See `Line`."""
+        """See `WorkerLink`."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(message)
 
@@ -97,7 +97,7 @@ class WorkerProcess:
         return message
 
     def end(self) -> str:
-        """See `Line`."""
+        """See `WorkerLink`."""
         self.process.kill() if self.process.poll() is None else None
         code = self.process.wait()
         self.connection.close()
@@ -116,11 +116,11 @@ class LocalCrew:
         self.cores = max(1, len(os.sched_getaffinity(0)) // len(devices))
 
     def start(self) -> WorkerProcess:
-        """See `Crew`."""
+        """See `Transport`."""
         return WorkerProcess()
 
     def hear(self, lines: Sequence[WorkerProcess], timeout_s: float) -> list[tuple[WorkerProcess, Message]]:
-        """See `Crew`."""
+        """See `Transport`."""
         ready = wait([line.connection for line in lines], timeout=timeout_s)
         return [(line, line.receive()) for line in lines if line.connection in ready]
 
@@ -167,7 +167,7 @@ class RayLine:
         self.how = ""
 
     def send(self, message: Message) -> None:
-        """See `Line`."""
+        """See `WorkerLink`."""
         self.waiting.append(message)
 
     def exchange(self) -> Any:
@@ -190,7 +190,7 @@ class RayLine:
         return messages
 
     def end(self) -> str:
-        """See `Line`."""
+        """See `WorkerLink`."""
         self.ray.kill(self.relay)  # the worker sees its socket close, and ends too
         return self.how or "ended by the engine"
 
@@ -215,12 +215,12 @@ class RayCrew:
         self.devices = ["cuda:0" if gpus else "cpu"] * n  # of those that the slot shows
 
     def start(self) -> RayLine:
-        """See `Crew`."""
+        """See `Transport`."""
         relay = self.cluster.actor(Relay, str(Path.cwd()), __version__, cpus=self.cores, gpus=self.gpus)
         return RayLine(self.ray, relay)
 
     def hear(self, lines: Sequence[RayLine], timeout_s: float) -> list[tuple[RayLine, Message]]:
-        """See `Crew`."""
+        """See `Transport`."""
         calls = {line.exchange(): line for line in lines}
         first, rest = self.ray.wait(list(calls), timeout=timeout_s)
         more = self.ray.wait(rest, num_returns=len(rest), timeout=0)[0] if first and rest else []
@@ -253,7 +253,7 @@ def slots(nodes: list[dict[str, float]], workers: int, gpus: bool) -> tuple[int,
 
 
 @contextmanager
-def crew_of(config: ScoreConfig) -> Iterator[Crew]:
+def transport_of(config: ScoreConfig) -> Iterator[Transport]:
     """The crew that the settings ask for.
 
     Raises:

@@ -60,7 +60,7 @@ class Worker:
 
         from pathoprog.ensemble.loading import load_bundle
         from pathoprog.networks.feature_encoder import load_encoders
-        from pathoprog.networks.tumour import Outliner, of_bundle
+        from pathoprog.networks.tumour import NetworkOutliner, of_bundle
         from pathoprog.scoring.scorer import Scorer
         from pathoprog.system.machine.device import DTYPES, device_name, resolve_device
 
@@ -72,10 +72,10 @@ class Worker:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
         encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device)
         self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads, encoders)
-        self.outliner: Outliner | None = None
+        self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
             network = of_bundle(bundle.folder, bundle.manifest, device)
-            self.outliner = Outliner(network, lambda n: self.send("tiles", 0))  # a sign of life
+            self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()

@@ -10,7 +10,7 @@ from pathoprog.cohort_tables.cohort import MAX_FOLLOWUP_DAYS, NUMERIC_COLUMNS, N
 from pathoprog.cohort_tables.columns import parse_number, thousands_doubt
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.endpoints import distinct_outcome
-from pathoprog.cohort_tables.mapping import EVENTS, UNIT_DAYS, Mapping, Source, holds, not_a_number, unread_numbers
+from pathoprog.cohort_tables.mapping import EVENTS, UNIT_DAYS, Mapping, SheetSource, holds, not_a_number, unread_numbers
 from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.errors import InputError
 
@@ -154,7 +154,7 @@ class _Faults:
             self.add(row, reason, slide)
 
 
-def _values(name: str, source: Source, sheet: pd.DataFrame, faults: _Faults, decimal: str) -> list[str]:
+def _values(name: str, source: SheetSource, sheet: pd.DataFrame, faults: _Faults, decimal: str) -> list[str]:
     of_slide = name in SLIDE_COLUMNS
     values = []
     for row in sheet.index:
@@ -194,7 +194,7 @@ def _number(value: str, column: str, name: str, row: Any, faults: _Faults, decim
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _converted(value: str, source: Source, name: str, row: Any, faults: _Faults, decimal: str) -> str:
+def _converted(value: str, source: SheetSource, name: str, row: Any, faults: _Faults, decimal: str) -> str:
     number = parse_number(value, decimal)
     if number is None:
         faults.add(row, f"{name}: {source.column}={value!r} {not_a_number(value, decimal)}")

@@ -39,7 +39,7 @@ Condition = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Source:
+class SheetSource:
     """Where a column of the cohort comes from.
 
     Exactly one of `column`, `value` and `template` is set. `without` are endings that are taken off the sheet's values
@@ -88,7 +88,7 @@ class Rule:
 class Mapping:
     """A mapping file as read; see `read_mapping`."""
 
-    columns: dict[str, Source]
+    columns: dict[str, SheetSource]
     followup: FollowUp
     event: tuple[Rule, ...]
     exclude: tuple[Rule, ...] = ()
@@ -190,9 +190,9 @@ def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
 _MORE = "and codes, without, unit, to_unit"
 
 
-def _source(path: Path, name: str, item: Any) -> Source:
+def _source(path: Path, name: str, item: Any) -> SheetSource:
     if isinstance(item, str):
-        return Source(column=item)
+        return SheetSource(column=item)
     where = f"{path}: columns.{name}"
     unknown = _unknown_key(item, SOURCE_KEYS) if isinstance(item, dict) else "it is none of them"
     if unknown:
@@ -207,7 +207,7 @@ def _source(path: Path, name: str, item: Any) -> Source:
         raise InputError(f"{where}.codes must map the sheet's values to ours")
     texts = {key: str(text) for key, text in item.items() if key not in ("codes", "without")}
     without = _words(path, f"columns.{name}.without", item.get("without"))
-    return Source(**texts, without=without, codes={plain(key): str(to) for key, to in codes.items()})
+    return SheetSource(**texts, without=without, codes={plain(key): str(to) for key, to in codes.items()})
 
 
 def _followup(path: Path, item: Any) -> FollowUp:

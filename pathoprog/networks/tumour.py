@@ -76,7 +76,7 @@ class TumourNetwork:
         return np.concatenate(parts) if parts else np.zeros(windows.shape[:3], np.float32)
 
 
-class Outliner:
+class NetworkOutliner:
     """What `slide_stream.TileStream.read` asks for the outlines of slides under the policy ``network``."""
 
     def __init__(self, network: TumourNetwork, on_windows: Callable[[int], None] = lambda n: None):

@@ -16,7 +16,7 @@ from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.errors import ConfigError
 from pathoprog.networks.feature_encoder import load_encoders
-from pathoprog.networks.tumour import Outliner, of_bundle
+from pathoprog.networks.tumour import NetworkOutliner, of_bundle
 from pathoprog.quality import checks as quality
 from pathoprog.quality.config import QualitySettings
 from pathoprog.regions.tumour_config import OutlineSettings
@@ -77,12 +77,12 @@ class InProcessScorer:
         at_once = threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
         self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders)
         self._rules = quality.read_rules(folder, QualitySettings(), bundle.tumour_policy)
-        self._outliner: Outliner | None = None
+        self._outliner: NetworkOutliner | None = None
         self._overview = OutlineSettings()
         if "tumour" in bundle.manifest:
             self._overview = OutlineSettings(**bundle.manifest["tumour"]["outline"])
         if bundle.tumour_policy == "network":
-            self._outliner = Outliner(of_bundle(bundle.folder, bundle.manifest, self.device))
+            self._outliner = NetworkOutliner(of_bundle(bundle.folder, bundle.manifest, self.device))
 
     @property
     def device_name(self) -> str:

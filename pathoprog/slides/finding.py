@@ -81,7 +81,7 @@ def slides_in(
         OSError: the folder itself cannot be looked into.
     """
     root = Path(folder)
-    walk = _Walk(root, NotTaken() if not_taken is None else not_taken, on_progress, settings or SlideSettings())
+    walk = _FolderWalk(root, NotTaken() if not_taken is None else not_taken, on_progress, settings or SlideSettings())
     if leave_out and os.path.realpath(leave_out) != os.path.realpath(root):
         walk.ours = os.path.realpath(leave_out)
     stack = [iter(walk.contents(root))]  # folders may be nested deeper than Python's calls
@@ -107,7 +107,7 @@ def barred_link(place: Path, folder: Path, settings: SlideSettings) -> str:
     return LINKS if not settings.follow_links and leads_outside(place, [folder]) else ""
 
 
-class _Walk:
+class _FolderWalk:
     """One search, and which folders it has been in."""
 
     def __init__(self, root: Path, not_taken: NotTaken, on_progress: Callable[[], None], settings: SlideSettings):

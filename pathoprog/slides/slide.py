@@ -61,7 +61,7 @@ class SlideFacts:
         return (self.mpp_x + self.mpp_y) / 2
 
 
-class Source(NamedTuple):
+class LevelRectangle(NamedTuple):
     """A rectangle of a level, in its pixels from this project's frame, and the part of it that is wanted.
 
     `box` is (left, top, right, bottom) in pixels of the rectangle, as `resample.area_resize` takes it.
@@ -262,7 +262,7 @@ class Slide(abc.ABC):
         image = self._inside(source.level, source.x, source.y, source.width, source.height)
         return area_resize(image, source.box, size)
 
-    def source(self, x0: float, y0: float, mpp: float, size: tuple[int, int]) -> "Source":
+    def source(self, x0: float, y0: float, mpp: float, size: tuple[int, int]) -> "LevelRectangle":
         """Where `read_at_mpp` takes its pixels from; arguments as there."""
         level = self.level_for(mpp)
         facts = self.levels[level]
@@ -277,7 +277,7 @@ class Slide(abc.ABC):
         if bottom_px > facts.height and bottom - facts.height <= slack:
             bottom_px = facts.height
         box = _snapped((left - x, top - y, right - x, bottom - y), size)
-        return Source(level, x, y, right_px - x, bottom_px - y, box)
+        return LevelRectangle(level, x, y, right_px - x, bottom_px - y, box)
 
     def tile_reader(
         self,

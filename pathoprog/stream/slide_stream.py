@@ -60,7 +60,7 @@ Register = Callable[[NDArray[np.uint8]], Callable[[], None]]
 
 
 class Outliner(Protocol):
-    """Draws the outlines of slides under the policy ``network`` (`pathoprog.networks.tumour.Outliner`).
+    """Draws the outlines of slides under the policy ``network`` (`pathoprog.networks.tumour.NetworkOutliner`).
 
     Any of its calls may raise a `SlideError`: that slide fails.
     """

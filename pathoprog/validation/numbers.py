@@ -22,7 +22,7 @@ from pathoprog.validation.analyses import (
     true_hazard,
 )
 from pathoprog.validation.permutation import permuted_c
-from pathoprog.validation.plan import TESTS, Plan
+from pathoprog.validation.plan import TESTS, AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
 from pathoprog.validation.secondary_analyses import (
     absolute_risk,
@@ -35,7 +35,7 @@ from pathoprog.validation.secondary_analyses import (
 
 
 def all_statistics(
-    plan: Plan,
+    plan: AnalysisPlan,
     populations: list[Population],
     primary: Population,
     members: pd.DataFrame | None,
@@ -70,7 +70,7 @@ def all_statistics(
     }
 
 
-def check_cohorts(plan: Plan, names: list[str]) -> None:
+def check_cohorts(plan: AnalysisPlan, names: list[str]) -> None:
     """The cohorts that the plan names are among the scored external ones; to be called before the outcomes are opened.
 
     Args:
@@ -99,7 +99,7 @@ def check_cohorts(plan: Plan, names: list[str]) -> None:
         )
 
 
-def risk_source(plan: Plan, populations: list[Population]) -> Population | None:
+def risk_source(plan: AnalysisPlan, populations: list[Population]) -> Population | None:
     """The cohort on which the plan lets absolute risks be modelled, if it names one.
 
     Raises:
@@ -113,7 +113,7 @@ def risk_source(plan: Plan, populations: list[Population]) -> Population | None:
     raise InputError(f"the plan's absolute_risk cohort {plan.absolute_risk!r} is no scored external cohort")
 
 
-def primary_analysis(plan: Plan, population: Population) -> dict[str, Any]:
+def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, Any]:
     """The one contrast of the plan: ratio, test, and survival of both classes at the horizon."""
     worse, better = plan.primary.contrast
     row = contrast(population, worse, better)
@@ -128,7 +128,7 @@ def primary_analysis(plan: Plan, population: Population) -> dict[str, Any]:
     }
 
 
-def _population(plan: Plan, population: Population, members: pd.DataFrame | None) -> dict[str, Any]:
+def _population(plan: AnalysisPlan, population: Population, members: pd.DataFrame | None) -> dict[str, Any]:
     data = population.patients
     return {
         "role": population.role,

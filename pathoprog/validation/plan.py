@@ -61,7 +61,7 @@ class Primary:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnalysisPlan:
     """An analysis plan as read; see `read_plan` for its file."""
 
     primary: Primary
@@ -90,7 +90,7 @@ class Plan:
         return (self.primary.cohort, *own, *horizon)
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str | Path) -> AnalysisPlan:
     """Read and check an analysis plan.
 
     Args:
@@ -132,7 +132,7 @@ def plan_text(path: str | Path) -> str:
         raise InputError(f"{path}: no UTF-8 text ({error}); save it as UTF-8") from error
 
 
-def parse_plan(text: str, path: str | Path) -> Plan:
+def parse_plan(text: str, path: str | Path) -> AnalysisPlan:
     """The plan that a text of `read_plan`'s form states; `path` is named in errors, which are those of `read_plan`."""
     import yaml
 
@@ -142,7 +142,7 @@ def parse_plan(text: str, path: str | Path) -> Plan:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
-    _keys(path, value, "the plan", required={"primary"}, allowed=_fields(Plan))
+    _keys(path, value, "the plan", required={"primary"}, allowed=_fields(AnalysisPlan))
     primary = value["primary"]
     _keys(path, primary, "primary", required=_fields(Primary), allowed=_fields(Primary))
     worse, _, better = (part.strip() for part in str(primary["contrast"]).partition(" vs "))
@@ -158,12 +158,12 @@ def parse_plan(text: str, path: str | Path) -> Plan:
     horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
     given = value.get("horizons_years") or []
     horizons = [_years(path, "horizons_years", item) for item in (given if isinstance(given, list) else [given])]
-    return Plan(
+    return AnalysisPlan(
         primary=Primary(
             str(primary["endpoint"]), str(primary["cohort"]), (worse, better), horizon, str(primary["test"])
         ),
-        title=str(value.get("title") or Plan.title),
-        time_zero=str(value.get("time_zero") or Plan.time_zero),
+        title=str(value.get("title") or AnalysisPlan.title),
+        time_zero=str(value.get("time_zero") or AnalysisPlan.time_zero),
         planned=planned,
         covariates=_strings(path, value, "covariates"),
         subgroups=_strings(path, value, "subgroups"),
@@ -193,7 +193,7 @@ def _types(path: Path, value: Any) -> dict[str, str]:
     return {str(name): str(kind) for name, kind in value.items()}
 
 
-def _fields(cls: type[Plan] | type[Primary]) -> set[str]:
+def _fields(cls: type[AnalysisPlan] | type[Primary]) -> set[str]:
     return {field.name for field in fields(cls)}
 
 

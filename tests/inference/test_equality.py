@@ -17,7 +17,7 @@ from pathoprog import cli
 from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.engine.transport import Relay, crew_of, slots
+from pathoprog.inference.engine.transport import Relay, slots, transport_of
 from pathoprog.scoring.scorer import BORDERLINE_TOLERANCE
 
 SIZE = 64
@@ -193,12 +193,12 @@ def test_ray_deals_out_the_devices(bundle, monkeypatch):
     monkeypatch.setattr("pathoprog.system.ray_cluster.Cluster", TwoGpus)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     of_this_machine = ScoreConfig(engine="ray", device="cuda:0")
-    with pytest.raises(ConfigError, match="Ray deals out the devices"), crew_of(of_this_machine):
+    with pytest.raises(ConfigError, match="Ray deals out the devices"), transport_of(of_this_machine):
         pass
     undecided = ScoreConfig(engine="ray", ensemble=str(bundle))  # an older bundle, which locks no precision
-    with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), crew_of(undecided):
+    with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), transport_of(undecided):
         pass
-    with crew_of(ScoreConfig(engine="ray", dtype="bf16")) as crew:
+    with transport_of(ScoreConfig(engine="ray", dtype="bf16")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cuda:0", "cuda:0"], 4, 1)
-    with crew_of(ScoreConfig(engine="ray", device="cpu")) as crew:
+    with transport_of(ScoreConfig(engine="ray", device="cpu")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cpu"], 8, 0)

@@ -20,7 +20,7 @@ from pathoprog.networks.features import write_features
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json
-from pathoprog.training.data.bags import Batch, Patient
+from pathoprog.training.data.bags import BagBatch, Patient
 from pathoprog.training.data.tile_store import StoredSlide
 from pathoprog.training.member.fit import backward, check_fit, make_optimizer
 from pathoprog.training.train import check_network, read_metrics, train
@@ -121,7 +121,7 @@ def test_domore_v1_at_full_size_takes_a_real_step(tmp_path):
     shapes = []
     network.encoder.register_forward_hook(lambda _, given, got: shapes.append((given[0].shape, got.shape)))
     cpu = torch.device("cpu")
-    loss = backward(network, settings, patients, Batch([0, 1], tiles), generator, cpu, torch.float32)
+    loss = backward(network, settings, patients, BagBatch([0, 1], tiles), generator, cpu, torch.float32)
     assert shapes == [((8, 3, 448, 448), (8, 1280))] and 0.3 < loss < 1.5
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     optimizer.step()

@@ -146,7 +146,7 @@ def _site(rows: pd.DataFrame) -> str:
 
 
 @dataclass
-class Batch:
+class BagBatch:
     """One step's bags: `tiles` uint8 [b * t, s, s, 3] or features [b * t, d], t for each of the b patients."""
 
     patients: list[int]
@@ -218,12 +218,12 @@ class Sampler:
             result.append((index, tiles))
         return result
 
-    def ask(self, step: int) -> Callable[[], Batch]:
+    def ask(self, step: int) -> Callable[[], BagBatch]:
         """Have one step's tiles read; see `Patient.ask`."""
         chosen = self.choose(step)
         asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in chosen]
-        return lambda: Batch([index for index, _ in chosen], np.concatenate([fetch() for fetch in asked]))
+        return lambda: BagBatch([index for index, _ in chosen], np.concatenate([fetch() for fetch in asked]))
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> BagBatch:
         """Read one step's tiles."""
         return self.ask(step)()

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from pathoprog.training.data.bags import Batch, Sampler
+from pathoprog.training.data.bags import BagBatch, Sampler
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Prefetch:
         # Two threads, so that slides' readers know of the steps ahead while a step is still being fetched.
         self.asking = ThreadPoolExecutor(max_workers=1) if depth else None
         self.fetching = ThreadPoolExecutor(max_workers=1) if depth else None
-        self.waiting: dict[int, Future[Batch]] = {}
+        self.waiting: dict[int, Future[BagBatch]] = {}
 
     def __enter__(self) -> "Prefetch":
         return self
@@ -38,11 +38,11 @@ class Prefetch:
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, asked: Callable[[], Callable[[], Batch]]) -> Batch:
+    def _fetch(self, asked: Callable[[], Callable[[], BagBatch]]) -> BagBatch:
         batch = asked()()
-        return Batch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
+        return BagBatch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
 
-    def get(self, step: int) -> Batch:
+    def get(self, step: int) -> BagBatch:
         """The batch of `step`; steps are asked for in order."""
         if self.asking is None or self.fetching is None:
             return self._fetch(lambda: self.sampler.ask(step))

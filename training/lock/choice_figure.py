@@ -17,7 +17,7 @@ BINS = 25
 
 
 @dataclass
-class Chosen:
+class ResolutionChoice:
     """One resolution's choice: mean scores [n] of its five members, events [n], their c, and the cut."""
 
     scores: NDArray[np.float64]
@@ -26,7 +26,9 @@ class Chosen:
     cut: Threshold
 
 
-def draw_choice(table: list[dict[str, Any]], found: dict[str, Chosen], path: str | Path, judged_on: str) -> list[Path]:
+def draw_choice(
+    table: list[dict[str, Any]], found: dict[str, ResolutionChoice], path: str | Path, judged_on: str
+) -> list[Path]:
     """Draw and save the figure.
 
     Args:
@@ -85,7 +87,7 @@ def _candidates(axes: Any, resolution: str, rows: list[dict[str, Any]], together
     axes.set_title(f"{resolution}: {n_chosen} chosen (filled) of {last}", loc="left")
 
 
-def _threshold(axes: Any, resolution: str, found: Chosen) -> None:
+def _threshold(axes: Any, resolution: str, found: ResolutionChoice) -> None:
     edges = np.linspace(
         float(found.scores.min()), max(float(found.scores.max()), float(found.scores.min()) + 1e-6), BINS
     )

@@ -78,12 +78,16 @@ def run(settings: EnsembleConfig) -> int:
     rules = rules_of(json.loads(str(files[QUALITY_FILE])), QualitySettings(), manifest["tumour_policy"])
     tuning = score_tuning(settings, trained, members, manifest, rules)
     times, events, cohorts = outcomes_of(tuning.scored, trained)
-    thresholds, drawn, table = dict[str, Threshold](), dict[str, choice_figure.Chosen](), list[dict[str, Any]]()
+    thresholds, drawn, table = (
+        dict[str, Threshold](),
+        dict[str, choice_figure.ResolutionChoice](),
+        list[dict[str, Any]](),
+    )
     for resolution in RESOLUTIONS:
         scores = np.array([patient.scores[resolution] for patient in tuning.scored])
         cut = fit_threshold(scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed)
         thresholds[resolution] = cut
-        drawn[resolution] = choice_figure.Chosen(scores, events, harrell_c(times, events, scores), cut)
+        drawn[resolution] = choice_figure.ResolutionChoice(scores, events, harrell_c(times, events, scores), cut)
         table += choice_table(ranked[resolution], tuning, times, events)
         report(ranked[resolution], drawn[resolution])
     tuning.classify({name: cut.value for name, cut in thresholds.items()})
@@ -110,7 +114,7 @@ def track(
     run_id: str,
     ensemble: str,
     figures: list[Path],
-    drawn: dict[str, choice_figure.Chosen],
+    drawn: dict[str, choice_figure.ResolutionChoice],
     shares: dict[str, float],
 ) -> None:
     """Log the choice to the run of the training, or one of its own, and register the bundle."""
@@ -221,7 +225,7 @@ def choice_table(
     return rows
 
 
-def report(ranked: list[tuple[Path, dict[str, Any]]], drawn: choice_figure.Chosen) -> None:
+def report(ranked: list[tuple[Path, dict[str, Any]]], drawn: choice_figure.ResolutionChoice) -> None:
     """Print the choice of one resolution."""
     resolution, cut, c = ranked[0][1]["resolution"], drawn.cut, drawn.together
     found = ", ".join(f"{candidate['best'][0]['c_index']:.3f}" for _, candidate in ranked)

@@ -21,7 +21,7 @@ from pathoprog.ensemble.loading import Bundle, Member, load_network, network_set
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import load_encoders
-from pathoprog.networks.tumour import Outliner, load
+from pathoprog.networks.tumour import NetworkOutliner, load
 from pathoprog.quality.look import QualityLook
 from pathoprog.scoring.patients import Instances
 from pathoprog.scoring.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
@@ -198,7 +198,7 @@ def _tiles(
     if policy != "network":
         return SlidesTiles(trained, rows, settings.stream, policy)
     weights = Path(settings.tumour) / WEIGHTS
-    outliner = Outliner(load(weights, manifest["tumour"], device))
+    outliner = NetworkOutliner(load(weights, manifest["tumour"], device))
     return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(weights))
 
 

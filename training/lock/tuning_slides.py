@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
-from pathoprog.networks.tumour import Outliner
+from pathoprog.networks.tumour import NetworkOutliner
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.regions.tissue import RegionMask
@@ -245,7 +245,7 @@ class SlidesTiles:
         rows: pd.DataFrame,
         stream: StreamSettings,
         tumour_policy: str,
-        outliner: Outliner | None = None,
+        outliner: NetworkOutliner | None = None,
         outliner_sha256: str = "",
     ):
         self.data = replace(trained.data, tumour_policy=tumour_policy)

@@ -27,7 +27,7 @@ from pathoprog.system.files import sha256_value, write_json, write_text
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
 from pathoprog.training.config import FitSettings, TrainConfig
-from pathoprog.training.data.bags import Batch, Patient, Sampler
+from pathoprog.training.data.bags import BagBatch, Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.finetune import parent_of, start_weights
@@ -218,7 +218,7 @@ def backward(
     forward: Callable[[Tensor, list[int]], Tensor],
     settings: TrainConfig,
     patients: list[Patient],
-    batch: Batch,
+    batch: BagBatch,
     generator: torch.Generator,
     device: torch.device,
     dtype: torch.dtype,

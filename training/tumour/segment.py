@@ -14,7 +14,7 @@ from pathoprog.cohort_tables.cohort_files import absent_files, absent_said
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.ensemble.bundle import MANIFEST, verify
 from pathoprog.errors import ConfigError, InputError, SlideError
-from pathoprog.networks.tumour import Outliner, TumourNetwork, load, of_bundle, record
+from pathoprog.networks.tumour import NetworkOutliner, TumourNetwork, load, of_bundle, record
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.regions.overview import check_outline_settings
 from pathoprog.regions.slide_outline import given_outline
@@ -172,7 +172,7 @@ def apply(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
     ]
     said: dict[str, dict[str, Any]] = {}
     with progress("outlines", len(jobs), "slides") as counter, TileStream(settings.stream) as stream:
-        for event in stream.read(jobs, Outliner(network)):
+        for event in stream.read(jobs, NetworkOutliner(network)):
             if isinstance(event, SlideOpened):
                 said[event.slide_id] = outlined(event, rows[event.slide_id], out, settings.slides.roots)
             elif isinstance(event, SlideFailed):

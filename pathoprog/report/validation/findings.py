@@ -12,7 +12,7 @@ from pathoprog.report.style import save_figure
 from pathoprog.text.numbers import format_interval, format_percent
 from pathoprog.validation.flow import Flow
 from pathoprog.validation.openings.history import History
-from pathoprog.validation.plan import Plan
+from pathoprog.validation.plan import AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
 
 
@@ -20,7 +20,7 @@ from pathoprog.validation.populations import STAMPS, Population
 class Findings:
     """Everything the report is made from."""
 
-    plan: Plan
+    plan: AnalysisPlan
     lock: dict[str, Any]
     history: History
     ensemble: str

@@ -17,7 +17,7 @@ from pathoprog.errors import SlideError
 from pathoprog.slides.pixels.jpeg_stream import OtherSizeError, TileDamageError, decode_jpeg
 from pathoprog.slides.pixels.resample import area_resize
 from pathoprog.slides.pixels.tile_data import damaged, read_tile_data
-from pathoprog.slides.slide import Pixels, Slide, Source
+from pathoprog.slides.slide import LevelRectangle, Pixels, Slide
 from pathoprog.slides.tiff.facts import TiledPage, inside_size, paste, tiles_under
 from pathoprog.slides.tiff.pyramid import PAGE_VENDORS
 from pathoprog.slides.tile_reader import TileReader, in_chunks
@@ -159,7 +159,7 @@ class JpegTileReader(TileReader):
         page = slide.page(self.level)
         assert page is not None
         self.page = page
-        self.sources: list[Source] = []
+        self.sources: list[LevelRectangle] = []
         self.uses: Counter[int] = Counter()
         self.counted_from = -1
         self.kept: dict[int, Pixels] = {}
@@ -196,7 +196,7 @@ class JpegTileReader(TileReader):
             self.sources.append(source)
             self.uses.update(tiles_under(self.page, *source[1:5]))
 
-    def _assemble(self, source: Source, tiles: list[int], out: Pixels) -> None:
+    def _assemble(self, source: LevelRectangle, tiles: list[int], out: Pixels) -> None:
         size = (self.size_px, self.size_px)
         exact = source[3:] == (*size, (0, 0, *size))
         region = out if exact else np.empty((source.height, source.width, 3), np.uint8)

@@ -124,7 +124,7 @@ def read_directories(path: Path, spans: dict[int, int] | None = None) -> list[Di
             head = os.pread(file, 16, 0)
             if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return None
-            walk = _Walk(file, path, os.fstat(file).st_size, head)
+            walk = _DirectoryWalk(file, path, os.fstat(file).st_size, head)
             found = walk.directories()
             if spans is not None:
                 spans.update(walk.spans)
@@ -150,7 +150,7 @@ class _Link:
 
 
 @dataclass
-class _Walk:
+class _DirectoryWalk:
     """The walk through one file."""
 
     file: int

@@ -28,7 +28,7 @@ class RestrictedMean:
 
 
 @dataclass(frozen=True)
-class Difference:
+class MeanDifference:
     """Difference of two restricted means, with a normal test."""
 
     value: float
@@ -67,10 +67,10 @@ def restricted_mean(time: Any, event: Any, tau: float, level: float = 0.95) -> R
     return RestrictedMean(tau, value, se, max(value - z * se, 0.0), min(value + z * se, tau), beyond)
 
 
-def difference(first: RestrictedMean, second: RestrictedMean, level: float = 0.95) -> Difference:
+def difference(first: RestrictedMean, second: RestrictedMean, level: float = 0.95) -> MeanDifference:
     """Difference first - second of two independent groups."""
     value = first.value - second.value
     se = float(np.hypot(first.se, second.se))
     z = float(ndtri((1 + level) / 2))
     p = float(2 * ndtr(-abs(value) / se)) if se > 0 else float("nan")
-    return Difference(value, se, value - z * se, value + z * se, p)
+    return MeanDifference(value, se, value - z * se, value + z * se, p)

@@ -14,7 +14,7 @@ from pathoprog.survival.arrays import FloatArray, groups_of, level_names
 
 
 @dataclass(frozen=True)
-class Column:
+class DesignColumn:
     """One column of a design: its covariate, its level ("" if numeric), and the reference level ("" if numeric)."""
 
     term: str
@@ -37,7 +37,7 @@ class Design:
         terms: the covariates, in order.
     """
 
-    columns: tuple[Column, ...]
+    columns: tuple[DesignColumn, ...]
     matrix: FloatArray
     terms: tuple[str, ...]
 
@@ -120,7 +120,7 @@ def build_design(
             too many.
     """
     reference, forced = reference or {}, set(categorical or ())
-    columns: list[Column] = []
+    columns: list[DesignColumn] = []
     values: list[FloatArray] = []
     if len(set(covariates)) < len(covariates):
         raise InputError(f"a covariate is given twice: {covariates}")
@@ -133,7 +133,7 @@ def build_design(
             numbers = series.to_numpy(dtype=float)
             if not np.isfinite(numbers).all():
                 raise InputError(f"covariate {term!r} has missing or infinite values")
-            columns.append(Column(term, "", ""))
+            columns.append(DesignColumn(term, "", ""))
             values.append(numbers)
             continue
         order = list(level_names(series.cat.categories)) if isinstance(series.dtype, pd.CategoricalDtype) else None
@@ -146,7 +146,7 @@ def build_design(
         check_levels(term, len(levels), len(frame))
         for index, level in enumerate(levels):
             if level != base:
-                columns.append(Column(term, level, base))
+                columns.append(DesignColumn(term, level, base))
                 values.append((place == index).astype(float))
     matrix = np.column_stack(values) if values else np.zeros((len(frame), 0))
     return Design(tuple(columns), matrix, tuple(covariates))

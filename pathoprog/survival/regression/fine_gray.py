@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.prediction.censoring import censoring
-from pathoprog.survival.regression.design import Column, Design, build_design, complete_rows
+from pathoprog.survival.regression.design import Design, DesignColumn, build_design, complete_rows
 from pathoprog.survival.regression.partial_likelihood import finite_inverse
 
 MAX_STEPS = 60
@@ -279,7 +279,7 @@ def _table(
 
 
 def _row(
-    column: Column, values: FloatArray, codes: IntArray, b: float, se: float, z_limit: float, note: str
+    column: DesignColumn, values: FloatArray, codes: IntArray, b: float, se: float, z_limit: float, note: str
 ) -> dict[str, object]:
     mine = values != 0 if column.level else np.ones(codes.size, dtype=bool)
     z = b / se if np.isfinite(b) else float("nan")

@@ -7,7 +7,7 @@ from typing import Any
 from pathoprog.errors import InputError
 from pathoprog.validation.openings.lock import PARTS, SHOWN, chain_of
 from pathoprog.validation.openings.register import Openings
-from pathoprog.validation.plan import ANALYSES, PRIMARY, Plan, parse_plan
+from pathoprog.validation.plan import ANALYSES, PRIMARY, AnalysisPlan, parse_plan
 
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
@@ -39,7 +39,7 @@ class Opening:
     amendments: tuple[int, ...]
     outcomes_changed: str
     reason: str
-    plan: Plan | None
+    plan: AnalysisPlan | None
     result: dict[str, Any] | None
 
 
@@ -73,7 +73,7 @@ class History:
         return self.openings[-1]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnalysisPlan:
         """The plan in force."""
         assert self.present.plan is not None
         return self.present.plan
@@ -181,7 +181,7 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
     )
 
 
-def label_of(analysis: str, plan: Plan, earlier: list[tuple[int, Plan | None]]) -> str:
+def label_of(analysis: str, plan: AnalysisPlan, earlier: list[tuple[int, AnalysisPlan | None]]) -> str:
     """What an analysis is called in tables and figures.
 
     Args:
@@ -238,7 +238,7 @@ def _changed(before: dict[str, str] | None, after: dict[str, str] | None) -> tup
     return tuple(text for part, text in known.items() if part in before and before[part] != after.get(part))
 
 
-def _parsed(text: str) -> Plan | None:
+def _parsed(text: str) -> AnalysisPlan | None:
     if not text:
         return None
     try:

@@ -17,7 +17,7 @@ SALT = "salt"
 
 
 @dataclass(frozen=True)
-class Difference:
+class RowDifference:
     """How one outcome table differs from an earlier one.
 
     Attributes:
@@ -92,16 +92,16 @@ def keep_rows(state: Path, outcomes_sha256: str, rows: dict[str, str]) -> None:
     path.chmod(0o600)
 
 
-def difference(state: Path, outcomes_sha256: str, rows: dict[str, str]) -> Difference:
+def difference(state: Path, outcomes_sha256: str, rows: dict[str, str]) -> RowDifference:
     """How `rows` differ from an earlier table whose hash is given."""
     try:
         before = read_json(state / FOLDER / f"{outcomes_sha256}.json")
         after = _hashed((state / SALT).read_bytes(), rows)
         both = before.keys() & after.keys()
     except (OSError, ValueError, AttributeError):
-        return Difference(0, 0, 0, 0, known=False)
+        return RowDifference(0, 0, 0, 0, known=False)
     equal = sum(before[patient] == after[patient] for patient in both)
-    return Difference(equal, len(both) - equal, len(after) - len(both), len(before) - len(both), known=True)
+    return RowDifference(equal, len(both) - equal, len(after) - len(both), len(before) - len(both), known=True)
 
 
 def _hashed(salt: bytes, rows: dict[str, str]) -> dict[str, str]:

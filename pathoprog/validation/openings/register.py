@@ -19,7 +19,7 @@ from pathoprog.errors import InputError
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.text.wording import count as count_of
 from pathoprog.validation.openings.chain import append, read_log
-from pathoprog.validation.openings.outcome_rows import Difference, difference, keep_rows, rows_of
+from pathoprog.validation.openings.outcome_rows import RowDifference, difference, keep_rows, rows_of
 
 REGISTER = "openings.jsonl"
 BESIDE = ".openings.jsonl"
@@ -92,7 +92,7 @@ class Openings:
     entries: tuple[dict[str, Any], ...]
     count: int
     others: dict[str, int]
-    changed: Difference | None
+    changed: RowDifference | None
     notes: tuple[str, ...]
     begun: str
 

@@ -24,7 +24,7 @@ from pathoprog.training import control, cross_validate, tiles, train_ensemble
 from pathoprog.training.config import ControlConfig, CrossValidateConfig, DataSettings, TilesConfig
 from pathoprog.training.config import TrainConfig as Settings
 from pathoprog.training.data import slide_source, tile_store
-from pathoprog.training.data.bags import Batch, Sampler, make_ready, read_patients
+from pathoprog.training.data.bags import BagBatch, Sampler, make_ready, read_patients
 from pathoprog.training.data.prefetch import Prefetch, in_turn
 from pathoprog.training.train import run, train
 
@@ -152,7 +152,7 @@ def test_no_more_is_asked_for_than_the_depth_allows(depth):
     class Counting:
         def ask(self, step):
             asked.append(step)
-            return lambda: Batch([step], np.zeros((1, 1), np.uint8))
+            return lambda: BagBatch([step], np.zeros((1, 1), np.uint8))
 
     with Prefetch(Counting(), 2, 10, depth) as batches:
         for step in range(2, 10):
