@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from pathoprog.settings import setting
 
-POOLINGS = ("noisy_and", "gated_attention", "mean")
+POOLINGS = {
+    "noisy_and": "NoisyAnd",
+    "gated_attention": "GatedAttention",
+    "mean": "Mean",
+    "mean_of_top_k": "MeanOfTopK",
+}
+"""Name -> class of `networks.pooling`: the one place that lists them."""
 HEADS = ("poor", "risk", "hazards")
 NO_ENCODER = "none"
 """Name of the encoder of networks that are given features in place of tiles."""
@@ -48,8 +54,9 @@ class NetworkSettings(EncoderSettings):
 
     feature_dim: int = setting(0, "d of the stored features, where network.encoder=none", low=0)
     instance_dim: int = setting(64, "k: instance probabilities (noisy-AND) or features (others) per tile", low=1)
-    pooling: str = setting("noisy_and", "how a bag's tiles become one vector", choices=POOLINGS)
+    pooling: str = setting("noisy_and", "how a bag's tiles become one vector", choices=tuple(POOLINGS))
     slope: float = setting(10.0, "a: slope of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)
+    top_k: int = setting(10, "of mean_of_top_k: how many of a bag's highest values count, in each feature", low=1)
     dropout: float = setting(0.0, "dropout on the encoder's features in training", low=0.0, high=0.9)
     head: str = setting(
         "poor", "poor: softmax of good and poor; risk: one log hazard; hazards: discrete time", choices=HEADS
