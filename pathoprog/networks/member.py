@@ -31,7 +31,7 @@ class MilNetwork(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         self.instance = nn.Linear(d, k)
         pooling = make_pooling(settings)
-        self.add_module(pooling.stored_as or "pooling", pooling)  # the name that members' files have always had
+        self.add_module(pooling.stored_as or "pool", pooling)  # the name that members' files have always had
         self.classifier = nn.Linear(k, {"poor": 2, "risk": 1, "hazards": settings.intervals}[settings.head])
 
     @property
