@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from pathoprog.settings import setting
 
-POOLINGS = ("noisy_and", "gated_attention", "mean")
+POOLINGS = {
+    "noisy_and": "NoisyAnd",
+    "gated_attention": "GatedAttention",
+    "mean": "Mean",
+    "mean_of_top_k": "MeanOfTopK",
+}
+"""Name -> class of `networks.pooling`: the one place that lists them."""
 HEADS = ("poor", "risk", "hazards")
 NO_ENCODER = "none"
 """Name of the encoder of networks that are given features in place of tiles."""
@@ -57,8 +63,11 @@ class NetworkSettings(EncoderSettings):
     instance_dim: int = setting(
         64, "numbers per tile that go into pooling: probabilities for noisy-AND, features for the others", low=1
     )
-    pooling: str = setting("noisy_and", "pooling: how the tiles of a bag become one vector", choices=POOLINGS)
+    pooling: str = setting("noisy_and", "pooling: how the tiles of a bag become one vector", choices=tuple(POOLINGS))
     slope: float = setting(10.0, "slope a of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)
+    top_k: int = setting(
+        10, "how many of a bag's highest values count, in each feature, if pooling is mean_of_top_k", low=1
+    )
     dropout: float = setting(0.0, "share of the encoder's features dropped at random in training", low=0.0, high=0.9)
     head: str = setting(
         "poor",
