@@ -17,10 +17,10 @@ from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.errors import ConfigError
 from pathoprog.networks.feature_encoder import load_encoders
 from pathoprog.networks.tumour import NetworkOutliner, of_bundle
-from pathoprog.quality import checks as quality
+from pathoprog.quality.checks import read_rules
 from pathoprog.quality.config import QualitySettings
 from pathoprog.regions.tumour_config import OutlineSettings
-from pathoprog.scoring import eligibility
+from pathoprog.scoring.eligibility import judge
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream, upsampled
@@ -76,7 +76,7 @@ class InProcessScorer:
         self._stream = StreamSettings(workers=1)
         at_once = threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
         self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders)
-        self._rules = quality.read_rules(folder, QualitySettings(), bundle.tumour_policy)
+        self._rules = read_rules(folder, QualitySettings(), bundle.tumour_policy)
         self._outliner: NetworkOutliner | None = None
         self._overview = OutlineSettings()
         if "tumour" in bundle.manifest:
@@ -119,7 +119,7 @@ class InProcessScorer:
         if outcome.status == "failed":
             return InProcessResult(outcome, ())
         made_for = self.bundle.manifest.get("made_for", {})
-        judge_eligibility(outcome, eligibility.judge(dict(traits or {}), made_for), "enforce")
+        judge_eligibility(outcome, judge(dict(traits or {}), made_for), "enforce")
         overrides: dict[str, Any] = {"slides.mpp": slides.mpp} if slides.mpp > 0 else {}
         if slides.allow_upsampling and (outcome.opened is None or upsampled(outcome.opened)):
             overrides["slides.allow_upsampling"] = True
