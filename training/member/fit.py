@@ -24,7 +24,7 @@ from pathoprog.slides.config import reading
 from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
-from pathoprog.system.records import plain, record_of
+from pathoprog.system.records import RecordError, plain, record_of
 from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.data.bags import BagBatch, Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
@@ -376,7 +376,10 @@ def resume(
     tensors, state = checkpoint.read(out / LAST)
     if state.get("fingerprint") != fingerprint(settings):
         raise InputError(f"{out}: holds a run with other settings; give another out=…, or restart=true to replace it")
-    step, best = int(state["step"]), [record_of(Best, item, "best", nan=True) for item in state["best"]]
+    try:
+        step, best = int(state["step"]), [record_of(Best, item, "best", nan=True) for item in state["best"]]
+    except RecordError as error:
+        raise InputError(f"{out / LAST}: damaged ({error}); give restart=true to train it anew") from error
     seams = [int(item) for item in state["seams"]] + ([step] if settings.fit.steps > int(state["steps"]) else [])
     for item in best:
         if not (out / item.file).is_file() or not (out / item.verdict_file).is_file():
