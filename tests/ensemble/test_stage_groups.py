@@ -153,4 +153,4 @@ def test_a_table_with_a_hole_is_refused(tmp_path: Path):
         read_stage_groups(tmp_path / "broken")
     with pytest.raises(BundleError, match="altered"):
         verify(tmp_path / "broken")
-    assert sha256_file(tmp_path / "new" / FILE) == verify(tmp_path / "new")["files"][FILE]
+    assert sha256_file(tmp_path / "new" / FILE) == verify(tmp_path / "new").files[FILE]
