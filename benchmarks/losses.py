@@ -23,8 +23,9 @@ from pathoprog.system.files import read_json, write_json
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.control import made_cohort
 from pathoprog.training.data.bags import read_patients
+from pathoprog.training.member.candidate import Verdict
 from pathoprog.training.member.fit import HEAD_OF_LOSS, fit
-from pathoprog.training.member.tuning_concordance import Judgement, judge
+from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.train import learnable
 
 FIRST_SEED = 321  # 301 and 311 to 313 were looked at while these settings were made; 321 to 336 not
@@ -78,9 +79,9 @@ def one_loss(base: TrainConfig, loss: str, folder: Path) -> dict[str, Any]:
     one.fit.balance = "class" if loss == "cross_entropy" else "none"
     training, external = read_patients(one, "training"), read_patients(one, "external")
     seen = learnable(training if loss == "cross_entropy" else [*training, *read_patients(one, "tuning")], loss)
-    judged: list[Judgement] = []
+    judged: list[Verdict] = []
 
-    def at_the_end(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
+    def at_the_end(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Verdict:
         judged.append(judge(network, external, one.fit.evaluate_tiles, one.fit.evaluate_batch, device, dtype))
         return judged[0]
 

@@ -29,7 +29,8 @@ from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import read_patients
 from pathoprog.training.launchers import LocalEngine, devices_of
 from pathoprog.training.member import checkpoint
-from pathoprog.training.member.fit import CANDIDATE, check_fit
+from pathoprog.training.member.candidate import read_candidate
+from pathoprog.training.member.fit import check_fit
 from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train_ensemble import CandidateTask, train_all
@@ -135,10 +136,9 @@ def external_c(tasks: list[CandidateTask]) -> dict[str, Any]:
     outcome = {}
     for task in tasks:
         settings = task.settings
-        best = read_json(task.folder / CANDIDATE)["best"][0]
         device = resolve_device(settings.device)
         network = MilNetwork(settings.network)
-        network.load_state_dict(checkpoint.read(task.folder / best["file"])[0])
+        network.load_state_dict(checkpoint.read(read_candidate(task.folder).weights)[0])
         network.to(device).eval()
         external = read_patients(settings, "external")
         dtype = resolve_dtype(settings.fit.dtype, device)

@@ -48,7 +48,7 @@ def plan_section(findings: Findings) -> Section:
             "both lie at or above, else uncertain: the two resolutions disagree. Uncertain is an intermediate "
             "class and is never dropped. The one number for concordance is the mean over both resolutions of score "
             "minus threshold. Slides of one patient and role are taken together by the bundle's rule "
-            f"({findings.manifest['aggregation']})."
+            f"({findings.manifest.aggregation})."
         )
     )
     return section
@@ -70,7 +70,7 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
             "All numbers add up, or there would be no report."
         )
     )
-    if DEVELOPMENT_SLIDES in findings.manifest["files"]:
+    if DEVELOPMENT_SLIDES in findings.manifest.files:
         section.add(
             Text(
                 "By the hashes of their content that the bundle keeps, no test or external slide is one that the "
