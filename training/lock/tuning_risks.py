@@ -5,7 +5,6 @@ bundle locks. Each slide's risks are kept in ``<candidates>/tuning_scores`` unde
 settings: a lock that was stopped goes on, and another rule for several slides costs nothing more.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
 from pathoprog.system.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, resolve_device
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION
@@ -168,7 +168,7 @@ def _group(
     tiles = _tiles(settings, trained, manifest, rows, device)
     from_slides = isinstance(tiles, SlidesTiles)
     encoders = load_encoders(bundle.folder, bundle.manifest, settings.encoder_weights, device) if from_slides else {}
-    threads = settings.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+    threads = settings.threads or min(MEMBERS_PER_RESOLUTION, cores())
     scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, encoders)
     mark = sha256_value(
         {
