@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.regions.annotations import polygons
+from pathoprog.regions.outline_mask import outline_mask
 from pathoprog.regions.overview import GLASS, Windows
 from pathoprog.regions.slide_outline import given_outline
 from pathoprog.regions.tissue import RegionMask
@@ -205,16 +205,7 @@ def _finish(
 def drawn(outline: shapely.MultiPolygon, shape: tuple[int, int], mpp: float, facts: SlideFacts) -> NDArray[np.bool_]:
     """The inside of an outline (level-0 px) as a mask [h, w] of a view of `mpp` um per pixel."""
     scale = np.array([facts.mpp_x / mpp, facts.mpp_y / mpp])
-    parts = shapely.transform(outline, lambda xy: xy * scale).geoms
-    areas = [(shapely.Polygon(part.exterior), 1) for part in parts]
-    areas += [(shapely.Polygon(ring), 0) for part in parts for ring in part.interiors]
-    image = Image.new("1", (shape[1], shape[0]))
-    draw = ImageDraw.Draw(image)
-    for area, fill in sorted(areas, key=lambda item: -item[0].area):  # a hole after its part, an island after its hole
-        # Half a pixel smaller, since Pillow also fills the pixels that the line itself goes through.
-        for part in polygons(shapely.buffer(area, -0.5)).geoms:
-            draw.polygon(shapely.get_coordinates(part.exterior).ravel().tolist(), fill=fill)
-    return np.asarray(image)
+    return outline_mask(shapely.transform(outline, lambda xy: xy * scale), shape, with_line=False)
 
 
 def _in_tissue(tissue: RegionMask, shape: tuple[int, ...], mpp: float, facts: SlideFacts) -> NDArray[np.bool_]:
