@@ -23,7 +23,7 @@ from pathoprog.networks.feature_encoder import load_encoders
 from pathoprog.networks.tumour import NetworkOutliner, load
 from pathoprog.quality.look import QualityLook
 from pathoprog.scoring.patients import Instances
-from pathoprog.scoring.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
+from pathoprog.scoring.results import INSTANCES, has_instances, instance_bytes, load_instances
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import score_stream
@@ -31,6 +31,7 @@ from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
+from pathoprog.system.file_names import folder_name
 from pathoprog.system.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, resolve_device

@@ -20,14 +20,14 @@ from pathoprog.regions.outline_mask import outline_mask
 from pathoprog.regions.overview import GLASS, Windows
 from pathoprog.regions.slide_outline import given_outline
 from pathoprog.regions.tissue import RegionMask
-from pathoprog.scoring.results import folder_name
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.file_array import FileArray
-from pathoprog.system.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.system.file_names import file_name
+from pathoprog.system.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.data.disk_space import allocate, cannot_write
 from pathoprog.training.tumour.config import SegmentConfig
@@ -55,7 +55,7 @@ class _Cutter:
         self.open: dict[str, tuple[NDArray[np.uint8], Windows]] = {}
 
     def path(self, slide_id: str) -> Path:
-        return self.folder / f".{_name(slide_id)}.npy.tmp"
+        return self.folder / f".{file_name(slide_id)}.npy.tmp"
 
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
@@ -167,12 +167,8 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     )
 
 
-def _name(slide_id: str) -> str:
-    return bounded_name(folder_name(slide_id))
-
-
 def _paths(store: Path, slide_id: str) -> tuple[Path, Path]:
-    name = _name(slide_id)
+    name = file_name(slide_id)
     return store / f"{name}.npy", store / f"{name}.json"
 
 
