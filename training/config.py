@@ -6,7 +6,7 @@ from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES, ROLES
 from pathoprog.errors import ConfigError
 from pathoprog.networks.augmentation_config import AugmentSettings
-from pathoprog.networks.config import FeatureEncoderSettings, NetworkSettings
+from pathoprog.networks.config import LOSSES, FeatureEncoderSettings, NetworkSettings
 from pathoprog.quality.config import MadeForSettings
 from pathoprog.settings import setting
 from pathoprog.slides.config import SlideSettings
@@ -16,7 +16,6 @@ from pathoprog.system.ray_config import RaySettings
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
 
-LOSSES = ("cross_entropy", "cox", "discrete_time")
 BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
 """By which patients are drawn evenly; the class is the distinct outcome, or event and no event where there is none."""
 
@@ -78,7 +77,7 @@ def check_data(data: DataSettings, source: str = "") -> None:
 class FitSettings:
     """The loop: what a step is, how often it is judged."""
 
-    loss: str = setting("cross_entropy", "loss that training minimises", choices=LOSSES)
+    loss: str = setting("cross_entropy", "loss that training minimises", choices=tuple(LOSSES))
     steps: int = setting(
         3000, "optimiser steps; if a finished run in out= had fewer, it goes on from its last checkpoint", low=1
     )

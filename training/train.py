@@ -13,7 +13,7 @@ import pandas as pd
 
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
 from pathoprog.networks.augmentation import cropped_px
-from pathoprog.networks.config import NO_ENCODER
+from pathoprog.networks.config import LOSSES, NO_ENCODER
 from pathoprog.networks.encoders import try_encoder
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
@@ -175,7 +175,7 @@ def learnable(patients: list[Patient], loss: str) -> list[Patient]:
     Raises:
         InputError: one of the two classes, or every event, is missing.
     """
-    if loss == "cross_entropy":
+    if LOSSES[loss].distinct_only:
         kept = [patient for patient in patients if patient.label]
         if len(kept) < len(patients):
             say(

@@ -5,7 +5,6 @@ is named, and the others go on while enough of each resolution can finish. The p
 """
 
 import copy
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -18,13 +17,14 @@ from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
-from pathoprog.training.launchers import Launcher, Running, devices_of, engine_of, how_ended
+from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices
 from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.finetune import adopt
 from pathoprog.training.member.fit import check_fit, fingerprint
@@ -175,9 +175,9 @@ def readers_each(settings: TrainEnsembleConfig) -> int:
     given = settings.data.stream.workers
     if given or settings.data.source != "slides":
         return given
-    slots = len(devices_of(settings.device, settings.workers, settings.fit.threads))
+    slots = len(local_devices(settings.device, settings.workers, settings.fit.threads))
     tasks = len(RESOLUTIONS) * settings.candidates * max(1, settings.split.folds)
-    return max(1, len(os.sched_getaffinity(0)) // min(slots, tasks))
+    return max(1, cores() // min(slots, tasks))
 
 
 def train_all(

@@ -12,6 +12,32 @@ POOLINGS = {
 }
 """Name -> class of `networks.pooling`: the one place that lists them."""
 HEADS = ("poor", "risk", "hazards")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training may minimise.
+
+    Attributes:
+        function: of `pathoprog.networks.losses`: from logits [b, c] and `Targets` to a scalar.
+        head: of the network, whose outputs it takes.
+        distinct_only: True: it learns from patients with a distinct outcome alone, and needs both classes.
+        compares_patients: True: it compares the patients of one part with one another, so that a step has one part.
+    """
+
+    function: str
+    head: str
+    distinct_only: bool = False
+    compares_patients: bool = False
+
+
+LOSSES = {
+    "cross_entropy": Loss("cross_entropy_of", "poor", distinct_only=True),
+    "cox": Loss("cox_of", "risk", compares_patients=True),
+    "discrete_time": Loss("discrete_time_of", "hazards"),
+}
+"""Every loss by the name that `fit.loss` takes: a new one is a function of `losses.py` and a line here."""
+
 NO_ENCODER = "none"
 """Name of the encoder of networks that are given features in place of tiles."""
 

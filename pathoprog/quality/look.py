@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
 from pathoprog.quality.stain import STAINED_OD, is_dark, stain_look
+from pathoprog.regions.outline_mask import outline_mask
 from pathoprog.regions.tissue import MIN_OBJECT_UM2, RegionMask, without_small
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
@@ -118,13 +119,8 @@ def region_on_view(region: RegionMask | shapely.MultiPolygon, tissue: RegionMask
     if isinstance(region, RegionMask):
         x0, y0 = np.arange(w) * tissue.downsample, np.arange(h) * tissue.downsample_y
         return region.coverage(x0[None, :], y0[:, None], tissue.downsample, tissue.downsample_y) >= 0.5
-    picture = Image.new("1", (w, h))
-    draw = ImageDraw.Draw(picture)
     scale = np.array([tissue.downsample, tissue.downsample_y])
-    for polygon in region.geoms:
-        for ring, inside in [(polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)]:
-            draw.polygon((shapely.get_coordinates(ring) / scale).ravel().tolist(), fill=inside)
-    return np.array(picture)
+    return outline_mask(shapely.transform(region, lambda xy: xy / scale), (h, w), with_line=True)
 
 
 def sampled_fields(slide: Slide, region: RegionMask | shapely.MultiPolygon) -> NDArray[np.uint8]:

@@ -13,15 +13,17 @@ from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import warn
+from pathoprog.system.file_names import file_name_in
 from pathoprog.system.records import RecordError, plain, record_of
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
-from pathoprog.training.data.tile_store import StoredSlide, file_name
+from pathoprog.training.data.tile_store import StoredSlide
 
 
 def feature_path(data: DataSettings, resolution: str, slide_id: str, suffix: str = SUFFIX) -> Path:
     """Where one slide's features lie, or would."""
-    return Path(data.features) / resolution / f"{file_name(slide_id)}{suffix}"
+    folder = Path(data.features) / resolution
+    return folder / f"{file_name_in(folder, slide_id, [suffix])}{suffix}"
 
 
 def _found(data: DataSettings, resolution: str, slide_id: str) -> Path | None:

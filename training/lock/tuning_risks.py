@@ -5,7 +5,6 @@ bundle locks. Each slide's risks are kept in ``<candidates>/tuning_scores`` unde
 settings: a lock that was stopped goes on, and another rule for several slides costs nothing more.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from pathoprog.networks.feature_encoder import load_encoders
 from pathoprog.networks.tumour import NetworkOutliner, of_bundle
 from pathoprog.quality.look import QualityLook
 from pathoprog.scoring.patients import Instances
-from pathoprog.scoring.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
+from pathoprog.scoring.results import INSTANCES, has_instances, instance_bytes, load_instances
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import score_stream
@@ -31,7 +30,9 @@ from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
+from pathoprog.system.file_names import folder_name
 from pathoprog.system.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, resolve_device
 from pathoprog.system.records import plain
 from pathoprog.text.wording import count
@@ -137,7 +138,7 @@ def _group(
     encoders = (
         load_encoders(bundle.folder, bundle.manifest.encoders, settings.encoder_weights, device) if from_slides else {}
     )
-    threads = settings.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+    threads = settings.threads or min(MEMBERS_PER_RESOLUTION, cores())
     scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, encoders)
     mark = sha256_value(
         {

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
 from pathoprog.networks.augmentation import augment
-from pathoprog.networks.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
+from pathoprog.networks.config import LOSSES
+from pathoprog.networks.losses import Targets, baseline_logits, loss_value
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
@@ -36,7 +37,6 @@ from pathoprog.training.member.metrics import METRICS, cut_metrics
 LAST = "last.safetensors"
 CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch")
 """Settings of `fit` that may change in a folder: what a run goes on to, and how it is watched and fed."""
-HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
 
 
 def check_fit(settings: TrainConfig) -> None:
@@ -46,15 +46,14 @@ def check_fit(settings: TrainConfig) -> None:
         ConfigError: names the keys.
     """
     fit = settings.fit
-    if HEAD_OF_LOSS[fit.loss] != settings.network.head:
-        raise ConfigError(
-            f"fit.loss={fit.loss} needs network.head={HEAD_OF_LOSS[fit.loss]}, not {settings.network.head}"
-        )
+    loss = LOSSES[fit.loss]
+    if loss.head != settings.network.head:
+        raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
     if fit.patients_per_step % fit.accumulate:
         raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
-    if fit.loss == "cox" and fit.accumulate > 1:
-        raise ConfigError("fit.accumulate: the Cox loss compares the patients of one part; leave it at 1")
-    if fit.loss == "discrete_time":
+    if loss.compares_patients and fit.accumulate > 1:
+        raise ConfigError(f"fit.accumulate: fit.loss={fit.loss} compares the patients of one part; leave it at 1")
+    if loss.head == "hazards":
         cuts = fit.interval_years
         if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
             raise ConfigError(
@@ -122,7 +121,7 @@ def fit(
     network = MilNetwork(settings.network)
     if settings.start.bundle:
         network.load_state_dict(start_weights(settings))
-    elif options.loss == "discrete_time":
+    elif LOSSES[options.loss].head == "hazards":
         start_at_baseline(network, training, options)
     network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
@@ -254,13 +253,11 @@ def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
 def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
     """The chosen loss of some patients' logits [b, c]."""
     device = logits.device
-    if options.loss == "cross_entropy":
-        poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
-        return cross_entropy(logits, poor, (1.0, options.class_weight_poor))
+    poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
     time_years, event = (values.to(device) for values in times_and_events(patients))
-    if options.loss == "cox":
-        return cox_partial_likelihood(logits[:, 0], time_years, event)
-    return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))
+    cuts = torch.tensor(options.interval_years, device=device)
+    targets = Targets(poor, time_years, event, (1.0, options.class_weight_poor), cuts)
+    return loss_value(options.loss, logits, targets)
 
 
 class Pace(Protocol):

@@ -19,12 +19,11 @@ from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_
 from pathoprog.regions.overview import check_outline_settings
 from pathoprog.regions.slide_outline import given_outline
 from pathoprog.regions.tumour_map import area_um2, dice
-from pathoprog.scoring.results import folder_name
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import csv_text, frame_text
+from pathoprog.system.file_names import file_name
 from pathoprog.system.files import (
-    bounded_name,
     not_replaced,
     read_json,
     sha256_value,
@@ -220,7 +219,7 @@ def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path, roots: list[st
 
 def outline_path(out: Path, slide_id: str) -> Path:
     """Where a slide's outline is written."""
-    return out / "outlines" / f"{bounded_name(folder_name(slide_id))}.geojson"
+    return out / "outlines" / f"{file_name(slide_id)}.geojson"
 
 
 def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
 from pathoprog.text.numbers import format_interval
 from pathoprog.text.wording import capital, count, listing
-from pathoprog.validation.plan import ANALYSES, TESTS
+from pathoprog.validation.plan import TESTS, TITLES
 
 ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
 NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
@@ -32,7 +32,7 @@ def plan_section(findings: Findings) -> Section:
             f"The analysis plan names one primary analysis: {worse} against {better} in {findings.primary.phrase}, by "
             f"{TESTS[primary.test]}, with survival at {primary.horizon_years:g} years. The endpoint is "
             f"{primary.endpoint}; time runs from the {plan.time_zero}. Also planned: "
-            f"{'; '.join(ANALYSES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
+            f"{'; '.join(TITLES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
             "shows is labelled exploratory; what came into the plan after an opening is labelled so."
         ),
         Text(
