@@ -339,7 +339,8 @@ def lay_tiles(
         ConfigError: no such resolution, or a spec of another.
     """
     from pathoprog.errors import ConfigError, SlideError
-    from pathoprog.tiles.config import RESOLUTION_MPP, standard_spec
+    from pathoprog.slides.resolutions import RESOLUTION_MPP
+    from pathoprog.tiles.config import standard_spec
 
     if resolution not in RESOLUTION_MPP:
         raise ConfigError(f"resolution={resolution!r}: must be one of {', '.join(RESOLUTION_MPP)}")
@@ -391,7 +392,7 @@ def load_ensemble(
     return LoadedEnsemble(
         folder=bundle.folder,
         ensemble_id=bundle.ensemble_id,
-        name=str(bundle.manifest.get("name", "")),
+        name=bundle.manifest.name or "",
         thresholds=dict(bundle.thresholds),
         specs=dict(bundle.specs),
         tumour_policy=bundle.tumour_policy,
@@ -496,7 +497,7 @@ def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd
     slides = patients.with_name("results.csv")
     if slides.is_file():  # patients.csv does not name its ensemble
         score_tables.read_results(slides, scoring_ids(bundle))
-    thresholds = {name: float(entry["value"]) for name, entry in read_manifest(bundle)["thresholds"].items()}
+    thresholds = {name: entry.value for name, entry in read_manifest(bundle).thresholds.items()}
     return score_tables.read_patients(patients, thresholds)
 
 
@@ -525,8 +526,8 @@ def draw_curves(
     Raises:
         InputError: no outcomes were read, or no scored patient of that role and cohort has one.
     """
-    from pathoprog.cohort_tables.cohort import ROLES
     from pathoprog.cohort_tables.config import YEAR_DAYS
+    from pathoprog.cohort_tables.roles import ROLES
     from pathoprog.ensemble.classes import RISK_CLASSES
     from pathoprog.errors import InputError
     from pathoprog.report.curves import kaplan_meier_figure, round_times

@@ -4,13 +4,12 @@ The caller's process holds the networks; a reader process opens the slide. There
 second try: a batch, or anything that must survive a crash, is for `pathoprog score`.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import locked_precision
@@ -28,6 +27,7 @@ from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import slide_id_of
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import device_name, one_thread, resolve_device, scoring_dtype
 from pathoprog.text.plain_text import plain_reason
 
@@ -72,17 +72,17 @@ class InProcessScorer:
         self.bundle = bundle
         self.device = resolve_device(device)
         self.dtype = scoring_dtype("auto", self.device, locked_precision(bundle.manifest))
-        encoders = load_encoders(bundle.folder, bundle.manifest, encoder_weights, self.device)
+        encoders = load_encoders(bundle.folder, bundle.manifest.encoders, encoder_weights, self.device)
         self._stream = StreamSettings(workers=1)
-        at_once = threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+        at_once = threads or min(MEMBERS_PER_RESOLUTION, cores())
         self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders)
         self._rules = read_rules(folder, QualitySettings(), bundle.tumour_policy)
         self._outliner: NetworkOutliner | None = None
         self._overview = OutlineSettings()
-        if "tumour" in bundle.manifest:
-            self._overview = OutlineSettings(**bundle.manifest["tumour"]["outline"])
+        if bundle.manifest.tumour is not None:
+            self._overview = bundle.manifest.tumour.outline.settings
         if bundle.tumour_policy == "network":
-            self._outliner = NetworkOutliner(of_bundle(bundle.folder, bundle.manifest, self.device))
+            self._outliner = NetworkOutliner(of_bundle(bundle.folder, bundle.manifest.tumour, self.device))
 
     @property
     def device_name(self) -> str:
@@ -118,7 +118,7 @@ class InProcessScorer:
         outcome.reason = plain_reason(outcome.reason, name, job.path, job.outline_path)
         if outcome.status == "failed":
             return InProcessResult(outcome, ())
-        made_for = self.bundle.manifest.get("made_for", {})
+        made_for = self.bundle.manifest.made_for or {}
         judge_eligibility(outcome, judge(dict(traits or {}), made_for), "enforce")
         overrides: dict[str, Any] = {"slides.mpp": slides.mpp} if slides.mpp > 0 else {}
         if slides.allow_upsampling and (outcome.opened is None or upsampled(outcome.opened)):
