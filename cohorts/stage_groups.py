@@ -20,7 +20,7 @@ from pathoprog.validation.score_tables import read_patients, read_results
 def run(settings: StageGroupsConfig) -> int:
     """Fit on the development cohorts, all of their patients, and write the new bundle."""
     manifest = verify(settings.ensemble)
-    thresholds = {resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()}
+    thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
     read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)

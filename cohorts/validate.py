@@ -13,6 +13,7 @@ from pathoprog.cohort_tables.same_scan import refuse_development_slides
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.errors import InputError, LockError
 from pathoprog.report.document import Document, render
@@ -213,13 +214,13 @@ def check_own_log(study: Study) -> None:
             )
 
 
-def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
+def read_scored(settings: ValidateConfig, manifest: Manifest) -> Scored:
     """Read and check what there is before the outcomes; cohorts that were not scored at all are left out, and said so.
 
     Raises:
         InputError: cohort, results and patients do not add up, or nothing of the cohort was scored.
     """
-    thresholds = {resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()}
+    thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
     results = read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)

@@ -24,7 +24,7 @@ def is_over(tags: dict[str, str]) -> bool:
     try:
         process = psutil.Process(int(tags[PID]))
         again = abs(process.create_time() - float(tags[STARTED])) > SLACK_S  # the number was given to another one
-        return again or process.status() == psutil.STATUS_ZOMBIE
+        return bool(again or process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, ValueError):

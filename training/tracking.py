@@ -5,9 +5,7 @@ No patient ids ever go there. The only module of the researchers' door that impo
 """
 
 import contextlib
-import importlib.util
 import math
-import os
 import re
 import sys
 import time
@@ -16,19 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
 from pathoprog.settings import as_dict, flat
 from pathoprog.system.console import warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.revision import source_tags
-from pathoprog.system.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.system.tracking_store import before_mlflow, open_store
 from pathoprog.training.run_process import is_over, process_tags
 
 MAX_PARAM_CHARACTERS = 500
 RECORD = "mlflow.json"
 """In a run's folder: which run of which store it is, so that the same command goes on in the same run."""
-RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is not there is told of in seconds, not minutes."""
 
 
 class Tracking:
@@ -54,30 +51,14 @@ class Tracking:
         self._told = False
         if settings.tracking == "none":
             return
-        check_tracking(settings)
-        if importlib.util.find_spec("mlflow") is None:
-            raise ConfigError("track.tracking=mlflow, but MLflow is not installed; give track.tracking=none")
-        for key, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **RETRIES}.items():  # read when MLflow is imported
-            os.environ.setdefault(key, value)
+        before_mlflow(settings)
         from mlflow.tracking import MlflowClient
 
+        self.client, self.experiment_id = open_store(settings, MlflowClient, _store_errors())
         try:
-            prepare_store(settings.tracking_uri)
-            with _alone(settings.tracking_uri):
-                self.client = MlflowClient(tracking_uri=settings.tracking_uri)
-                experiment = self.client.get_experiment_by_name(settings.experiment)
-                self.experiment_id = (
-                    experiment.experiment_id
-                    if experiment
-                    else self.client.create_experiment(settings.experiment, **_place(settings))
-                )
-                self._end_orphans()
+            self._end_orphans()
         except _store_errors() as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(
-                f"track.tracking_uri={settings.tracking_uri}: MLflow cannot use this store ({first[:200]}); give"
-                " sqlite:///FILE or a server's address, or track.tracking=none"
-            ) from error
+            self._tell(error)
 
     def start(
         self, name: str, settings: Any, parent: str = "", folder: Path | None = None, mark: str = "", **tags: str
@@ -337,30 +318,3 @@ def _store_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, SQLAlchemyError, OSError
-
-
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Let one process at a time make an SQLite store's tables: two at once fail over them."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    import fcntl
-
-    with Path(f"{uri.removeprefix('sqlite:///')}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def prepare_store(uri: str) -> None:
-    """Make the folder of an SQLite store."""
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _place(settings: TrackingSettings) -> dict[str, str]:
-    """Artifacts of an SQLite store lie beside it."""
-    if settings.tracking_uri.startswith("sqlite:///"):
-        folder = Path(settings.tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
-        return {"artifact_location": folder.resolve().as_uri()}
-    return {}

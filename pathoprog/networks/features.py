@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import InputError
-from pathoprog.h5_array import H5Array
 from pathoprog.system.file_array import FileArray
 from pathoprog.system.files import atomic_write, canonical_json, sha256_file, sha256_value
+from pathoprog.system.h5_array import H5Array
 
 FORMAT = 1
 METADATA = "pathoprog"

@@ -7,10 +7,10 @@ import numpy as np
 import shapely
 import shapely.affinity
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from pathoprog.errors import InputError, SlideError
 from pathoprog.regions.annotations import polygons, read_outline
+from pathoprog.regions.outline_mask import outline_mask
 from pathoprog.regions.tissue import RegionMask
 from pathoprog.slides.roots import check_roots
 from pathoprog.slides.slide import SlideFacts
@@ -122,13 +122,8 @@ def region_on_view(region: RegionMask | shapely.MultiPolygon, tissue: RegionMask
     if isinstance(region, RegionMask):
         x0, y0 = np.arange(w) * tissue.downsample, np.arange(h) * tissue.downsample_y
         return region.coverage(x0[None, :], y0[:, None], tissue.downsample, tissue.downsample_y) >= 0.5
-    picture = Image.new("1", (w, h))
-    draw = ImageDraw.Draw(picture)
     scale = np.array([tissue.downsample, tissue.downsample_y])
-    for polygon in region.geoms:
-        for ring, inside in [(polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)]:
-            draw.polygon((shapely.get_coordinates(ring) / scale).ravel().tolist(), fill=inside)
-    return np.array(picture)
+    return outline_mask(shapely.transform(region, lambda xy: xy / scale), (h, w), with_line=True)
 
 
 def _share_on_tissue(outline: shapely.MultiPolygon, tissue: RegionMask) -> float:

@@ -18,6 +18,7 @@ from typing import Any
 from pathoprog import __version__
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.system.children import spawn
+from pathoprog.system.machine.cores import cores
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ids, paths and settings are all that travels; Ray takes a file in /tmp where /dev/shm is too small for this."""
@@ -45,7 +46,7 @@ class Cluster:
         if importlib.util.find_spec("ray") is None:
             raise ConfigError("engine=ray, but Ray is not installed: pip install ray, or give engine=local")
         self.address = address
-        self.cpus = cpus or len(os.sched_getaffinity(0))
+        self.cpus = cpus or cores()
         self.folder: Path | None = None
         self.ray: Any = None
         if address:

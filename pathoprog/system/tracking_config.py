@@ -12,8 +12,8 @@ class TrackingSettings:
     """MLflow, or nothing."""
 
     tracking: str = setting("mlflow", "where runs are logged", choices=("mlflow", "none"))
-    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
-    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
+    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "address of the MLflow store", kind="name")
+    experiment: str = setting("pathoprog", "name of the MLflow experiment", kind="name")
 
 
 def check_tracking(settings: TrackingSettings) -> None:

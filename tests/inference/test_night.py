@@ -17,10 +17,11 @@ from pathoprog.inference.engine import engine
 from pathoprog.inference.result_tables import Tables
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.inference.slides.looks import Looker, look_at_all
-from pathoprog.scoring.results import folder_name, publish_slide
+from pathoprog.scoring.results import publish_slide
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, StreamSettings, TileStream
 from pathoprog.system import files
+from pathoprog.system.file_names import folder_name
 from pathoprog.tiles.grid import standard_spec
 
 STREAM = ["stream.workers=1", "stream.batch_tiles=8", "device=cpu", "threads=1", "settle_s=0", "outputs.pdf=false"]

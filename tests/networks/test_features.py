@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pathoprog.errors import InputError
-from pathoprog.h5_array import H5Array
 from pathoprog.networks.features import read_facts, read_features, write_features
 from pathoprog.system.file_array import FileArray
+from pathoprog.system.h5_array import H5Array
 
 FACTS = {"encoder": {"encoder": "resnet18"}, "spec": {"size_px": 64}, "slide_sha256": "ab"}
 RNG = np.random.default_rng(0)
@@ -152,7 +152,7 @@ def test_an_h5_is_gone_through_in_parts(tmp_path, monkeypatch):
     values = np.ones((1000, 4), np.float32)
     values[990, 2] = np.nan
     path = write_h5(tmp_path / "s.h5", features=values, coords=np.zeros((1000, 2)))
-    monkeypatch.setattr("pathoprog.h5_array.CHECKED_BYTES", 1600)
+    monkeypatch.setattr("pathoprog.system.h5_array.CHECKED_BYTES", 1600)
     assert [len(part) for part in H5Array(path, "features").parts()] == [100] * 10
     with pytest.raises(InputError, match="NaN"):
         read_features(path)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
-from pathoprog.h5_array import H5Array
 from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.system.file_array import FileArray
+from pathoprog.system.h5_array import H5Array
 from pathoprog.training.config import DataSettings, TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
 

@@ -8,7 +8,7 @@ from typing import Any
 from pathoprog.errors import InputError
 from pathoprog.validation.openings.lock import PARTS, SHOWN, chain_of
 from pathoprog.validation.openings.register import Openings
-from pathoprog.validation.plan import ANALYSES, PRIMARY, AnalysisPlan, parse_plan
+from pathoprog.validation.plan import PRIMARY, TITLES, AnalysisPlan, parse_plan
 
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
@@ -176,7 +176,7 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
         tuple(openings),
         tuple(locked["amendments"]),
         _versions(locked, entries),
-        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *ANALYSES)},
+        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *TITLES)},
         before.others,
         tuple(notes),
         before.begun,
@@ -187,7 +187,7 @@ def label_of(analysis: str, plan: AnalysisPlan, earlier: list[tuple[int, Analysi
     """What an analysis is called in tables and figures.
 
     Args:
-        analysis: one of `ANALYSES`, or `PRIMARY`.
+        analysis: one of `TITLES`, or `PRIMARY`.
         plan: in force.
         earlier: number and plan of each opening before; a plan that is not known planned nothing.
 
