@@ -70,11 +70,11 @@ class Worker:
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
-        encoders = load_encoders(bundle.folder, bundle.manifest, start.config.encoder_weights, device)
+        encoders = load_encoders(bundle.folder, bundle.manifest.encoders, start.config.encoder_weights, device)
         self.scorer = Scorer(bundle, device, DTYPES[start.plan.settings["dtype"]], start.threads, encoders)
         self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
-            network = of_bundle(bundle.folder, bundle.manifest, device)
+            network = of_bundle(bundle.folder, bundle.manifest.tumour, device)
             self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()

@@ -3,9 +3,8 @@
 Shapes: n tiles, s tile size in pixels, d features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,11 @@ from torch.nn import functional
 
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.networks.config import FeatureEncoderSettings
-from pathoprog.networks.encoder_records import ENCODERS, SHOWN, weights_files
+from pathoprog.networks.encoder_records import SHOWN, EncoderRecord, weights_files
 from pathoprog.networks.encoders import make_encoder
 from pathoprog.networks.member import prepare
 from pathoprog.system.machine.device import DTYPES, exact_fp32
+from pathoprog.system.records import plain
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 
@@ -60,7 +60,7 @@ class FeatureEncoder:
 
 
 def load_encoders(
-    folder: Path, manifest: dict[str, Any], given: Sequence[str], device: torch.device
+    folder: Path, records: Mapping[str, EncoderRecord] | None, given: Sequence[str], device: torch.device
 ) -> dict[str, FeatureEncoder]:
     """The encoders of a bundle that `pathoprog.ensemble.bundle.verify` found whole, by resolution; equal ones once.
 
@@ -68,7 +68,7 @@ def load_encoders(
 
     Args:
         folder: the bundle.
-        manifest: its manifest.
+        records: of its manifest, by resolution.
         given: files of the weights that it names by their hash alone.
         device: where they compute.
 
@@ -76,23 +76,24 @@ def load_encoders(
         BundleError: the libraries here have no such encoder, or the weights do not fit it.
         ConfigError: see `pathoprog.networks.encoder_records.weights_files`.
     """
-    records = manifest.get(ENCODERS, {})
+    records = records or {}
     loaded: dict[str, FeatureEncoder] = {}
-    for resolution, path in weights_files(folder, manifest, given).items():
+    for resolution, path in weights_files(folder, records, given).items():
         record = records[resolution]
         twin = next((other for other in loaded if records[other] == record), None)
         if twin is not None:
             loaded[resolution] = loaded[twin]
             continue
-        dtype = DTYPES[record["dtype"]]
-        shown = {name: record[name] for name in (*SHOWN, "precision")}
+        dtype = DTYPES[record.dtype]
+        values = plain(record)
+        shown = {name: values[name] for name in (*SHOWN, "precision")}
         try:
             encoder = FeatureEncoder(FeatureEncoderSettings(**shown, weights=str(path)), device, dtype)
         except ConfigError as error:
             raise BundleError(f"{folder}: the encoder at {resolution} cannot be built here: {error}") from error
-        if encoder.d != record["d"]:
+        if encoder.d != record.d:
             raise BundleError(
-                f"{folder}: {record['encoder']} gives {encoder.d} features here, and the members take {record['d']}"
+                f"{folder}: {record.encoder} gives {encoder.d} features here, and the members take {record.d}"
             )
         loaded[resolution] = encoder
     return loaded

@@ -4,9 +4,9 @@ Shapes: n windows of one slide, s their side in pixels of the view.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
@@ -17,13 +17,16 @@ from torch import Tensor, nn
 from pathoprog.errors import BundleError, ConfigError, SlideError
 from pathoprog.networks.encoders import load_encoder_weights
 from pathoprog.networks.member import prepare
+from pathoprog.networks.tumour_record import TumourRecord
 from pathoprog.regions.overview import Windows
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.regions.tumour_map import TumourMap
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.system.machine.device import exact_fp32
+from pathoprog.system.records import Saved
 
 WINDOWS_AT_ONCE = 8
+S = TypeVar("S")
 
 
 def make_tumour_network(settings: TumourNetworkSettings) -> nn.Module:
@@ -117,12 +120,12 @@ def record(network: TumourNetworkSettings, outline: OutlineSettings) -> dict[str
     return {"network": {**as_dict(network), "weights": ""}, "outline": as_dict(outline)}
 
 
-def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetwork:
+def load(path: Path, entry: TumourRecord, device: torch.device) -> TumourNetwork:
     """Load a trained network (safetensors only), in evaluation mode.
 
     Args:
         path: the weights.
-        values: what `record` gave.
+        entry: of the network; its `file` is not looked at.
         device: where it will compute.
 
     Raises:
@@ -132,11 +135,11 @@ def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetw
     from safetensors.torch import load_file
 
     try:
-        network = make_tumour_network(_settings(TumourNetworkSettings, values["network"]))
-        outline = _settings(OutlineSettings, values["outline"])
+        network = make_tumour_network(replace(_known(entry.network), weights=""))
+        outline = _known(entry.outline)
         tensors = load_file(path)
         network.load_state_dict(tensors)
-    except (SafetensorError, ConfigError, RuntimeError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, ConfigError, RuntimeError, OSError, TypeError) as error:
         raise BundleError(f"{path}: the tumour network cannot be loaded ({error})") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -144,20 +147,23 @@ def load(path: Path, values: dict[str, Any], device: torch.device) -> TumourNetw
     return TumourNetwork(network.eval().requires_grad_(False).to(device), outline, device)
 
 
-def of_bundle(folder: Path, manifest: dict[str, Any], device: torch.device) -> TumourNetwork:
+def of_bundle(folder: Path, entry: TumourRecord | None, device: torch.device) -> TumourNetwork:
     """The tumour network of a bundle that `pathoprog.ensemble.bundle.verify` found whole.
+
+    Args:
+        folder: the bundle.
+        entry: of its manifest.
+        device: where it will compute.
 
     Raises:
         BundleError: it has none; see `load` for the rest.
     """
-    entry = manifest.get("tumour")
     if entry is None:
         raise BundleError(f"{folder}: the bundle holds no tumour network")
-    return load(folder / entry["file"], entry, device)
+    return load(folder / entry.file, entry, device)
 
 
-def _settings(kind: type, values: dict[str, Any]) -> Any:
-    unknown = values.keys() - {field.name for field in fields(kind)}
-    if unknown:
-        raise BundleError(f"tumour network: settings this version does not know: {', '.join(sorted(unknown))}")
-    return kind(**values)
+def _known(saved: Saved[S]) -> S:
+    if saved.unknown:
+        raise BundleError(f"tumour network: settings this version does not know: {', '.join(sorted(saved.unknown))}")
+    return saved.settings

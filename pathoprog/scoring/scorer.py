@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pathoprog.cohort_tables.same_scan import DevelopmentSlides
 from pathoprog.ensemble.classes import risk_class
 from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
-from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import prepare, scores_of_risks
 from pathoprog.slides.resolutions import RESOLUTIONS
@@ -62,12 +62,11 @@ class Scorer:
     ):
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
+        self.development = DevelopmentSlides(bundle.folder)
         self._pool = ThreadPoolExecutor(threads, "member") if threads > 1 and device.type == "cpu" else None
-        records = bundle.manifest.get(ENCODERS, {}).values()
-        computed = [
-            BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record["dtype"] for record in records))
-        ]
-        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record["precision"]] for record in records])
+        records = (bundle.manifest.encoders or {}).values()
+        computed = [BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record.dtype for record in records))]
+        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record.precision] for record in records])
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
             to_device(member.network, device, dtype)

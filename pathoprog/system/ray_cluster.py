@@ -17,6 +17,7 @@ from typing import Any
 from pathoprog import __version__
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.system.children import spawn
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.extras import how_to_install, installed
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -45,7 +46,7 @@ class Cluster:
         if not installed("ray"):
             raise ConfigError(f"engine=ray, but Ray is not installed: {how_to_install('ray')}, or give engine=local")
         self.address = address
-        self.cpus = cpus or len(os.sched_getaffinity(0))
+        self.cpus = cpus or cores()
         self.folder: Path | None = None
         self.ray: Any = None
         if address:

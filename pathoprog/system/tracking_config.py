@@ -18,8 +18,8 @@ class TrackingSettings:
     tracking: str = setting(
         "auto", "where runs are logged; auto: to MLflow, if it is installed", choices=("auto", "mlflow", "none")
     )
-    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "MLflow's store", kind="name")
-    experiment: str = setting("pathoprog", "MLflow experiment", kind="name")
+    tracking_uri: str = setting("sqlite:///runs/mlflow.db", "address of the MLflow store", kind="name")
+    experiment: str = setting("pathoprog", "name of the MLflow experiment", kind="name")
 
 
 def check_tracking(settings: TrackingSettings) -> bool:

@@ -125,12 +125,12 @@ def test_without_a_tuning_cohort_to_a_locked_bundle(tmp_path, monkeypatch, capsy
     no_tracking = TrackingSettings(tracking="none")
     assert choose.run(EnsembleConfig(str(tmp_path / "cv"), str(bundle), bootstrap=5, track=no_tracking)) == 0
     manifest = verify(bundle)
-    assert manifest["cohorts"]["tuning"]["out_of_folds"] == 2
+    assert manifest.cohorts["tuning"].out_of_folds == 2
     assert "out of 2 folds" in (bundle / "model_card.md").read_text()
-    cut = manifest["thresholds"]["10x"]
+    cut = manifest.thresholds["10x"]
     locked = pd.read_csv(tmp_path / "bundle.tuning.csv").set_index("patient_id")
-    assert len(locked) == 20 and locked["score_10x"].min() < cut["value"] < locked["score_10x"].max()
-    assert manifest["tuning_scores"]["n_tiles"] == {"10x": 120, "40x": 120}
+    assert len(locked) == 20 and locked["score_10x"].min() < cut.value < locked["score_10x"].max()
+    assert manifest.tuning_scores.n_tiles == {"10x": 120, "40x": 120}
     # each patient by the networks that did not see him, on all tiles: near to what training judged, all of them too
     judged = scores.set_index("patient_id")["score_10x"]
     assert (locked["score_10x"] - judged[locked.index]).abs().max() < 1e-4
