@@ -25,6 +25,7 @@ from pathoprog.networks.features import read_features
 from pathoprog.settings import as_dict
 from pathoprog.stream.config import StreamSettings
 from pathoprog.system.files import read_json, sha256_file, write_json
+from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import features
@@ -151,9 +152,9 @@ def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referr
         assert manifest.format == 3 and manifest.tumour_policy == "tissue"
         for resolution, spec in SPECS.items():
             record = manifest.encoders[resolution]
-            assert record.get("file") == place
-            shown = {name: record[name] for name in SHOWN}
-            assert shown == SHOWN and (record["d"], record["dtype"], record["precision"]) == (96, "fp32", "fp16")
+            assert record.file == place
+            shown = {name: plain(record)[name] for name in SHOWN}
+            assert shown == SHOWN and (record.d, record.dtype, record.precision) == (96, "fp32", "fp16")
             assert record.weights_sha256 == digest and manifest.tile_specs[resolution] == spec
         assert sum(member.network.settings.encoder == "none" for member in manifest.members) == 10
         text = (bundle / "model_card.md").read_text()

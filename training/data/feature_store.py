@@ -95,7 +95,7 @@ class Origin:
     def differences(self, other: "Origin") -> list[str]:
         """In what two differ, by the names of settings."""
         one, two = (
-            {**plain(found.encoder), **as_dict(found.spec), "tumour_policy": found.tumour_policy}
+            {**plain(found.encoder), **dict(sorted(as_dict(found.spec).items())), "tumour_policy": found.tumour_policy}
             for found in (self, other)
         )
         return [name for name in one if one[name] != two.get(name)]
