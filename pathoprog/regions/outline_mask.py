@@ -23,6 +23,6 @@ def outline_mask(outline: shapely.MultiPolygon, shape: tuple[int, int], with_lin
     draw = ImageDraw.Draw(image)
     for area, fill in sorted(rings, key=lambda item: -item[0].area):  # a hole after its part, an island after its hole
         # Half a pixel smaller where the line is to be split, since Pillow fills the pixels that it goes through.
-        for part in [area] if with_line else polygons(shapely.buffer(area, -0.5)).geoms:
+        for part in [area] if with_line else list(polygons(shapely.buffer(area, -0.5)).geoms):
             draw.polygon(shapely.get_coordinates(part.exterior).ravel().tolist(), fill=fill)
     return np.array(image)
