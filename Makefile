@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
 COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo control test test-caps test-long test-gpu lint format requirements clean
+.PHONY: help setup demo control test test-caps test-long test-gpu lint format docs requirements clean
 
 help: $(READY)
 	@echo "make demo          the whole way on made-up slides: simulate, train ten, lock, score, validate, report"
@@ -18,6 +18,7 @@ help: $(READY)
 	@echo "make test-gpu      the GPU tests, with the system's python (docs/gpu.md)"
 	@echo "make lint          ruff, mypy and the order of imports;  make format: let ruff rewrite"
 	@echo "make requirements  compile the hashed requirements again (UPGRADE=--upgrade: newer versions)"
+	@echo "make docs          the documents as a site, in site/; a broken link stops it"
 	@echo "make clean         remove caches and builds; runs/ and $(VENV) stay"
 
 setup: $(READY)
@@ -57,7 +58,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: lint
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu" --durations=15
 
 test-long: lint
 	$(PYTEST)
@@ -96,13 +97,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Strict: a broken link, a page outside the navigation or a docstring that does not fit its function is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --clean
+	@echo "open site/index.html"
+
 # requirements-image.txt: what Dockerfile.cuda installs, the same versions without the developers' tools.
 requirements: $(READY)
 	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
-	$(COMPILE) pyproject.toml --extra dev --extra signing --universal --python-version 3.11 -o requirements.txt
-	$(COMPILE) pyproject.toml --extra signing --constraint requirements.txt --python-version 3.12 \
+	$(COMPILE) pyproject.toml --extra dev --extra all --universal --python-version 3.11 -o requirements.txt
+	$(COMPILE) pyproject.toml --extra train --extra ray --extra signing --constraint requirements.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
 
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -type d -exec rm -rf {} +

@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 from pathoprog.survival.resampling.statistics import Resampled, bootstrap_intervals
+from pathoprog.system.machine.cores import cores
 
 
 def cohort(n: int, seed: int = 1) -> Resampled:
@@ -66,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=5000)
     parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--workers", type=int, default=min(2, cores()))
     parser.add_argument("--grow", action="store_true", help="also 1,250 to 20,000 patients, 100 samples")
     arguments = parser.parse_args()
     print(json.dumps(measure(arguments.patients, arguments.samples, arguments.workers)))

@@ -20,6 +20,7 @@ import shapely
 
 from pathoprog.commands.demo import steps
 from pathoprog.commands.demo_config import DemoConfig
+from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.ensemble.classes import one_number
 from pathoprog.regions.annotations import read_outline
 from pathoprog.slides import open_slide
@@ -52,8 +53,7 @@ def show(rows: list[dict[str, object]]) -> int:
 
 def figures(out: Path) -> dict[str, object]:
     """The demo's targets on one run's external cohort."""
-    manifest = json.loads((out / "ensemble" / "manifest.json").read_text())
-    cuts = {name: entry["value"] for name, entry in manifest["thresholds"].items()}
+    cuts = read_manifest(out / "ensemble").cuts
     truth = pd.read_csv(out / "cohort" / "truth.csv").drop_duplicates("patient_id").set_index("patient_id")
     scored = pd.read_csv(out / "scores" / "patients.csv", dtype={"patient_id": str})
     scored = scored[(scored["role"] == "external") & (scored["status"] == "scored")].set_index("patient_id")

@@ -21,7 +21,6 @@ from made_bundle import made_bundle  # the tests' helpers make slide and bundle
 from made_slides import write_giant
 
 from pathoprog.networks.config import NetworkSettings
-from pathoprog.settings import as_dict
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
 from pathoprog.system.files import read_json
@@ -74,7 +73,7 @@ def main() -> int:
         print(f"slide of {settings['side']:,} px a side, {size_mib:.0f} MiB on disk", flush=True)
         grids, peak, seconds = masked(slide)
         print(f"masked without a limit: {grids} tiles, reader {peak:.0f} MiB, {seconds:.1f} s", flush=True)
-        specs = {name: as_dict(standard_spec(name)) for name in ("10x", "40x")}
+        specs = {name: standard_spec(name) for name in ("10x", "40x")}
         bundle = made_bundle(folder / "bundle", network={"width": NetworkSettings().width}, tile_specs=specs)
         call = [sys.executable, "-m", "pathoprog.cli", "score", f"slides={slide}", f"ensemble={bundle}"]
         call += [f"out={folder / 'out'}", "device=cpu", "settle_s=0", f"tiles.max_per_slide={settings['tiles']}"]

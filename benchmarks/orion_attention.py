@@ -28,8 +28,9 @@ from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.folds import assign_folds
 from pathoprog.training.data.tile_store import StoredSlide
+from pathoprog.training.member.candidate import Verdict
 from pathoprog.training.member.fit import fit
-from pathoprog.training.member.tuning_concordance import Judgement, judge
+from pathoprog.training.member.tuning_concordance import judge
 
 FOLDS = 5
 BACKGROUND = "BACK"
@@ -118,9 +119,9 @@ def cross_validated(patients: list[Patient], repeats: int) -> tuple[Concordance,
 
 def out_of_fold(seen: list[Patient], unseen: list[Patient], seed: int) -> np.ndarray:
     """Risks of patients that the network has not seen, standardised by those that it has."""
-    judged: list[Judgement] = []
+    judged: list[Verdict] = []
 
-    def at_the_end(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
+    def at_the_end(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Verdict:
         judged.extend(judge(network, part, 0, FIT.evaluate_batch, device, dtype) for part in (seen, unseen))
         return judged[0]
 

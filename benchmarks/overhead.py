@@ -38,7 +38,6 @@ from pathoprog.inference.engine.scoring_plan import make_plan
 from pathoprog.inference.engine.transport import LocalCrew
 from pathoprog.inference.score import read_slides
 from pathoprog.networks.config import NetworkSettings
-from pathoprog.settings import as_dict
 from pathoprog.tiles.grid import standard_spec
 
 MOST_SHARE, MOST_SMALL_S, LARGE_S = 0.03, 0.050, 20.0
@@ -183,7 +182,7 @@ def compare(name: str, slides: Path, bundle: Path, pairs: int, folder: Path) -> 
 def large_slide(folder: Path, tiles: int, pairs: int) -> bool:
     """A slide of real tiles, shown to networks of the real size; whether the target is kept."""
     slide = write_giant(folder / "large.tif", 20_000, margin_tiles=4)
-    specs = {name: as_dict(standard_spec(name, max_per_slide=tiles)) for name in ("10x", "40x")}
+    specs = {name: standard_spec(name, max_per_slide=tiles) for name in ("10x", "40x")}
     bundle = made_bundle(folder / "real", network={"width": NetworkSettings().width}, tile_specs=specs)
     extra, base = compare("large", slide, bundle, pairs, folder)
     print(f"a slide of {base:.1f} s: {extra:+.2f} s of CPU, {extra / base:+.1%} (target below {MOST_SHARE:.0%})")

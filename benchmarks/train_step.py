@@ -26,8 +26,8 @@ from pathoprog.system.machine.device import device_name, dtype_name, resolve_dev
 from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.tile_store import StoredSlide
+from pathoprog.training.member.candidate import Verdict
 from pathoprog.training.member.fit import fit
-from pathoprog.training.member.tuning_concordance import Judgement
 
 FULL = {"patients": 16, "tiles": 32, "accumulate": 2, "steps": 30, "size_px": 448, "threads": 1, "compile": 0}
 SMALL = FULL | {"patients": 2, "tiles": 4, "accumulate": 1, "steps": 8}
@@ -77,7 +77,7 @@ def made_patients(folder: Path, sizes: dict[str, int]) -> list[Patient]:
 def by_the_loop(settings: TrainConfig, patients: list[Patient]) -> tuple[float, float]:
     """Tiles a second and the share of the time waiting for data, over the steps behind the warm-up (medians)."""
     lines: list[dict[str, float]] = []
-    nothing = Judgement(0.5, 0.0, 0.5, 0.5, [], [])
+    nothing = Verdict(c_index=0.5, c_se=0.0, c_lower=0.5, c_upper=0.5, patient_ids=(), risks=())
     fit(settings, patients, lambda *_: nothing, lines.append, lambda _: None)
     steps = [line for line in lines if "tiles_per_s" in line][WARM_UP:]
     rate = statistics.median(line["tiles_per_s"] for line in steps)

@@ -56,7 +56,7 @@ def main(demo: Path, out: Path, n_scored: int) -> int:
     for resolution in ("10x", "40x"):
         apart = (both[f"score_{resolution}_network"] - both[f"score_{resolution}_true"]).abs()
         print(f"  {resolution}: scores differ by {apart.mean():.4f} in the mean, {apart.max():.4f} at most")
-    cuts = {name: entry["value"] for name, entry in read_manifest(bundle)["thresholds"].items()}
+    cuts = read_manifest(bundle).cuts
     outcomes = pd.read_csv(demo / "cohort" / "outcomes.csv", dtype={"patient_id": str}).set_index("patient_id")
     for name, title in (("true", "true outlines"), ("network", "the network's outlines"),
                         ("outside", "tissue outside the tumour")):  # fmt: skip
@@ -74,9 +74,8 @@ def run(command: str, *arguments: str) -> None:
 def with_network(demo: Path, out: Path) -> Path:
     """The demo's ensemble, locked again with the tumour network."""
     manifest = read_manifest(demo)
-    files: dict[str, Path | str] = {name: demo / name for name in manifest.pop("files")}
-    del manifest["format"]
-    add_tumour(EnsembleConfig(tumour=str(out / "network")), manifest, files)
+    files: dict[str, Path | str] = {name: demo / name for name in manifest.files}
+    manifest = add_tumour(EnsembleConfig(tumour=str(out / "network")), manifest, files)
     lock(out / "ensemble", manifest, files)
     return out / "ensemble"
 

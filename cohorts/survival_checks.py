@@ -175,6 +175,9 @@ def order_group(
     frame[group] = pd.Categorical(label.where(known), levels)  # its order is that of every table
     if joined:
         notes.append(f"group {group}: {joined}")
+    unused = [level for level in settings.levels if same_label(level, natural) not in natural]
+    if unused:
+        notes.append(f"group {group}: no usable row has {', '.join(map(repr, unused))}, which levels=… lists")
     missing = int((~known).sum())
     if missing:
         notes.append(f"group {group}: {missing} of {len(frame)} rows have no value, and are in no group")

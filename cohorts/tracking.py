@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
 from pathoprog.system.csv_files import read_frame
 from pathoprog.system.revision import source_tags
-from pathoprog.system.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.system.tracking_store import before_mlflow, open_store
 
 
 def log_validation(
@@ -36,28 +36,18 @@ def log_validation(
         The run's id.
 
     Raises:
-        ConfigError: MLflow is not installed, or keeps no runs in such a store.
+        ConfigError: MLflow is not installed, or cannot use the store.
         InputError: an id in a table.
     """
-    check_tracking(TrackingSettings("mlflow", uri, experiment))
-    try:
-        import mlflow
-        from mlflow.exceptions import MlflowException
-    except ImportError as error:
-        raise ConfigError("MLflow is not installed: pip install mlflow, or give track.tracking=none") from error
+    settings = TrackingSettings("mlflow", uri, experiment)
+    before_mlflow(settings)
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
     for path in (path for paths in files.values() for path in paths if path.suffix == ".csv"):
         refuse_ids(path, forbidden)
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    client: Any = mlflow.MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        try:
-            identity = client.create_experiment(experiment, artifact_location=_artifacts(uri))
-        except MlflowException:  # another process was faster
-            identity = client.get_experiment_by_name(experiment).experiment_id
-    else:
-        identity = found.experiment_id
+    client, identity = open_store(settings, MlflowClient, (MlflowException, SQLAlchemyError, OSError))
     run = client.create_run(identity, run_name=name, tags={"kind": "validation", **source_tags("validate")})
     run_id = str(run.info.run_id)
     for key, text in params.items():
@@ -84,10 +74,3 @@ def refuse_ids(path: Path, forbidden: set[str]) -> None:
         hits = set(table[column]) & forbidden
         if any(not hit.isdigit() for hit in hits) or column in ("patient_id", "slide_id"):
             raise InputError(f"{path.name}: the column {column} holds patient or slide ids; it is not logged")
-
-
-def _artifacts(uri: str) -> str | None:
-    """Beside a SQLite store, so that nothing appears in the current folder."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()

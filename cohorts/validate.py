@@ -13,6 +13,7 @@ from pathoprog.cohort_tables.same_scan import refuse_development_slides
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation
 from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.errors import InputError, LockError
 from pathoprog.report.document import Document, render
@@ -21,16 +22,16 @@ from pathoprog.report.validation.report import document_of
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json, write_text
-from pathoprog.system.tracking_config import check_tracking
+from pathoprog.system.tracking_config import NOT_LOGGED, check_tracking
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
 from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
 from pathoprog.validation.openings.chain import read_log
-from pathoprog.validation.openings.frozen import freeze, frozen_differences, frozen_texts
+from pathoprog.validation.openings.frozen import PLAN, check_frozen, freeze, frozen_differences, frozen_texts
 from pathoprog.validation.openings.history import history_of
 from pathoprog.validation.openings.lock import chain_of, code_version, lock, read_lock
-from pathoprog.validation.openings.register import Openings, Study, look_up, record_opening, record_result
+from pathoprog.validation.openings.register import Openings, Study, look_up, record_opening, record_result, turn
 from pathoprog.validation.plan import AnalysisPlan, parse_plan, plan_text
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
 from pathoprog.validation.score_tables import read_members, read_patients, read_results
@@ -52,7 +53,7 @@ class Scored:
 
 def run(settings: ValidateConfig) -> int:
     """Validate a locked ensemble; returns 0, or raises before anything is reported."""
-    check_tracking(settings.track)
+    logged = check_tracking(settings.track)
     out = Path(settings.out)
     say("1. read the plan, the bundle, the cohort and the scores")
     plan_source = plan_text(settings.plan)
@@ -77,17 +78,19 @@ def run(settings: ValidateConfig) -> int:
         **{part: sha256_value(texts) for part, texts in frozen.items()},
     }
     study = study_of(settings, hashes)
-    before = look_up(study)
-    check_outcomes(settings, before)
-    check_own_log(study)
-    differences = frozen_differences(out / "frozen", frozen)
-    locked = lock(out / "lock.json", hashes, settings.amend, plan_source, before.count, differences)
-    study = replace(study, locks=tuple(chain_of(locked)))
-    texts = {name: text for part in frozen.values() for name, text in part.items()}
-    freeze(out / "frozen", {**texts, "plan.yaml": plan_source}, len(locked["amendments"]))
-    say(f"   lock {locked['sha256']} (deposit it publicly before the first opening)")
+    with turn(study):
+        before = look_up(study)
+        check_outcomes(settings, before)
+        check_own_log(study)
+        check_frozen(out / "frozen", read_lock(out / "lock.json"))
+        differences = frozen_differences(out / "frozen", frozen)
+        locked = lock(out / "lock.json", hashes, settings.amend, plan_source, before.count, differences)
+        study = replace(study, locks=tuple(chain_of(locked)))
+        texts = {name: text for part in frozen.values() for name, text in part.items()}
+        freeze(out / "frozen", {**texts, PLAN: plan_source}, len(locked["amendments"]))
+        say(f"   lock {locked['sha256']} (deposit it publicly before the first opening)")
+        entry, unwritten = record_opening(study, before, plan_source, settings.amend.strip())
 
-    entry, unwritten = record_opening(study, before, plan_source, settings.amend.strip())
     history = history_of(locked, before, entry, unwritten)
     say(f"3. open the outcomes: opening {history.present.number}, on record in {study.log}")
     for note in history.notes:
@@ -130,7 +133,7 @@ def run(settings: ValidateConfig) -> int:
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
     write_json(out / "history.json", history.record())
-    if settings.track.tracking == "mlflow":
+    if logged:
         ids = {*scored.cohort["patient_id"], *scored.cohort["slide_id"]}
         params = {"software_version": __version__, "lock": locked["sha256"], "ensemble_id": ensemble, **hashes}
         params |= {"openings": str(history.present.number), "amendments": str(len(history.amendments))}
@@ -144,6 +147,8 @@ def run(settings: ValidateConfig) -> int:
             ids,
         )
         say(f"   MLflow run {run_id} in {settings.track.tracking_uri}")
+    elif settings.track.tracking == "auto":
+        say(f"   {NOT_LOGGED}")
     text = headline(primary, statistics)
     write_text(out / "headline.txt", text + "\n")
     say(f"   {text}")
@@ -211,13 +216,13 @@ def check_own_log(study: Study) -> None:
             )
 
 
-def read_scored(settings: ValidateConfig, manifest: dict[str, Any]) -> Scored:
+def read_scored(settings: ValidateConfig, manifest: Manifest) -> Scored:
     """Read and check what there is before the outcomes; cohorts that were not scored at all are left out, and said so.
 
     Raises:
         InputError: cohort, results and patients do not add up, or nothing of the cohort was scored.
     """
-    thresholds = {resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()}
+    thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
     results = read_results(settings.results, scoring_ids(settings.ensemble))
     patients = read_patients(settings.scores, thresholds)

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.engine import Engine

@@ -31,6 +31,7 @@ SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
 """Whose slide it is, its result.json and its run.json."""
 STATUSES = ("scored", "not_reportable", "failed")
 NOT_TAKEN = "not_taken.csv"
+NAMED = 5  # development slides, in a terminal
 TABLES = ("results.csv", "patients.csv", "members.csv", NOT_TAKEN, "summary.json")
 
 
@@ -123,7 +124,9 @@ def stage_combined(
     table = read_stage_groups(config.ensemble)
     if table is None:
         return nothing
-    cohort = read_cohort(config.cohort, config.overlap).drop_duplicates("patient_id").set_index("patient_id")
+    cohort = (
+        read_cohort(config.cohort, config.overlap, look=False).drop_duplicates("patient_id").set_index("patient_id")
+    )
     stage = [name for name in COLUMNS if name != "risk_class"]
     absent = [name for name in stage if name not in cohort]
     if absent:
@@ -166,6 +169,9 @@ def summary(batch: ScoringBatch, found: list[SlideFiles], patients: list[Patient
             name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
             for name in STATUSES[1:]
         },
+        "development_slides": {
+            result["slide_id"]: result["development_slide"] for result in results if result["development_slide"]
+        },
         "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
         "this_run": {
             "slides": batch.scored_now,
@@ -203,6 +209,13 @@ def summary_text(values: dict[str, Any], batch: ScoringBatch, tables: Tables) ->
         lines += [
             f"    {name.replace('_', ' ')}: {', '.join(ids)}: {printable(reason)}" for reason, ids in same.items()
         ]
+    if known := values["development_slides"]:
+        named = ", ".join(printable(slide_id) for slide_id in list(known)[:NAMED])
+        more = f" and {len(known) - NAMED} more, named in summary.json" if len(known) > NAMED else ""
+        lines.append(
+            f"{count(len(known), 'slide')} of the ensemble's own development, whose results are no external ones: "
+            f"{named}{more}"
+        )
     if slides["failed"]:
         lines.append(
             "failed slides are tried again by the same command if their files have changed or may be read since; "

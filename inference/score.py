@@ -13,7 +13,7 @@ from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.engine.scoring_plan import make_plan
 from pathoprog.inference.result_tables import Tables, not_taken_lines, summary, summary_text, write_tables
 from pathoprog.inference.slides.given_outlines import with_corrections
-from pathoprog.inference.slides.inputs import Found, slides_from_cohort, within_roots
+from pathoprog.inference.slides.inputs import Found
 from pathoprog.inference.slides.jobs import DONE, FAILED
 from pathoprog.inference.slides.looks import Looker
 from pathoprog.inference.slides.pseudonyms import KEY, MAP, with_pseudonyms
@@ -106,8 +106,7 @@ def read_slides(config: ScoreConfig) -> Found:
     """The slides that the call names, from its paths or its cohort."""
     if bool(config.paths) == bool(config.cohort):
         raise ConfigError("give either slides=… (files, folders, globs, a .txt list) or cohort=…")
-    if config.cohort:
-        slides = slides_from_cohort(config.cohort, config.overlap, config.roles)
-        return within_roots(slides, config.cohort, config.slides.roots)
     with Looker(config.stream.timeout_s) as looker:
+        if config.cohort:
+            return looker.cohort(config.cohort, config.overlap, list(config.roles), list(config.slides.roots))
         return looker.find(config.paths, config.outlines, config.out, config.slides)

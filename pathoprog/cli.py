@@ -20,6 +20,7 @@ from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.system.caches import own_caches
 from pathoprog.system.console import say
+from pathoprog.system.machine.extras import check_command
 from pathoprog.text.plain_text import printable
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -161,6 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         if "-h" in rest or "--help" in rest:
             say(command_help(name))
             return 0
+        check_command(name)
         settings = compose(name, rest)
         _quiet_environment()
         own_caches()

@@ -19,13 +19,14 @@ from pathoprog import cli
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.bundle import read_manifest, verify
 from pathoprog.ensemble.loading import load_bundle
+from pathoprog.ensemble.manifest_checks import encoder_problems
 from pathoprog.errors import BundleError, ConfigError, InputError
-from pathoprog.networks.encoder_records import encoder_problems
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.features import read_features
 from pathoprog.settings import as_dict
 from pathoprog.stream.config import StreamSettings
-from pathoprog.system.files import sha256_file, write_json
+from pathoprog.system.files import read_json, sha256_file, write_json
+from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import features
@@ -149,14 +150,14 @@ def test_the_lock_takes_encoder_tiles_and_policy_from_the_features(whole, referr
     digest = sha256_file(weights)
     for bundle, place in ((whole, f"encoders/{digest[:12]}.safetensors"), (referring, None)):
         manifest = verify(bundle)
-        assert manifest["format"] == 3 and manifest["tumour_policy"] == "tissue"
+        assert manifest.format == 3 and manifest.tumour_policy == "tissue"
         for resolution, spec in SPECS.items():
-            record = manifest["encoders"][resolution]
-            assert record.get("file") == place
-            shown = {name: record[name] for name in SHOWN}
-            assert shown == SHOWN and (record["d"], record["dtype"], record["precision"]) == (96, "fp32", "fp16")
-            assert record["weights_sha256"] == digest and manifest["tile_specs"][resolution] == as_dict(spec)
-        assert sum(member["network"]["encoder"] == "none" for member in manifest["members"]) == 10
+            record = manifest.encoders[resolution]
+            assert record.file == place
+            shown = {name: plain(record)[name] for name in SHOWN}
+            assert shown == SHOWN and (record.d, record.dtype, record.precision) == (96, "fp32", "fp16")
+            assert record.weights_sha256 == digest and manifest.tile_specs[resolution] == spec
+        assert sum(member.network.settings.encoder == "none" for member in manifest.members) == 10
         text = (bundle / "model_card.md").read_text()
         assert "features of the encoder at 10x and 40x: timm/test_resnet, frozen, d=96" in text and digest in text
         assert ("weights in the bundle" in text) == (place is not None) == (bundle / "encoders").is_dir()
@@ -271,7 +272,7 @@ def drop_encoders(manifest):
     ("harm", "said"),
     [
         (harm_hash, "is not the one that the record names"),
-        (harm_record, "encoder at 40x: lacks mean"),
+        (harm_record, "encoders.40x: lacks mean"),
         (harm_dtype, "encoder at 40x: dtype fp8"),
         (harm_dim, "takes features of d=96, the encoder has d=95"),
         (drop_encoder, "takes features, and there is no encoder for all at 10x"),
@@ -280,7 +281,7 @@ def drop_encoders(manifest):
 )
 def test_a_record_that_does_not_fit_is_refused(whole, harm, said, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "bundle")
-    manifest = read_manifest(folder)
+    manifest = read_json(folder / "manifest.json")
     harm(manifest)
     write_json(folder / "manifest.json", manifest)
     with pytest.raises(BundleError, match=said):
@@ -289,9 +290,10 @@ def test_a_record_that_does_not_fit_is_refused(whole, harm, said, tmp_path):
 
 def test_networks_of_one_resolution_are_all_of_one_kind(whole):
     manifest = read_manifest(whole)
-    manifest["members"][0]["network"]["encoder"] = "mobilenet_v2"
-    assert encoder_problems(manifest) == [
-        f"{manifest['members'][0]['name']}: has an encoder of its own, and there is an encoder for all at 10x"
+    first, *others = manifest.members
+    own = replace(first.network, settings=replace(first.network.settings, encoder="mobilenet_v2"))
+    assert encoder_problems(replace(manifest, members=(replace(first, network=own), *others))) == [
+        f"{first.name}: has an encoder of its own, and there is an encoder for all at 10x"
     ]
 
 

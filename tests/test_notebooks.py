@@ -72,3 +72,37 @@ def test_a_notebook_of_the_demo_runs_without_torch(name: str, demo: Path, tmp_pa
         env={**os.environ, "PATHOPROG_DEMO": str(demo), "MPLBACKEND": "agg"},
     )
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_the_notebook_of_the_python_api_runs_on_slides(tmp_path: Path):
+    pytest.importorskip("torch")
+    from made_study import make_study
+
+    real = ROOT / "runs" / "demo"
+    study = real if (real / "scores" / "patients.csv").is_file() else make_study(tmp_path / "study")
+    program = (
+        "import nbformat, sys\n"
+        "from nbclient import NotebookClient\n"
+        "notebook = nbformat.read(sys.argv[1], as_version=4)\n"
+        "NotebookClient(notebook, timeout=300, resources={'metadata': {'path': sys.argv[2]}}).execute()\n"
+        "shown = [output for cell in notebook.cells for output in cell.get('outputs', [])]\n"
+        "assert sum('image/png' in output.get('data', {}) for output in shown) == 3, shown\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT / "notebooks" / "05_python_api.ipynb"), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATHOPROG_DEMO": str(study), "MPLBACKEND": "agg"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_notebook_of_the_python_api_imports_nothing_else_of_ours():
+    from house import imports
+
+    ours = {
+        name.rpartition(".")[0] for _, name in imports(Path("notebooks/05_python_api.ipynb")) if "pathoprog" in name
+    }
+    assert ours == {"pathoprog.api"}

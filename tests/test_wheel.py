@@ -1,35 +1,19 @@
 """The built wheel: one top-level package, the doors inside it as real files, working from any folder."""
 
-import shutil
-import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
-from house import DOORS, ROOT, sources, tracked
-
-
-def call(*arguments: str | Path, cwd: Path) -> str:
-    """Standard output of a command that must succeed."""
-    result = subprocess.run([str(a) for a in arguments], cwd=cwd, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
+from house import DOORS, sources, tracked
+from made_wheel import build_wheel, call
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built through the source distribution, from a copy of what is tracked."""
-    copy = tmp_path_factory.mktemp("source")
-    for path in tracked():
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, copy / path)
-    for door in (*DOORS, "configs"):
-        (copy / "pathoprog" / door).symlink_to(f"../{door}")
-    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", copy / "dist", cwd=copy)
-    (path,) = (copy / "dist").glob("*.whl")
-    return path
+    return build_wheel(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,10 @@ from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import ControlConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import read_patients
-from pathoprog.training.launchers import LocalEngine, devices_of
+from pathoprog.training.launchers import LocalEngine, local_devices
 from pathoprog.training.member import checkpoint
-from pathoprog.training.member.fit import CANDIDATE, check_fit
+from pathoprog.training.member.candidate import read_candidate
+from pathoprog.training.member.fit import check_fit
 from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train_ensemble import CandidateTask, train_all
@@ -88,7 +89,7 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
         one = deepcopy(base)
         one.resolution, one.out = resolution, str(folder / resolution)
         tasks.append(CandidateTask(one))
-    engine = LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
+    engine = LocalEngine(local_devices(settings.device, settings.workers, settings.fit.threads))
     train_all(tasks, engine, 0, Tracking(base.track), "")
     return external_c(tasks)
 
@@ -135,10 +136,9 @@ def external_c(tasks: list[CandidateTask]) -> dict[str, Any]:
     outcome = {}
     for task in tasks:
         settings = task.settings
-        best = read_json(task.folder / CANDIDATE)["best"][0]
         device = resolve_device(settings.device)
         network = MilNetwork(settings.network)
-        network.load_state_dict(checkpoint.read(task.folder / best["file"])[0])
+        network.load_state_dict(checkpoint.read(read_candidate(task.folder).weights)[0])
         network.to(device).eval()
         external = read_patients(settings, "external")
         dtype = resolve_dtype(settings.fit.dtype, device)

@@ -7,7 +7,6 @@ to a bundle for those without a tuning cohort.
 
 import copy
 from collections import Counter
-from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import csv_text
-from pathoprog.system.files import read_json, write_json, write_text
+from pathoprog.system.files import write_text
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
 from pathoprog.training.data.bags import Patient
@@ -32,7 +31,8 @@ from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.launchers import engine_of
-from pathoprog.training.member.fit import CANDIDATE, check_fit
+from pathoprog.training.member.candidate import read_candidate, write_verdict
+from pathoprog.training.member.fit import check_fit
 from pathoprog.training.member.run_folder import recipe
 from pathoprog.training.member.tuning_concordance import judgement
 from pathoprog.training.tracking import Tracking
@@ -95,7 +95,7 @@ def run(settings: CrossValidateConfig) -> int:
             for task, found in zip(refits, risks, strict=True):
                 patients = everybody[task.settings.resolution]
                 verdict = judgement(patients, [found[patient.patient_id] for patient in patients])
-                write_json(task.folder / OUT_OF_FOLD, asdict(verdict))
+                write_verdict(task.folder / OUT_OF_FOLD, verdict)
             with engine_of(settings) as engine:
                 failed += train_all(refits, engine, settings.restarts, tracking, parent)
             finish(settings, refits, tracking, parent)
@@ -136,9 +136,7 @@ def out_of_fold(tasks: list[CandidateTask]) -> dict[str, float]:
     """Each patient's risk by the network that did not see him."""
     found: dict[str, float] = {}
     for task in tasks:
-        best = read_json(task.folder / CANDIDATE)["best"][0]
-        verdict = read_json(task.folder / best["file"].replace(".safetensors", ".json"))
-        found |= dict(zip(verdict["patient_ids"], verdict["risks"], strict=True))
+        found |= read_candidate(task.folder).verdict.by_patient
     return found
 
 

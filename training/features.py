@@ -24,6 +24,7 @@ from pathoprog.networks.engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.features import read_facts, write_features
 from pathoprog.quality.config import QUALITY_VERSION
+from pathoprog.regions.slide_outline import GIVEN, where_given
 from pathoprog.settings import as_dict
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import progress, say, warn
@@ -227,6 +228,8 @@ def _write(
     if not reason and n == 0:
         area = "tumour" if opened.region_source == "outline" else "tissue"
         reason = f"no tile with at least {spec.min_coverage:.0%} {area}"
+        if opened.region_source in GIVEN and opened.outline is not None:
+            reason += where_given(opened.outline, opened.facts, opened.tissue)
     facts = {
         **extractor.facts,
         "key": key,

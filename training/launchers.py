@@ -3,7 +3,6 @@
 The command is the same on both, so are its bits.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from pathoprog.errors import ConfigError
 from pathoprog.system.children import spawn
+from pathoprog.system.machine.cores import cores
+from pathoprog.system.machine.device import worker_devices
 from pathoprog.system.ray_cluster import Cluster
 from pathoprog.training.config import TrainEnsembleConfig
 
@@ -110,7 +109,7 @@ def engine_of(settings: TrainEnsembleConfig) -> Iterator[Launcher]:
         ConfigError: `engine=ray` with a device of this machine; see also `pathoprog.system.ray_cluster.Cluster`.
     """
     if settings.engine == "local":
-        yield LocalEngine(devices_of(settings.device, settings.workers, settings.fit.threads))
+        yield LocalEngine(local_devices(settings.device, settings.workers, settings.fit.threads))
         return
     if settings.device not in ("auto", "cpu"):
         raise ConfigError(f"device={settings.device}: Ray deals out the devices; give device=auto or device=cpu")
@@ -118,21 +117,9 @@ def engine_of(settings: TrainEnsembleConfig) -> Iterator[Launcher]:
         yield RayEngine(cluster, settings.device, settings.fit.threads, settings.workers)
 
 
-def devices_of(device: str, workers: int, threads: int) -> list[str]:
-    """The device of each worker of this machine.
-
-    Args:
-        device: ``auto`` for every GPU once, or without one the CPU once per `threads` cores; else this one for all.
-        workers: how many; 0 = as many as that gives.
-        threads: CPU threads of a candidate.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "cpu" or (device == "auto" and not count):
-        found = ["cpu"] * max(1, len(os.sched_getaffinity(0)) // threads)
-    else:
-        found = [device] if device != "auto" else [f"cuda:{index}" for index in range(count)]
-    workers = workers or len(found)
-    return [found[index % len(found)] for index in range(workers)]
+def local_devices(device: str, workers: int, threads: int) -> list[str]:
+    """The device of each worker of this machine; by default one for each GPU, or for each `threads` cores."""
+    return worker_devices(device, workers, max(1, cores() // threads))
 
 
 def process_variables(threads: int, on_cpu: bool) -> dict[str, str]:

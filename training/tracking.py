@@ -1,13 +1,11 @@
 """MLflow's tracking of training: parent run per ensemble, child per member, the bundle as a registered model's version.
 
 No patient ids ever go there. The only module of the researchers' door that imports MLflow, and only where
-`track.tracking=mlflow`.
+runs are logged (`check_tracking`).
 """
 
 import contextlib
-import importlib.util
 import math
-import os
 import re
 import sys
 import time
@@ -16,22 +14,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pathoprog.errors import ConfigError, InputError
+from pathoprog.errors import InputError
 from pathoprog.settings import as_dict, flat
-from pathoprog.system.console import warn
+from pathoprog.system.console import say, warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.revision import source_tags
-from pathoprog.system.tracking_config import TrackingSettings, check_tracking
+from pathoprog.system.tracking_config import NOT_LOGGED, TrackingSettings, check_tracking
+from pathoprog.system.tracking_store import before_mlflow, open_store
+from pathoprog.training.run_process import is_over, process_tags
 
 MAX_PARAM_CHARACTERS = 500
 RECORD = "mlflow.json"
 """In a run's folder: which run of which store it is, so that the same command goes on in the same run."""
-RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is not there is told of in seconds, not minutes."""
 
 
 class Tracking:
-    """A store to log to, or nothing at all (`tracking=none`): every call is then free and does nothing.
+    """A store to log to, or nothing at all (`tracking=none`, or no MLflow): every call is then free and does nothing.
 
     The store and the experiment are made here, once, by the parent: parallel first use of SQLite crashes. Once training
     is under way, a store that fails ends nothing: it is told of once, and metrics wait for it.
@@ -51,31 +49,18 @@ class Tracking:
         self._waiting: dict[str, list[Any]] = {}
         self._logged: dict[str, dict[str, int]] = {}
         self._told = False
-        if settings.tracking == "none":
+        if not check_tracking(settings):
+            if settings.tracking == "auto":
+                say(NOT_LOGGED)
             return
-        check_tracking(settings)
-        if importlib.util.find_spec("mlflow") is None:
-            raise ConfigError("track.tracking=mlflow, but MLflow is not installed; give track.tracking=none")
-        for key, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **RETRIES}.items():  # read when MLflow is imported
-            os.environ.setdefault(key, value)
+        before_mlflow(settings)
         from mlflow.tracking import MlflowClient
 
+        self.client, self.experiment_id = open_store(settings, MlflowClient, _store_errors())
         try:
-            prepare_store(settings.tracking_uri)
-            with _alone(settings.tracking_uri):
-                self.client = MlflowClient(tracking_uri=settings.tracking_uri)
-                experiment = self.client.get_experiment_by_name(settings.experiment)
-                self.experiment_id = (
-                    experiment.experiment_id
-                    if experiment
-                    else self.client.create_experiment(settings.experiment, **_place(settings))
-                )
+            self._end_orphans()
         except _store_errors() as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ConfigError(
-                f"track.tracking_uri={settings.tracking_uri}: MLflow cannot use this store ({first[:200]}); give"
-                " sqlite:///FILE or a server's address, or track.tracking=none"
-            ) from error
+            self._tell(error)
 
     def start(
         self, name: str, settings: Any, parent: str = "", folder: Path | None = None, mark: str = "", **tags: str
@@ -99,6 +84,7 @@ class Tracking:
             "mlflow.runName": name,
             **({"mlflow.parentRunId": parent} if parent else {}),
             **source_tags(_command()),
+            **process_tags(),
             **tags,
         }
         try:
@@ -120,6 +106,20 @@ class Tracking:
         if folder is not None:
             write_json(folder / RECORD, {**self._store(), "run_id": run_id, "mark": mark})
         return run_id
+
+    def _end_orphans(self) -> None:
+        """End the runs of processes that live no longer as KILLED: they had no time to."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], "attributes.status = 'RUNNING'", max_results=1000, page_token=token
+            )
+            for run in page:
+                if is_over(run.data.tags):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+            token = page.token
+            if not token:
+                return
 
     def _store(self) -> dict[str, str]:
         return {"tracking_uri": self._settings.tracking_uri, "experiment_id": str(self.experiment_id)}
@@ -320,30 +320,3 @@ def _store_errors() -> tuple[type[Exception], ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     return MlflowException, SQLAlchemyError, OSError
-
-
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Let one process at a time make an SQLite store's tables: two at once fail over them."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    import fcntl
-
-    with Path(f"{uri.removeprefix('sqlite:///')}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def prepare_store(uri: str) -> None:
-    """Make the folder of an SQLite store."""
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-
-
-def _place(settings: TrackingSettings) -> dict[str, str]:
-    """Artifacts of an SQLite store lie beside it."""
-    if settings.tracking_uri.startswith("sqlite:///"):
-        folder = Path(settings.tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
-        return {"artifact_location": folder.resolve().as_uri()}
-    return {}

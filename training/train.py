@@ -3,7 +3,6 @@
 As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble` starts for each candidate.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -14,20 +13,23 @@ import pandas as pd
 
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
 from pathoprog.networks.augmentation import cropped_px
-from pathoprog.networks.config import NO_ENCODER
+from pathoprog.networks.config import LOSSES, NO_ENCODER
 from pathoprog.networks.encoders import try_encoder
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
-from pathoprog.system.files import canonical_json, read_json, write_json, write_text
+from pathoprog.system.files import canonical_json, read_json, write_text
+from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import TrainConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, check_data
 from pathoprog.training.data.bags import Patient, make_ready
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
 from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
 from pathoprog.training.data.slide_source import REMEDY, settle
+from pathoprog.training.member.candidate import Candidate, read_candidate, write_candidate
 from pathoprog.training.member.finetune import adopt, parent_of
-from pathoprog.training.member.fit import CANDIDATE, METRICS, check_fit, fingerprint, fit
+from pathoprog.training.member.fit import check_fit, fingerprint, fit
 from pathoprog.training.member.learning_curve import log_candidate
+from pathoprog.training.member.metrics import add_metrics, read_metrics
 from pathoprog.training.member.run_folder import begin, check_folder, is_done, mark_of, recipe, write_failure
 from pathoprog.training.tracking import Tracking
 
@@ -64,13 +66,13 @@ def run(settings: TrainConfig) -> int:
                 candidate = train(settings, tick)
             finally:
                 log_candidate(tracking, run_id, read_metrics(out), out)
-            tracking.datasets(run_id, candidate["cohorts"])
-    best = candidate["best"][0]
-    say(f"  {settings.out}: best on tuning c {best['c_index']:.3f} at step {best['step']} ({best['file']})")
+            tracking.datasets(run_id, plain(candidate.cohorts))
+    best = candidate.best[0]
+    say(f"  {settings.out}: best on tuning c {best.c_index:.3f} at step {best.step} ({best.file})")
     return 0
 
 
-def prepare_data(settings: TrainConfig, rows: pd.DataFrame) -> None:
+def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
     """Cut missing tiles, lay grids or look for features; say what training goes without.
 
     Raises:
@@ -87,7 +89,7 @@ def ids_of(rows: pd.DataFrame) -> set[str]:
     return {str(value) for name in ("patient_id", "slide_id") for value in rows[name]}
 
 
-def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
+def train(settings: TrainConfig, tick: Any) -> Candidate:
     """Train one candidate; what it is goes to ``candidate.json`` in its folder, and is returned.
 
     A folder whose candidate is done with the same settings is left as it is.
@@ -104,43 +106,41 @@ def train(settings: TrainConfig, tick: Any) -> dict[str, Any]:
             raise InputError(f"{error}; training has stopped: {REMEDY}") from error
 
 
-def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> dict[str, Any]:
+def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> Candidate:
     out = Path(settings.out)
     training, tuning = read_parts(settings, requests)
     cohorts = facts_of_parts(settings, training, tuning)
     learned = check_parts(settings, training, tuning)
     if is_done(settings, cohorts):
         tick(settings.fit.steps)
-        candidate = read_json(out / CANDIDATE)
-        assert isinstance(candidate, dict)
-        return candidate
+        return read_candidate(out)
     begin(settings, cohorts)
 
     def log(line: dict[str, Any]) -> None:
-        with (out / METRICS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({**line, "time": time.time()}) + "\n")
+        add_metrics(out, {**line, "time": time.time()})
 
     try:
         best = fit(settings, learned, judge_of(settings, tuning), log, tick)
     except DivergedError as error:
         write_failure(settings, str(error))
         raise
-    candidate = {
-        "fingerprint": mark_of(settings, cohorts),
-        "recipe": recipe(settings),
-        "steps": settings.fit.steps,
-        "resolution": settings.resolution,
-        "seed": settings.seed,
-        "best": [vars(item) for item in best],
-        "n_training": len(learned),
-        "cohorts": cohorts,
-        "parent": parent_of(settings),
-    }
-    write_json(out / CANDIDATE, candidate)
+    candidate = Candidate(
+        fingerprint=mark_of(settings, cohorts),
+        recipe=recipe(settings),
+        steps=settings.fit.steps,
+        resolution=settings.resolution,
+        seed=settings.seed,
+        best=tuple(best),
+        n_training=len(learned),
+        cohorts=cohorts,
+        parent=parent_of(settings),
+        folder=out,
+    )
+    write_candidate(candidate)
     return candidate
 
 
-def check_network(settings: TrainConfig) -> None:
+def check_network(settings: CandidateSettings) -> None:
     """Refuse a network that does not take what training reads, before any work.
 
     Raises:
@@ -175,7 +175,7 @@ def learnable(patients: list[Patient], loss: str) -> list[Patient]:
     Raises:
         InputError: one of the two classes, or every event, is missing.
     """
-    if loss == "cross_entropy":
+    if LOSSES[loss].distinct_only:
         kept = [patient for patient in patients if patient.label]
         if len(kept) < len(patients):
             say(
@@ -187,14 +187,6 @@ def learnable(patients: list[Patient], loss: str) -> list[Patient]:
     if not any(patient.event for patient in patients):
         raise InputError("no training patient has the event")
     return patients
-
-
-def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """Whole lines of a run's metrics so far."""
-    if not (out / METRICS).exists():
-        return []
-    lines = (out / METRICS).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 
 def settings_from_dict(values: dict[str, Any]) -> TrainConfig:

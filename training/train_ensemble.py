@@ -5,31 +5,34 @@ is named, and the others go on while enough of each resolution can finish. The p
 """
 
 import copy
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
+from pathoprog.system.machine.cores import cores
+from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import TrainConfig, TrainEnsembleConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig, check_data
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
-from pathoprog.training.launchers import Launcher, Running, devices_of, engine_of, how_ended
+from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices
+from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.finetune import adopt
-from pathoprog.training.member.fit import CANDIDATE, check_fit, fingerprint
+from pathoprog.training.member.fit import check_fit, fingerprint
 from pathoprog.training.member.learning_curve import LOG, log_candidate
+from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.member.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.tracking import RECORD, Tracking
-from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, read_metrics
+from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data
 
 POLL_S = 0.2
 SHARE_S = 60.0
@@ -133,9 +136,9 @@ def finish(settings: TrainEnsembleConfig, tasks: list[CandidateTask], tracking: 
         InputError: candidates whose data or settings differ.
     """
     done = [task for task in tasks if not task.failed]
-    candidates = [read_json(task.folder / CANDIDATE) for task in done]
-    check_same([(task.folder, candidate) for task, candidate in zip(done, candidates, strict=True)])
-    tracking.datasets(parent, candidates[0]["cohorts"])
+    candidates = [read_candidate(task.folder) for task in done]
+    check_same(candidates)
+    tracking.datasets(parent, plain(candidates[0].cohorts))
     record = {
         "candidates": [task.folder.name for task in done],
         "failed": {task.folder.name: task.failed for task in tasks if task.failed},
@@ -147,19 +150,19 @@ def finish(settings: TrainEnsembleConfig, tasks: list[CandidateTask], tracking: 
         if task.failed:
             say(f"    {task.name}: failed, left out ({task.failed})")
     for resolution in RESOLUTIONS:
-        found = [item["best"][0]["c_index"] for item in candidates if item["resolution"] == resolution]
+        found = [item.tuning_c for item in candidates if item.resolution == resolution]
         say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[CandidateTask]:
     """The candidates: seeds x resolutions; each with its parent's network where it is to start from one."""
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
         for resolution in RESOLUTIONS:
-            one = TrainConfig(**copy.deepcopy(plain))
-            one.resolution, one.seed = resolution, settings.seed + number
+            one = TrainConfig(**copy.deepcopy(plain), resolution=resolution)
+            one.seed = settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
             one.data.stream.workers = readers
             adopt(one, number)
@@ -172,9 +175,9 @@ def readers_each(settings: TrainEnsembleConfig) -> int:
     given = settings.data.stream.workers
     if given or settings.data.source != "slides":
         return given
-    slots = len(devices_of(settings.device, settings.workers, settings.fit.threads))
+    slots = len(local_devices(settings.device, settings.workers, settings.fit.threads))
     tasks = len(RESOLUTIONS) * settings.candidates * max(1, settings.split.folds)
-    return max(1, len(os.sched_getaffinity(0)) // min(slots, tasks))
+    return max(1, cores() // min(slots, tasks))
 
 
 def train_all(
@@ -310,8 +313,8 @@ def outcome(task: CandidateTask) -> str:
         if time.monotonic() > end:
             raise PathoprogError(f"{task.folder / CANDIDATE}: was written, but does not appear in the shared folder")
         time.sleep(POLL_S)
-    best = read_json(task.folder / CANDIDATE)["best"][0]
-    return f"{task.name}: c {task.judged} {best['c_index']:.3f} at step {best['step']}"
+    best = read_candidate(task.folder).best[0]
+    return f"{task.name}: c {task.judged} {best.c_index:.3f} at step {best.step}"
 
 
 def again(task: CandidateTask, code: int, restarts: int) -> bool:

@@ -22,7 +22,6 @@ from pathoprog.inference.engine.transport import POLL_S, Transport, WorkerLink
 from pathoprog.inference.slides.jobs import DONE, FAILED, Job
 from pathoprog.scoring.results import (
     discard_staged,
-    folder_name,
     publish_slide,
     remove_leftovers,
     result_record,
@@ -34,6 +33,7 @@ from pathoprog.slide_report.slide_folder import page_files
 from pathoprog.stream.slide_stream import GRACE_S
 from pathoprog.system.console import say, warn
 from pathoprog.system.fault_points import point
+from pathoprog.system.file_names import folder_name
 from pathoprog.system.files import canonical_json
 from pathoprog.text.plain_text import plain_reason
 

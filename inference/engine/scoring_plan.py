@@ -8,7 +8,7 @@ from pathoprog.ensemble.signature import check_signature
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.slides.inputs import SlideInput
-from pathoprog.networks.encoder_records import ENCODERS, weights_files
+from pathoprog.networks.encoder_records import weights_files
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.quality import checks as quality
 from pathoprog.quality.config import QUALITY_VERSION
@@ -162,21 +162,21 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
     manifest = verify(config.ensemble)
     if config.key:
         check_signature(config.ensemble, config.key)
-    weights_files(config.ensemble, manifest, config.encoder_weights)  # the workers load them, and look again
-    bundle_specs = [TileSpec(**manifest["tile_specs"][resolution]) for resolution in RESOLUTIONS]
+    weights_files(config.ensemble, manifest.encoders, config.encoder_weights)  # the workers load them, and look again
+    bundle_specs = [manifest.tile_specs[resolution] for resolution in RESOLUTIONS]
     overrides: dict[str, Any] = {}
     specs = bundle_specs
     if config.tiles.max_per_slide >= 0:
         specs = [replace(spec, max_per_slide=config.tiles.max_per_slide) for spec in bundle_specs]
     if specs != bundle_specs:
         overrides["tiles.max_per_slide"] = config.tiles.max_per_slide
-    policy = manifest["tumour_policy"] if config.tumour_policy == "bundle" else config.tumour_policy
-    if policy != manifest["tumour_policy"]:
+    policy = manifest.tumour_policy if config.tumour_policy == "bundle" else config.tumour_policy
+    if policy != manifest.tumour_policy:
         overrides["tumour_policy"] = policy
-    overview = OutlineSettings(**manifest["tumour"]["outline"]) if "tumour" in manifest else OutlineSettings()
+    overview = OutlineSettings() if manifest.tumour is None else manifest.tumour.outline.settings
     batches = {spec.resolution: batch_tiles(spec, config.stream) for spec in specs}
     if policy == "network":
-        if "tumour" not in manifest:
+        if manifest.tumour is None:
             raise ConfigError(
                 f"the tumour policy is network, and {config.ensemble} holds no tumour network: lock one into a bundle "
                 "(`pathoprog segment`, `pathoprog ensemble … tumour=FOLDER`), or give tumour_policy=outline or tissue"
@@ -190,15 +190,15 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
     # the ensemble's id stands for the encoders too; named apart, a result says by itself what its features are of
     encoders = {
         resolution: {
-            **{name: record[name] for name in ("weights_sha256", "dtype", "precision")},
-            "runtime": choose_runtime(config.runtime, device, record["dtype"]).as_dict(),
+            **{name: getattr(record, name) for name in ("weights_sha256", "dtype", "precision")},
+            "runtime": choose_runtime(config.runtime, device, record.dtype).as_dict(),
         }
-        for resolution, record in manifest.get(ENCODERS, {}).items()
+        for resolution, record in (manifest.encoders or {}).items()
     }
     return ScoringPlan(
         ensemble_id=ensemble_id(config.ensemble),
-        aggregation=manifest["aggregation"],
-        thresholds={resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()},
+        aggregation=manifest.aggregation,
+        thresholds=manifest.cuts,
         specs=specs,
         tumour_policy=policy,
         overview=overview,
@@ -216,7 +216,7 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
         },
         overrides=overrides,
         rules=quality.read_rules(config.ensemble, config.quality, policy),
-        made_for=manifest.get("made_for", {}),
+        made_for={trait: list(values) for trait, values in (manifest.made_for or {}).items()},
         curves=_curves(config),
     )
 

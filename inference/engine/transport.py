@@ -24,6 +24,7 @@ from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.system.machine.cores import cores
 from pathoprog.text.plain_text import log_end
 
 POLL_S = 0.25
@@ -113,7 +114,7 @@ class LocalCrew:
 
     def __init__(self, devices: list[str]):
         self.devices = devices
-        self.cores = max(1, len(os.sched_getaffinity(0)) // len(devices))
+        self.cores = max(1, cores() // len(devices))
 
     def start(self) -> WorkerProcess:
         """See `Transport`."""
@@ -269,7 +270,7 @@ def transport_of(config: ScoreConfig) -> Iterator[Transport]:
 
     if config.device not in ("auto", "cpu"):
         raise ConfigError(f"device={config.device}: Ray deals out the devices; give device=auto or device=cpu")
-    own_slots = max(config.workers, len(os.sched_getaffinity(0)))
+    own_slots = max(config.workers, cores())
     with Cluster(config.ray.address, own_slots) as cluster:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
         only_there = gpus and resolve_device().type == "cpu"

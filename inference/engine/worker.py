@@ -76,14 +76,14 @@ class Worker:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
         planned, threads, given = start.plan.settings, start.threads, start.config.encoder_weights
         engines = {name: Runtime(**facts["runtime"]) for name, facts in planned.get("encoders", {}).items()}
-        encoders = load_encoders(bundle.folder, bundle.manifest, given, device, engines, threads, self.tell)
+        encoders = load_encoders(bundle.folder, bundle.manifest.encoders, given, device, engines, threads, self.tell)
         runtime = Runtime(**planned["runtime"])
         self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell)
         self.scorer.warm()
         self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
             runtime = Runtime(**planned["outline_runtime"])
-            network = of_bundle(bundle.folder, bundle.manifest, device, runtime, threads, self.tell)
+            network = of_bundle(bundle.folder, bundle.manifest.tumour, device, runtime, threads, self.tell)
             network.networks.ready(network.outline.window_px, network.outline.window_px)
             self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
         self.device, self.torch_version = device_name(device), torch.__version__

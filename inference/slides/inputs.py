@@ -14,11 +14,11 @@ from pathoprog.scoring.eligibility import TRAITS
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.finding import NotTaken, barred_link, slides_in
 from pathoprog.slides.identity import SUFFIXES
+from pathoprog.slides.identity import slide_id_of as slide_id_of
 from pathoprog.slides.roots import leads_outside
 from pathoprog.text.plain_text import spelling
 from pathoprog.text.wording import count, listing
 
-DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 64 << 20
 
@@ -127,13 +127,16 @@ def slides_from_paths(
     return found
 
 
-def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = None) -> list[SlideInput]:
+def slides_from_cohort(
+    path: str, overlap: str = "", roles: list[str] | None = None, on_progress: Callable[[], None] = lambda: None
+) -> list[SlideInput]:
     """Slides of a cohort table, in the table's order.
 
     Args:
         path: cohort.csv.
         overlap: declared overlap, see `pathoprog.cohort_tables.cohort.read_cohort`.
         roles: only these; all where empty.
+        on_progress: called while slides are looked at.
 
     Raises:
         CohortError: the table breaks its rules.
@@ -141,7 +144,7 @@ def slides_from_cohort(path: str, overlap: str = "", roles: list[str] | None = N
     """
     from pathoprog.cohort_tables.cohort import read_cohort
 
-    table = read_cohort(path, overlap)
+    table = read_cohort(path, overlap, on_progress=on_progress)
     if roles:
         table = table[table["role"].isin(roles)]
         if table.empty:
@@ -173,15 +176,6 @@ def within_roots(slides: list[SlideInput], table: str, roots: list[str]) -> Foun
         if not outside:
             found.slides.append(slide)
     return found
-
-
-def slide_id_of(path: str) -> str:
-    """A slide's id where no table gives one: the file name up to its extension."""
-    name = Path(path).name
-    for suffix in DOUBLE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
 class _Finder:

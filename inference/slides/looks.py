@@ -1,7 +1,7 @@
 """Looks at what a call names in a child process: a share that hangs, or a file that kills, ends that child alone.
 
-The child finds the slides of folders, globs and lists, and says what each slide's files look like. It answers one
-question after the other; while it searches it gives signs of life.
+The child finds the slides of folders, globs, lists and cohort tables, and says what each slide's files look like. It
+answers one question after the other; while it searches it gives signs of life.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import pathoprog
 from pathoprog.errors import InputError, PathoprogError
-from pathoprog.inference.slides.inputs import Found, SlideInput, slides_from_paths
+from pathoprog.inference.slides.inputs import Found, SlideInput, slides_from_cohort, slides_from_paths, within_roots
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import is_recent, source_sha256
 from pathoprog.system.fault_points import point
@@ -101,6 +101,9 @@ def main(socket_fd: int) -> None:
 def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
     if question == "look":
         return look_at(*arguments)
+    if question == "cohort":
+        table, overlap, roles, roots = arguments
+        return within_roots(slides_from_cohort(table, overlap, roles, beat), table, roots)
     paths, outlines, out, settings = arguments
     return slides_from_paths(paths, outlines, out, beat, settings)
 
@@ -145,6 +148,21 @@ class Looker:
         except NoAnswerError as error:
             where = ", ".join(paths[:3]) + (" …" if len(paths) > 3 else "")
             raise InputError(f"{where}: {error} while the slides were looked for; is the share there?") from error
+
+    def cohort(self, table: str, overlap: str, roles: list[str], roots: list[str]) -> Found:
+        """`inputs.slides_from_cohort`, within the roots.
+
+        Raises:
+            CohortError: the table breaks its rules.
+            InputError: also where a place that it names does not answer.
+        """
+        try:
+            found: Found = self._ask("cohort", table, overlap, roles, roots)
+            return found
+        except NoAnswerError as error:
+            raise InputError(
+                f"{table}: {error} while it and the files that it names were looked at; is the share there?"
+            ) from error
 
     def look(self, slide: SlideInput, policy: str, settle_s: float) -> Look:
         """`look_at`, or what kept it from being looked at."""

@@ -5,6 +5,7 @@ The patient is the unit: roles are enforced by patient and by the content of the
 """
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ OUTCOME_COLUMNS = ("followup_days", "event")
 MAX_FOLLOWUP_DAYS = 100 * YEAR_DAYS  # beyond it the unit must be wrong
 
 
-def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame:
+def read_cohort(
+    path: str | Path,
+    overlap_path: str | Path = "",
+    look: bool = True,
+    on_progress: Callable[[], None] = lambda: None,
+) -> pd.DataFrame:
     """Read and check a cohort table.
 
     Args:
@@ -56,6 +62,9 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
             Paths in it are relative to its folder, or absolute. An empty cell is a missing value.
         overlap_path: JSON that declares which patients may be in test as well as in development:
             ``{"allowed_overlap": [["training", "test"], …], "patients": [ids]}``.
+        look: False touches no file that the table names, as one on a share that hangs would stop the caller: links in
+            paths are not resolved, and the same scan in two roles is not looked for.
+        on_progress: called while slides are looked at.
 
     Returns:
         The table in its order; `slide_path` and `outline_path` absolute, the slide columns always present; text is
@@ -84,13 +93,18 @@ def read_cohort(path: str | Path, overlap_path: str | Path = "") -> pd.DataFrame
         *_patient_faults(table),
         *_overlap_faults(table, *overlap),
     ]
-    faults += _same_scan_faults(table, path.parent, {row for row, _ in faults})
+    if look:
+        faults += _same_scan_faults(table, path.parent, {row for row, _ in faults}, on_progress)
     _refuse(path, faults, lines)
     for name in NUMERIC_COLUMNS:
         if name in table:
             table[name] = pd.to_numeric(table[name]).astype(float)
     for name in ("slide_path", "outline_path"):
-        table[name] = [_absolute(value, path.parent) for value in table[name]]
+        absolute = []
+        for value in table[name]:
+            absolute.append(_absolute(value, path.parent, look))
+            on_progress()
+        table[name] = absolute
     return table
 
 
@@ -312,13 +326,15 @@ def _duplicate_faults(table: pd.DataFrame) -> list[Fault]:
     return faults
 
 
-def _same_scan_faults(table: pd.DataFrame, folder: Path, known: set[int]) -> list[Fault]:
+def _same_scan_faults(
+    table: pd.DataFrame, folder: Path, known: set[int], on_progress: Callable[[], None]
+) -> list[Fault]:
     """No scan is in two roles, whatever its file and id are called there; slides that are absent are not looked at."""
     if table["role"].nunique() < 2:
         return []
     paths = {str(row): _absolute(str(table["slide_path"][row]), folder) for row in table.index if row not in known}
     faults = []
-    for group in same_scans(paths):
+    for group in same_scans(paths, on_progress):
         members = [int(row) for row in group]
         if table.loc[members, "role"].nunique() > 1:
             where = ", ".join(
@@ -362,5 +378,8 @@ def _overlap_faults(table: pd.DataFrame, pairs: set[frozenset[str]], patients: s
     return faults
 
 
-def _absolute(value: str, folder: Path) -> str:
-    return str((folder / value).resolve()) if value else ""
+def _absolute(value: str, folder: Path, resolved: bool = True) -> str:
+    if not value:
+        return ""
+    path = folder / value
+    return str(path.resolve() if resolved else path.absolute())

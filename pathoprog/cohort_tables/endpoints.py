@@ -7,7 +7,12 @@ from pathoprog.errors import ConfigError
 
 
 def distinct_outcome(outcomes: pd.DataFrame, settings: LabelSettings | None = None) -> pd.Series:
-    """Label the patients whose outcome is distinct (Skrede et al. 2020: the training set of DoMore-v1-CRC).
+    """Label the patients whose outcome is distinct: those that training learns from.
+
+    METHOD, section 2, "Cohorts". Known: good is followed over 6 years of cancer-specific survival, poor is a cancer
+    death between 100 days and 2.5 years (the training set of DoMore-v1-CRC: Skrede et al., Lancet 2020;395:350-360).
+    Project default, for the sources at hand do not say it: a year is 365.25 days, and both ends of the span of *poor*
+    belong to it.
 
     *Good* is followed for more than `good_after_years` without the event (whatever came later, a death of another
     cause too). *Poor* is the event from day `poor_from_days` to `poor_until_years`, both included. All others, an

@@ -139,7 +139,9 @@ def read_mapping(path: str | Path) -> Mapping:
         raise InputError(f"{path}: no such file")
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the mapping is no UTF-8 text; save it as UTF-8") from error
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}")
@@ -265,7 +267,7 @@ def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
     Raises:
         InputError: no such file, not such a table, or a column that the mapping names is not there.
     """
-    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing)
+    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing, "{}: {} in the mapping")
     names = {unicodedata.normalize("NFC", name) for name in found.frame.columns}
     absent = sorted(name for name in columns_read(mapping) if unicodedata.normalize("NFC", name).strip() not in names)
     if absent:

@@ -46,11 +46,12 @@ def slide_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: Non
     return digest
 
 
-def same_scans(paths: Mapping[str, str]) -> list[list[str]]:
+def same_scans(paths: Mapping[str, str], on_progress: Callable[[], None] = lambda: None) -> list[list[str]]:
     """Which slides have the same content.
 
     Args:
         paths: of the slides' files, by id; those that are not there, or cannot be read, are left out.
+        on_progress: called often.
 
     Returns:
         Groups of two ids or more, each in the order given.
@@ -58,26 +59,32 @@ def same_scans(paths: Mapping[str, str]) -> list[list[str]]:
     by_size: dict[tuple[int, ...], list[str]] = {}
     for name, path in paths.items():
         stamp = looks(path) if path else []
+        on_progress()
         if stamp:
             by_size.setdefault(tuple(sorted(size for _, size, *_ in stamp)), []).append(name)
     groups: dict[str, list[str]] = {}
     for names in by_size.values():
         for name in names if len(names) > 1 else []:
             try:
-                groups.setdefault(slide_sha256(paths[name]), []).append(name)
+                groups.setdefault(slide_sha256(paths[name], on_progress), []).append(name)
             except SlideError:
                 continue  # said where it is to be read
     return [names for names in groups.values() if len(names) > 1]
 
 
-def development_set(hashes: Iterable[str]) -> dict[str, Any]:
+def development_set(hashes: Iterable[str], role: str = "") -> dict[str, Any]:
     """Content hashes of development slides as a bundle keeps them: sorted, each hashed again with their salt.
 
     The salt follows from the slides themselves, so that equal work gives an equal bundle.
+
+    Args:
+        hashes: of the slides' content.
+        role: of the slides, training or tuning; empty where it is not known.
     """
     distinct = sorted(set(hashes))
     salt = sha256_value(["development slides", distinct])
-    return {"salt": salt, "sha256": sorted(_salted(salt, digest) for digest in distinct)}
+    found = {"salt": salt, "sha256": sorted(_salted(salt, digest) for digest in distinct)}
+    return {"role": role, **found} if role else found
 
 
 def development_file(sets: list[dict[str, Any]], unknown: int) -> str:
@@ -110,6 +117,35 @@ def read_development(bundle: str | Path) -> dict[str, Any] | None:
     return found
 
 
+class DevelopmentSlides:
+    """The slides that a bundle was developed on, by the hashes that it keeps; of one that keeps none nothing is known.
+
+    Args:
+        bundle: the locked bundle.
+
+    Raises:
+        BundleError: see `read_development`.
+    """
+
+    def __init__(self, bundle: str | Path):
+        sets = (read_development(bundle) or {"sets": []})["sets"]
+        self._known = [(one["salt"], frozenset(one["sha256"]), str(one.get("role", ""))) for one in sets]
+
+    def role_of(self, digest: str) -> str:
+        """In which role a slide was: ``training``, ``tuning``, or ``development`` where the bundle does not say which.
+
+        Args:
+            digest: hash of its content; empty where it is not known.
+
+        Returns:
+            Empty for a slide that is none of them, as far as is known.
+        """
+        found = (
+            role or "development" for salt, salted, role in self._known if digest and _salted(salt, digest) in salted
+        )
+        return next(found, "")
+
+
 def development_slides_among(bundle: str | Path, hashes: Mapping[str, str]) -> list[str]:
     """Which slides are of the bundle's development.
 
@@ -123,13 +159,8 @@ def development_slides_among(bundle: str | Path, hashes: Mapping[str, str]) -> l
     Raises:
         BundleError: see `read_development`.
     """
-    sets = (read_development(bundle) or {"sets": []})["sets"]
-    known = [(one["salt"], frozenset(one["sha256"])) for one in sets]
-    return [
-        name
-        for name, digest in hashes.items()
-        if digest and any(_salted(salt, digest) in salted for salt, salted in known)
-    ]
+    known = DevelopmentSlides(bundle)
+    return [name for name, digest in hashes.items() if known.role_of(digest)]
 
 
 def refuse_development_slides(bundle: str | Path, cohort: "pd.DataFrame", hashes: Mapping[str, str]) -> None:

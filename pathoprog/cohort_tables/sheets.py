@@ -24,7 +24,6 @@ EMPTY_WORDS = (
 )  # fmt: skip
 """Words that mean an empty cell, in any case. ``None`` is none of them: "no treatment" is an answer."""
 SEPARATORS = (";", "\t", ",", "|")  # of two that part the lines equally well the first is taken
-SEPARATOR_NAMES = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 SNIFFED_LINES = 50
 EXCEL, PARQUET = (".xlsx", ".xlsm"), (".parquet", ".pq")
 MOST_BYTES_WHOLE = 10_000_000  # of a workbook that is read with its merged cells; a larger one is streamed
@@ -53,7 +52,9 @@ class Sheet:
     repeated: tuple[str, ...] = ()
 
 
-def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missing: tuple[str, ...] = ()) -> Sheet:
+def read_sheet_file(
+    path: str | Path, sheet: str = "", encoding: str = "", missing: tuple[str, ...] = (), say: str = ""
+) -> Sheet:
     """Read a table of any kind.
 
     Args:
@@ -61,6 +62,8 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
         sheet: of a workbook; default: the first that is not hidden.
         encoding: of a text file; default: UTF-8, or UTF-16 with its mark.
         missing: further words that mean an empty cell, as they are written.
+        say: how whoever reads a message can give encoding or sheet, with ``{}`` for the setting's name and its value;
+            empty where neither can be given, and the file must be saved anew.
 
     Raises:
         InputError: no such file or sheet, another format or encoding, lines that do not fit the header, or no rows.
@@ -71,7 +74,7 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
     suffix = path.suffix.lower()
     data = b"" if suffix in PARQUET else path.read_bytes()
     if data[:2] == b"PK" or suffix in EXCEL:
-        found = _workbook(path, sheet)
+        found = _workbook(path, sheet, say)
     elif data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" or suffix in (".xls", ".xlsb", ".ods"):
         raise InputError(f"{path}: an old or foreign workbook (.xls, .xlsb, .ods) is not read; save it as .xlsx or CSV")
     elif sheet:
@@ -79,13 +82,12 @@ def read_sheet_file(path: str | Path, sheet: str = "", encoding: str = "", missi
     elif suffix in PARQUET:
         found = _parquet(path)
     else:
-        found = _text_table(path, data, encoding)
+        found = _text_table(path, data, encoding, say)
     if found.frame.empty:
-        others = (
-            f" of sheet {found.sheets[0]!r}; there are also {', '.join(map(repr, found.sheets[1:]))}: sheet=NAME"
-            if found.sheets[1:]
-            else ""
-        )
+        others = ""
+        if found.sheets[1:]:
+            remedy = f"give {say.format('sheet', 'NAME')}" if say else "put the table into the first"
+            others = f" of sheet {found.sheets[0]!r}; there are also {', '.join(map(repr, found.sheets[1:]))}: {remedy}"
         raise InputError(f"{path}: no rows below the header{others}")
     empty = set(missing)
     for name in found.frame.columns:
@@ -148,13 +150,13 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
     return Sheet(frame, lines, tuple(notes), repeated=tuple(dict.fromkeys(repeated)))
 
 
-def _text_table(path: Path, data: bytes, encoding: str) -> Sheet:
+def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     if path.suffix.lower() == ".gz":
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError) as error:
             raise InputError(f"{path}: cannot be unpacked ({error})") from error
-    text = _decoded(path, data, encoding)
+    text = _decoded(path, data, encoding, say)
     if re.match(r"\s*<(!doctype|html|table)\b", text[:200], re.IGNORECASE):
         raise InputError(f"{path}: a web page, whatever its name; save the table as CSV or .xlsx")
     first, _, rest = text.partition("\n")
@@ -181,10 +183,14 @@ def _cleaned(cell: str) -> str:
     return cell.strip().strip("\ufeff\u200b").strip()
 
 
-def _decoded(path: Path, data: bytes, encoding: str) -> str:
+def _decoded(path: Path, data: bytes, encoding: str, say: str) -> str:
+    def remedy(name: str) -> str:
+        anew = "save it as 'CSV UTF-8'"
+        return f"give {say.format('encoding', name)}, or {anew}" if say else anew
+
     if b"\0" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
         raise InputError(
-            f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark: give encoding=utf-16-le"
+            f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark, perhaps: {remedy('utf-16-le')}"
         )
     name = encoding or ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     try:
@@ -199,7 +205,7 @@ def _decoded(path: Path, data: bytes, encoding: str) -> str:
             ) from error
         raise InputError(
             f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line}); probably Windows-1252, as Excel's "
-            "plain CSV in western Europe: give encoding=cp1252 (a mapping: encoding: cp1252), or save it as 'CSV UTF-8'"
+            f"plain CSV in western Europe: {remedy('cp1252')}"
         ) from error
 
 
@@ -272,7 +278,7 @@ def plain(value: Any) -> str:
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
 
 
-def _workbook(path: Path, wanted: str) -> Sheet:
+def _workbook(path: Path, wanted: str, say: str) -> Sheet:
     from zipfile import BadZipFile
 
     import openpyxl
@@ -299,7 +305,8 @@ def _workbook(path: Path, wanted: str) -> Sheet:
     others = [name for name in book.sheetnames if name != title]
     notes = []
     if others:
-        notes.append(f"sheet {title!r} was read; the workbook also holds {', '.join(map(repr, others))}: sheet=NAME")
+        remedy = f": {say.format('sheet', 'NAME')}" if say else ""
+        notes.append(f"sheet {title!r} was read; the workbook also holds {', '.join(map(repr, others))}{remedy}")
     if merged:
         notes.append(
             f"merged areas: {len(merged)} ({', '.join(merged[:3])}{', …' if len(merged) > 3 else ''}); only the first "

@@ -17,6 +17,7 @@ from pathoprog.errors import InputError, PathoprogError
 from pathoprog.settings import as_dict
 from pathoprog.system.console import say
 from pathoprog.system.files import read_json, sha256_file, write_json, write_text
+from pathoprog.system.tracking_config import check_tracking
 
 PLAN = """\
 # Analysis plan of the demo, fixed before its external cohort is opened.
@@ -173,7 +174,7 @@ def summary(settings: DemoConfig, seconds: float) -> None:
     if heatmaps:
         say(f"  heatmap  {heatmaps[0]}")
     say(f"  bundle   {out / 'ensemble'}   (pathoprog verify {out / 'ensemble'})")
-    if settings.track.tracking == "mlflow":
+    if check_tracking(settings.track):
         program = Path(sys.executable).with_name("mlflow")
         here = Path.cwd()
         shown = program.relative_to(here) if program.is_relative_to(here) else program

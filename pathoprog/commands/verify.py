@@ -8,7 +8,7 @@ from pathoprog.commands.verify_config import VerifyConfig
 from pathoprog.ensemble.bundle import SIGNATURE, ensemble_id, verify
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import basis_line, locked_precision
-from pathoprog.networks.encoder_records import ENCODERS, encoder_lines, weights_by_hash
+from pathoprog.networks.encoder_records import by_weights, encoder_lines, weights_by_hash
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import say
 
@@ -18,30 +18,29 @@ def run(settings: VerifyConfig) -> int:
     manifest = verify(settings.bundle)
     if settings.key:
         check_signature(settings.bundle, settings.key)
-    wanted = {record["weights_sha256"]: record for record in manifest.get(ENCODERS, {}).values()}
+    wanted = by_weights((manifest.encoders or {}).values())
     checked = weights_by_hash(settings.encoder_weights, wanted)
     say(f"ensemble {ensemble_id(settings.bundle)}")
-    say(f"  {len(manifest['files'])} files, all as locked; format {manifest['format']}")
+    say(f"  {len(manifest.files)} files, all as locked; format {manifest.format}")
     for resolution in RESOLUTIONS:
-        members = [member["name"] for member in manifest["members"] if member["resolution"] == resolution]
-        threshold = manifest["thresholds"][resolution]["value"]
+        members = [member.name for member in manifest.members_at(resolution)]
+        threshold = manifest.thresholds[resolution].value
         say(f"  {resolution}: {len(members)} members ({', '.join(members)}), threshold {threshold:.4f}")
-    for line in encoder_lines(manifest):
+    for line in encoder_lines(manifest.encoders):
         say(f"  {line}")
     for digest, path in checked.items():
-        say(f"  {path}: the weights of {wanted[digest]['encoder']}, by their hash")
+        say(f"  {path}: the weights of {wanted[digest].encoder}, by their hash")
     say(f"  signature: {_signature(settings)}")
     say(f"  {basis_line(manifest)}")
     say(f"  slides are scored in: {locked_precision(manifest) or 'not said (bf16 on a GPU that has it, else fp32)'}")
-    say(f"  slides of one patient: {manifest['aggregation']}; tumour area: {manifest['tumour_policy']}")
+    say(f"  slides of one patient: {manifest.aggregation}; tumour area: {manifest.tumour_policy}")
     development = read_development(settings.bundle)
     kept = 0 if development is None else sum(len(one["sha256"]) for one in development["sets"])
     say(f"  development slides kept by the hash of their content: {kept or 'none (locked by an older version)'}")
-    if "tumour" in manifest:
-        say(f"  tumour network: Dice on tuning {manifest['tumour']['tuning_dice']:.3f}")
-    if "parent" in manifest:
-        parent = manifest["parent"]
-        say(f"  fine-tuned from {parent['name']} ({parent['ensemble_id'][:16]}), whose validation does not hold for it")
+    if manifest.tumour is not None:
+        say(f"  tumour network: Dice on tuning {manifest.tumour.tuning_dice:.3f}")
+    if (parent := manifest.parent) is not None:
+        say(f"  fine-tuned from {parent.name} ({parent.ensemble_id[:16]}), whose validation does not hold for it")
     say(RESEARCH_USE_ONLY)
     return 0
 

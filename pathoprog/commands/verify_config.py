@@ -10,9 +10,11 @@ class VerifyConfig:
     """What to verify."""
 
     bundle: str = setting("", "folder of the locked ensemble", kind="path", required=True)
-    key: str = setting("", "public key (PEM) that must have signed it; none: only whole and unchanged", kind="path")
+    key: str = setting(
+        "", "public key (PEM) that must have signed it; default: only check that it is whole and unchanged", kind="path"
+    )
     encoder_weights: list[str] = setting(
-        [], "weights files, to check against the hashes by which the bundle names its encoders", kind="paths"
+        [], "encoder weights files to check, if the bundle names its encoders only by hash", kind="paths"
     )
 
 

@@ -4,7 +4,11 @@ RISK_CLASSES = ("good", "uncertain", "poor")
 
 
 def risk_class(score_10x: float, score_40x: float, thresholds: dict[str, float]) -> str:
-    """Class of a patient or slide.
+    """Class of a patient or slide: the agreement rule.
+
+    METHOD, section 1, "class". Likely: both scores below their thresholds is good, both at or above is poor, opposite
+    sides are uncertain (Skrede et al., Lancet 2020;395:350-360). Uncertain is an intermediate class that says that the
+    resolutions disagree, not how sure the class is. Project default: a score at its threshold counts as above it.
 
     Args:
         score_10x: mean over the five 10x members, in [0, 1], higher = worse.

@@ -1,17 +1,17 @@
 """Loading a locked ensemble: the ten member networks of a bundle, verified before a byte of them is used."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.manifest import Manifest, Normalisation
 from pathoprog.errors import BundleError
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
-from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.member import MilNetwork
+from pathoprog.system.records import Saved, plain
 from pathoprog.tiles.config import TileSpec
 
 
@@ -35,7 +35,7 @@ class Bundle:
 
     folder: Path
     ensemble_id: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     members: dict[str, list[Member]]
     thresholds: dict[str, float]
     specs: dict[str, TileSpec]
@@ -44,16 +44,18 @@ class Bundle:
 
     def on_features(self, resolution: str) -> bool:
         """Whether a resolution's members take features (of `networks.feature_encoder.load_encoders`), not tiles."""
-        return resolution in self.manifest.get(ENCODERS, {})
+        return resolution in (self.manifest.encoders or {})
 
 
-def network_settings(values: dict[str, Any]) -> NetworkSettings:
-    """Network settings from a manifest's plain dict; the path of initial weights is left behind."""
-    known = {field.name for field in fields(NetworkSettings)}
-    unknown = values.keys() - known
-    if unknown:
-        raise BundleError(f"network settings this version does not know: {', '.join(sorted(unknown))}")
-    return NetworkSettings(**{**values, "weights": ""})
+def network_settings(saved: Saved[NetworkSettings]) -> NetworkSettings:
+    """Network settings of a manifest; the path of initial weights is left behind.
+
+    Raises:
+        BundleError: settings that this version does not know.
+    """
+    if saved.unknown:
+        raise BundleError(f"network settings this version does not know: {', '.join(sorted(saved.unknown))}")
+    return replace(saved.settings, weights="")
 
 
 def load_network(path: Path, settings: NetworkSettings) -> MilNetwork:
@@ -92,26 +94,27 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     """
     folder = Path(folder)
     manifest = verify(folder)
-    expected = {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)}
-    if manifest.get("normalisation") != expected:
-        raise BundleError(f"{folder}: normalisation {manifest.get('normalisation')}, this version has {expected}")
+    expected = Normalisation(mean=NORMALISATION_MEAN, std=NORMALISATION_STD)
+    if manifest.normalisation != expected:
+        found = "none" if manifest.normalisation is None else plain(manifest.normalisation)
+        raise BundleError(f"{folder}: normalisation {found}, this version has {plain(expected)}")
     members: dict[str, list[Member]] = {"10x": [], "40x": []}
-    for entry in manifest["members"]:
-        network = load_network(folder / entry["file"], network_settings(entry["network"]))
+    for entry in manifest.members:
+        network = load_network(folder / entry.file, network_settings(entry.network))
         to_device(network, device, dtype)
-        center, scale = entry["score_map"]
-        members[entry["resolution"]].append(
-            Member(entry["name"], entry["resolution"], network, entry["sha256"], (float(center), float(scale)))
+        center, scale = entry.score_map
+        members[entry.resolution].append(
+            Member(entry.name, entry.resolution, network, entry.sha256, (float(center), float(scale)))
         )
     return Bundle(
         folder=folder,
         ensemble_id=ensemble_id(folder),
         manifest=manifest,
         members=members,
-        thresholds={resolution: float(entry["value"]) for resolution, entry in manifest["thresholds"].items()},
-        specs={resolution: TileSpec(**spec) for resolution, spec in manifest["tile_specs"].items()},
-        aggregation=manifest["aggregation"],
-        tumour_policy=manifest["tumour_policy"],
+        thresholds=manifest.cuts,
+        specs={resolution: replace(spec) for resolution, spec in manifest.tile_specs.items()},
+        aggregation=manifest.aggregation,
+        tumour_policy=manifest.tumour_policy,
     )
 
 

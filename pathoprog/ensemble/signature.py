@@ -10,6 +10,7 @@ from typing import Any
 
 from pathoprog.ensemble.bundle import SIGNATURE, verify
 from pathoprog.errors import BundleError, ConfigError
+from pathoprog.system.machine.extras import how_to_install, installed
 
 KEY_HELP = (
     "openssl ecparam -name prime256v1 -genkey -noout -out private.pem; "
@@ -76,8 +77,8 @@ def check_signature(folder: str | Path, public_key: str | Path) -> None:
 
 def _library(module: str) -> Any:
     """A module of model-signing, which says that it has types, and has not."""
-    if importlib.util.find_spec("model_signing") is None:
-        raise ConfigError("a key was given, but model-signing is not installed: pip install 'pathoprog[signing]'")
+    if not installed("model_signing"):
+        raise ConfigError(f"a key was given, but model-signing is not installed: {how_to_install('signing')}")
     return importlib.import_module(f"model_signing.{module}")
 
 

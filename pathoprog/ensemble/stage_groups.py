@@ -7,7 +7,7 @@ hand: a table is fitted on a development cohort that was not selected on outcome
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ import pandas as pd
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.ensemble.bundle import ensemble_id, lock, read_manifest, verify
 from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.manifest import StageGroupsRecord, plain_manifest
 from pathoprog.errors import BundleError, InputError
 from pathoprog.survival import cox, kaplan_meier, logrank
 from pathoprog.survival.regression.baseline import predict_survival
 from pathoprog.system.files import canonical_json, finite_or_none, read_json, sha256_value
 
 FILE = "stage_groups.json"
-KEY = "stage_groups"  # in the manifest
 RISK_GROUPS = ("low", "intermediate", "high")
 PT_LEVELS = ("pT1-3", "pT4")
 NODAL_LEVELS = (
@@ -223,10 +223,10 @@ def with_stage_groups(bundle: str | Path, out: str | Path, table: StageGroups) -
     """
     bundle = Path(bundle)
     manifest = verify(bundle)
-    files: dict[str, Path | str] = {name: bundle / name for name in manifest["files"]}
+    files: dict[str, Path | str] = {name: bundle / name for name in manifest.files}
     files[FILE] = canonical_json(finite_or_none(table.record))
-    stage = {"supersedes": ensemble_id(bundle), "in_sample": table.record["in_sample"]}
-    return lock(out, {**manifest, KEY: stage}, files)
+    stage = StageGroupsRecord(supersedes=ensemble_id(bundle), in_sample=table.record["in_sample"])
+    return lock(out, replace(manifest, stage_groups=stage), files)
 
 
 def scoring_ids(bundle: str | Path) -> list[str]:
@@ -239,11 +239,10 @@ def scoring_ids(bundle: str | Path) -> list[str]:
     """
     ids = [ensemble_id(bundle)]
     manifest = read_manifest(bundle)
-    if KEY in manifest:
-        before = {name: value for name, value in manifest.items() if name != KEY}
-        before["files"] = {name: digest for name, digest in manifest["files"].items() if name != FILE}
-        ids.append(sha256_value(before))
-        if ids[1] != manifest[KEY]["supersedes"]:
+    if manifest.stage_groups is not None:
+        files = {name: digest for name, digest in manifest.files.items() if name != FILE}
+        ids.append(sha256_value(plain_manifest(replace(manifest, files=files, stage_groups=None))))
+        if ids[1] != manifest.stage_groups.supersedes:
             raise BundleError(f"{bundle}: more than {FILE} differs from the bundle that it supersedes")
     return ids
 

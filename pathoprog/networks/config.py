@@ -4,8 +4,40 @@ from dataclasses import dataclass
 
 from pathoprog.settings import setting
 
-POOLINGS = ("noisy_and", "gated_attention", "mean")
+POOLINGS = {
+    "noisy_and": "NoisyAnd",
+    "gated_attention": "GatedAttention",
+    "mean": "Mean",
+    "mean_of_top_k": "MeanOfTopK",
+}
+"""Name -> class of `networks.pooling`: the one place that lists them."""
 HEADS = ("poor", "risk", "hazards")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training may minimise.
+
+    Attributes:
+        function: of `pathoprog.networks.losses`: from logits [b, c] and `Targets` to a scalar.
+        head: of the network, whose outputs it takes.
+        distinct_only: True: it learns from patients with a distinct outcome alone, and needs both classes.
+        compares_patients: True: it compares the patients of one part with one another, so that a step has one part.
+    """
+
+    function: str
+    head: str
+    distinct_only: bool = False
+    compares_patients: bool = False
+
+
+LOSSES = {
+    "cross_entropy": Loss("cross_entropy_of", "poor", distinct_only=True),
+    "cox": Loss("cox_of", "risk", compares_patients=True),
+    "discrete_time": Loss("discrete_time_of", "hazards"),
+}
+"""Every loss by the name that `fit.loss` takes: a new one is a function of `losses.py` and a line here."""
+
 NO_ENCODER = "none"
 """Name of the encoder of networks that are given features in place of tiles."""
 
@@ -21,37 +53,51 @@ class EncoderSettings:
 
     encoder: str = setting(
         "mobilenet_v2",
-        "tile encoder: a torchvision classification model, timm/NAME, or none (features in place of tiles)",
+        "tile encoder: a torchvision classification model, timm/NAME, or none if the input is features",
     )
     width: float = setting(1.0, "width multiplier of mobilenet_v2", low=0.0, high=2.0, open_low=True)
     encoder_options: str = setting(
-        "", "timm's arguments of this encoder as YAML, such as {init_values: 1.0e-5}", kind="name"
+        "", "arguments that timm needs for this encoder, as YAML, such as {init_values: 1.0e-5}", kind="name"
     )
-    weights: str = setting("", "safetensors file with the encoder's initial weights; empty = random", kind="path")
+    weights: str = setting(
+        "", "safetensors file with the encoder's initial weights; default: random weights", kind="path"
+    )
 
 
 @dataclass
 class FeatureEncoderSettings(EncoderSettings):
     """A frozen encoder, how it is shown tiles, and the precision in which its features are kept."""
 
-    input_px: int = setting(0, "side to which tiles are scaled for the encoder, px; 0 = as they are", low=0)
-    mean: list[float] = setting(list(NORMALISATION_MEAN), "of the encoder's normalisation, R, G, B in [0, 1]")
-    std: list[float] = setting(
-        list(NORMALISATION_STD), "of the encoder's normalisation, R, G, B", low=0.0, open_low=True
+    input_px: int = setting(0, "scale tiles to this side before the encoder, px; 0: do not scale", low=0)
+    mean: list[float] = setting(
+        list(NORMALISATION_MEAN), "mean of the encoder's normalisation: R, G, B, of intensities in [0, 1]"
     )
-    precision: str = setting("fp16", "of the stored features", choices=("fp16", "fp32"))
+    std: list[float] = setting(
+        list(NORMALISATION_STD),
+        "SD of the encoder's normalisation: R, G, B, of intensities in [0, 1]",
+        low=0.0,
+        open_low=True,
+    )
+    precision: str = setting("fp16", "precision in which features are stored", choices=("fp16", "fp32"))
 
 
 @dataclass
 class NetworkSettings(EncoderSettings):
     """One multiple-instance network: tile encoder, pooling over the bag, classifier."""
 
-    feature_dim: int = setting(0, "d of the stored features, where network.encoder=none", low=0)
-    instance_dim: int = setting(64, "k: instance probabilities (noisy-AND) or features (others) per tile", low=1)
-    pooling: str = setting("noisy_and", "how a bag's tiles become one vector", choices=POOLINGS)
-    slope: float = setting(10.0, "a: slope of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)
-    dropout: float = setting(0.0, "dropout on the encoder's features in training", low=0.0, high=0.9)
+    feature_dim: int = setting(0, "number of features per tile, if network.encoder=none", low=0)
+    instance_dim: int = setting(
+        64, "numbers per tile that go into pooling: probabilities for noisy-AND, features for the others", low=1
+    )
+    pooling: str = setting("noisy_and", "pooling: how the tiles of a bag become one vector", choices=tuple(POOLINGS))
+    slope: float = setting(10.0, "slope a of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)
+    top_k: int = setting(
+        10, "how many of a bag's highest values count, in each feature, if pooling is mean_of_top_k", low=1
+    )
+    dropout: float = setting(0.0, "share of the encoder's features dropped at random in training", low=0.0, high=0.9)
     head: str = setting(
-        "poor", "poor: softmax of good and poor; risk: one log hazard; hazards: discrete time", choices=HEADS
+        "poor",
+        "output: poor (softmax of good and poor), risk (one log hazard) or hazards (discrete time)",
+        choices=HEADS,
     )
     intervals: int = setting(4, "number of time intervals of the hazards head", low=2)

@@ -3,8 +3,11 @@
 Shapes: n tiles, s tile size in pixels, d encoder features.
 """
 
+import importlib
 import inspect
 import re
+import sys
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,8 +52,7 @@ def make_encoder(settings: EncoderSettings, key: str = "network.") -> tuple[nn.M
 
 
 def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int, tuple[str, ...]]:
-    from torchvision import models
-
+    models = _torchvision_models()
     # others, such as segmentation models, would fetch weights for their backbone unasked
     if settings.encoder not in models.list_models(module=models):
         raise ConfigError(
@@ -67,6 +69,36 @@ def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module
                 setattr(encoder, name, nn.Identity())
                 return encoder, linears[0].in_features, (name,)
     raise ConfigError(f"{key}encoder={settings.encoder!r}: has no classifier to remove, so it is no encoder here")
+
+
+class _Postponed(types.ModuleType):
+    """Stands for a module that is imported only when something else than its `is_compile_supported` is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _torchvision_models() -> Any:
+    """Torchvision's `models`, imported without torch's compiler.
+
+    torchvision (0.29, `ops/roi_align.py`) imports the compiler for one function, which it calls only where it aligns
+    boxes; that takes each worker some six seconds. The function given here asks the compiler's when it is called.
+    """
+    name = "torch._dynamo.utils"
+    postponed: Any = None
+    if name not in sys.modules and "torchvision" not in sys.modules:
+        postponed = sys.modules[name] = _Postponed(name)
+        postponed.is_compile_supported = lambda device: postponed.__getattr__("is_compile_supported")(device)
+    try:
+        from torchvision import models
+    finally:
+        if postponed is not None and sys.modules.get(name) is postponed:
+            del sys.modules[name]
+    return models
 
 
 def _timm_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int, tuple[str, ...]]:

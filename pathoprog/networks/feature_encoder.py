@@ -5,7 +5,6 @@ Shapes: n tiles, s tile size in pixels, d features.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from torch import Tensor, nn
 
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.networks.config import FeatureEncoderSettings
-from pathoprog.networks.encoder_records import ENCODERS, SHOWN, weights_files
+from pathoprog.networks.encoder_records import SHOWN, EncoderRecord, weights_files
 from pathoprog.networks.encoders import make_encoder
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import DTYPES
+from pathoprog.system.records import plain
 
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 
@@ -90,7 +90,7 @@ class FeatureEncoder:
 
 def load_encoders(
     folder: Path,
-    manifest: dict[str, Any],
+    records: Mapping[str, EncoderRecord] | None,
     given: Sequence[str],
     device: torch.device,
     runtimes: Mapping[str, Runtime] | None = None,
@@ -103,7 +103,7 @@ def load_encoders(
 
     Args:
         folder: the bundle.
-        manifest: its manifest.
+        records: of its manifest, by resolution.
         given: files of the weights that it names by their hash alone.
         device: where they compute.
         runtimes: the engine of each resolution's encoder; none: torch.
@@ -114,16 +114,17 @@ def load_encoders(
         BundleError: the libraries here have no such encoder, or the weights do not fit it.
         ConfigError: see `pathoprog.networks.encoder_records.weights_files`.
     """
-    records = manifest.get(ENCODERS, {})
+    records = records or {}
     loaded: dict[str, FeatureEncoder] = {}
-    for resolution, path in weights_files(folder, manifest, given).items():
+    for resolution, path in weights_files(folder, records, given).items():
         record = records[resolution]
         twin = next((other for other in loaded if records[other] == record), None)
         if twin is not None:
             loaded[resolution] = loaded[twin]
             continue
-        dtype = DTYPES[record["dtype"]]
-        shown = {name: record[name] for name in (*SHOWN, "precision")}
+        dtype = DTYPES[record.dtype]
+        values = plain(record)
+        shown = {name: values[name] for name in (*SHOWN, "precision")}
         engine = (runtimes or {}).get(resolution)
         try:
             encoder = FeatureEncoder(
@@ -131,9 +132,9 @@ def load_encoders(
             )
         except ConfigError as error:
             raise BundleError(f"{folder}: the encoder at {resolution} cannot be built here: {error}") from error
-        if encoder.d != record["d"]:
+        if encoder.d != record.d:
             raise BundleError(
-                f"{folder}: {record['encoder']} gives {encoder.d} features here, and the members take {record['d']}"
+                f"{folder}: {record.encoder} gives {encoder.d} features here, and the members take {record.d}"
             )
         loaded[resolution] = encoder
     return loaded

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pathoprog.errors import InputError
 from pathoprog.system.file_array import FileArray
 from pathoprog.system.files import atomic_write, canonical_json, sha256_file, sha256_value
+from pathoprog.system.h5_array import H5Array
 
 FORMAT = 1
 METADATA = "pathoprog"
@@ -29,7 +30,7 @@ class Features:
 
     Attributes:
         path: the file.
-        values: float16 or float32 [n, d]; they stay in the file where it is ours.
+        values: float16 or float32 [n, d]; they stay in the file.
         x0: int64 [n], left edges of the tiles, level-0 px.
         y0: int64 [n], top edges, level-0 px.
         facts: what the file says of slide, tiles and encoder.
@@ -38,7 +39,7 @@ class Features:
     """
 
     path: Path
-    values: NDArray[np.floating[Any]] | FileArray
+    values: NDArray[np.floating[Any]] | FileArray | H5Array
     x0: NDArray[np.int64]
     y0: NDArray[np.int64]
     facts: dict[str, Any]
@@ -132,7 +133,7 @@ def _read_h5(path: Path) -> Features:
             if missing:
                 found = ", ".join(sorted(file)) or "nothing"
                 raise InputError(f"{path}: no dataset {' and no '.join(missing)} (it holds: {found})")
-            values, coords = np.asarray(file["features"]), np.asarray(file["coords"])
+            coords = np.asarray(file["coords"])
             facts = {
                 name: value.item() if isinstance(value, np.generic) else str(value)
                 for part in (file["features"], file["coords"])
@@ -141,18 +142,14 @@ def _read_h5(path: Path) -> Features:
             }
     except OSError as error:
         raise InputError(f"{path}: not an h5 file ({error})") from error
-    values = values[0] if values.ndim == 3 and len(values) == 1 else values
+    values = H5Array(path, "features")
     coords = coords[0] if coords.ndim == 3 and len(coords) == 1 else coords
     if values.ndim != 2 or coords.shape != (len(values), 2):
         raise InputError(
             f"{path}: features {values.shape} and coords {coords.shape}; they must be [n, d] and [n, 2], or each with"
             " a leading 1"
         )
-    if values.dtype not in (np.float16, np.float32):
-        if not np.issubdtype(values.dtype, np.floating):
-            raise InputError(f"{path}: features are {values.dtype}, not floating point")
-        values = values.astype(np.float32)
-    if not np.isfinite(values).all():
+    if not all(np.isfinite(part).all() for part in values.parts()):
         raise InputError(f"{path}: features hold NaN or infinity")
     x0, y0 = np.rint(coords.astype(float)).astype(np.int64).T
     shared = ("encoder", "patch_size", "patch_level", "patch_size_level0", "target_magnification", "target_mag")

@@ -1,8 +1,52 @@
 """What a step minimises: cross-entropy on distinct outcomes, or survival losses that use censored patients too."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from pathoprog.networks.config import LOSSES
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a loss may hold a batch's outputs against.
+
+    Attributes:
+        poor: [b], 1 for a poor distinct outcome, else 0.
+        time: follow-up [b], years.
+        event: [b], 1 for the event, 0 for censored.
+        class_weights: of good and of poor.
+        cuts: [intervals - 1], inner boundaries of the hazards' intervals, years.
+    """
+
+    poor: Tensor
+    time: Tensor
+    event: Tensor
+    class_weights: tuple[float, float]
+    cuts: Tensor
+
+
+def cross_entropy_of(logits: Tensor, targets: Targets) -> Tensor:
+    """`cross_entropy` of logits [b, 2]."""
+    return cross_entropy(logits, targets.poor, targets.class_weights)
+
+
+def cox_of(logits: Tensor, targets: Targets) -> Tensor:
+    """`cox_partial_likelihood` of log hazards [b, 1]."""
+    return cox_partial_likelihood(logits[:, 0], targets.time, targets.event)
+
+
+def discrete_time_of(logits: Tensor, targets: Targets) -> Tensor:
+    """`discrete_time` of logits [b, intervals]."""
+    return discrete_time(logits, targets.time, targets.event, targets.cuts)
+
+
+def loss_value(name: str, logits: Tensor, targets: Targets) -> Tensor:
+    """The loss of that name (`LOSSES` of `pathoprog.networks.config`), a scalar."""
+    value: Tensor = globals()[LOSSES[name].function](logits, targets)
+    return value
 
 
 def cross_entropy(logits: Tensor, poor: Tensor, class_weights: tuple[float, float] = (1.0, 1.0)) -> Tensor:

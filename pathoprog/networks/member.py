@@ -12,43 +12,7 @@ from torch import Tensor, nn
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.networks.config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
 from pathoprog.networks.encoders import make_encoder
-
-
-class NoisyAnd(nn.Module):
-    """Noisy-AND pooling (Kraus, Ba, Frey 2016, Bioinformatics 32:i52, eq. 3).
-
-    P_i = (sigma(a (m_i - b_i)) - sigma(-a b_i)) / (sigma(a (1 - b_i)) - sigma(-a b_i)), where m_i is the bag's mean of
-    instance probability i, a the fixed slope and b_i in (0, 1) learned (held there by a sigmoid).
-    """
-
-    def __init__(self, k: int, slope: float = 10.0):
-        super().__init__()
-        self.slope = slope
-        self.raw_b = nn.Parameter(torch.zeros(k))  # b = sigmoid(0) = 0.5
-
-    def forward(self, means: Tensor) -> Tensor:
-        """Pool bag means [b, k] in [0, 1] to bag probabilities [b, k] in [0, 1]."""
-        b = torch.sigmoid(self.raw_b)
-        low = torch.sigmoid(-self.slope * b)
-        high = torch.sigmoid(self.slope * (1 - b))
-        result: Tensor = (torch.sigmoid(self.slope * (means - b)) - low) / (high - low)
-        return result
-
-
-class GatedAttention(nn.Module):
-    """Gated attention weights (Ilse, Tomczak, Welling 2018, ICML, eq. 9)."""
-
-    def __init__(self, k: int, hidden: int = 64):
-        super().__init__()
-        self.value = nn.Linear(k, hidden)
-        self.gate = nn.Linear(k, hidden)
-        self.weight = nn.Linear(hidden, 1)
-
-    def forward(self, instances: Tensor) -> Tensor:
-        """Unnormalised log weights [n] of instances [n, k]."""
-        gated = torch.tanh(self.value(instances)) * torch.sigmoid(self.gate(instances))
-        weights: Tensor = self.weight(gated).squeeze(1)
-        return weights
+from pathoprog.networks.pooling import Pooling, make_pooling
 
 
 class MilNetwork(nn.Module):
@@ -66,9 +30,14 @@ class MilNetwork(nn.Module):
         k = settings.instance_dim
         self.dropout = nn.Dropout(settings.dropout)
         self.instance = nn.Linear(d, k)
-        self.noisy_and = NoisyAnd(k, settings.slope) if settings.pooling == "noisy_and" else None
-        self.attention = GatedAttention(k) if settings.pooling == "gated_attention" else None
+        pooling = make_pooling(settings)
+        self.add_module(pooling.stored_as or "pool", pooling)  # the name that members' files have always had
         self.classifier = nn.Linear(k, {"poor": 2, "risk": 1, "hazards": settings.intervals}[settings.head])
+
+    @property
+    def pooling(self) -> Pooling:
+        """How a bag's tiles become one vector."""
+        return next(module for module in self.children() if isinstance(module, Pooling))
 
     def forward(self, tiles: Tensor, sizes: list[int]) -> Tensor:
         """Logits [b, c] of bags whose tiles [n, 3, s, s] (or features [n, d]) lie one behind the other."""
@@ -84,7 +53,7 @@ class MilNetwork(nn.Module):
     def instances_of_features(self, features: Tensor) -> Tensor:
         """Per-tile values [n, k] of encoder features [n, d]."""
         raw = self.instance(self.dropout(features.float()))
-        return torch.sigmoid(raw) if self.noisy_and is not None else torch.relu(raw)
+        return self.pooling.activate(raw)
 
     def bag_logits(self, instances: Tensor, sizes: list[int]) -> Tensor:
         """Logits [b, c] of bags whose instance values [n, k] lie one behind the other.
@@ -94,21 +63,7 @@ class MilNetwork(nn.Module):
         """
         if not sizes or min(sizes) < 1 or sum(sizes) != len(instances):
             raise InputError(f"bags of {sizes} tiles do not fit {len(instances)} tiles; each bag needs at least one")
-        if self.attention is not None:
-            weights = self.attention(instances)  # [n]
-            pooled = torch.stack(
-                [
-                    (torch.softmax(weight, 0)[:, None] * values).sum(0)
-                    for weight, values in zip(torch.split(weights, sizes), torch.split(instances, sizes), strict=True)
-                ]
-            )
-        else:
-            # float64: the mean over 100,000 tiles must not depend on how they were batched
-            means = [values.double().mean(0).float() for values in torch.split(instances, sizes)]
-            pooled = torch.stack(means)  # [b, k]
-            if self.noisy_and is not None:
-                pooled = self.noisy_and(pooled)
-        logits: Tensor = self.classifier(pooled)
+        logits: Tensor = self.classifier(self.pooling.pool(instances, sizes))
         return logits
 
     def risk(self, logits: Tensor) -> Tensor:
@@ -121,8 +76,8 @@ class MilNetwork(nn.Module):
         return -survival.sum(1)
 
     def attention_weights(self, instances: Tensor) -> Tensor | None:
-        """Attention weights [n] of one bag (they add up to 1), or None for poolings that weigh tiles equally."""
-        return torch.softmax(self.attention(instances), 0) if self.attention is not None else None
+        """Attention weights [n] of one bag (they add up to 1), or None if the pooling weighs all tiles alike."""
+        return self.pooling.weights(instances)
 
     def bag_scores(self, instances: Tensor, sizes: list[int], score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
         """Scores [b] in [0, 1], higher = worse: sigmoid((risk - center) / scale).
@@ -134,9 +89,7 @@ class MilNetwork(nn.Module):
 
     def tile_scores(self, instances: Tensor, score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
         """Scores [n] of bags of one tile each: what the map of tiles shows."""
-        if self.noisy_and is not None:  # one tile's mean is itself, and so is its attention-weighted sum
-            instances = self.noisy_and(instances)
-        return scores_of_risks(self.risk(self.classifier(instances)), score_map)
+        return scores_of_risks(self.risk(self.classifier(self.pooling.alone(instances))), score_map)
 
 
 def scores_of_risks(risks: Tensor, score_map: tuple[float, float]) -> Tensor:

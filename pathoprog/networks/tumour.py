@@ -4,9 +4,9 @@ Shapes: n windows of one slide, s their side in pixels of the view.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import shapely
@@ -18,13 +18,16 @@ from pathoprog.errors import BundleError, ConfigError, SlideError
 from pathoprog.networks.encoders import load_encoder_weights
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
+from pathoprog.networks.tumour_record import TumourRecord
 from pathoprog.regions.overview import Windows
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
 from pathoprog.regions.tumour_map import TumourMap
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.system.files import sha256_file, sha256_value
+from pathoprog.system.records import Saved, plain
 
 WINDOWS_AT_ONCE = 8
+S = TypeVar("S")
 
 
 def make_tumour_network(settings: TumourNetworkSettings) -> nn.Module:
@@ -140,7 +143,7 @@ def record(network: TumourNetworkSettings, outline: OutlineSettings) -> dict[str
 
 def load(
     path: Path,
-    values: dict[str, Any],
+    entry: TumourRecord,
     device: torch.device,
     runtime: Runtime | None = None,
     threads: int = 1,
@@ -150,7 +153,7 @@ def load(
 
     Args:
         path: the weights.
-        values: what `record` gave.
+        entry: of the network; its `file` is not looked at.
         device: where it will compute.
         runtime: the engine; None: torch.
         threads: on a CPU, how many windows are computed at once by another engine than torch.
@@ -163,23 +166,23 @@ def load(
     from safetensors.torch import load_file
 
     try:
-        network = make_tumour_network(_settings(TumourNetworkSettings, values["network"]))
-        outline = _settings(OutlineSettings, values["outline"])
+        network = make_tumour_network(replace(_known(entry.network), weights=""))
+        outline = _known(entry.outline)
         tensors = load_file(path)
         network.load_state_dict(tensors)
-    except (SafetensorError, ConfigError, RuntimeError, OSError, KeyError, TypeError) as error:
+    except (SafetensorError, ConfigError, RuntimeError, OSError, TypeError) as error:
         raise BundleError(f"{path}: the tumour network cannot be loaded ({error})") from error
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise BundleError(f"{path}: weights hold NaN or infinity, first in {broken[0]}")
-    identity = sha256_value([sha256_file(path), values["network"]])
+    identity = sha256_value([sha256_file(path), plain(entry.network)])
     place = Place(device, threads=threads, runtime=runtime, tell=tell)
     return TumourNetwork(network.eval().requires_grad_(False).to(device), outline, device, place, identity)
 
 
 def of_bundle(
     folder: Path,
-    manifest: dict[str, Any],
+    entry: TumourRecord | None,
     device: torch.device,
     runtime: Runtime | None = None,
     threads: int = 1,
@@ -187,17 +190,23 @@ def of_bundle(
 ) -> TumourNetwork:
     """The tumour network of a bundle that `pathoprog.ensemble.bundle.verify` found whole; see `load`.
 
+    Args:
+        folder: the bundle.
+        entry: of its manifest.
+        device: where it will compute.
+        runtime: see `load`.
+        threads: see `load`.
+        tell: see `load`.
+
     Raises:
         BundleError: it has none; see `load` for the rest.
     """
-    entry = manifest.get("tumour")
     if entry is None:
         raise BundleError(f"{folder}: the bundle holds no tumour network")
-    return load(folder / entry["file"], entry, device, runtime, threads, tell)
+    return load(folder / entry.file, entry, device, runtime, threads, tell)
 
 
-def _settings(kind: type, values: dict[str, Any]) -> Any:
-    unknown = values.keys() - {field.name for field in fields(kind)}
-    if unknown:
-        raise BundleError(f"tumour network: settings this version does not know: {', '.join(sorted(unknown))}")
-    return kind(**values)
+def _known(saved: Saved[S]) -> S:
+    if saved.unknown:
+        raise BundleError(f"tumour network: settings this version does not know: {', '.join(sorted(saved.unknown))}")
+    return saved.settings

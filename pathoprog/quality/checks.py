@@ -1,6 +1,7 @@
 """Quality of a slide: each check's value held against its limits: pass, warn (a flag), or fail (not reportable)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,45 +18,6 @@ PASS, WARN, FAIL, NOT_CHECKED = "pass", "warn", "fail", "not checked"
 FILE = "quality.json"
 Limits = dict[str, tuple[float | None, float | None]]
 """Check -> the limits of warn and of fail; None for none."""
-
-DEFAULT_LIMITS: Limits = {
-    "tissue_area": (None, 0.005),
-    "tumour_area": (None, 0.005),
-    "tiles": (10, None),
-    "glass": (200, 120),
-    "empty": (30, 70),
-    "pen": (1, 8),
-    "pen_elsewhere": (0.01, None),
-    "folds": (2, 8),
-    "bubbles": (2, 8),
-    "green": (75, 60),
-    "other_dye": (1.4, 1.55),
-    "sharpness": (-0.9, -1.2),
-    "blurred": (15, 50),
-    "distance": (None, None),
-}
-"""Project defaults, chosen on real pictures and on seed 1 of the simulation (docs/quality.md)."""
-LOW_IS_BAD = ("tissue_area", "tumour_area", "tiles", "glass", "green", "sharpness")
-SAYS = {
-    "tissue_area": "Area of stained tissue on the slide.",
-    "tumour_area": "Area in which tiles may lie.",
-    "tiles": "Tiles that the score rests on.",
-    "glass": "Brightness of the empty glass; dark: no brightfield picture.",
-    "empty": "Part of the analysed area that holds no tissue.",
-    "pen": "Part of the analysed area under marker ink.",
-    "pen_elsewhere": "Marker ink outside the analysed area.",
-    "folds": "Part of the analysed area where the tissue lies in several layers.",
-    "bubbles": "Part of the analysed area under air bubbles.",
-    "green": "Stained pixels that absorb green most: nearly all in H&E, few in immunostains.",
-    "other_dye": "Density in red and blue over that in green: 0.9 to 1.3 in H&E, more in other stains.",
-    "sharpness": "Fine over coarse detail, median of the fields; 1 um of blur takes about 1 off.",
-    "blurred": "Fields that are less sharp than the limit of a whole slide.",
-    "distance": "Colour and sharpness against the training slides.",
-}
-UNITS = {
-    "tissue_area": "mm²", "tumour_area": "mm²", "pen_elsewhere": "mm²", "empty": "%", "pen": "%", "folds": "%",
-    "bubbles": "%", "green": "%", "blurred": "%", "glass": "of 255", "sharpness": "log10", "distance": "SD",
-}  # fmt: skip
 
 
 class OpenedSlide(Protocol):
@@ -125,34 +87,16 @@ class QualityRules:
     why_no_reference: str = "the bundle keeps no reference of its training slides"
 
     def judge(self, opened: OpenedSlide) -> list[Check]:
-        """All checks of one slide."""
-        look = opened.look
-        limits, region = self.limits, opened.region_source
-        analysed = "tissue area analysed" if region == "tissue" else "tumour area"
-        sharp_limit = limits["sharpness"][1]
-        blurred = [value < sharp_limit for value in look.sharpness] if sharp_limit is not None else []
-        found = [
-            self._check("tissue_area", opened.tissue_area_um2 / 1e6, "tissue area"),
-            self._check("tumour_area", opened.tumour_area_um2 / 1e6, analysed),
-            *(self._check("tiles", len(grid), f"tiles at {name}") for name, grid in opened.grids.items()),
-            self._check("glass", look.glass, "brightness of the glass"),
-            self._check("empty", 100 * look.empty_share, "empty glass"),
-            self._check("pen", 100 * look.pen_share, "pen marks"),
-            self._check("pen_elsewhere", look.pen_elsewhere_mm2, "pen marks elsewhere"),
-            self._check("folds", 100 * look.fold_share, "folds"),
-            self._check("bubbles", 100 * look.bubble_share, "air bubbles"),
-            self._check("green", 100 * look.green_share, "stain: green absorbed most"),
-            self._check("other_dye", look.other_dye, "stain: red and blue over green"),
-            self._check("sharpness", look.median_sharpness, "sharpness"),
-            self._check("blurred", 100 * sum(blurred) / len(blurred) if blurred else math.nan, "blurred fields"),
+        """All checks of one slide, in the order of `CHECKS`."""
+        return [
+            self._check(key, name, value)
+            for key, check in CHECKS.items()
+            for name, value in check.find(opened, self).items()
         ]
-        distance = self.reference.distance(look) if self.reference else math.nan
-        says = SAYS["distance"] if self.reference else f"Not checked: {self.why_no_reference}."
-        return [*found, self._check("distance", distance, "distance to the training slides", says)]
 
-    def _check(self, key: str, value: float, name: str, says: str = "") -> Check:
-        warn, fail = self.limits[key]
-        sign = -1.0 if key in LOW_IS_BAD else 1.0
+    def _check(self, key: str, name: str, value: float) -> Check:
+        (warn, fail), check = self.limits[key], CHECKS[key]
+        sign = -1.0 if check.low_is_bad else 1.0
         verdict = PASS
         if not math.isfinite(value):
             verdict = NOT_CHECKED
@@ -161,7 +105,116 @@ class QualityRules:
         elif warn is not None and sign * value > sign * warn:
             verdict = WARN
         plain = float(value) if math.isfinite(value) else None
-        return Check(name, plain, UNITS.get(key, ""), verdict, warn, fail, says or SAYS[key])
+        says = f"Not checked: {self.why_no_reference}." if key == "distance" and self.reference is None else check.says
+        return Check(name, plain, check.unit, verdict, warn, fail, says)
+
+
+Find = Callable[[OpenedSlide, QualityRules], dict[str, float]]
+"""What was looked at, by the name that a reader sees -> what was found; NaN where it could not be measured."""
+
+
+@dataclass(frozen=True)
+class QualityCheck:
+    """A kind of check.
+
+    Attributes:
+        find: from a slide and the rules in force to the values.
+        says: one short sentence for the reader of the result.
+        unit: of the values and limits, empty for a pure number.
+        warn: this project's limit beyond which a slide is flagged, None for none.
+        fail: its limit beyond which a slide is refused, None for none.
+        low_is_bad: True: beyond means below.
+    """
+
+    find: Find
+    says: str
+    unit: str = ""
+    warn: float | None = None
+    fail: float | None = None
+    low_is_bad: bool = False
+
+
+def _measured(name: str, field_name: str, factor: float = 1.0) -> Find:
+    """The value of one field of the look, times a factor (100 for percent)."""
+    return lambda opened, _: {name: factor * getattr(opened.look, field_name)}
+
+
+def _tissue_area(opened: OpenedSlide, _: QualityRules) -> dict[str, float]:
+    return {"tissue area": opened.tissue_area_um2 / 1e6}
+
+
+def _tumour_area(opened: OpenedSlide, _: QualityRules) -> dict[str, float]:
+    analysed = "tissue area analysed" if opened.region_source == "tissue" else "tumour area"
+    return {analysed: opened.tumour_area_um2 / 1e6}
+
+
+def _tiles(opened: OpenedSlide, _: QualityRules) -> dict[str, float]:
+    return {f"tiles at {name}": len(grid) for name, grid in opened.grids.items()}
+
+
+def _blurred(opened: OpenedSlide, rules: QualityRules) -> dict[str, float]:
+    """Share of the fields, in percent, that are less sharp than a whole slide may be."""
+    limit = rules.limits["sharpness"][1]
+    blurred = [value < limit for value in opened.look.sharpness] if limit is not None else []
+    return {"blurred fields": 100 * sum(blurred) / len(blurred) if blurred else math.nan}
+
+
+def _distance(opened: OpenedSlide, rules: QualityRules) -> dict[str, float]:
+    found = rules.reference.distance(opened.look) if rules.reference else math.nan
+    return {"distance to the training slides": found}
+
+
+CHECKS = {
+    "tissue_area": QualityCheck(
+        _tissue_area, "Area of stained tissue on the slide.", "mm²", fail=0.005, low_is_bad=True
+    ),
+    "tumour_area": QualityCheck(_tumour_area, "Area in which tiles may lie.", "mm²", fail=0.005, low_is_bad=True),
+    "tiles": QualityCheck(_tiles, "Tiles that the score rests on.", warn=10, low_is_bad=True),
+    "glass": QualityCheck(
+        _measured("brightness of the glass", "glass"),
+        "Brightness of the empty glass; dark: no brightfield picture.",
+        "of 255", 200, 120, low_is_bad=True,
+    ),
+    "empty": QualityCheck(
+        _measured("empty glass", "empty_share", 100), "Part of the analysed area that holds no tissue.", "%", 30, 70
+    ),
+    "pen": QualityCheck(
+        _measured("pen marks", "pen_share", 100), "Part of the analysed area under marker ink.", "%", 1, 8
+    ),
+    "pen_elsewhere": QualityCheck(
+        _measured("pen marks elsewhere", "pen_elsewhere_mm2"), "Marker ink outside the analysed area.", "mm²", 0.01
+    ),
+    "folds": QualityCheck(
+        _measured("folds", "fold_share", 100),
+        "Part of the analysed area where the tissue lies in several layers.",
+        "%", 2, 8,
+    ),
+    "bubbles": QualityCheck(
+        _measured("air bubbles", "bubble_share", 100), "Part of the analysed area under air bubbles.", "%", 2, 8
+    ),
+    "green": QualityCheck(
+        _measured("stain: green absorbed most", "green_share", 100),
+        "Stained pixels that absorb green most: nearly all in H&E, few in immunostains.",
+        "%", 75, 60, low_is_bad=True,
+    ),
+    "other_dye": QualityCheck(
+        _measured("stain: red and blue over green", "other_dye"),
+        "Density in red and blue over that in green: 0.9 to 1.3 in H&E, more in other stains.",
+        "", 1.4, 1.55,
+    ),
+    "sharpness": QualityCheck(
+        _measured("sharpness", "median_sharpness"),
+        "Fine over coarse detail, median of the fields; 1 um of blur takes about 1 off.",
+        "log10", -0.9, -1.2, low_is_bad=True,
+    ),
+    "blurred": QualityCheck(_blurred, "Fields that are less sharp than the limit of a whole slide.", "%", 15, 50),
+    "distance": QualityCheck(_distance, "Colour and sharpness against the training slides.", "SD"),
+}  # fmt: skip
+"""Every check by the key of its limits: a new one is a function, a line here and its two fields of `LimitSettings`.
+
+The limits are project defaults, chosen on real pictures and on seed 1 of the simulation (docs/quality.md).
+"""
+DEFAULT_LIMITS: Limits = {key: (check.warn, check.fail) for key, check in CHECKS.items()}
 
 
 def read_rules(folder: str | Path, settings: QualitySettings, tumour_policy: str) -> QualityRules:

@@ -13,34 +13,72 @@ POLICIES = ("enforce", "report")
 class LimitSettings:
     """Limits in place of the bundle's; None leaves the bundle's. `warn` flags a slide, `fail` withholds its class."""
 
-    glass_warn: float | None = setting(None, "brightness of the empty glass below which to warn, 0 to 255")
-    glass_fail: float | None = setting(None, "… below which to refuse")
-    empty_warn: float | None = setting(None, "share of the analysed area without tissue above which to warn, %")
-    empty_fail: float | None = setting(None, "… above which to refuse, %")
-    pen_warn: float | None = setting(None, "share of the analysed area under ink above which to warn, %")
-    pen_fail: float | None = setting(None, "… above which to refuse, %")
-    pen_elsewhere_warn: float | None = setting(None, "ink outside the analysed area above which to warn, square mm")
-    pen_elsewhere_fail: float | None = setting(None, "… above which to refuse, square mm")
-    folds_warn: float | None = setting(None, "share of the analysed area in folds above which to warn, %")
-    folds_fail: float | None = setting(None, "… above which to refuse, %")
-    bubbles_warn: float | None = setting(None, "share of the analysed area under bubbles above which to warn, %")
-    bubbles_fail: float | None = setting(None, "… above which to refuse, %")
-    green_warn: float | None = setting(None, "share of stained pixels that absorb green most below which to warn, %")
-    green_fail: float | None = setting(None, "… below which to refuse, %")
-    other_dye_warn: float | None = setting(None, "density in red and blue over that in green above which to warn")
-    other_dye_fail: float | None = setting(None, "… above which to refuse")
-    sharpness_warn: float | None = setting(None, "median sharpness of the fields below which to warn, log10")
-    sharpness_fail: float | None = setting(None, "… below which to refuse, log10")
-    blurred_warn: float | None = setting(None, "share of blurred fields above which to warn, %")
-    blurred_fail: float | None = setting(None, "… above which to refuse, %")
-    tissue_area_warn: float | None = setting(None, "area of the tissue below which to warn, square mm")
-    tissue_area_fail: float | None = setting(None, "… below which to refuse, square mm")
-    tumour_area_warn: float | None = setting(None, "analysed area below which to warn, square mm")
-    tumour_area_fail: float | None = setting(None, "… below which to refuse, square mm")
-    tiles_warn: float | None = setting(None, "tiles of a resolution below which to warn")
-    tiles_fail: float | None = setting(None, "… below which to refuse")
-    distance_warn: float | None = setting(None, "distance to the training slides above which to warn, SD")
-    distance_fail: float | None = setting(None, "… above which to refuse, SD")
+    glass_warn: float | None = setting(
+        None, "flag the slide if the empty glass is darker than this (brightness, 0 to 255)"
+    )
+    glass_fail: float | None = setting(
+        None, "withhold the class if the empty glass is darker than this (brightness, 0 to 255)"
+    )
+    empty_warn: float | None = setting(
+        None, "flag the slide if more of the analysed area than this is without tissue (%)"
+    )
+    empty_fail: float | None = setting(
+        None, "withhold the class if more of the analysed area than this is without tissue (%)"
+    )
+    pen_warn: float | None = setting(None, "flag the slide if more of the analysed area than this is under ink (%)")
+    pen_fail: float | None = setting(None, "withhold the class if more of the analysed area than this is under ink (%)")
+    pen_elsewhere_warn: float | None = setting(
+        None, "flag the slide if more ink than this lies outside the analysed area (square mm)"
+    )
+    pen_elsewhere_fail: float | None = setting(
+        None, "withhold the class if more ink than this lies outside the analysed area (square mm)"
+    )
+    folds_warn: float | None = setting(None, "flag the slide if more of the analysed area than this is in folds (%)")
+    folds_fail: float | None = setting(
+        None, "withhold the class if more of the analysed area than this is in folds (%)"
+    )
+    bubbles_warn: float | None = setting(
+        None, "flag the slide if more of the analysed area than this is under bubbles (%)"
+    )
+    bubbles_fail: float | None = setting(
+        None, "withhold the class if more of the analysed area than this is under bubbles (%)"
+    )
+    green_warn: float | None = setting(
+        None, "flag the slide if fewer of the stained pixels than this absorb green most (%)"
+    )
+    green_fail: float | None = setting(
+        None, "withhold the class if fewer of the stained pixels than this absorb green most (%)"
+    )
+    other_dye_warn: float | None = setting(
+        None, "flag the slide if the density in red and blue, divided by that in green, is above this"
+    )
+    other_dye_fail: float | None = setting(
+        None, "withhold the class if the density in red and blue, divided by that in green, is above this"
+    )
+    sharpness_warn: float | None = setting(
+        None, "flag the slide if the median sharpness of the fields is below this (log10)"
+    )
+    sharpness_fail: float | None = setting(
+        None, "withhold the class if the median sharpness of the fields is below this (log10)"
+    )
+    blurred_warn: float | None = setting(None, "flag the slide if more of the fields than this are blurred (%)")
+    blurred_fail: float | None = setting(None, "withhold the class if more of the fields than this are blurred (%)")
+    tissue_area_warn: float | None = setting(None, "flag the slide if there is less tissue than this (square mm)")
+    tissue_area_fail: float | None = setting(None, "withhold the class if there is less tissue than this (square mm)")
+    tumour_area_warn: float | None = setting(
+        None, "flag the slide if the analysed area is smaller than this (square mm)"
+    )
+    tumour_area_fail: float | None = setting(
+        None, "withhold the class if the analysed area is smaller than this (square mm)"
+    )
+    tiles_warn: float | None = setting(None, "flag the slide if a resolution has fewer tiles than this")
+    tiles_fail: float | None = setting(None, "withhold the class if a resolution has fewer tiles than this")
+    distance_warn: float | None = setting(
+        None, "flag the slide if the slide is further than this from the training slides (SD)"
+    )
+    distance_fail: float | None = setting(
+        None, "withhold the class if the slide is further than this from the training slides (SD)"
+    )
 
 
 @dataclass
@@ -48,19 +86,23 @@ class QualitySettings:
     """What the checks do; each departure from the bundle is written into the results."""
 
     policy: str = setting(
-        "enforce", "report: a slide that fails a check keeps its class, with a flag (an override)", choices=POLICIES
+        "enforce",
+        "if a slide fails a check: enforce withholds its class, report keeps it with a flag (an override)",
+        choices=POLICIES,
     )
     eligibility: str = setting(
-        "enforce", "report: a slide that the bundle was not made for keeps its class, with a flag", choices=POLICIES
+        "enforce",
+        "if the bundle was not made for such a slide: enforce withholds its class, report keeps it with a flag",
+        choices=POLICIES,
     )
-    limits: LimitSettings = setting(LimitSettings(), "in place of the bundle's")
+    limits: LimitSettings = setting(LimitSettings(), "limits that replace the bundle's")
 
 
 @dataclass
 class MadeForSettings:
     """What slides an ensemble is for; an empty list takes the values of the training and tuning cohort."""
 
-    organ: list[str] = setting([], "organs (none given: those of the cohort)")
-    specimen: list[str] = setting([], "specimens")
-    stain: list[str] = setting([], "stains")
-    neoadjuvant: list[str] = setting([], "neoadjuvant treatment")
+    organ: list[str] = setting([], "organs that the ensemble is for (if none is given: those of training and tuning)")
+    specimen: list[str] = setting([], "specimens that it is for (if none is given: those of training and tuning)")
+    stain: list[str] = setting([], "stains that it is for (if none is given: those of training and tuning)")
+    neoadjuvant: list[str] = setting([], "neoadjuvant treatment: yes, no (if none is given: as in training and tuning)")

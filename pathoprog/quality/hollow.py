@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from pathoprog.errors import SlideError
 from pathoprog.regions.tissue import MASK_MPP, MIN_CHROMA, RegionMask
+from pathoprog.slides.dicom.sparse import SparseLevel
 from pathoprog.slides.not_a_slide import COPY
 from pathoprog.slides.pixels.resample import area_resize
 from pathoprog.slides.slide import BLOCK_PX, Slide
@@ -28,13 +29,13 @@ LIGHT = 200  # of 255: glass is lighter
 
 
 def check_levels(slide: Slide, tissue: RegionMask) -> None:
-    """Refuse a TIFF whose directory has no bytes for tiles of any level where there is tissue; see `check_index`."""
+    """Refuse a slide whose file has no data for tiles of any level where there is tissue; see `check_index`."""
     for level in range(len(slide.levels)):
         check_index(slide, level, tissue)
 
 
 def check_index(slide: Slide, level: int, tissue: RegionMask) -> None:
-    """Refuse a TIFF whose directory has no bytes for tiles of a level where there is tissue.
+    """Refuse a TIFF whose directory has no bytes, or a DICOM level that has no frames, where there is tissue.
 
     Vendors may leave background out; such tiles are white.
 
@@ -74,7 +75,7 @@ def check_index(slide: Slide, level: int, tissue: RegionMask) -> None:
         )
 
 
-def byteless(page: TiledPage) -> NDArray[np.bool_]:
+def byteless(page: TiledPage | SparseLevel) -> NDArray[np.bool_]:
     """Which compressed tiles have no bytes, in any plane: bool [rows, columns]."""
     result: NDArray[np.bool_] = (page.counts == 0).reshape(-1, page.rows, page.columns).any(axis=0)
     return result
@@ -123,7 +124,7 @@ def _nearest(levels: list[int], level: int) -> list[int]:
     return sorted(levels, key=lambda i: (i < level, abs(i - level)))
 
 
-def _page(slide: Slide, level: int) -> TiledPage | None:
+def _page(slide: Slide, level: int) -> TiledPage | SparseLevel | None:
     """The file's page behind a level; None where there is none of its size, or several."""
     size = (slide.levels[level].width, slide.levels[level].height)
     pages = [page for page in slide.pages if (page.width, page.height) == size]
@@ -171,7 +172,9 @@ def _stain_share(slide: Slide, level: int, x0: float, y0: float, width0: float, 
     return stained / (width * height)
 
 
-def _torn(slide: Slide, level: int, page: TiledPage, absent: NDArray[np.bool_], suspect: NDArray[np.bool_]) -> int:
+def _torn(
+    slide: Slide, level: int, page: TiledPage | SparseLevel, absent: NDArray[np.bool_], suspect: NDArray[np.bool_]
+) -> int:
     """How many of the suspect tiles lie in holes whose edges cut through stain.
 
     Suspect are those inside tissue, and those that no other level knows: OpenSlide draws an Aperio's lower levels from

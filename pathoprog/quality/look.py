@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
 
 from pathoprog.quality.stain import STAINED_OD, is_dark, stain_look
+from pathoprog.regions.slide_outline import region_on_view
 from pathoprog.regions.tissue import MIN_OBJECT_UM2, RegionMask, without_small
 from pathoprog.slides.mpp import COARSER_ALLOWED
 from pathoprog.slides.slide import Slide
@@ -108,23 +109,6 @@ def look_at(
         sharpness=tuple(value for value in map(sharpness, fields) if math.isfinite(value)),
         colour=colour(thinned),
     )
-
-
-def region_on_view(region: RegionMask | shapely.MultiPolygon, tissue: RegionMask) -> NDArray[np.bool_]:
-    """The region as bool [h, w] on the pixels of the tissue mask; region: a mask, or polygons in level-0 px."""
-    if region is tissue:
-        return tissue.array
-    h, w = tissue.array.shape
-    if isinstance(region, RegionMask):
-        x0, y0 = np.arange(w) * tissue.downsample, np.arange(h) * tissue.downsample_y
-        return region.coverage(x0[None, :], y0[:, None], tissue.downsample, tissue.downsample_y) >= 0.5
-    picture = Image.new("1", (w, h))
-    draw = ImageDraw.Draw(picture)
-    scale = np.array([tissue.downsample, tissue.downsample_y])
-    for polygon in region.geoms:
-        for ring, inside in [(polygon.exterior, 1), *((hole, 0) for hole in polygon.interiors)]:
-            draw.polygon((shapely.get_coordinates(ring) / scale).ravel().tolist(), fill=inside)
-    return np.array(picture)
 
 
 def sampled_fields(slide: Slide, region: RegionMask | shapely.MultiPolygon) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """Eligibility: what the cohort table says of a slide, held against what the bundle was made for."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,7 @@ class Eligibility:
     made_for: dict[str, list[str]] = field(default_factory=dict)
 
 
-def judge(slide: dict[str, str], made_for: dict[str, list[str]]) -> Eligibility:
+def judge(slide: Mapping[str, str], made_for: Mapping[str, Sequence[str]]) -> Eligibility:
     """Hold a slide's traits against those of the bundle.
 
     Upper and lower case, spaces and signs make no difference: "H&E" is "HE", and not "HES".

@@ -32,7 +32,6 @@ PATIENT_COLUMNS = (
     "risk_group",
 )
 MEMBER_COLUMNS = ("patient_id", "role", "cohort", "resolution", "member", "score")
-RULES = ("bag", "mean", "max")
 
 SlideResult = tuple[Context, dict[str, Any]]
 """A slide's context, and what its result.json holds."""

@@ -13,7 +13,6 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
@@ -21,9 +20,10 @@ from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.fault_points import point
-from pathoprog.system.files import MOST_NAME_BYTES, bounded_name, canonical_json, finite_or_none, read_json, sync_folder
+from pathoprog.system.file_names import folder_name
+from pathoprog.system.files import canonical_json, finite_or_none, read_json, sync_folder
 
-FORMAT = 2
+FORMAT = 2  # 2: development_slide, runtime
 RESULT_COLUMNS = (
     "slide_id",
     "patient_id",
@@ -85,12 +85,6 @@ class Context:
     duplicate_of: str = ""
 
 
-def folder_name(slide_id: str) -> str:
-    """A slide's folder: its id, with what file systems refuse written as ``%XX``, a long one cut."""
-    name = quote(slide_id, safe=" ()[]+,@=!äöüÄÖÜß", errors="surrogatepass")
-    return bounded_name(f"%2E{name[1:]}" if name.startswith(".") else name, MOST_NAME_BYTES)
-
-
 def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
     """What result.json holds: the outcome and everything it follows from."""
     opened = outcome.opened
@@ -107,6 +101,7 @@ def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
         "reason": outcome.reason,
         "code": outcome.code,
         "stage": outcome.stage,
+        "development_slide": outcome.development,
         "quality": [
             *outcome.quality,
             *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pathoprog.cohort_tables.same_scan import DevelopmentSlides
 from pathoprog.ensemble.classes import risk_class
 from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
-from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.feature_encoder import FeatureEncoder
@@ -77,11 +77,10 @@ class Scorer:
     ):
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
-        records = bundle.manifest.get(ENCODERS, {}).values()
-        computed = [
-            BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record["dtype"] for record in records))
-        ]
-        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record["precision"]] for record in records])
+        self.development = DevelopmentSlides(bundle.folder)
+        records = (bundle.manifest.encoders or {}).values()
+        computed = [BORDERLINE_TOLERANCE[kind] for kind in (dtype_name(dtype), *(record.dtype for record in records))]
+        self.tolerance = max(computed + [ROUNDED_TOLERANCE[record.precision] for record in records])
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
             member.network.to(device)  # heads stay in float32; encoders are cast where torch computes them

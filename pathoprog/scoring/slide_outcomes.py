@@ -71,6 +71,7 @@ class SlideScore:
         seconds: from opening to the last tile, reading and networks together.
         source: of a failed slide, what its files look like now (see `SlideFailed`).
         halved: batches that did not fit the device's memory and were split.
+        development: where the slide is one that the bundle was developed on, in which role; else empty.
     """
 
     slide_id: str
@@ -88,6 +89,7 @@ class SlideScore:
     seconds: float = 0.0
     source: str | None = None
     halved: int = 0
+    development: str = ""
 
     def withhold(self, reason: str, code: str) -> None:
         """Take the class away from a slide that was scored: it is not reportable, for one more reason."""

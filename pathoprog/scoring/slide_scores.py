@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pathoprog.quality.checks import FAIL, WARN, QualityRules
+from pathoprog.regions.slide_outline import GIVEN, where_given
 from pathoprog.scoring.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
@@ -83,6 +84,9 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> Resolutio
 def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
     """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
     result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened) + scorer.notes)
+    result.development = scorer.development.role_of(opened.sha256)
+    if result.development:
+        result.quality.append(f"development slide: {result.development}")
     if opened.outline is not None and opened.outline.is_empty:
         result.status, result.code = "not_reportable", "no_tumour"
         result.reason = "the network found no tumour; a corrected outline can say where it is"
@@ -106,6 +110,8 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> 
     if missing:
         result.status, result.code = "not_reportable", "resolution_missing"
         result.reason = said_once(missing)
+        if opened.region_source in GIVEN and opened.outline is not None and not all(map(len, opened.grids.values())):
+            result.reason += where_given(opened.outline, opened.facts, opened.tissue)
         return result
     result.risk_class, result.borderline = scorer.classify({r: s.score for r, s in result.resolutions.items()})
     return result

@@ -10,34 +10,34 @@ class SimulateConfig:
     """Made-up patients, their outcomes, and their slides as tiled pyramids."""
 
     out: str = setting("", "folder to write to", kind="path", required=True)
-    seed: int = setting(1, "one seed for everything; the same seed gives the same files", low=0)
-    workers: int = setting(0, "processes that draw slides; 0: as many as cores", low=0)
+    seed: int = setting(1, "seed of everything; the same seed gives the same files", low=0)
+    workers: int = setting(0, "processes that draw slides; 0: one per core", low=0)
     development_patients: int = setting(
-        280, "patients of training (distinct outcome) and tuning (all others) together", low=4
+        280, "number of patients in training (distinct outcome) and tuning (all others) together", low=4
     )
-    test_patients: int = setting(72, "development patients of whom another block is in the test role", low=0)
-    external_patients: int = setting(250, "patients of the external cohort", low=0)
+    test_patients: int = setting(72, "number of development patients who have another block in test", low=0)
+    external_patients: int = setting(250, "number of patients in the external cohort", low=0)
     second_slide_fraction: float = setting(
-        0.1, "share of the patients with a second slide (another block) in a role", low=0, high=1
+        0.1, "share of the patients who have a second slide (another block) in the same role", low=0, high=1
     )
-    field_um: float = setting(640.0, "width and height of a slide, um", low=240, high=4000)
+    field_um: float = setting(640.0, "width and height of each slide, um", low=240, high=4000)
     jpeg_quality: int = setting(80, "JPEG quality of the tiles", low=30, high=100)
     hazard: str = setting(
         "both",
-        "which hidden factors drive cancer deaths: a control where it is not both",
+        "which hidden factors drive cancer deaths; anything but both is a control",
         choices=("both", "architecture", "nuclei", "none"),
     )
     log_hazard_sd: float = setting(
-        1.1, "standard deviation over patients of the log hazard that the factors make", low=0, high=5
+        1.1, "SD, over patients, of the log hazard that the hidden factors cause", low=0, high=5
     )
     factor_correlation: float = setting(0.8, "correlation of the two hidden factors", low=-1, high=1)
     block_sd: float = setting(
-        0.2, "standard deviation of a block's factors around its patient's (which have 1)", low=0, high=2
+        0.2, "SD of a block's hidden factors around its patient's, whose own SD is 1", low=0, high=2
     )
     site_log_hazard: float = setting(
         0.0,
-        "a control where not 0: log hazard of the last development site above the first, the others between",
+        "log hazard of the last development site relative to the first, the others in between; if not 0, a control",
         low=-5,
         high=5,
     )
-    missing_fraction: float = setting(0.06, "share of each covariate that is missing", low=0, high=1)
+    missing_fraction: float = setting(0.06, "share of the values of each covariate that are missing", low=0, high=1)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,6 +20,7 @@ from pathoprog.survival import harrell_c
 from pathoprog.system.console import progress, say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json
+from pathoprog.system.machine.cores import cores
 
 STATE = "simulate.json"
 SAVE_EVERY = 20  # slides drawn between two saves of the state
@@ -101,7 +101,7 @@ def _draw_slides(settings: SimulateConfig, slides: pd.DataFrame, out: Path) -> d
 
 def _draw_all(tasks: list[SlideTask], out: Path, workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Draw slides on several processes, yielding each as it is done."""
-    workers = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    workers = min(workers or cores(), len(tasks))
     if workers <= 1:
         for task in tasks:
             yield draw_slide(task, str(out))

@@ -46,7 +46,7 @@ def slide_files(
     files = {"result.json": canonical_json(record).encode("utf-8")}
     heatmap = None
     if outcome.opened is not None:
-        heatmap = _heatmap(outcome, context)
+        heatmap = tile_map(outcome, context.slide_id)
         files["heatmap.png"] = _png(heatmap)
         if outcome.opened.outline is not None:
             name = f"{context.slide_id}: {outcome.opened.region_source}"
@@ -130,7 +130,8 @@ def _geojson(outcome: SlideScore) -> bytes:
     return json.dumps(collection, separators=(",", ":")).encode("utf-8")
 
 
-def _heatmap(outcome: SlideScore, context: Context) -> Image.Image:
+def tile_map(outcome: SlideScore, slide_id: str) -> Image.Image:
+    """The map of tile scores, one panel per resolution, over the thumbnail of a slide that could be opened."""
     opened = outcome.opened
     assert opened is not None
     layers, caption = [], CAPTION_EQUAL
@@ -149,7 +150,7 @@ def _heatmap(outcome: SlideScore, context: Context) -> Image.Image:
         opened.thumbnail_downsample,
         opened.tissue if opened.outline is None else opened.outline,
         layers,
-        f"{context.slide_id}: {said}{f' ({numbers})' if numbers else ''}",
+        f"{slide_id}: {said}{f' ({numbers})' if numbers else ''}",
         caption,
     )
 

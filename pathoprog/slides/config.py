@@ -12,20 +12,21 @@ BACKENDS = ("auto", "openslide", "tiffslide", "jpeg")
 class SlideSettings:
     """How slides are opened."""
 
-    backend: str = setting("auto", "what reads the file; auto chooses by what each can read", choices=BACKENDS)
+    backend: str = setting("auto", "library that reads the slide; auto chooses one that can", choices=BACKENDS)
     mpp: float = setting(
-        0.0, "um per level-0 pixel in place of what the file says (0: from the file); use only if known", low=0, high=40
+        0.0,
+        "um per level-0 pixel, instead of what the file says (0: from the file); give it only if you know it",
+        low=0,
+        high=40,
     )
     allow_upsampling: bool = setting(
-        False, "read a slide coarser than the resolution asks for (not validated; the result is marked)"
+        False, "read a slide even if it is too coarse for a resolution (not validated; the result says so)"
     )
     roots: list[str] = setting(
-        [], "folders in which every slide and outline must lie, where its links lead (none given: anywhere)",
+        [], "folders in which every slide and outline must lie, after following links (if none is given: anywhere)",
         kind="paths",
     )  # fmt: skip
-    follow_links: bool = setting(
-        False, "in folders that are searched, also take what links lead to that point out of the folder"
-    )
+    follow_links: bool = setting(False, "when searching a folder, also follow links that lead out of it")
 
 
 def reading(settings: SlideSettings) -> dict[str, Any]:

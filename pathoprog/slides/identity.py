@@ -71,6 +71,7 @@ FORMATS = (
     Format("one file", (".bif", ".czi", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff"), _nothing),
 )
 SUFFIXES = tuple(sorted(suffix for form in FORMATS for suffix in form.suffixes))
+DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff")
 
 
 def instances(folder: Path) -> list[Path]:
@@ -215,3 +216,12 @@ def _file_sha256(path: Path, on_progress: Callable[[], None]) -> str:
             total.update(block)
             on_progress()
     return total.hexdigest()
+
+
+def slide_id_of(path: str) -> str:
+    """A slide's id where no table gives one: the file name up to its extension."""
+    name = Path(path).name
+    for suffix in DOUBLE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name

@@ -7,6 +7,8 @@ from pathoprog.slides.config import BACKENDS
 from pathoprog.slides.dicom.colours import check_colours
 from pathoprog.slides.dicom.header import is_dicom, read_head
 from pathoprog.slides.dicom.series import Instance, check_series, lost_level
+from pathoprog.slides.dicom.sparse import sparse_levels
+from pathoprog.slides.hamamatsu_images import SUFFIXES, check_hamamatsu
 from pathoprog.slides.identity import instances
 from pathoprog.slides.mirax_index import check_mirax
 from pathoprog.slides.mpp import COARSER_ALLOWED
@@ -54,6 +56,8 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
         check_colours(file, series)
     elif facts is None and file.suffix.lower() == ".mrxs":
         check_mirax(file)
+    elif facts is None and file.suffix.lower() in SUFFIXES:
+        check_hamamatsu(file)
     if facts is not None and facts.kind:
         raise SlideError(f"{path}: {facts.kind}: only 8-bit colour of a brightfield scan can be scored", "pixel_type")
     pages = facts.pages if facts is not None else ()
@@ -66,6 +70,11 @@ def open_slide(path: str | Path, backend: str = "auto", mpp: float = 0.0) -> Sli
     slide.pages = pages
     if series:
         _check_series_levels(slide, series)
+        try:
+            slide.pages = sparse_levels(series)
+        except SlideError:
+            slide.close()
+            raise
     return slide
 
 

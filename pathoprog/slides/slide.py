@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import SlideError
+from pathoprog.slides.dicom.sparse import SparseLevel
 from pathoprog.slides.mpp import checked_mpp, objective_warning
 from pathoprog.slides.pixels.resample import area_resize
 from pathoprog.slides.tiff.facts import TiledPage
@@ -92,7 +93,8 @@ class Slide(abc.ABC):
         objective: the objective's power as the file says, or None.
         override_mpp: um per level-0 pixel that the user gave in place of the file's; 0 for none.
         file_warnings: of `warnings`, those that come from the file's format.
-        pages: the file's tiled pages where it is a TIFF; set by `open_slide`.
+        pages: the file's tiled pages where it is a TIFF, and of DICOM the levels that leave frames out; set by
+            `open_slide`.
         on_read: called before each read; tells a watchdog that work goes on.
     """
 
@@ -122,7 +124,7 @@ class Slide(abc.ABC):
         self.objective = objective if objective and math.isfinite(objective) and objective > 0 else None
         self.override_mpp = override_mpp
         self.file_warnings = warnings
-        self.pages: tuple[TiledPage, ...] = ()
+        self.pages: tuple[TiledPage | SparseLevel, ...] = ()
         self.on_read: Callable[[], None] = lambda: None
 
     @abc.abstractmethod

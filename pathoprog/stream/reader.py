@@ -9,6 +9,7 @@ import faulthandler
 import functools
 import mmap
 import os
+import resource
 import signal
 import sys
 import threading
@@ -25,9 +26,9 @@ import shapely
 
 from pathoprog.errors import SlideError
 from pathoprog.quality import hollow
-from pathoprog.quality.look import look_at, region_on_view
+from pathoprog.quality.look import look_at
 from pathoprog.regions.overview import lay_windows, read_window
-from pathoprog.regions.slide_outline import SAID_OUTSIDE, check_on_tissue, given_outline
+from pathoprog.regions.slide_outline import SAID_OUTSIDE, check_on_tissue, extent, given_outline, looks_scaled
 from pathoprog.regions.tissue import RegionMask, tissue_and_view
 from pathoprog.regions.tumour_map import area_um2
 from pathoprog.slides.identity import absent_part, content_sha256, source_sha256, stamp
@@ -57,9 +58,7 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     _end_with_parent()
-    if memory_mib and sys.platform == "linux":
-        import resource
-
+    if memory_mib:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mib << 20, memory_mib << 20))
     with Connection(socket_fd) as connection, mmap.mmap(memory_fd, size) as memory:
         reader = Reader(connection, np.frombuffer(memory, np.uint8), threads, batch_tiles)
@@ -271,11 +270,14 @@ class Reader:
             raise SlideError(f"{job.path}: its outline changed since this run began; run again", "changed")
         try:
             kept, outside = given_outline(job.outline_path, facts, job.outline_classes, job.slides.roots)
-            check_on_tissue(region_on_view(kept, tissue), tissue)
+            check_on_tissue(kept, facts, tissue)
         except SlideError as error:
             raise SlideError(f"{job.path}: {error}", error.code) from error
         if outside > SAID_OUTSIDE:
             said = f"{outside:.0%} of the outline lay beyond the slide's edge and was cut off"
+            facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
+        if hint := looks_scaled(kept, facts, tissue):
+            said = f"much of the outline lies on glass ({extent(kept, facts)}); {hint}"
             facts = dataclasses.replace(facts, warnings=(*facts.warnings, said))
         return kept, facts
 

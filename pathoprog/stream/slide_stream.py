@@ -32,6 +32,7 @@ from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.events import SlideDone, SlideFailed, SlideJob, SlideOpened, StreamEvent, TileBatch
 from pathoprog.stream.reader import BEAT, HEADER_BYTES, SLOTS, STAGE, STAGES
+from pathoprog.system.machine.cores import cores
 from pathoprog.text.plain_text import log_end
 
 __all__ = [
@@ -190,7 +191,7 @@ class TileStream:
         """
         self.settings = settings or StreamSettings()
         self._register = register
-        self._n = self.settings.workers or len(os.sched_getaffinity(0))
+        self._n = self.settings.workers or cores()
         self._readers: list[_Reader] = []
         self._outliner: Outliner | None = None
 
@@ -382,10 +383,6 @@ def tiles_at_once(size_px: int, settings: StreamSettings) -> int:
 
 def _memory_file(size: int) -> int:
     """Memory to share by inheritance: freed with its last user, whatever becomes of us, and not limited by /dev/shm."""
-    if hasattr(os, "memfd_create"):
-        memory = os.memfd_create("pathoprog-tiles")
-    else:
-        with tempfile.TemporaryFile() as file:
-            memory = os.dup(file.fileno())
+    memory = os.memfd_create("pathoprog-tiles")
     os.ftruncate(memory, size)
     return memory

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathoprog.survival import analyses
+from pathoprog.survival.analyses import Followed
 from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.curves.competing import cumulative_incidence
 from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, followup_time, kaplan_meier, number_at_risk
 from pathoprog.survival.curves.rank_tests import logrank, trend
-from pathoprog.survival.curves.restricted_mean import difference, restricted_mean
+from pathoprog.survival.curves.restricted_mean import restricted_mean
 from pathoprog.survival.prediction.concordance import harrell_c, uno_c
-from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights, values_of_complete_cases
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.fine_gray import FineGrayFit
 from pathoprog.survival.regression.proportional import TRANSFORMS, proportional_hazards
@@ -88,13 +88,10 @@ def restricted_means(
     result: dict[str, Any] = {"tau": tau, "overall": plain(restricted_mean(time, event, tau).identified())}
     if place is None:
         return result
-    means = {
-        level: restricted_mean(time[place == k], event[place == k], tau).identified() for k, level in enumerate(levels)
-    }
-    result["by_group"] = {level: plain(mean) for level, mean in means.items()}
-    result["difference"] = {
-        f"{level} - {levels[0]}": plain(difference(means[level], means[levels[0]])) for level in levels[1:]
-    }
+    groups = {level: Followed(time[place == k], event[place == k]) for k, level in enumerate(levels)}
+    means, gaps = analyses.restricted_means(groups, tau, levels[0])
+    result["by_group"] = plain(means)
+    result["difference"] = {f"{level} - {levels[0]}": plain(gap) for level, gap in gaps.items()}
     return result
 
 
@@ -168,23 +165,15 @@ def score_concordance(time: FloatArray, event: IntArray, score: FloatArray) -> d
 
 def horizon_values(time: FloatArray, event: IntArray, positive: Any, horizon: float) -> dict[str, Any]:
     """Sensitivity, specificity, PPV and NPV at a horizon by all estimators."""
-    result = {
-        "kaplan_meier": plain(values_by_curves(time, event, positive, horizon)),
-        "inverse_weights": plain(values_by_weights(time, event, positive, horizon)),
-        "complete_cases": plain(values_of_complete_cases(time, event, positive, horizon)),
-    }
-    if (event == 2).any():
-        result["aalen_johansen"] = plain(values_by_curves(time, event, positive, horizon, competing=True))
-        result["inverse_weights_competing"] = plain(values_by_weights(time, event, positive, horizon, competing=True))
-    return result
+    found = analyses.horizon_values(Followed(time, event), positive, horizon, competing=bool((event == 2).any()))
+    return {estimator: plain(values) for estimator, values in found.items()}
 
 
 def incidence_curve(time: FloatArray, event: IntArray, at: FloatArray) -> dict[str, Any]:
     """Cumulative incidence of the event and of competing deaths at `at`."""
     return {
         "n": int(time.size),
-        "event": plain(cumulative_incidence(time, event, 1).identified_at(at)),
-        "competing": plain(cumulative_incidence(time, event, 2).identified_at(at)),
+        **plain(analyses.incidences(Followed(time, event), at)),
     }
 
 

@@ -91,7 +91,7 @@ def read_raw(
     Raises:
         InputError: the file cannot be read as a table. A column that cannot be used says so when it is used.
     """
-    found = read_sheet_file(path, sheet, encoding, missing)
+    found = read_sheet_file(path, sheet, encoding, missing, "{}={}")
     columns = {name: read_column(found.frame[name], decimal, found.lines) for name in found.frame.columns}
     frame = pd.DataFrame({name: column.values for name, column in columns.items()})
     return RawTable(frame, columns, found.lines, found.notes, found.sheets)

@@ -15,7 +15,7 @@ _BOUND = (
 def spawn(
     command: list[str], log: str | Path, environment: dict[str, str], folder: str | Path = "."
 ) -> subprocess.Popen[bytes]:
-    """Start a command whose life ends with this process's, even by SIGKILL (on Linux; elsewhere it may live on).
+    """Start a command whose life ends with this process's, even by SIGKILL.
 
     To be called from the main thread: it is the thread's end that the kernel looks at.
 
@@ -25,7 +25,7 @@ def spawn(
         environment: variables that differ from this process's.
         folder: its current one.
     """
-    bound = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())] if sys.platform == "linux" else []
+    bound = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())]
     with Path(log).open("ab") as stream:
         return subprocess.Popen(
             [*bound, *command],

@@ -31,7 +31,7 @@ class FileArray:
         self.path, self.dtype, self.shape, self.offset = path, np.dtype(dtype), tuple(shape), offset
         self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
         try:
-            self._stamp = _stamp(path.stat())
+            self._stamp = stamp_of(path.stat())
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}") from error
         if self._stamp[0] < offset + self.nbytes:
@@ -81,7 +81,7 @@ class FileArray:
             return empty
         try:
             with self.path.open("rb") as stream:
-                if _stamp(os.fstat(stream.fileno())) != self._stamp:
+                if stamp_of(os.fstat(stream.fileno())) != self._stamp:
                     raise InputError(f"{self.path}: has changed since it was first read; give the command again")
                 memory = np.memmap(stream, self.dtype, "r", self.offset, self.shape)
                 rows: NDArray[Any] = memory[index]
@@ -93,5 +93,6 @@ class FileArray:
         return np.asarray(self[...], dtype)
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
+def stamp_of(status: os.stat_result) -> tuple[int, int, int]:
+    """What tells that a file is no longer the one that it was: its size, time in ns and number."""
     return status.st_size, status.st_mtime_ns, status.st_ino

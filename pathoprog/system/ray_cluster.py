@@ -4,7 +4,6 @@ Ray never tries anything again by itself here: whoever starts work counts the at
 is entered, never before.
 """
 
-import importlib.util
 import ipaddress
 import logging
 import os
@@ -18,6 +17,8 @@ from typing import Any
 from pathoprog import __version__
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.system.children import spawn
+from pathoprog.system.machine.cores import cores
+from pathoprog.system.machine.extras import how_to_install, installed
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Ids, paths and settings are all that travels; Ray takes a file in /tmp where /dev/shm is too small for this."""
@@ -42,10 +43,10 @@ class Cluster:
     """
 
     def __init__(self, address: str = "", cpus: int = 0):
-        if importlib.util.find_spec("ray") is None:
-            raise ConfigError("engine=ray, but Ray is not installed: pip install ray, or give engine=local")
+        if not installed("ray"):
+            raise ConfigError(f"engine=ray, but Ray is not installed: {how_to_install('ray')}, or give engine=local")
         self.address = address
-        self.cpus = cpus or len(os.sched_getaffinity(0))
+        self.cpus = cpus or cores()
         self.folder: Path | None = None
         self.ray: Any = None
         if address:

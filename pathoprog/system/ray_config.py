@@ -10,5 +10,5 @@ class RaySettings:
     """Which Ray cluster does the work, where `engine=ray`."""
 
     address: str = setting(
-        "", "HOST:PORT of a running Ray cluster that this machine is part of; empty: this machine alone", kind="name"
+        "", "HOST:PORT of a running Ray cluster that this machine belongs to; default: this machine only", kind="name"
     )

@@ -20,9 +20,9 @@ class TileSpec:
     resolution: str = setting("10x", "name of the resolution", choices=RESOLUTIONS)
     mpp: float = setting(1.0, "um per pixel of the tile", low=0, open_low=True, high=20)
     size_px: int = setting(448, "side of a tile in its own pixels", low=8, high=8192)
-    min_coverage: float = setting(0.5, "least share of the tile that the region must cover", low=0, high=1)
+    min_coverage: float = setting(0.5, "smallest share of a tile that must lie in the region", low=0, high=1)
     max_per_slide: int = setting(
-        0, "most tiles of a slide; 0 for all, else a spread, deterministic choice that is recorded", low=0
+        0, "largest number of tiles per slide, spread evenly and always the same ones; 0: all", low=0
     )
 
 

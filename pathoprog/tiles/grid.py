@@ -43,7 +43,12 @@ class TileGrid:
 def tile_grid(facts: SlideFacts, region: RegionMask | shapely.MultiPolygon, spec: TileSpec) -> TileGrid:
     """Lay the grid that begins at the slide's corner and keep the tiles that the region covers enough.
 
-    Tiles do not overlap and lie wholly inside the slide. Whether the slide is fine enough for the resolution is
+    METHOD, section 1, "tile" and "which tiles count". Likely, and the default here: 448 x 448 px at 1.0 um/px (10x) and
+    0.25 um/px (40x), without overlap (reported from memory of Skrede et al., Lancet 2020;395:350-360). Project default,
+    for the sources at hand do not say it: a tile counts where the tumour covers at least half of it. That only tumour
+    is analysed is known.
+
+    Tiles lie wholly inside the slide. Whether the slide is fine enough for the resolution is
     `slides.mpp.check_resolution`'s question.
 
     Args:

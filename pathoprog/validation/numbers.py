@@ -6,6 +6,7 @@ import pandas as pd
 
 from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.errors import InputError
+from pathoprog.survival.resampling.permutation import permuted_c
 from pathoprog.system.files import finite_or_none
 from pathoprog.text.numbers import format_interval, format_p, format_ratio
 from pathoprog.text.wording import capital, count, listing
@@ -21,7 +22,6 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
-from pathoprog.validation.permutation import permuted_c
 from pathoprog.validation.plan import TESTS, AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
 from pathoprog.validation.secondary_analyses import (

@@ -6,27 +6,11 @@ from typing import Any
 
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
+from pathoprog.survival.analyses import ANALYSES
 from pathoprog.validation.covariates import TYPES
 
-ANALYSES = {
-    "kaplan_meier": "Kaplan-Meier curves of the three classes, with the number at risk",
-    "logrank": "log-rank test over the three classes",
-    "hazard_ratios": "Cox hazard ratios against good",
-    "c_index": "Harrell's c of the one number",
-    "c_classes": "Harrell's c of the three classes",
-    "c_resolutions": "Harrell's c of each resolution's score",
-    "c_members": "Harrell's c of each single member",
-    "groupings": "poor against the rest, and good against the rest",
-    "horizon_values": "sensitivity, specificity and predictive values at the horizons",
-    "competing_deaths": "cumulative incidence with competing deaths",
-    "adjusted": "hazard ratios adjusted for the plan's covariates",
-    "subgroups": "hazard ratios by the plan's subgroups, with interaction tests",
-    "calibration": "calibration of the stated absolute-risk model",
-    "stage_groups": "the stage-combined risk groups",
-    "permutation": "the locked scores against permuted outcomes",
-    "true_hazard": "comparison with the simulation's true hazard",
-}
-"""Every analysis that `validate` can do, by the name that a plan calls it."""
+TITLES = {name: one.title for name, one in ANALYSES.items() if one.plannable}
+"""The title of every analysis that `validate` can do, by the name that a plan calls it."""
 
 PRIMARY = "primary"
 DEFINED_BY = {
@@ -76,7 +60,7 @@ class AnalysisPlan:
 
     def status(self, analysis: str) -> str:
         """The label of an analysis: ``planned`` or ``exploratory``."""
-        assert analysis in ANALYSES
+        assert analysis in TITLES
         return "planned" if analysis in self.planned else "exploratory"
 
     def definition(self, analysis: str) -> tuple[Any, ...] | None:
@@ -152,9 +136,9 @@ def parse_plan(text: str, path: str | Path) -> AnalysisPlan:
     if primary["test"] not in TESTS:
         raise InputError(f"{path}: primary.test={primary['test']!r} must be one of {', '.join(TESTS)}")
     planned = _strings(path, value, "planned")
-    unknown = [name for name in planned if name not in ANALYSES]
+    unknown = [name for name in planned if name not in TITLES]
     if unknown:
-        raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(ANALYSES)}")
+        raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(TITLES)}")
     horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
     given = value.get("horizons_years") or []
     horizons = [_years(path, "horizons_years", item) for item in (given if isinstance(given, list) else [given])]

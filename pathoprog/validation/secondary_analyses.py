@@ -8,12 +8,12 @@ import pandas as pd
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.ensemble.stage_groups import RISK_GROUPS, StageGroups, risk_groups
 from pathoprog.errors import InputError
-from pathoprog.survival import cox, harrell_c, kaplan_meier
+from pathoprog.survival import analyses, cox, harrell_c, kaplan_meier
+from pathoprog.survival.analyses import Followed
 from pathoprog.survival.arrays import FloatArray
-from pathoprog.survival.curves.competing import cumulative_incidence, gray_test
-from pathoprog.survival.curves.restricted_mean import difference, restricted_mean
+from pathoprog.survival.curves.competing import gray_test
 from pathoprog.survival.prediction.calibration import Calibration, calibration
-from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights, values_of_complete_cases
+from pathoprog.survival.prediction.horizon import CompleteCases, HorizonValues, WeightedValues
 from pathoprog.survival.regression.baseline import predict_risk
 from pathoprog.survival.regression.fine_gray import fine_gray
 from pathoprog.survival.regression.imputation import imputed_cox
@@ -26,7 +26,18 @@ from pathoprog.validation.populations import Population
 Row = dict[str, Any]
 GROUPINGS = {"poor against the rest": ("poor",), "the rest against good": ("uncertain", "poor")}
 VALUES = ("sensitivity", "specificity", "ppv", "npv")
+ESTIMATORS = {
+    "kaplan_meier": "Kaplan-Meier",
+    "aalen_johansen": "Aalen-Johansen",
+    "inverse_weights": "inverse weights",
+    "complete_cases": "complete cases",
+}
+"""In the report's order and words."""
 CURVE_POINTS = 200
+
+
+def _follow_up(patients: pd.DataFrame) -> Followed:
+    return Followed(patients["years"].to_numpy(dtype=float), patients["event"].to_numpy(dtype=np.int64))
 
 
 def horizon_values(population: Population, horizons_years: tuple[float, ...]) -> list[Row]:
@@ -35,33 +46,30 @@ def horizon_values(population: Population, horizons_years: tuple[float, ...]) ->
     Kaplan-Meier (net values) is primary; Aalen-Johansen lets other deaths compete; inverse censoring weights as a
     check; complete cases only as a note, since they mislead late.
     """
-    data = population.patients
-    time, event = data["years"], data["event"]
+    data, patients = population.patients, _follow_up(population.patients)
     rows: list[Row] = []
     for name, worse in GROUPINGS.items():
         positive = data["risk_class"].isin(worse).to_numpy()
         for years in horizons_years:
             head = {"grouping": name, "years": years}
             try:
-                for estimator, competing in (("Kaplan-Meier", False), ("Aalen-Johansen", True)):
-                    found = values_by_curves(time, event, positive, years, competing)
-                    row = {**head, "estimator": estimator, "note": "beyond the follow-up" if found.beyond else ""}
-                    for value in VALUES:
-                        estimate = getattr(found, value)
-                        row |= {
-                            value: estimate.value,
-                            f"{value}_lower": estimate.lower,
-                            f"{value}_upper": estimate.upper,
-                        }
-                    rows.append(row)
-                weighted = values_by_weights(time, event, positive, years)
-                complete = values_of_complete_cases(time, event, positive, years)
+                found = analyses.horizon_values(patients, positive, years, competing=True)
             except InputError as error:
                 rows.append({**head, "estimator": "", "note": str(error)})
                 continue
-            for estimator, values in (("inverse weights", weighted), ("complete cases", complete)):
-                rows.append({**head, "estimator": estimator, "note": "", **{v: getattr(values, v) for v in VALUES}})
+            rows += [{**head, "estimator": name, **_values_row(found[key])} for key, name in ESTIMATORS.items()]
     return rows
+
+
+def _values_row(found: HorizonValues | WeightedValues | CompleteCases) -> Row:
+    """The four values, with their limits where the estimator gives some."""
+    if not isinstance(found, HorizonValues):
+        return {"note": "", **{value: getattr(found, value) for value in VALUES}}
+    row: Row = {"note": "beyond the follow-up" if found.beyond else ""}
+    for value in VALUES:
+        estimate = getattr(found, value)
+        row |= {value: estimate.value, f"{value}_lower": estimate.lower, f"{value}_upper": estimate.upper}
+    return row
 
 
 def competing_deaths(population: Population, horizons_years: tuple[float, ...]) -> dict[str, Any]:
@@ -70,8 +78,8 @@ def competing_deaths(population: Population, horizons_years: tuple[float, ...]) 
     rows: list[Row] = []
     for name in population.classes:
         own = data[data["risk_class"] == name]
-        for cause, code in (("event", 1), ("other death", 2)):
-            values = cumulative_incidence(own["years"], own["event"], code).identified_at(np.array(horizons_years))
+        found = analyses.incidences(_follow_up(own), np.array(horizons_years))
+        for cause, values in (("event", found["event"]), ("other death", found["competing"])):
             rows += [
                 {
                     "risk_class": name,
@@ -128,15 +136,13 @@ def adjusted(population: Population, covariates: tuple[str, ...], tau_years: flo
 def restricted_means(population: Population, tau_years: float) -> list[Row]:
     """Restricted mean net survival time of each class, and its difference from good, years."""
     data = population.patients
-    means = {}
-    for name in population.classes:
-        own = data[data["risk_class"] == name]
-        means[name] = restricted_mean(own["years"], own["event"], tau_years).identified()
+    groups = {name: _follow_up(data[data["risk_class"] == name]) for name in population.classes}
+    means, gaps = analyses.restricted_means(groups, tau_years, "good")
     rows: list[Row] = []
     for name, mean in means.items():
         row = {"risk_class": name, "mean": mean.value, "lower": mean.lower, "upper": mean.upper, "beyond": mean.beyond}
-        if name != "good" and "good" in means:
-            gap = difference(mean, means["good"])
+        if name in gaps:
+            gap = gaps[name]
             row |= {
                 "difference": gap.value,
                 "difference_lower": gap.lower,

@@ -9,7 +9,9 @@ from shared_data import shared_data
 from pathoprog.cohort_tables.cohort import patient_table, read_cohort, read_outcomes, site_overlap
 from pathoprog.cohort_tables.config import YEAR_DAYS, LabelSettings
 from pathoprog.cohort_tables.endpoints import distinct_outcome
-from pathoprog.errors import CohortError, ConfigError
+from pathoprog.cohort_tables.mapping import read_mapping
+from pathoprog.errors import CohortError, ConfigError, InputError
+from pathoprog.survival.table import read_raw
 from pathoprog.system.files import write_json
 
 HEADER = "patient_id,slide_id,slide_path,block_id,cohort,role,prep_site,scan_site,scanner,age,pT,slide_sha256"
@@ -222,3 +224,28 @@ def test_label_limits_that_overlap_are_refused():
     outcomes = pd.DataFrame({"patient_id": ["P"], "followup_days": [1.0], "event": [0]})
     with pytest.raises(ConfigError, match="must be a span that ends before"):
         distinct_outcome(outcomes, LabelSettings(good_after_years=2, poor_until_years=3))
+
+
+def test_a_remedy_is_one_that_the_command_has(tmp_path):
+    """A cohort table has no setting for its encoding; a survival table and a mapping have."""
+    rows = "patient_id,slide_id,slide_path,cohort,role\nP,S,a.tif,Tromsø,external\n"
+    for encoding, said in (("cp1252", "not in UTF-8"), ("utf-16-le", "UTF-16 without its mark")):
+        (tmp_path / "cohort.csv").write_bytes(rows.encode(encoding))
+        with pytest.raises(CohortError, match=said) as caught:
+            read_cohort(tmp_path / "cohort.csv")
+        assert str(caught.value).endswith(": save it as 'CSV UTF-8'") and "encoding" not in str(caught.value)
+        with pytest.raises(InputError, match=f"give encoding={encoding}, or save it as 'CSV UTF-8'"):
+            read_raw(tmp_path / "cohort.csv")
+    (tmp_path / "map.yaml").write_bytes("columns: {ø: 1}".encode("cp1252"))
+    with pytest.raises(InputError, match=r"map.yaml: the mapping is no UTF-8 text; save it as UTF-8"):
+        read_mapping(tmp_path / "map.yaml")
+
+
+def test_another_sheet_is_named_with_a_remedy_that_there_is(tmp_path):
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"patient_id": []}).to_excel(book, sheet_name="Notes", index=False)
+        pd.DataFrame({"patient_id": ["P"]}).to_excel(book, sheet_name="Data", index=False)
+    with pytest.raises(CohortError, match="there are also 'Data': put the table into the first"):
+        read_cohort(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="there are also 'Data': give sheet=NAME"):
+        read_raw(tmp_path / "t.xlsx")

@@ -1,6 +1,7 @@
 """`pathoprog cohort`: from a sheet to files; breaches stop it, real sheets with known traps are taken apart."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.same_scan import FILE, development_file, development_set
 from pathoprog.cohorts.cohort import run
 from pathoprog.cohorts.config import CohortConfig
-from pathoprog.ensemble.bundle import lock
+from pathoprog.ensemble.bundle import lock, read_manifest
 from pathoprog.errors import CohortError, InputError
-from pathoprog.system.files import read_json, sha256_file
+from pathoprog.system.files import sha256_file
 
 TCGA = """\
 time_zero: initial pathological diagnosis
@@ -106,9 +107,8 @@ def test_external_slides_are_checked_against_a_bundle_without_its_cohort(tmp_pat
     with pytest.raises(InputError, match="keeps no hashes of its development slides"):
         run(settings(tmp_path, *GOOD, ensemble=str(tmp_path / "bundle")))
     text = development_file([development_set([sha256_file(slides / "c1.svs"), sha256_file(slides / "a1.svs")])], 0)
-    manifest = {**read_json(tmp_path / "bundle" / "manifest.json"), "name": "with slides"}
-    del manifest["format"], manifest["files"]
-    members = {one["file"]: tmp_path / "bundle" / one["file"] for one in manifest["members"]}
+    manifest = replace(read_manifest(tmp_path / "bundle"), name="with slides")
+    members = {one.file: tmp_path / "bundle" / one.file for one in manifest.members}
     lock(tmp_path / "known", manifest, {FILE: text, **members})
     with pytest.raises(InputError, match=r"developed on; take them out:\s+slide c1 of C in external$"):
         run(settings(tmp_path, *GOOD, ensemble=str(tmp_path / "known")))

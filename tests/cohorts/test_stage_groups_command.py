@@ -1,5 +1,6 @@
 """`pathoprog stage_groups`: fitted on whole cohorts only, then validated like the classes."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from pathoprog.cohorts.stage_groups import run
 from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import InputError
 from pathoprog.system.files import read_json
+from pathoprog.validation.openings.chain import read_log
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,11 @@ def test_a_table_is_fitted_locked_and_validated(made: MadeCohort, tmp_path: Path
     html = (tmp_path / "out" / "report.html").read_text()
     assert "not the published assignment" in html and "an in-sample fit" in html
     assert len(pd.read_csv(tmp_path / "out" / "tables" / "stage_cells.csv")) == 30
+    assert re.search(r"These outcomes were read on [-\d]{10} by `stage_groups`, which used those of \d+ patients", html)
+    assert found["opening"] == 1 and "added after opening" not in html, "it is no opening of the external cohort"
+    lines = read_log(made.folder / "outcomes.csv.openings.jsonl")
+    assert [line["kind"] for line in lines] == ["reading", "opening", "result"]
+    assert lines[0]["command"] == "stage_groups" and lines[0]["cohorts"] == ["north", "south"]
 
 
 def test_part_of_a_cohort_is_refused(made: MadeCohort, tmp_path: Path):

@@ -12,6 +12,7 @@ from PIL import Image
 from shared_data import shared_data
 
 from pathoprog.cli import main
+from pathoprog.survival.analyses import ANALYSES
 
 QUICK = ["bootstrap=20", "sample_size=false", "figures=false"]
 
@@ -53,6 +54,7 @@ def test_everything_for_a_table_with_competing_deaths(table: Path, tmp_path: Pat
     parts = {"kaplan_meier", "rmst", "tests", "horizon_values", "cox", "fine_gray", "predicted_survival", "concordance"}
     parts |= {"prediction", "subgroups", "imputation", "sample_size", "competing", "bootstrap", "followup"}
     assert parts <= set(found)
+    assert parts == {one.key for one in ANALYSES.values() if one.key}
     assert found["followup"]["events"] == 10 and found["followup"]["competing"] == 6
     assert found["competing"]["gray"]["event"]["statistic"] == pytest.approx(small.GRAY[0])
     np.testing.assert_allclose(found["competing"]["by_group"]["a"]["event"]["value"], small.INCIDENCE["a"])
@@ -268,6 +270,15 @@ def test_classes_stand_in_their_order(tmp_path: Path) -> None:
     found = analysed(tmp_path / "out", str(path), "time=time", "event=event", "group=group", "reference=good", *QUICK)
     assert found["tests"]["logrank"]["levels"] == ["good", "uncertain", "poor"]
     assert [row["positive"] for row in found["horizon_values"]] == [["poor"], ["uncertain", "poor"]]
+
+
+def test_a_level_that_no_row_has_is_named(table: Path, tmp_path: Path) -> None:
+    """It may be rightly absent, or misspelt; a level of the table that is not listed is refused."""
+    call = [str(table), "time=time", "event=event", "group=group", *QUICK]
+    found = analysed(tmp_path / "out", *call, "levels=a,b,c,never")
+    assert any("no usable row has 'never', which levels=… lists" in note for note in found["notes"])
+    assert found["tests"]["logrank"]["levels"] == ["a", "b", "c"]
+    assert main(["survival", *call, "levels=a,b", f"out={tmp_path / 'refused'}"]) == 2
 
 
 def test_risks_belong_to_their_horizons_in_any_order(tmp_path: Path) -> None:

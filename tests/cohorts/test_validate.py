@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from made_cohort import MadeCohort, make_bundle, make_cohort
+from made_opened import without_rendering
 
 from pathoprog.cohorts.config import ValidateConfig
 from pathoprog.cohorts.tracking import log_validation, refuse_ids
@@ -39,8 +40,9 @@ def external_only(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
 
 
 @pytest.fixture
-def copy(external_only: MadeCohort, tmp_path: Path) -> MadeCohort:
-    """The small validated cohort, to be changed."""
+def copy(external_only: MadeCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeCohort:
+    """The small validated cohort, to be changed; figures are rendered where it was validated first."""
+    without_rendering(monkeypatch)
     shutil.copytree(external_only.folder, tmp_path / "copy")
     return MadeCohort(tmp_path / "copy")
 

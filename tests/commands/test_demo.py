@@ -44,8 +44,8 @@ def test_the_whole_way_runs_and_says_where_to_look(made):
         assert place.lower() in finished.stdout.lower()
     assert [path.name for path in folder.iterdir()] == ["demo"]  # nothing is written elsewhere
     manifest = verify(folder / "demo" / "ensemble")
-    assert [member["resolution"] for member in manifest["members"]].count("10x") == 5
-    assert len(manifest["members"]) == 10
+    assert [member.resolution for member in manifest.members].count("10x") == 5
+    assert len(manifest.members) == 10
 
 
 def test_every_slide_and_patient_is_accounted_for(made):

@@ -9,6 +9,7 @@ import pytest
 from made_cohort import make_bundle
 
 from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.manifest import StageGroupsRecord
 from pathoprog.ensemble.stage_groups import (
     FILE,
     NODAL_LEVELS,
@@ -125,7 +126,7 @@ def test_the_new_bundle_differs_by_the_table_alone(tmp_path: Path):
     assert scoring_ids(tmp_path / "new") == [new, old]
     assert scoring_ids(tmp_path / "old") == [old]
     manifest = verify(tmp_path / "new")
-    assert manifest["stage_groups"] == {"supersedes": old, "in_sample": True}
+    assert manifest.stage_groups == StageGroupsRecord(supersedes=old, in_sample=True)
     again = read_stage_groups(tmp_path / "new")
     assert again is not None and again.groups == table.groups
     assert read_stage_groups(tmp_path / "old") is None
@@ -152,4 +153,4 @@ def test_a_table_with_a_hole_is_refused(tmp_path: Path):
         read_stage_groups(tmp_path / "broken")
     with pytest.raises(BundleError, match="altered"):
         verify(tmp_path / "broken")
-    assert sha256_file(tmp_path / "new" / FILE) == verify(tmp_path / "new")["files"][FILE]
+    assert sha256_file(tmp_path / "new" / FILE) == verify(tmp_path / "new").files[FILE]

@@ -96,7 +96,7 @@ def agree(found, expected, tolerance, thresholds):
 def test_scores_and_classes_do_not_depend_on_how_they_are_computed(bundle, slides, baseline, tmp_path, variant, dtype):
     assert cli.main(call(bundle, slides, tmp_path / "out", f"dtype={dtype}", *variant)) == 0
     found, expected = results(tmp_path / "out"), results(baseline / dtype)
-    thresholds = {name: entry["value"] for name, entry in read_manifest(bundle)["thresholds"].items()}
+    thresholds = read_manifest(bundle).cuts
     agree(found, expected, BORDERLINE_TOLERANCE[dtype], thresholds)
     assert found["B"]["borderline"]
     if dtype == "fp32":  # within bf16's tolerance lie more of them

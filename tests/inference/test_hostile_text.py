@@ -9,8 +9,8 @@ from made_slides import texture, write_pyramid
 from pathoprog import cli
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.bundle import ensemble_id
-from pathoprog.scoring.results import folder_name
 from pathoprog.system.csv_files import csv_text, read_frame
+from pathoprog.system.file_names import folder_name
 from pathoprog.validation.score_tables import read_results
 
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]

@@ -12,15 +12,16 @@ import pytest
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
-from pathoprog.errors import InputError
+from pathoprog.errors import CohortError, InputError
 from pathoprog.inference.engine import engine
 from pathoprog.inference.result_tables import Tables
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.inference.slides.looks import Looker, look_at_all
-from pathoprog.scoring.results import folder_name, publish_slide
+from pathoprog.scoring.results import publish_slide
 from pathoprog.slides.config import SlideSettings
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, StreamSettings, TileStream
 from pathoprog.system import files
+from pathoprog.system.file_names import folder_name
 from pathoprog.tiles.grid import standard_spec
 
 STREAM = ["stream.workers=1", "stream.batch_tiles=8", "device=cpu", "threads=1", "settle_s=0", "outputs.pdf=false"]
@@ -251,6 +252,50 @@ def test_the_process_with_the_leases_looks_at_no_slide(bundle, slides, tmp_path,
         watch(name)
     assert cli.main(call(bundle, slides, tmp_path / "out")) == 0
     assert looked == [], "on a share that hangs it would stop the heartbeats"
+
+
+def with_cohort(folder, slides):
+    """A table of two roles, and slides of equal sizes, whose contents are compared; with stages for the risk groups."""
+    table = folder / "cohort.csv"
+    rows = [
+        f"P{name},{name},{slides / name}.tif,North,{role},3,0,20" for name, role in (("A", "external"), ("B", "test"))
+    ]
+    table.write_text("\n".join(["patient_id,slide_id,slide_path,cohort,role,pT,pN,nodes_sampled", *rows]) + "\n")
+    return table
+
+
+@pytest.mark.parametrize("part", ["no roots", "roots"])
+def test_nor_at_one_that_a_cohort_names(bundle, slides, tmp_path, monkeypatch, part):
+    looked = []
+    for name in ("stat", "lstat", "open", "readlink", "access"):
+        real = getattr(os, name)
+
+        def through(path, *arguments, real=real, name=name, **options):
+            if str(path).endswith(".tif"):
+                looked.append((name, str(path)))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(os, name, through)
+    table = with_cohort(tmp_path, slides)
+    roots = [f"slides.roots=[{slides}]"] if part == "roots" else []
+    out = tmp_path / "out"
+    assert cli.main(["score", f"cohort={table}", f"ensemble={bundle}", f"out={out}", *STREAM, *roots]) == 0
+    assert looked == []
+
+
+def test_a_cohort_that_hangs_is_one_sentence(tmp_path):
+    (tmp_path / "cohort.csv").write_text("patient_id,slide_id,slide_path,cohort,role\n")
+    with (
+        Looker(0.0) as looker,
+        pytest.raises(InputError, match=r"cohort.csv: no answer for 0 s while it and the files"),
+    ):
+        looker.cohort(str(tmp_path / "cohort.csv"), "", [], [])
+
+
+def test_what_is_wrong_with_a_cohort_is_said_through_the_child(tmp_path):
+    (tmp_path / "cohort.csv").write_text("patient_id,slide_id,slide_path,cohort,role\nP,S,a.tif,North,nowhere\n")
+    with Looker(60.0) as looker, pytest.raises(CohortError, match="must be one of training"):
+        looker.cohort(str(tmp_path / "cohort.csv"), "", [], [])
 
 
 @pytest.mark.slow

@@ -51,9 +51,9 @@ def middles(out, slide_id):
 
 def test_the_bundle_holds_the_network_and_its_policy(plain, bundle, tumour):
     manifest = verify(bundle)
-    assert manifest["tumour_policy"] == "network" and manifest["tumour"]["tuning_dice"] > 0.85
-    assert "tumour.safetensors" in manifest["files"] and ensemble_id(bundle) != ensemble_id(plain)
-    assert "weights" not in str(manifest["tumour"]["network"].get("weights"))
+    assert manifest.tumour_policy == "network" and manifest.tumour.tuning_dice > 0.85
+    assert "tumour.safetensors" in manifest.files and ensemble_id(bundle) != ensemble_id(plain)
+    assert manifest.tumour.network.settings.weights == ""
     damaged = bundle.parent / "damaged"
     shutil.copytree(bundle, damaged)
     weights = damaged / "tumour.safetensors"

@@ -2,6 +2,8 @@
 
 import pickle
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -189,3 +191,22 @@ def test_a_bundle_carries_the_encoder_s_name_and_scores_with_it(tmp_path):
     scorer = Scorer(bundle, torch.device("cpu"))
     assert wanted.std() > 0.01
     torch.testing.assert_close(scorer.instances("10x", tiles)[0], wanted, atol=1e-4, rtol=0)
+
+
+def test_torchvision_is_imported_without_torch_s_compiler_which_still_answers():
+    program = (
+        "import sys, torch\n"
+        "from pathoprog.networks.encoders import make_encoder\n"
+        "from pathoprog.networks.config import EncoderSettings\n"
+        "make_encoder(EncoderSettings('shufflenet_v2_x0_5'))\n"
+        "assert 'torchvision' in sys.modules and 'torch._dynamo.utils' not in sys.modules\n"
+        "from torchvision.ops import roi_align\n"
+        "asked = sys.modules['torchvision.ops.roi_align'].is_compile_supported\n"
+        "boxes = torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])\n"
+        "assert roi_align(torch.ones(1, 1, 8, 8), boxes, 2).shape == (1, 1, 2, 2)\n"
+        "found = asked('cpu')\n"
+        "import torch._dynamo.utils\n"
+        "assert torch._dynamo.utils.__file__ and found == torch._dynamo.utils.is_compile_supported('cpu')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

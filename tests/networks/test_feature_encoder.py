@@ -1,5 +1,7 @@
 """A frozen encoder beside a bundle's heads: each tile once, shared, mixed with whole networks, never infinite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def tiles():
 
 def loaded(folder, threads=1, given=()):
     bundle = load_bundle(folder)
-    encoders = load_encoders(bundle.folder, bundle.manifest, given, CPU)
+    encoders = load_encoders(bundle.folder, bundle.manifest.encoders, given, CPU)
     return Scorer(bundle, CPU, torch.float32, threads, encoders)
 
 
@@ -71,7 +73,7 @@ def test_threads_change_no_bit_and_batches_next_to_nothing(folder, tiles, monkey
 def test_whole_networks_at_one_resolution_and_heads_at_the_other(encoder, tiles, tmp_path):
     mixed = made_bundle(tmp_path / "mixed", 32, encoders={"40x": encoder}, include=False)
     manifest, weights = verify(mixed), encoder.settings.weights
-    assert manifest["format"] == 2 and list(manifest["encoders"]) == ["40x"]
+    assert manifest.format == 2 and list(manifest.encoders) == ["40x"]
     with torch.inference_mode():
         whole = load_bundle(mixed).members["10x"][0].network.instances(prepare(torch.from_numpy(tiles)))
     scorer = loaded(mixed, given=[weights])
@@ -80,7 +82,7 @@ def test_whole_networks_at_one_resolution_and_heads_at_the_other(encoder, tiles,
     with pytest.raises(
         ConfigError, match=r"encoder_weights is missing: the members of .* at 40x take features of timm"
     ):
-        load_encoders(mixed, manifest, [], CPU)
+        load_encoders(mixed, manifest.encoders, [], CPU)
     with pytest.raises(ConfigError, match="these are whole networks with encoders of their own; leave it out"):
         load_encoders(mixed, {}, [weights], CPU)
 
@@ -111,10 +113,9 @@ def test_an_encoder_computes_as_its_features_were_computed_whatever_the_scoring_
 def test_heads_without_their_encoder_are_told(folder, tiles, encoder):
     with pytest.raises(BundleError, match="members at 40x take features, and no encoder is loaded"):
         Scorer(load_bundle(folder), CPU).instances("40x", tiles)
-    record = {**encoder_record(encoder), "encoder": "timm/no_such"}
-    manifest = {"encoders": {"40x": record}}
+    records = {"40x": replace(encoder_record(encoder), encoder="timm/no_such")}
     with pytest.raises(BundleError, match=r"the encoder at 40x cannot be built here: .*no model of that name"):
-        load_encoders(folder, manifest, [encoder.settings.weights], CPU)
-    manifest = {"encoders": {"40x": {**encoder_record(encoder), "d": 95}}}
+        load_encoders(folder, records, [encoder.settings.weights], CPU)
+    records = {"40x": replace(encoder_record(encoder), d=95)}
     with pytest.raises(BundleError, match="gives 96 features here, and the members take 95"):
-        load_encoders(folder, manifest, [encoder.settings.weights], CPU)
+        load_encoders(folder, records, [encoder.settings.weights], CPU)

@@ -1,5 +1,7 @@
 """Stored features: our files keep everything and map into memory; TRIDENT's and CLAM's are read, others refused."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pathoprog.errors import InputError
 from pathoprog.networks.features import read_facts, read_features, write_features
 from pathoprog.system.file_array import FileArray
+from pathoprog.system.h5_array import H5Array
 
 FACTS = {"encoder": {"encoder": "resnet18"}, "spec": {"size_px": 64}, "slide_sha256": "ab"}
 RNG = np.random.default_rng(0)
@@ -110,3 +113,46 @@ def test_what_is_no_h5_says_so(tmp_path):
     (tmp_path / "s.h5").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match="not an h5 file"):
         read_features(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("lead", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_of_an_h5_stay_in_the_file(tmp_path, lead, dtype):
+    """A cohort's features fill no memory, and its files no table of descriptors."""
+    values = np.random.default_rng(0).normal(size=(50, 4)).astype(dtype)
+    path = write_h5(tmp_path / "s.h5", features=values[None] if lead else values, coords=np.zeros((50, 2)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found = read_features(path).values
+    assert isinstance(found, H5Array) and found.shape == (50, 4) and found.ndim == 2 and len(found) == 50
+    shown = values.astype(found.dtype)
+    mask = np.arange(50) % 7 == 3
+    for index in (
+        3,
+        -1,
+        slice(4, 20, 3),
+        [7, 2, 2, 40],
+        np.array([49, 0]),
+        mask,
+        ...,
+        np.array([], int),
+        [[1, 2], [0, 1]],
+    ):
+        assert np.array_equal(found[index], shown[index]), index
+        assert found[index].dtype == shown.dtype
+    assert np.array_equal(np.asarray(found), shown)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    with pytest.raises(IndexError):
+        found[50]
+    write_h5(path, features=values[:40], coords=np.zeros((40, 2)))
+    with pytest.raises(InputError, match="has changed since it was first read"):
+        found[0]
+
+
+def test_an_h5_is_gone_through_in_parts(tmp_path, monkeypatch):
+    values = np.ones((1000, 4), np.float32)
+    values[990, 2] = np.nan
+    path = write_h5(tmp_path / "s.h5", features=values, coords=np.zeros((1000, 2)))
+    monkeypatch.setattr("pathoprog.system.h5_array.CHECKED_BYTES", 1600)
+    assert [len(part) for part in H5Array(path, "features").parts()] == [100] * 10
+    with pytest.raises(InputError, match="NaN"):
+        read_features(path)

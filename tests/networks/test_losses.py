@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from pathoprog.networks.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time, interval_of
+from pathoprog.networks import losses
+from pathoprog.networks.config import HEADS, LOSSES, Loss
+from pathoprog.networks.losses import (
+    Targets,
+    baseline_logits,
+    cox_partial_likelihood,
+    cross_entropy,
+    discrete_time,
+    interval_of,
+    loss_value,
+)
 
 
 def test_cross_entropy_weighs_the_classes():
@@ -61,3 +71,30 @@ def test_baseline_hazards_meet_hand_worked_ones_and_are_where_the_loss_is_least(
         < 1e-3
         < torch.autograd.grad(discrete_time((alike + 0.1).expand(4000, 3), many, events, cuts), alike)[0].abs().max()
     )
+
+
+LOGITS = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.4, -0.6]])
+TARGETS = Targets(
+    torch.tensor([True, False]), torch.tensor([0.5, 2.0]), torch.tensor([1, 0]), (1.0, 2.0), torch.tensor([1.0, 2.5])
+)
+
+
+def test_every_loss_of_the_table_is_its_function():
+    found = {name: loss_value(name, LOGITS[:, : {"poor": 2, "risk": 1}.get(loss.head, 3)], TARGETS).item()
+             for name, loss in LOSSES.items()}  # fmt: skip
+    assert found == {
+        "cross_entropy": cross_entropy(LOGITS[:, :2], TARGETS.poor, (1.0, 2.0)).item(),
+        "cox": cox_partial_likelihood(LOGITS[:, 0], TARGETS.time, TARGETS.event).item(),
+        "discrete_time": discrete_time(LOGITS, TARGETS.time, TARGETS.event, TARGETS.cuts).item(),
+    }
+    assert {loss.head for loss in LOSSES.values()} <= set(HEADS)
+
+
+def test_a_new_loss_is_a_function_and_a_line(monkeypatch):
+    def brier_of(logits, targets):
+        return (logits.softmax(1)[:, 1] - targets.poor.float()).square().mean()
+
+    monkeypatch.setattr(losses, "brier_of", brier_of, raising=False)
+    monkeypatch.setitem(LOSSES, "brier", Loss("brier_of", "poor", distinct_only=True))
+    good, poor = LOGITS[:, :2].softmax(1)[:, 1].tolist()[::-1]
+    assert loss_value("brier", LOGITS[:, :2], TARGETS).item() == pytest.approx(((poor - 1) ** 2 + good**2) / 2)

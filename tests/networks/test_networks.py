@@ -1,4 +1,4 @@
-"""Networks: noisy-AND against hand-worked values, bags, poolings, features in place of tiles."""
+"""Member networks: scores of bags, heads, and features in place of tiles."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.networks.config import NetworkSettings
-from pathoprog.networks.member import MilNetwork, NoisyAnd, prepare
+from pathoprog.networks.member import MilNetwork, prepare
 
 
 def sigma(x: float) -> float:
@@ -17,46 +17,6 @@ def sigma(x: float) -> float:
 def small(**changes) -> MilNetwork:
     torch.manual_seed(0)
     return MilNetwork(NetworkSettings(width=0.35, instance_dim=6, **changes)).eval()
-
-
-def test_noisy_and_meets_hand_worked_values():
-    pool = NoisyAnd(1, slope=10.0)  # b = 0.5
-    # (sigma(10 (m - .5)) - sigma(-5)) / (sigma(5) - sigma(-5)): 0 at m = 0, 1/2 at m = b, 1 at m = 1
-    got = pool(torch.tensor([[0.0], [0.5], [1.0], [0.6]])).flatten().tolist()
-    by_hand = (sigma(1.0) - sigma(-5.0)) / (sigma(5.0) - sigma(-5.0))
-    assert got == pytest.approx([0.0, 0.5, 1.0, by_hand], abs=1e-6)
-    assert by_hand == pytest.approx(0.734193, abs=1e-6)
-
-
-def test_noisy_and_gradient_meets_the_hand_worked_one():
-    pool = NoisyAnd(1, slope=10.0)
-    mean = torch.tensor([[0.6]], requires_grad=True)
-    pool(mean).sum().backward()
-    # dP/dm = a s (1 - s) / (sigma(a (1 - b)) - sigma(-a b)), s = sigma(a (m - b))
-    s = sigma(1.0)
-    assert mean.grad.item() == pytest.approx(10 * s * (1 - s) / (sigma(5.0) - sigma(-5.0)), rel=1e-5)
-
-    # dP/db by central difference of the formula, times db/draw = b (1 - b)
-    def p(b: float) -> float:
-        low, high = sigma(-10 * b), sigma(10 * (1 - b))
-        return (sigma(10 * (0.6 - b)) - low) / (high - low)
-
-    by_hand = (p(0.5 + 1e-5) - p(0.5 - 1e-5)) / 2e-5 * 0.25
-    assert pool.raw_b.grad.item() == pytest.approx(by_hand, rel=1e-4)
-
-
-@pytest.mark.parametrize("pooling", ["noisy_and", "gated_attention", "mean"])
-def test_a_bag_does_not_depend_on_its_neighbours_or_its_order(pooling):
-    network = small(pooling=pooling)
-    tiles = torch.randn(7, 3, 32, 32)
-    instances = network.instances(tiles)
-    together = network.bag_scores(instances, [3, 4])
-    alone = network.bag_scores(instances[:3], [3])
-    turned = network.bag_scores(instances[[2, 0, 1]], [3])
-    assert together[0].item() == pytest.approx(alone.item(), abs=1e-6)
-    assert alone.item() == pytest.approx(turned.item(), abs=1e-6)
-    assert ((together > 0) & (together < 1)).all()
-    assert network.tile_scores(instances).shape == (7,)
 
 
 def test_the_score_of_head_poor_is_the_softmax_output():
@@ -72,11 +32,6 @@ def test_hazards_rank_by_expected_survival():
     assert risk[0] > risk[1]
     survival = 0.5 * sigma(-3.0)  # S1 = sigma(-3), S2 = S1 / 2, S3 = S1 / 4
     assert risk[0].item() == pytest.approx(-(sigma(-3.0) + survival + survival / 2), abs=1e-6)
-
-
-def test_attention_weights_add_up_to_one_and_equal_poolings_have_none():
-    assert small(pooling="gated_attention").attention_weights(torch.rand(9, 6)).sum().item() == pytest.approx(1.0)
-    assert small().attention_weights(torch.rand(9, 6)) is None
 
 
 @pytest.mark.parametrize("sizes", [[], [0, 5], [2, 2]])

@@ -8,11 +8,13 @@ import pytest
 
 from pathoprog.errors import BundleError
 from pathoprog.quality.checks import (
+    CHECKS,
     DEFAULT_LIMITS,
     FAIL,
     NOT_CHECKED,
     PASS,
     WARN,
+    QualityCheck,
     QualityRules,
     overrides,
     quality_file,
@@ -178,3 +180,10 @@ def test_a_reference_of_another_version_is_not_used_and_a_broken_file_is_refused
 def test_every_limit_has_its_settings():
     names = {f"{key}_{side}" for key in DEFAULT_LIMITS for side in ("warn", "fail")}
     assert names == set(LimitSettings.__dataclass_fields__)
+
+
+def test_a_new_check_is_a_function_and_a_line(monkeypatch):
+    new = QualityCheck(lambda opened, _: {"thumbnail's width": float(opened.thumbnail.shape[1])}, "Pixels.", "px", 5, 8)
+    monkeypatch.setitem(CHECKS, "width", new)
+    found = QualityRules(DEFAULT_LIMITS | {"width": (new.warn, new.fail)}).judge(opened())[-1]
+    assert (found.name, found.value, found.unit, found.verdict) == ("thumbnail's width", 10.0, "px", FAIL)

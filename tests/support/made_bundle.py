@@ -1,12 +1,16 @@
 """A small locked bundle with random weights, for tests of scoring."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save
 
+from pathoprog.cohort_tables.same_scan import FILE as DEVELOPMENT_FILE
+from pathoprog.cohort_tables.same_scan import development_file
 from pathoprog.ensemble.bundle import lock
+from pathoprog.ensemble.manifest import CohortFacts, Manifest, MemberRecord, Normalisation, ThresholdRecord
 from pathoprog.networks.config import (
     NO_ENCODER,
     NORMALISATION_MEAN,
@@ -15,7 +19,7 @@ from pathoprog.networks.config import (
     FeatureEncoderSettings,
     NetworkSettings,
 )
-from pathoprog.networks.encoder_records import SHOWN
+from pathoprog.networks.encoder_records import SHOWN, EncoderRecord
 from pathoprog.networks.encoders import make_encoder
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import MilNetwork, prepare
@@ -23,6 +27,8 @@ from pathoprog.quality.config import QUALITY_VERSION, LimitSettings
 from pathoprog.settings import as_dict
 from pathoprog.system.files import canonical_json, sha256_file
 from pathoprog.system.machine.device import dtype_name
+from pathoprog.system.records import Saved, record_of
+from pathoprog.tiles.config import standard_spec
 
 
 def made_bundle(
@@ -32,6 +38,7 @@ def made_bundle(
 
     Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue. Members at a
     resolution of `encoders=` (see `made_encoder`) take features; the bundle holds the weights unless `include=False`.
+    `development=`: sets of `same_scan.development_set` that the bundle keeps.
     """
     checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
     quality = {
@@ -44,17 +51,20 @@ def made_bundle(
     own = {"width": 0.35, "instance_dim": 8, **changes.pop("network", {})}
     encoders: dict[str, FeatureEncoder] = changes.pop("encoders", {})
     include = changes.pop("include", True)
-    members: list[dict[str, Any]] = []
+    development: list[dict[str, Any]] = changes.pop("development", [])
+    members: list[MemberRecord] = []
+    records: dict[str, EncoderRecord] = {}
     files: dict[str, Path | str] = {}
     source = folder.parent / f"{folder.name}.weights"
     source.mkdir(parents=True, exist_ok=True)
     for resolution in ("10x", "40x"):
         frozen = encoders.get(resolution)
         if frozen is not None:
-            record = changes.setdefault("encoders", {})[resolution] = encoder_record(frozen)
+            record = encoder_record(frozen)
             if include:
-                record["file"] = f"encoders/{record['weights_sha256'][:12]}.safetensors"
-                files[record["file"]] = Path(frozen.settings.weights)
+                record = replace(record, file=f"encoders/{record.weights_sha256[:12]}.safetensors")
+                files[str(record.file)] = Path(frozen.settings.weights)
+            records[resolution] = record
         on_features = {} if frozen is None else {"encoder": NO_ENCODER, "feature_dim": frozen.d, "width": 1.0}
         settings = NetworkSettings(**{**own, **on_features})
         for index in range(5):
@@ -74,38 +84,33 @@ def made_bundle(
             path.write_bytes(save(network.state_dict()))
             files[f"members/{name}.safetensors"] = path
             members.append(
-                {
-                    "name": name,
-                    "resolution": resolution,
-                    "file": f"members/{name}.safetensors",
-                    "network": as_dict(settings),
-                    "score_map": [0.0, 1.0],
-                    "seed": index,
-                    "tuning_c": 0.6,
-                }
+                MemberRecord(
+                    name=name,
+                    resolution=resolution,
+                    file=f"members/{name}.safetensors",
+                    sha256="",
+                    network=Saved(settings),
+                    score_map=(0.0, 1.0),
+                    seed=index,
+                    tuning_c=0.6,
+                )
             )
-    manifest = {
-        "name": "made for tests",
-        "members": members,
-        "thresholds": {resolution: {"value": value} for resolution, value in thresholds.items()},
-        "tile_specs": {
-            resolution: {
-                "resolution": resolution,
-                "mpp": mpp,
-                "size_px": size_px,
-                "min_coverage": 0.5,
-                "max_per_slide": 0,
-            }
-            for resolution, mpp in (("10x", 1.0), ("40x", 0.25))
-        },
-        "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
-        "aggregation": aggregation,
-        "tumour_policy": tumour_policy,
-        "cohorts": {},
-        **changes,
-    }
+    manifest = Manifest(
+        name="made for tests",
+        members=tuple(members),
+        thresholds={resolution: ThresholdRecord(value=value) for resolution, value in thresholds.items()},
+        tile_specs={resolution: standard_spec(resolution, size_px) for resolution in ("10x", "40x")},
+        normalisation=Normalisation(mean=NORMALISATION_MEAN, std=NORMALISATION_STD),
+        aggregation=aggregation,
+        tumour_policy=tumour_policy,
+        files={},
+        encoders=records or None,
+        cohorts=dict[str, CohortFacts](),
+    )
     files["quality.json"] = canonical_json(quality)
-    lock(folder, manifest, files)
+    if development:
+        files[DEVELOPMENT_FILE] = development_file(development, 0)
+    lock(folder, replace(manifest, **changes), files)
     return folder
 
 
@@ -119,9 +124,9 @@ def made_encoder(weights: Path, seed: int = 0, dtype: torch.dtype = torch.float3
     return FeatureEncoder(made, torch.device("cpu"), dtype)
 
 
-def encoder_record(encoder: FeatureEncoder) -> dict[str, Any]:
+def encoder_record(encoder: FeatureEncoder) -> EncoderRecord:
     """What a bundle keeps of an encoder whose weights it does not hold."""
     values = as_dict(encoder.settings)
     kept = {name: values[name] for name in (*SHOWN, "precision")}
     more = {"dtype": dtype_name(encoder.dtype), "d": encoder.d}
-    return {**kept, **more, "weights_sha256": sha256_file(encoder.settings.weights)}
+    return record_of(EncoderRecord, {**kept, **more, "weights_sha256": sha256_file(encoder.settings.weights)})

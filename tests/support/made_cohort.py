@@ -10,8 +10,12 @@ import pandas as pd
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.ensemble.bundle import ensemble_id, lock
 from pathoprog.ensemble.classes import one_number, risk_class
+from pathoprog.ensemble.manifest import Manifest, MemberRecord, ThresholdRecord
+from pathoprog.networks.config import NetworkSettings
 from pathoprog.system.files import write_json
+from pathoprog.system.records import Saved
 from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.tiles.config import standard_spec
 
 THRESHOLDS = {"10x": 0.45, "40x": 0.55}
 PLAN = """\
@@ -104,16 +108,26 @@ def make_cohort(
 def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS) -> str:
     """Lock a bundle whose members are empty files; returns the ensemble's id."""
     names = [f"{resolution}_{k}" for resolution in thresholds for k in range(1, 6)]
-    manifest = {
-        "name": "made up",
-        "members": [
-            {"name": name, "resolution": name.split("_")[0], "file": f"members/{name}.safetensors"} for name in names
-        ],
-        "thresholds": {resolution: {"value": value} for resolution, value in thresholds.items()},
-        "tile_specs": {},
-        "aggregation": "mean",
-        "tumour_policy": "tissue",
-    }
+    members = [
+        MemberRecord(
+            name=name,
+            resolution=name.split("_")[0],
+            file=f"members/{name}.safetensors",
+            sha256="",
+            network=Saved(NetworkSettings()),
+            score_map=(0.0, 1.0),
+        )
+        for name in names
+    ]
+    manifest = Manifest(
+        name="made up",
+        members=tuple(members),
+        thresholds={resolution: ThresholdRecord(value=value) for resolution, value in thresholds.items()},
+        tile_specs={resolution: standard_spec(resolution) for resolution in thresholds},
+        aggregation="mean",
+        tumour_policy="tissue",
+        files={},
+    )
     lock(folder, manifest, {f"members/{name}.safetensors": name for name in names})
     return ensemble_id(folder)
 

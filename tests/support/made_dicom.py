@@ -1,7 +1,7 @@
 """DICOM slides made for tests: tiled instances of compressed frames, in explicit little-endian elements."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ def element(group: int, number: int, kind: str, value: bytes | str | int | float
         data = struct.pack("<H", value)
     elif kind == "UL":
         data = struct.pack("<I", value)
+    elif kind == "SL":
+        data = struct.pack("<i", value)
     elif kind == "FL":
         data = struct.pack("<f", value)
     else:
@@ -35,15 +37,17 @@ def implicit_element(group: int, number: int, value: str) -> bytes:
     return struct.pack("<HHI", group, number, len(data)) + data
 
 
-def sequence(group: int, number: int, item: bytes, ends: bool) -> bytes:
-    """A sequence of one item, with its length or (`ends`) with end marks."""
+def sequence(group: int, number: int, items: bytes | list[bytes], ends: bool) -> bytes:
+    """A sequence of items, or of one, with its length or (`ends`) with end marks."""
+    items = [items] if isinstance(items, bytes) else items
     if not ends:
-        return element(group, number, "SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item)
+        value = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in items)
+        return element(group, number, "SQ", value)
+    start, end = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF), struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
     return (
         struct.pack("<HH2sHI", group, number, b"SQ", 0, 0xFFFFFFFF)
-        + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
-        + item
-        + struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+        + b"".join(start + item + end for item in items)
+        + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
     )
 
 
@@ -60,13 +64,20 @@ def write_instance(
     flavour: str = "VOLUME",
     tile: int = 256,
     ends: bool = False,
+    absent: Collection[tuple[int, int]] | None = None,
 ) -> Path:
-    """Write one level of a slide; `ends`: sequences with end marks in place of lengths."""
+    """Write one level of a slide; `ends`: sequences with end marks in place of lengths.
+
+    With `absent`, (row, column) of tiles that are left out, it is stored as TILED_SPARSE, its last frame first.
+    """
     height, width = image.shape[:2]
-    frames = [
-        encode(np.ascontiguousarray(image[y : y + tile, x : x + tile]))
-        for y in range(0, height, tile)
-        for x in range(0, width, tile)
+    places = [(y, x) for y in range(0, height, tile) for x in range(0, width, tile)]
+    if absent is not None:
+        places = [(y, x) for y, x in places if (y // tile, x // tile) not in absent][::-1]
+    frames = [encode(np.ascontiguousarray(image[y : y + tile, x : x + tile])) for y, x in places]
+    positions = [
+        sequence(0x0048, 0x021A, element(0x0048, 0x021E, "SL", x + 1) + element(0x0048, 0x021F, "SL", y + 1), ends)
+        for y, x in places
     ]
     uid = f"{ROOT}.{series}.{number}"
     last = {"VOLUME": "NONE" if number == 1 else "RESAMPLED"}.get(flavour, "NONE")
@@ -80,7 +91,7 @@ def write_instance(
         element(0x0020, 0x000D, "UI", f"{ROOT}.{series}"),
         element(0x0020, 0x000E, "UI", f"{ROOT}.{series}.0"),
         element(0x0020, 0x0013, "IS", number),
-        element(0x0020, 0x9311, "CS", "TILED_FULL"),
+        element(0x0020, 0x9311, "CS", "TILED_FULL" if absent is None else "TILED_SPARSE"),
         element(0x0028, 0x0002, "US", 3),
         element(0x0028, 0x0004, "CS", photometric),
         element(0x0028, 0x0006, "US", 0),
@@ -98,6 +109,7 @@ def write_instance(
         sequence(0x0048, 0x0105, element(0x0048, 0x0106, "SH", "1"), ends),
         element(0x0048, 0x0303, "UL", 1),
         sequence(0x5200, 0x9229, measures, ends),
+        b"" if absent is None else sequence(0x5200, 0x9230, positions, ends),
         struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF),
         struct.pack("<HHI", 0xFFFE, 0xE000, 0),
     ]

@@ -13,7 +13,7 @@ from pathoprog.networks.config import NetworkSettings
 from pathoprog.system.files import read_json
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings, FitSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.config import CandidateSettings, DataSettings, FitSettings, TrainConfig, TrainEnsembleConfig
 from pathoprog.training.data.tile_store import cut_folder
 
 SIZE_PX = 32
@@ -119,5 +119,5 @@ def separation(run: Path) -> float:
 
 def made_many(settings: TrainConfig, candidates: int, **changes: Any) -> TrainEnsembleConfig:
     """The same as settings of `candidates` candidates per resolution."""
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     return TrainEnsembleConfig(**plain, candidates=candidates, **changes)

@@ -61,8 +61,6 @@ def train(cohort: Path, out: Path, *more: str) -> int:
 def bundle_with_tumour(bundle: Path, trained: Path, out: Path, policy: str = "network") -> Path:
     """A bundle's members locked again with a tumour network; returns the folder."""
     manifest = read_manifest(bundle)
-    files: dict[str, Path | str] = {name: bundle / name for name in manifest.pop("files")}
-    del manifest["format"]
-    add_tumour(EnsembleConfig(tumour=str(trained), tumour_policy=policy), manifest, files)
-    lock(out, manifest, files)
+    files: dict[str, Path | str] = {name: bundle / name for name in manifest.files}
+    lock(out, add_tumour(EnsembleConfig(tumour=str(trained), tumour_policy=policy), manifest, files), files)
     return out

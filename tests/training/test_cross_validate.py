@@ -17,7 +17,13 @@ from pathoprog.errors import ConfigError, InputError
 from pathoprog.survival import harrell_c
 from pathoprog.system.files import read_json
 from pathoprog.system.tracking_config import TrackingSettings
-from pathoprog.training.config import CrossValidateConfig, EnsembleConfig, SplitSettings, TrainConfig
+from pathoprog.training.config import (
+    CandidateSettings,
+    CrossValidateConfig,
+    EnsembleConfig,
+    SplitSettings,
+    TrainConfig,
+)
 from pathoprog.training.cross_validate import page, rows_of, run
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.lock import ensemble as choose
@@ -25,7 +31,7 @@ from pathoprog.training.train import settings_from_dict, train
 
 
 def crossed(settings: TrainConfig, **changes: Any) -> CrossValidateConfig:
-    plain = {field.name: getattr(settings, field.name) for field in fields(TrainConfig)}
+    plain = {field.name: getattr(settings, field.name) for field in fields(CandidateSettings)}
     return CrossValidateConfig(**{**plain, **changes})
 
 
@@ -119,12 +125,12 @@ def test_without_a_tuning_cohort_to_a_locked_bundle(tmp_path, monkeypatch, capsy
     no_tracking = TrackingSettings(tracking="none")
     assert choose.run(EnsembleConfig(str(tmp_path / "cv"), str(bundle), bootstrap=5, track=no_tracking)) == 0
     manifest = verify(bundle)
-    assert manifest["cohorts"]["tuning"]["out_of_folds"] == 2
+    assert manifest.cohorts["tuning"].out_of_folds == 2
     assert "out of 2 folds" in (bundle / "model_card.md").read_text()
-    cut = manifest["thresholds"]["10x"]
+    cut = manifest.thresholds["10x"]
     locked = pd.read_csv(tmp_path / "bundle.tuning.csv").set_index("patient_id")
-    assert len(locked) == 20 and locked["score_10x"].min() < cut["value"] < locked["score_10x"].max()
-    assert manifest["tuning_scores"]["n_tiles"] == {"10x": 120, "40x": 120}
+    assert len(locked) == 20 and locked["score_10x"].min() < cut.value < locked["score_10x"].max()
+    assert manifest.tuning_scores.n_tiles == {"10x": 120, "40x": 120}
     # each patient by the networks that did not see him, on all tiles: near to what training judged, all of them too
     judged = scores.set_index("patient_id")["score_10x"]
     assert (locked["score_10x"] - judged[locked.index]).abs().max() < 1e-4

@@ -74,7 +74,7 @@ def test_the_others_end_in_a_locked_bundle(here, tmp_path, capfd):
 
     assert choose.run(EnsembleConfig(str(tmp_path / "runs"), str(tmp_path / "bundle"), bootstrap=0,
                                      track=TrackingSettings("none"))) == 0  # fmt: skip
-    names = [member["name"] for member in verify(tmp_path / "bundle")["members"]]
+    names = [member.name for member in verify(tmp_path / "bundle").members]
     assert len(names) == 10 and "10x-seed2" not in names
 
     started.clear()

@@ -23,7 +23,8 @@ from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import BagBatch, Patient
 from pathoprog.training.data.tile_store import StoredSlide
 from pathoprog.training.member.fit import backward, check_fit, make_optimizer
-from pathoprog.training.train import check_network, read_metrics, train
+from pathoprog.training.member.metrics import read_metrics
+from pathoprog.training.train import check_network, train
 from pathoprog.training.train_ensemble import make_tasks
 
 FOLDER = ROOT / "configs" / "experiment"
@@ -91,7 +92,7 @@ def test_two_real_steps(name, data, tmp_path):
     candidate = train(tasks[0].settings, lambda _: None)
     lines = read_metrics(tasks[0].folder)
     assert [line["step"] for line in lines if "loss" in line] == [1, 2]
-    assert candidate["best"][0]["step"] == 2
+    assert candidate.best[0].step == 2
     # the resolved config lies with the run, and is what the file says
     kept = read_json(tasks[0].folder / "settings.json")
     assert kept == as_dict(tasks[0].settings)

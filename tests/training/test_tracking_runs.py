@@ -1,6 +1,8 @@
 """MLflow's runs of training: one for each ensemble and candidate however often it goes on, ended as they ended."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from pathoprog.system.files import write_json
 from pathoprog.system.revision import git_commit
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.member import learning_curve
+from pathoprog.training.run_process import HOST, PID, STARTED, is_over, process_tags
 from pathoprog.training.tracking import Tracking, without
 from pathoprog.training.train_ensemble import make_tasks, train_all
 
@@ -174,3 +177,57 @@ def test_ids_are_taken_out_of_a_text_whole():
 
 def test_the_curve_is_drawn_before_the_first_judgement_too(tmp_path):
     assert all(path.stat().st_size for path in learning_curve.draw_curve([{"step": 1, "loss": 0.7}], tmp_path / "a"))
+
+
+STARTS = """
+import sys, time
+from pathoprog.system.tracking_config import TrackingSettings
+from pathoprog.training.tracking import Tracking
+tracking = Tracking(TrackingSettings("mlflow", sys.argv[1], "test"))
+parent = tracking.start("ensemble", {}, kind="parent")
+tracking.start("member", {}, parent, kind="child")
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_runs_of_a_killed_process_end_with_the_next_command(store):
+    """SIGKILL leaves no time to end them; runs of a process that lives, or of another machine, are left alone."""
+    Tracking(store)
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", STARTS, store.tracking_uri], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None and process.stdout.readline() == b"started\n"
+        killed = processes[0]
+        killed.kill()
+        killed.wait()
+        client, before = runs_of(store)
+        assert [run.info.status for run in before] == ["RUNNING"] * 4
+        elsewhere = client.create_run(
+            before[0].info.experiment_id, tags={**before[0].data.tags, HOST: "elsewhere", PID: str(killed.pid)}
+        )
+        older = client.create_run(before[0].info.experiment_id)
+        Tracking(store)
+        _, after = runs_of(store)
+        statuses = {run.info.run_id: run.info.status for run in after}
+        assert statuses.pop(elsewhere.info.run_id) == statuses.pop(older.info.run_id) == "RUNNING"
+        for run in before:
+            wanted = "KILLED" if run.data.tags[PID] == str(killed.pid) else "RUNNING"
+            assert statuses[run.info.run_id] == wanted
+        assert sorted(statuses.values()) == ["KILLED", "KILLED", "RUNNING", "RUNNING"]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def test_a_number_that_was_given_to_another_process():
+    tags = process_tags()
+    assert not is_over(tags)
+    assert is_over({**tags, STARTED: "1000.0"})
+    assert not is_over({**tags, HOST: "elsewhere", PID: "1"}) and not is_over({})

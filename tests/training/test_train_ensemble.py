@@ -17,7 +17,7 @@ from pathoprog.system.files import sha256_file
 from pathoprog.system.ray_config import RaySettings
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training import train_ensemble
-from pathoprog.training.launchers import LocalEngine, RayEngine, devices_of, engine_of
+from pathoprog.training.launchers import LocalEngine, RayEngine, engine_of, local_devices
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import make_tasks, train_all
@@ -143,8 +143,10 @@ def test_slots_follow_the_cluster_as_it_is_now():
 
 
 def test_local_slots_are_given_back(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6))
-    assert devices_of("cpu", 0, 2) == ["cpu"] * 3 and devices_of("cuda:1", 2, 1) == ["cuda:1"] * 2
+    monkeypatch.setattr("pathoprog.training.launchers.cores", lambda: 6)
+    assert local_devices("cpu", 0, 2) == ["cpu"] * 3 and local_devices("cpu", 2, 1) == ["cpu"] * 2
+    with pytest.raises(ConfigError, match="cuda:99"):  # before any candidate starts
+        local_devices("cuda:99", 2, 1)
     engine = LocalEngine(["cuda:0", "cuda:1"])
     assert [engine.take(0), engine.take(1), engine.take(2)] == ["cuda:0", "cuda:1", ""]
     engine.free("cuda:1")

@@ -13,6 +13,7 @@ from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.errors import CohortError, InputError
 from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.system.file_array import FileArray
+from pathoprog.system.h5_array import H5Array
 from pathoprog.training.config import DataSettings, TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
 
@@ -60,7 +61,9 @@ class Patient:
         return self.ask(index)()
 
 
-def _asked(tiles: NDArray[Any] | FileArray | PlacedTiles, index: NDArray[np.int64]) -> Callable[[], NDArray[Any]]:
+def _asked(
+    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles, index: NDArray[np.int64]
+) -> Callable[[], NDArray[Any]]:
     """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
     if isinstance(tiles, PlacedTiles):
         return tiles.ask(index).result

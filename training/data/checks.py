@@ -10,11 +10,11 @@ from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import CohortError, InputError
 from pathoprog.system.console import warn
-from pathoprog.training.config import DataSettings, TrainConfig
+from pathoprog.training.config import CandidateSettings, DataSettings
 from pathoprog.training.data.tile_store import is_stored
 
 
-def check_tables(settings: TrainConfig) -> pd.DataFrame:
+def check_tables(settings: CandidateSettings) -> pd.DataFrame:
     """Read the tables that training rests on, and refuse what would fail after hours of work.
 
     Returns:
@@ -43,7 +43,7 @@ def check_tables(settings: TrainConfig) -> pd.DataFrame:
     return rows
 
 
-def check_outcomes(settings: TrainConfig, rows: pd.DataFrame, outcomes: pd.DataFrame) -> None:
+def check_outcomes(settings: CandidateSettings, rows: pd.DataFrame, outcomes: pd.DataFrame) -> None:
     """Refuse outcomes that nothing can be learned from, or judged by.
 
     Raises:

@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.errors import InputError
-from pathoprog.networks.encoder_records import RECORD
+from pathoprog.networks.encoder_records import RECORD, EncoderRecord
 from pathoprog.networks.features import FOREIGN_SUFFIX, SUFFIX, Features, read_facts, read_features
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
+from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.console import warn
-from pathoprog.tiles.config import PREPROCESSING_VERSION
+from pathoprog.system.file_names import file_name_in
+from pathoprog.system.records import RecordError, plain, record_of
+from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
-from pathoprog.training.data.tile_store import StoredSlide, file_name
+from pathoprog.training.data.tile_store import StoredSlide
 
 
 def feature_path(data: DataSettings, resolution: str, slide_id: str, suffix: str = SUFFIX) -> Path:
     """Where one slide's features lie, or would."""
-    return Path(data.features) / resolution / f"{file_name(slide_id)}{suffix}"
+    folder = Path(data.features) / resolution
+    return folder / f"{file_name_in(folder, slide_id, [suffix])}{suffix}"
 
 
 def _found(data: DataSettings, resolution: str, slide_id: str) -> Path | None:
@@ -84,13 +88,16 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
 class Origin:
     """What features of one resolution were made of: the encoder as a bundle keeps it, tile spec, and tumour policy."""
 
-    encoder: dict[str, Any]
-    spec: dict[str, Any]
+    encoder: EncoderRecord
+    spec: TileSpec
     tumour_policy: str
 
     def differences(self, other: "Origin") -> list[str]:
         """In what two differ, by the names of settings."""
-        one, two = ({**found.encoder, **found.spec, "tumour_policy": found.tumour_policy} for found in (self, other))
+        one, two = (
+            {**plain(found.encoder), **dict(sorted(as_dict(found.spec).items())), "tumour_policy": found.tumour_policy}
+            for found in (self, other)
+        )
         return [name for name in one if one[name] != two.get(name)]
 
 
@@ -115,7 +122,7 @@ def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Ori
     return first[1]
 
 
-def _said(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+def _said(path: Path) -> tuple[EncoderRecord, TileSpec, str]:
     facts = read_facts(path) if path.suffix == SUFFIX else {}
     known = {**facts, **facts.get("encoder", {})}
     if not {*RECORD, "spec", "region", "preprocessing"} <= known.keys():
@@ -128,7 +135,11 @@ def _said(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
             f"{path}: made by preprocessing {facts['preprocessing']}, this version has {PREPROCESSING_VERSION}: make"
             " features again, and train on those"
         )
-    return {name: known[name] for name in RECORD}, facts["spec"], facts["region"]
+    try:
+        encoder = record_of(EncoderRecord, {name: known[name] for name in RECORD}, "encoder")
+        return encoder, record_of(TileSpec, facts["spec"], "spec"), str(facts["region"])
+    except RecordError as error:
+        raise InputError(f"{path}: {error}; make these features again with `pathoprog features`") from error
 
 
 def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:

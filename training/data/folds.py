@@ -10,12 +10,12 @@ from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import CohortError, InputError
-from pathoprog.training.config import TrainConfig
+from pathoprog.training.config import CandidateSettings
 
 NONE_HELD_OUT = -1
 
 
-def read_folds(settings: TrainConfig) -> dict[str, int]:
+def read_folds(settings: CandidateSettings) -> dict[str, int]:
     """Fold of each patient for development, from the cohort's and the outcomes' tables alone: one for all resolutions.
 
     Raises:

@@ -1,13 +1,14 @@
 """Who learns and who judges: by the cohort's roles, or by the folds of a cross-validation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.ensemble.manifest import CohortFacts
 from pathoprog.errors import InputError
 from pathoprog.networks.member import MilNetwork
 from pathoprog.stream.requests import TileRequests
@@ -15,10 +16,11 @@ from pathoprog.system.files import read_json, sha256_value
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.data.bags import Patient, read_patients
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
-from pathoprog.training.member.tuning_concordance import Judgement, judge
+from pathoprog.training.member.candidate import Verdict, read_verdict
+from pathoprog.training.member.tuning_concordance import judge
 
 OUT_OF_FOLD = "out_of_fold.json"
-Judge = Callable[[MilNetwork, torch.device, torch.dtype], Judgement]
+Judge = Callable[[MilNetwork, torch.device, torch.dtype], Verdict]
 
 
 def read_parts(settings: TrainConfig, requests: TileRequests | None = None) -> tuple[list[Patient], list[Patient]]:
@@ -79,19 +81,19 @@ def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
     """What judges a network: those patients' bags; or, where all of them learned, what their folds' networks said."""
     fit = settings.fit
     if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
-        verdict = Judgement(**read_json(_out_of_fold(settings)))
+        verdict = read_verdict(_out_of_fold(settings))
         return lambda network, device, dtype: verdict
 
     # as many tiles ahead as in training
     ahead = -(-fit.prefetch * fit.patients_per_step * fit.tiles_per_patient // fit.evaluate_batch)
 
-    def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Judgement:
+    def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Verdict:
         return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead)
 
     return by_bags
 
 
-def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
+def cohort_facts(patients: list[Patient]) -> CohortFacts:
     """Size of a cohort and the hash over its patients, slides' content, tiles' places and outcomes; no id leaves."""
     rows = [
         [
@@ -102,21 +104,25 @@ def cohort_facts(patients: list[Patient]) -> dict[str, Any]:
         ]
         for patient in patients
     ]
-    return {
-        "n_patients": len(patients),
-        "n_slides": sum(len(patient.slides) for patient in patients),
-        "n_tiles": sum(patient.n_tiles for patient in patients),
-        "n_events": sum(patient.event for patient in patients),
-        "sha256": sha256_value(rows),
-    }
+    return CohortFacts(
+        n_patients=len(patients),
+        n_slides=sum(len(patient.slides) for patient in patients),
+        n_tiles=sum(patient.n_tiles for patient in patients),
+        n_events=sum(patient.event for patient in patients),
+        sha256=sha256_value(rows),
+    )
 
 
-def facts_of_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> dict[str, dict[str, Any]]:
+def facts_of_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> dict[str, CohortFacts]:
     """`cohort_facts` of training and tuning; tuning by folds says so."""
     facts = {"training": cohort_facts(learning), "tuning": cohort_facts(judging)}
     if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
-        facts["tuning"] |= {"out_of_folds": settings.split.folds, "together": settings.split.together}
-        facts["tuning"]["verdict_sha256"] = sha256_value(read_json(_out_of_fold(settings)))
+        facts["tuning"] = replace(
+            facts["tuning"],
+            out_of_folds=settings.split.folds,
+            together=settings.split.together,
+            verdict_sha256=sha256_value(read_json(_out_of_fold(settings))),
+        )
     return facts
 
 

@@ -20,7 +20,7 @@ from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
-from pathoprog.training.config import DataSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.config import CandidateSettings, DataSettings, TrainEnsembleConfig
 from pathoprog.training.data.tile_store import (
     StoredSlide,
     facts_of,
@@ -35,7 +35,7 @@ from pathoprog.training.data.tile_store import (
 REMEDY = "mend or replace the file, or take the slide out of the cohort, and give the same command again"
 
 
-def settle(settings: TrainConfig) -> None:
+def settle(settings: CandidateSettings) -> None:
     """Where tiles come from slides, say where their grids are kept, and refuse what cannot go together.
 
     Raises:

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,9 @@ from pathoprog.stream.requests import PlacedTiles
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.file_array import FileArray
-from pathoprog.system.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.system.file_names import file_name_in
+from pathoprog.system.files import file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.system.h5_array import H5Array
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
 from pathoprog.training.data.disk_space import allocate, cannot_write, check_room
@@ -49,7 +50,7 @@ class StoredSlide:
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any] | FileArray | PlacedTiles
+    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles
     places: str = ""
     scan: str = ""
 
@@ -192,15 +193,11 @@ def source_key(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) 
     )
 
 
-def file_name(slide_id: str) -> str:
-    """A slide's id as the name of a file, without its ending."""
-    return bounded_name(quote(slide_id, safe=" ._-+()"))
-
-
 def grid_path(data: DataSettings, resolution: str, slide_id: str) -> Path:
     """Where a slide's grid is kept if its tiles stay in the slide (`slide_source`)."""
     cut = cut_name(data, spec_of(data, resolution))
-    return Path(data.store) / "grids" / resolution / cut / f"{file_name(slide_id)}.json"
+    folder = Path(data.store) / "grids" / resolution / cut
+    return folder / f"{file_name_in(folder, slide_id, ['.json'])}.json"
 
 
 def cut_folder(data: DataSettings, resolution: str) -> Path:
@@ -215,8 +212,9 @@ def is_stored(data: DataSettings, slide_id: str) -> bool:
 
 
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
-    base = cut_folder(data, resolution) / file_name(slide_id)
-    return base.with_name(base.name + ".npy"), base.with_name(base.name + ".json")
+    folder = cut_folder(data, resolution)
+    name = file_name_in(folder, slide_id, [".npy", ".json"])
+    return folder / f"{name}.npy", folder / f"{name}.json"
 
 
 def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool:

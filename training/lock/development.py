@@ -1,6 +1,7 @@
 """What a bundle keeps of the slides that it was developed on: the hashes of their content, and those of its parents."""
 
 from pathlib import Path
+from typing import Any
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
@@ -32,10 +33,13 @@ def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[
         InputError: the ensemble that training started from is gone.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
-    names = [str(name) for name in cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"]]
-    hashes = {name: content_of(name, trained.data) for name in names}
-    sets = [development_set(digest for digest in hashes.values() if digest)]
-    unknown = sum(not digest for digest in hashes.values())
+    sets: list[dict[str, Any]] = []
+    unknown = 0
+    for role in DEVELOPMENT_ROLES:
+        names = [str(name) for name in cohort.loc[cohort["role"] == role, "slide_id"]]
+        hashes = [content_of(name, trained.data) for name in names]
+        sets.append(development_set((digest for digest in hashes if digest), role))
+        unknown += sum(not digest for digest in hashes)
     if trained.start.bundle:
         if not Path(trained.start.bundle).is_dir():
             raise InputError(

@@ -5,7 +5,8 @@ training said of them (`fit.evaluate_tiles`); all that is locked rests on tuning
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION, lock
+from pathoprog.ensemble.bundle import lock
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION, Choice, choose_members
 from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.manifest import Manifest, MemberRecord, Normalisation, ParentRecord, ThresholdRecord
 from pathoprog.ensemble.thresholds import Threshold, fit_threshold
-from pathoprog.ensemble.tuning_basis import PRECISION, TUNING_SCORES, basis_line
+from pathoprog.ensemble.tuning_basis import basis_line
 from pathoprog.errors import CohortError, InputError
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.networks.encoder_records import encoder_lines
@@ -30,6 +33,7 @@ from pathoprog.survival import harrell_c
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import read_json, write_text
+from pathoprog.system.records import plain, record_of
 from pathoprog.system.revision import code_version
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.tiles.config import PREPROCESSING_VERSION
@@ -42,9 +46,8 @@ from pathoprog.training.lock.encoder import add_encoders, check_unchanged, origi
 from pathoprog.training.lock.model_card import judged_on, model_card
 from pathoprog.training.lock.quality_reference import add_quality
 from pathoprog.training.lock.tumour import add_tumour
-from pathoprog.training.lock.tuning_risks import Candidate
 from pathoprog.training.lock.tuning_scores import TuningScores, score_tuning
-from pathoprog.training.member.fit import CANDIDATE
+from pathoprog.training.member.candidate import Candidate, read_candidate
 from pathoprog.training.member.run_folder import check_same
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
@@ -60,22 +63,21 @@ def run(settings: EnsembleConfig) -> int:
     record = read_json(folder / ENSEMBLE_RUN)
     trained = settings_from_dict(record["settings"])
     origins = origins_of(settings, trained)
-    candidates = [(folder / name, read_json(folder / name / CANDIDATE)) for name in record["candidates"]]
+    candidates = [read_candidate(folder / name) for name in record["candidates"]]
     check_same(candidates)
-    members = dict[str, list[Candidate]]()
-    ranked = dict[str, list[tuple[Path, dict[str, Any]]]]()
+    choices = {resolution: choose_members(candidates, resolution) for resolution in RESOLUTIONS}
+    members = {resolution: choice.members for resolution, choice in choices.items()}
     for resolution in RESOLUTIONS:
-        ranked[resolution] = rank(candidates, resolution)
-        members[resolution] = [Candidate(*one) for one in ranked[resolution][:MEMBERS_PER_RESOLUTION]]
         trained.resolution = resolution
         parts = read_parts(trained)
-        check_unchanged(trained, ranked[resolution][0][1], parts)
+        check_unchanged(trained, members[resolution][0], parts)
         check_judged(members[resolution][0], parts[1])
-    manifest, files = contents(settings, trained, candidates[0][1], members)
-    add_encoders(settings, origins, manifest, files)
-    add_tumour(settings, manifest, files)
-    add_quality(settings, trained, manifest, files)
-    rules = rules_of(json.loads(str(files[QUALITY_FILE])), QualitySettings(), manifest["tumour_policy"])
+    files: dict[str, Path | str] = {}
+    manifest = before_tuning(settings, trained, candidates[0])
+    manifest = add_encoders(settings, origins, manifest, files)
+    manifest = add_tumour(settings, manifest, files)
+    manifest = add_quality(settings, trained, manifest, files)
+    rules = rules_of(json.loads(str(files[QUALITY_FILE])), QualitySettings(), manifest.tumour_policy)
     tuning = score_tuning(settings, trained, members, manifest, rules)
     times, events, cohorts = outcomes_of(tuning.scored, trained)
     thresholds, drawn, table = (
@@ -88,18 +90,18 @@ def run(settings: EnsembleConfig) -> int:
         cut = fit_threshold(scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed)
         thresholds[resolution] = cut
         drawn[resolution] = choice_figure.ResolutionChoice(scores, events, harrell_c(times, events, scores), cut)
-        table += choice_table(ranked[resolution], tuning, times, events)
-        report(ranked[resolution], drawn[resolution])
+        table += choice_table(choices[resolution], tuning, times, events)
+        report(choices[resolution], drawn[resolution])
     tuning.classify({name: cut.value for name, cut in thresholds.items()})
     shares = class_shares(tuning.scored)
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
-    add_scores(settings, manifest, files, tuning, thresholds, table)
+    manifest = add_members(members, manifest, files, tuning, thresholds, table)
     say(f"    {basis_line(manifest)}")
     add_development(settings, trained, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
-    for line in encoder_lines(manifest):
+    for line in encoder_lines(manifest.encoders):
         say(f"    {line}")
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
@@ -141,30 +143,14 @@ def track(
         tracking.end(run_id)
 
 
-def rank(candidates: list[tuple[Path, dict[str, Any]]], resolution: str) -> list[tuple[Path, dict[str, Any]]]:
-    """Candidates of one resolution, the best c on tuning first; ties go to the smaller seed.
-
-    Raises:
-        InputError: fewer than five.
-    """
-    found = [item for item in candidates if item[1]["resolution"] == resolution]
-    if len(found) < MEMBERS_PER_RESOLUTION:
-        raise InputError(
-            f"{len(found)} candidates at {resolution}, the ensemble needs {MEMBERS_PER_RESOLUTION};"
-            f" train more (candidates={MEMBERS_PER_RESOLUTION} or more)"
-        )
-    return sorted(found, key=lambda item: (-item[1]["best"][0]["c_index"], item[1]["seed"]))
-
-
 def check_judged(chosen: Candidate, tuning: list[Patient]) -> None:
     """Refuse a cohort that has lost patients since the candidates were judged on them.
 
     Raises:
         InputError: names how many.
     """
-    verdict = read_json(chosen.weights.with_suffix(".json"))
     there = {patient.patient_id for patient in tuning}
-    if missing := [name for name in verdict["patient_ids"] if name not in there]:
+    if missing := [name for name in chosen.verdict.patient_ids if name not in there]:
         raise InputError(
             f"{len(missing)} tuning patients of the candidates are gone from the cohort, first {missing[0]}"
         )
@@ -192,7 +178,7 @@ def outcomes_of(patients: list[PatientScore], trained: TrainConfig) -> tuple[np.
 
 
 def choice_table(
-    ranked: list[tuple[Path, dict[str, Any]]], tuning: TuningScores, times: np.ndarray, events: np.ndarray
+    choice: Choice[Candidate], tuning: TuningScores, times: np.ndarray, events: np.ndarray
 ) -> list[dict[str, Any]]:
     """One row per candidate: rank, seed, best step, c on tuning with its 95% interval, chosen or not.
 
@@ -200,35 +186,34 @@ def choice_table(
     slides are scored; empty for the others, whom nobody has score so many tiles.
     """
     rows = []
-    for number, (folder, candidate) in enumerate(ranked):
-        best, resolution = candidate["best"][0], candidate["resolution"]
-        verdict = read_json(folder / best["file"].replace(".safetensors", ".json"))
+    for number, candidate in enumerate(choice.ranked):
+        verdict = candidate.verdict
         row = {
-            "resolution": resolution,
+            "resolution": candidate.resolution,
             "rank": number + 1,
-            "candidate": folder.name,
-            "seed": candidate["seed"],
-            "step": best["step"],
-            "tuning_c": best["c_index"],
-            "tuning_c_lower": verdict["c_lower"],
-            "tuning_c_upper": verdict["c_upper"],
+            "candidate": candidate.name,
+            "seed": candidate.seed,
+            "step": candidate.best[0].step,
+            "tuning_c": candidate.tuning_c,
+            "tuning_c_lower": verdict.c_lower,
+            "tuning_c_upper": verdict.c_upper,
             "scored_c": "",
             "scored_c_lower": "",
             "scored_c_upper": "",
-            "chosen": number < MEMBERS_PER_RESOLUTION,
+            "chosen": candidate in choice.members,
         }
         if row["chosen"]:
-            scores = np.array([patient.members[resolution][folder.name] for patient in tuning.scored])
+            scores = np.array([patient.members[candidate.resolution][candidate.name] for patient in tuning.scored])
             c = harrell_c(times, events, scores)
             row |= {"scored_c": c.value, "scored_c_lower": c.lower, "scored_c_upper": c.upper}
         rows.append(row)
     return rows
 
 
-def report(ranked: list[tuple[Path, dict[str, Any]]], drawn: choice_figure.ResolutionChoice) -> None:
+def report(choice: Choice[Candidate], drawn: choice_figure.ResolutionChoice) -> None:
     """Print the choice of one resolution."""
-    resolution, cut, c = ranked[0][1]["resolution"], drawn.cut, drawn.together
-    found = ", ".join(f"{candidate['best'][0]['c_index']:.3f}" for _, candidate in ranked)
+    resolution, cut, c = choice.ranked[0].resolution, drawn.cut, drawn.together
+    found = ", ".join(f"{candidate.tuning_c:.3f}" for candidate in choice.ranked)
     together = f"{c.value:.3f} (95% CI {c.lower:.3f} to {c.upper:.3f})"
     say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together, as scored, {together}")
     say(f"    {resolution}: threshold {cut.value:.4f} (95% bootstrap {cut.lower:.4f} to {cut.upper:.4f})")
@@ -240,73 +225,82 @@ def class_shares(patients: list[PatientScore]) -> dict[str, float]:
     return {name: classes.count(name) / max(1, len(classes)) for name in RISK_CLASSES}
 
 
-def contents(
-    settings: EnsembleConfig,
-    trained: TrainConfig,
-    candidate: dict[str, Any],
-    members: dict[str, list[Candidate]],
-) -> tuple[dict[str, Any], dict[str, Path | str]]:
-    """The manifest and the files of the bundle, but for what follows from tuning (`add_scores`).
+def before_tuning(settings: EnsembleConfig, trained: TrainConfig, candidate: Candidate) -> Manifest:
+    """What is known of the bundle before tuning is scored; members and thresholds follow from it (`add_members`).
 
     No time, host or path is in it: equal work gives an equal ensemble.
+
+    Args:
+        settings: of the choice.
+        trained: settings of the candidates' training.
+        candidate: any of them: all are of the same cohorts.
     """
-    entries: list[dict[str, Any]] = []
-    files: dict[str, Path | str] = {}
-    for resolution in RESOLUTIONS:
-        for chosen in members[resolution]:
-            best = chosen.facts["best"][0]
-            name = chosen.folder.name
-            entries.append(
-                {
-                    "name": name,
-                    "resolution": resolution,
-                    "file": f"members/{name}.safetensors",
-                    "network": chosen.network,
-                    "seed": chosen.facts["seed"],
-                    "step": best["step"],
-                    "tuning_c": best["c_index"],
-                }
-            )
-            if chosen.facts.get("parent"):
-                entries[-1]["parent_member"] = chosen.facts["parent"]["member"]
-            files[f"members/{name}.safetensors"] = chosen.weights
     training = as_dict(trained)
-    manifest = {
-        "name": settings.name,
-        "research_use_only": RESEARCH_USE_ONLY,
-        "intended_use": settings.intended_use,
-        "members": entries,
-        "tile_specs": {"10x": as_dict(trained.data.tiles_10x), "40x": as_dict(trained.data.tiles_40x)},
-        "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
-        "preprocessing": PREPROCESSING_VERSION,
-        "aggregation": settings.aggregation,
-        PRECISION: settings.dtype,
-        "tumour_policy": trained.data.tumour_policy,
-        "cohorts": candidate["cohorts"],
-        "training": {key: training[key] for key in ("labels", "augment", "fit")},
-        "code_version": code_version(),
-    }
-    if candidate.get("parent"):
-        manifest["parent"] = {key: candidate["parent"][key] for key in ("ensemble_id", "name")}
-    return manifest, files
+    parent = candidate.parent
+    return Manifest(
+        name=settings.name,
+        research_use_only=RESEARCH_USE_ONLY,
+        intended_use=settings.intended_use,
+        members=(),
+        thresholds={},
+        tile_specs={"10x": trained.data.tiles_10x, "40x": trained.data.tiles_40x},
+        normalisation=Normalisation(mean=NORMALISATION_MEAN, std=NORMALISATION_STD),
+        preprocessing=PREPROCESSING_VERSION,
+        aggregation=settings.aggregation,
+        precision=settings.dtype,
+        tumour_policy=trained.data.tumour_policy,
+        cohorts=candidate.cohorts,
+        training={key: training[key] for key in ("labels", "augment", "fit")},
+        code_version=code_version(),
+        parent=None if parent is None else ParentRecord(ensemble_id=parent.ensemble_id, name=parent.name),
+        files={},
+    )
 
 
-def add_scores(
-    settings: EnsembleConfig,
-    manifest: dict[str, Any],
+def add_members(
+    members: Mapping[str, Sequence[Candidate]],
+    manifest: Manifest,
     files: dict[str, Path | str],
     tuning: TuningScores,
     thresholds: dict[str, Threshold],
     table: list[dict[str, Any]],
-) -> None:
-    """Add what follows from tuning as scored: thresholds, score maps, both c, and what they rest on."""
-    manifest["thresholds"] = {name: asdict(cut) for name, cut in thresholds.items()}
-    manifest[TUNING_SCORES] = tuning.facts
+) -> Manifest:
+    """Add what follows from tuning as scored: members with score maps and both c, thresholds, and what they rest on.
+
+    Args:
+        members: the chosen five of each resolution.
+        manifest: of the bundle to be.
+        files: of the bundle to be; weights and choice.csv are added.
+        tuning: as scored.
+        thresholds: by resolution.
+        table: of `choice_table`.
+
+    Returns:
+        The manifest with all of it.
+    """
     scored = {row["candidate"]: row["scored_c"] for row in table}
-    for entry in manifest["members"]:
-        entry["score_map"] = list(tuning.score_maps[entry["name"]])
-        entry["scored_c"] = scored[entry["name"]]
+    records = []
+    for chosen in (one for resolution in RESOLUTIONS for one in members[resolution]):
+        file = f"members/{chosen.name}.safetensors"
+        files[file] = chosen.weights
+        records.append(
+            MemberRecord(
+                name=chosen.name,
+                resolution=chosen.resolution,
+                file=file,
+                sha256="",  # the lock's
+                network=chosen.network,
+                score_map=tuning.score_maps[chosen.name],
+                seed=chosen.seed,
+                step=chosen.best[0].step,
+                tuning_c=chosen.tuning_c,
+                scored_c=scored[chosen.name],
+                parent_member=None if chosen.parent is None else chosen.parent.member,
+            )
+        )
     files["choice.csv"] = csv_text(table)
+    cuts = {name: record_of(ThresholdRecord, plain(cut), name) for name, cut in thresholds.items()}
+    return replace(manifest, members=tuple(records), thresholds=cuts, tuning_scores=tuning.basis)
 
 
 def write_patients(settings: EnsembleConfig, tuning: TuningScores, thresholds: dict[str, Threshold]) -> None:

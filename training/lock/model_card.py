@@ -1,14 +1,13 @@
 """The model card: what an ensemble is for, whom it learned from, and its limits, in words made from the facts."""
 
-from typing import Any
-
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.tuning_basis import basis_line
-from pathoprog.networks.encoder_records import ENCODERS, encoder_lines
+from pathoprog.networks.encoder_records import encoder_lines
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 
 DESCRIBED = (
@@ -34,9 +33,7 @@ GROUPS = ("prep_site", "scan_site", "scanner", "sex", "stage")
 MISSING = "missing"
 
 
-def model_card(
-    settings: EnsembleConfig, trained: TrainConfig, manifest: dict[str, Any], shares: dict[str, float]
-) -> str:
+def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, shares: dict[str, float]) -> str:
     """Markdown text of the card.
 
     Args:
@@ -63,27 +60,27 @@ def model_card(
         "Not meant for biopsies, for organs other than those below, or for tumours that were treated before surgery.",
         "",
         "## Ensemble",
-        f"{len(manifest['members'])} networks: five at 10x ({manifest['tile_specs']['10x']['mpp']} um/px) and five at"
-        f" 40x ({manifest['tile_specs']['40x']['mpp']} um/px).",
+        f"{len(manifest.members)} networks: five at 10x ({manifest.tile_specs['10x'].mpp} um/px) and five at"
+        f" 40x ({manifest.tile_specs['40x'].mpp} um/px).",
         f"{encoder_line(trained, manifest)}, pooling {trained.network.pooling},"
-        f" loss {trained.fit.loss}. Several slides of a patient: {manifest['aggregation']}."
-        f" Tumour area: {manifest['tumour_policy']}.{tumour_line(manifest)}",
+        f" loss {trained.fit.loss}. Several slides of a patient: {manifest.aggregation}."
+        f" Tumour area: {manifest.tumour_policy}.{tumour_line(manifest)}",
         "",
         "| resolution | tile | threshold (95% bootstrap) | rule |",
         "|---|---|---|---|",
     ]
-    for resolution, cut in manifest["thresholds"].items():
-        spec = manifest["tile_specs"][resolution]
+    for resolution, cut in manifest.thresholds.items():
+        spec = manifest.tile_specs[resolution]
+        interval = "" if cut.lower is None or cut.upper is None else f" ({cut.lower:.4f} to {cut.upper:.4f})"
         lines.append(
-            f"| {resolution} | {spec['size_px']} px at {spec['mpp']:g} um/px | {cut['value']:.4f}"
-            f" ({cut['lower']:.4f} to {cut['upper']:.4f}) | {cut['rule']} |"
+            f"| {resolution} | {spec.size_px} px at {spec.mpp:g} um/px | {cut.value:.4f}{interval} | {cut.rule or ''} |"
         )
     basis = basis_line(manifest)
     lines += ["", f"{basis[0].upper()}{basis[1:]}.", "", "## Whom it learned from"]
-    for role, facts in manifest["cohorts"].items():
+    for role, facts in (manifest.cohorts or {}).items():
         lines.append(
-            f"- {role}: {facts['n_patients']} patients, {facts['n_slides']} slides, {facts['n_tiles']} tiles,"
-            f" {facts['n_events']} events"
+            f"- {role}: {facts.n_patients} patients, {facts.n_slides} slides, {facts.n_tiles} tiles,"
+            f" {facts.n_events} events"
         )
     labels = trained.labels
     lines += [
@@ -101,49 +98,50 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def encoder_line(trained: TrainConfig, manifest: dict[str, Any]) -> str:
+def encoder_line(trained: TrainConfig, manifest: Manifest) -> str:
     """What encodes a tile: each network's own encoder, or the frozen one whose features all of them take."""
-    if lines := encoder_lines(manifest):
+    if lines := encoder_lines(manifest.encoders):
         return f"Networks on features of the {'; '.join(lines)}"
     return f"Encoder {trained.network.encoder} (width {trained.network.width:g})"
 
 
-def tumour_line(manifest: dict[str, Any]) -> str:
+def tumour_line(manifest: Manifest) -> str:
     """What the card says of the tumour network, where there is one."""
-    if "tumour" not in manifest:
+    found = manifest.tumour
+    if found is None:
         return ""
-    found = manifest["tumour"]
+    cohorts = found.cohorts or {}
+    learned = f", learned from outlines on {cohorts['training'].n_slides} slides" if "training" in cohorts else ""
     return (
-        f" Tumour network: U-Net on {found['network']['encoder']} at {found['outline']['mpp']:g} um/px, learned from"
-        f" outlines on {found['cohorts']['training']['n_slides']} slides; Dice on tuning {found['tuning_dice']:.3f}."
+        f" Tumour network: U-Net on {found.network.settings.encoder} at {found.outline.settings.mpp:g} um/px{learned};"
+        f" Dice on tuning {found.tuning_dice:.3f}."
     )
 
 
-def judged_on(manifest: dict[str, Any]) -> str:
+def judged_on(manifest: Manifest) -> str:
     """What candidates and thresholds were judged on, in words."""
-    tuning = manifest["cohorts"]["tuning"]
-    if "out_of_folds" not in tuning:
+    tuning = (manifest.cohorts or {}).get("tuning")
+    if tuning is None or tuning.out_of_folds is None:
         return "tuning, selected on outcome"
-    together = f", {tuning['together']} kept together" if tuning["together"] else ""
-    return f"the same patients as they learned from, each out of {tuning['out_of_folds']} folds{together}"
+    together = f", {tuning.together} kept together" if tuning.together else ""
+    return f"the same patients as they learned from, each out of {tuning.out_of_folds} folds{together}"
 
 
-def _limits(manifest: dict[str, Any], parts: dict[str, pd.DataFrame], shares: dict[str, float]) -> list[str]:
+def _limits(manifest: Manifest, parts: dict[str, pd.DataFrame], shares: dict[str, float]) -> list[str]:
     """What must be known before use, from the facts."""
     found = []
-    if "parent" in manifest:
-        parent = manifest["parent"]
+    if (parent := manifest.parent) is not None:
         found.append(
-            f"**Fine-tuned from the ensemble {parent['name']} ({parent['ensemble_id'][:16]}); not validated.** No"
+            f"**Fine-tuned from the ensemble {parent.name} ({parent.ensemble_id[:16]}); not validated.** No"
             " validation of that ensemble holds for this one; what that one learned from stands in its own card, and"
             " none of its patients may be in a validation of this one."
         )
-    if "out_of_folds" in manifest["cohorts"]["tuning"]:
+    if (tuning := (manifest.cohorts or {}).get("tuning")) is not None and tuning.out_of_folds is not None:
         found.append(
             "There was no tuning cohort. Thresholds were fixed on scores of networks that had not seen the patient;"
             " the members learned from all patients and may score a little differently."
         )
-    if manifest.get(ENCODERS):
+    if manifest.encoders:
         found.append(
             "What the frozen encoder learned from is not known here: patients of a validation may be among it; and its"
             " weights have a licence of their own."

@@ -1,10 +1,11 @@
 """What the bundle keeps of the slides it learned from: the reference of their quality, and what they are of."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pathoprog.cohort_tables.cohort import SITE_COLUMNS, read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.quality.checks import FILE, quality_file
 from pathoprog.quality.reference import LEAST_SLIDES, Measured, fit_reference
 from pathoprog.scoring.eligibility import made_for
@@ -15,8 +16,8 @@ from pathoprog.training.data import feature_store, tile_store
 
 
 def add_quality(
-    settings: EnsembleConfig, trained: TrainConfig, manifest: dict[str, Any], files: dict[str, Path | str]
-) -> None:
+    settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, files: dict[str, Path | str]
+) -> Manifest:
     """Add `made_for` to the manifest and quality.json to the files, from the training and tuning slides.
 
     Args:
@@ -24,10 +25,13 @@ def add_quality(
         trained: settings of the training: its cohort and its tiles or features, where the slides' quality is kept.
         manifest: of the bundle to be.
         files: of the bundle to be.
+
+    Returns:
+        The manifest with `made_for`.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
     rows = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)].to_dict("records")
-    manifest["made_for"] = made_for(settings.made_for, rows)
+    traits = {trait: tuple(values) for trait, values in made_for(settings.made_for, rows).items()}
     measured = []
     store = feature_store if trained.data.source == "features" else tile_store
     for row in rows:
@@ -48,3 +52,4 @@ def add_quality(
             f"    colour and sharpness of {reference.n_slides} slides of {reference.n_sites} sites: a slide warns from "
             f"{warn:.1f} SD and fails from {fail:.1f}"
         )
+    return replace(manifest, made_for=traits)

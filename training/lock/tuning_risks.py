@@ -5,27 +5,25 @@ bundle locks. Each slide's risks are kept in ``<candidates>/tuning_scores`` unde
 settings: a lock that was stopped goes on, and another rule for several slides costs nothing more.
 """
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
-from pathoprog.ensemble.bundle import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.loading import Bundle, Member, load_network, network_settings
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.errors import InputError, PathoprogError
-from pathoprog.networks.encoder_records import ENCODERS
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.feature_encoder import load_encoders
-from pathoprog.networks.tumour import NetworkOutliner, load
+from pathoprog.networks.tumour import NetworkOutliner, of_bundle
 from pathoprog.quality.look import QualityLook
 from pathoprog.scoring.patients import Instances
-from pathoprog.scoring.results import INSTANCES, folder_name, has_instances, instance_bytes, load_instances
+from pathoprog.scoring.results import INSTANCES, has_instances, instance_bytes, load_instances
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import score_stream
@@ -33,8 +31,11 @@ from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
+from pathoprog.system.file_names import folder_name
 from pathoprog.system.files import atomic_write, finite_or_none, read_json, sha256_file, sha256_value, write_json
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, resolve_device
+from pathoprog.system.records import plain
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import EnsembleConfig, TrainConfig
@@ -42,41 +43,11 @@ from pathoprog.training.data import feature_store, tile_store
 from pathoprog.training.data.folds import read_folds
 from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock.tuning_slides import NOT_CUT, Seen, SlidesTiles, StoredTiles, TuningTiles
-from pathoprog.training.member.fit import CANDIDATE
+from pathoprog.training.member.candidate import Candidate
 from pathoprog.training.tumour.segment import WEIGHTS
 
 FOLDER, RISKS = "tuning_scores", "risks.json"
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A chosen candidate: its folder, and what its ``candidate.json`` says."""
-
-    folder: Path
-    facts: dict[str, Any]
-
-    @property
-    def weights(self) -> Path:
-        """Of its best checkpoint."""
-        return self.folder / str(self.facts["best"][0]["file"])
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """Settings of its network, as a manifest keeps them."""
-        found = read_json(self.folder / "settings.json")["network"]
-        return {**found, "weights": ""}
-
-    def of_fold(self, fold: int) -> "Candidate":
-        """The same candidate as it was trained without a fold's patients.
-
-        Raises:
-            InputError: it is gone.
-        """
-        folder = self.folder / f"fold{fold}"
-        if not (folder / CANDIDATE).is_file():
-            raise InputError(f"{folder}: the network of this fold is gone; `pathoprog cross_validate` makes it again")
-        return Candidate(folder, read_json(folder / CANDIDATE))
 
 
 @dataclass
@@ -120,8 +91,8 @@ class Group:
 def groups_of(
     settings: EnsembleConfig,
     trained: TrainConfig,
-    members: dict[str, list[Candidate]],
-    manifest: dict[str, Any],
+    members: Mapping[str, Sequence[Candidate]],
+    manifest: Manifest,
     cohort: pd.DataFrame,
 ) -> Iterator[Group]:
     """Who is judged by which networks: without a tuning cohort, each fold by those that did not see it."""
@@ -138,19 +109,16 @@ def groups_of(
 def _group(
     settings: EnsembleConfig,
     trained: TrainConfig,
-    members: dict[str, list[Candidate]],
-    manifest: dict[str, Any],
+    members: Mapping[str, Sequence[Candidate]],
+    manifest: Manifest,
     rows: pd.DataFrame,
-    names_of: dict[str, list[Candidate]] | None = None,
+    names_of: Mapping[str, Sequence[Candidate]] | None = None,
 ) -> Group:
     device = resolve_device(settings.device)
-    records = {
-        name: {key: value for key, value in record.items() if key != "file"}
-        for name, record in manifest.get(ENCODERS, {}).items()
-    }
+    records = {name: replace(record, file=None) for name, record in (manifest.encoders or {}).items()}
     loaded: dict[str, list[Member]] = {}
     for resolution in RESOLUTIONS:
-        names = [one.folder.name for one in (names_of or members)[resolution]]
+        names = [one.name for one in (names_of or members)[resolution]]
         loaded[resolution] = [
             Member(name, resolution, load_network(one.weights, network_settings(one.network)), sha256_file(one.weights),
                    (0.0, 1.0))
@@ -159,26 +127,27 @@ def _group(
     bundle = Bundle(
         folder=Path(settings.out),
         ensemble_id="",
-        manifest={ENCODERS: records} if records else {},
+        manifest=replace(manifest, encoders=records or None),
         members=loaded,
         thresholds=dict.fromkeys(RESOLUTIONS, 0.5),  # not known yet, and no class is kept
         specs={spec.resolution: spec for spec in specs(trained.data)},
         aggregation=settings.aggregation,
-        tumour_policy=manifest["tumour_policy"],
+        tumour_policy=manifest.tumour_policy,
     )
     tiles = _tiles(settings, trained, manifest, rows, device)
     from_slides = isinstance(tiles, SlidesTiles)
     threads = _threads(settings)
     runtime = choose_runtime(settings.runtime, device.type, settings.dtype)
-    engines = {name: choose_runtime(settings.runtime, device.type, record["dtype"]) for name, record in records.items()}
+    engines = {name: choose_runtime(settings.runtime, device.type, record.dtype) for name, record in records.items()}
     given = settings.encoder_weights
-    found = load_encoders(bundle.folder, bundle.manifest, given, device, engines, threads, _tell) if from_slides else {}
+    locked = bundle.manifest.encoders
+    found = load_encoders(bundle.folder, locked, given, device, engines, threads, _tell) if from_slides else {}
     scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, found, runtime, _tell)
     mark = sha256_value(
         {
             "format": FORMAT,
             "members": [[one.name, one.sha256, as_dict(one.network.settings)] for one in scorer.all_members()],
-            "encoders": records,
+            "encoders": plain(records),
             "dtype": settings.dtype,
             "device": device.type,
             "runtime": [str(one) for one in (runtime, *engines.values())],
@@ -194,22 +163,22 @@ def _group(
 
 
 def _tiles(
-    settings: EnsembleConfig, trained: TrainConfig, manifest: dict[str, Any], rows: pd.DataFrame, device: torch.device
+    settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, rows: pd.DataFrame, device: torch.device
 ) -> TuningTiles:
     """Stored tiles where they are those that scoring would read; else the slides'."""
-    policy = manifest["tumour_policy"]
+    policy = manifest.tumour_policy
     if policy == trained.data.tumour_policy and trained.data.source != "slides":
         return StoredTiles(trained, settings.stream)
     if policy != "network":
         return SlidesTiles(trained, rows, settings.stream, policy)
-    weights = Path(settings.tumour) / WEIGHTS
+    folder = Path(settings.tumour)
     runtime = choose_runtime(settings.runtime, device.type)
-    outliner = NetworkOutliner(load(weights, manifest["tumour"], device, runtime, _threads(settings), _tell))
-    return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(weights))
+    outliner = NetworkOutliner(of_bundle(folder, manifest.tumour, device, runtime, _threads(settings), _tell))
+    return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(folder / WEIGHTS))
 
 
 def _threads(settings: EnsembleConfig) -> int:
-    return settings.threads or min(MEMBERS_PER_RESOLUTION, len(os.sched_getaffinity(0)))
+    return settings.threads or min(MEMBERS_PER_RESOLUTION, cores())
 
 
 def _tell(text: str) -> None:
@@ -321,12 +290,12 @@ def _keep(group: Group, outcome: SlideScore) -> Kept:
     }
     kept = Kept(seen, outcome.status, outcome.reason, outcome.code, risks)
     folder = group.folder / folder_name(outcome.slide_id)
-    plain = {name: getattr(kept, name) for name in ("status", "reason", "code", "risks")}
+    values = {name: getattr(kept, name) for name in ("status", "reason", "code", "risks")}
     try:
         if outcome.slide_id in group.instances_of and outcome.status == "scored":
             with atomic_write(folder / INSTANCES) as stream:
                 stream.write(instance_bytes(outcome))
-        write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **plain})
+        write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **values})
     except OSError as error:
         raise PathoprogError(
             f"{group.folder}: tuning scores cannot be written ({error.strerror or error}); make room or mend the"

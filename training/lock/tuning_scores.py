@@ -6,7 +6,7 @@ maps, the bundle's checks of quality and eligibility, and `pathoprog.scoring.pat
 
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.ensemble.manifest import Manifest, TuningBasis
 from pathoprog.errors import InputError
 from pathoprog.quality.checks import QualityRules
 from pathoprog.scoring import eligibility
@@ -27,7 +28,8 @@ from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import one_thread
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.lock.tuning_risks import Candidate, Group, batch_tiles, groups_of, score_groups
+from pathoprog.training.lock.tuning_risks import Group, batch_tiles, groups_of, score_groups
+from pathoprog.training.member.candidate import Candidate
 
 LEAST_SPREAD = 1e-6
 """Of a member's risks, where a map divides by it."""
@@ -40,19 +42,19 @@ class TuningScores:
     Attributes:
         patients: everybody's outcome, those without a score too; without a class before `classify`.
         score_maps: by member.
-        facts: for the manifest; see `pathoprog.ensemble.tuning_basis`.
+        basis: what the manifest says of them.
         scorer: gives classes.
     """
 
     patients: list[PatientScore]
     score_maps: dict[str, tuple[float, float]]
-    facts: dict[str, Any]
+    basis: TuningBasis
     scorer: Scorer
 
     @property
     def scored(self) -> list[PatientScore]:
         """Those with scores, ordered by id."""
-        return sorted((one for one in self.patients if one.status == "scored"), key=lambda one: one.patient_id)
+        return _scored(self.patients)
 
     def classify(self, thresholds: dict[str, float]) -> None:
         """Give each patient with scores his class, as scoring does."""
@@ -64,8 +66,8 @@ class TuningScores:
 def score_tuning(
     settings: EnsembleConfig,
     trained: TrainConfig,
-    members: dict[str, list[Candidate]],
-    manifest: dict[str, Any],
+    members: Mapping[str, Sequence[Candidate]],
+    manifest: Manifest,
     rules: QualityRules,
 ) -> TuningScores:
     """Score tuning with the chosen ten; what was scored before and still holds is not scored again.
@@ -93,14 +95,17 @@ def score_tuning(
                 member.score_map = maps[member.name]
             slides = _results(group, manifest, rules, as_scores=True)
             patients += join_slides(slides, settings.aggregation, _bag(group, as_scores=True))
-    found = TuningScores(patients, maps, {}, groups[0].scorer)
-    if not found.scored:
+    scored = _scored(patients)
+    if not scored:
         raise InputError(f"{data.cohort}: no tuning patient has a score, first reason: {patients[0].reason}")
-    found.facts = _facts(found, settings, trained, groups)
-    return found
+    return TuningScores(patients, maps, _basis(patients, settings, trained, groups), groups[0].scorer)
 
 
-def _results(group: Group, manifest: dict[str, Any], rules: QualityRules, as_scores: bool) -> list[SlideResult]:
+def _scored(patients: list[PatientScore]) -> list[PatientScore]:
+    return sorted((one for one in patients if one.status == "scored"), key=lambda one: one.patient_id)
+
+
+def _results(group: Group, manifest: Manifest, rules: QualityRules, as_scores: bool) -> list[SlideResult]:
     """Whose slides they are and what `join_slides` needs of each: its status, and the members' scores, or risks."""
     rows = group.rows.to_dict("records")
     contents = [_content(row, group) for row in rows]
@@ -139,15 +144,13 @@ def _traits(row: dict[Any, Any]) -> dict[str, str]:
     return {name: str(row[name]) for name in eligibility.TRAITS if name in row}
 
 
-def _judged(
-    slide_id: str, group: Group, row: dict[Any, Any], manifest: dict[str, Any], rules: QualityRules
-) -> SlideScore:
+def _judged(slide_id: str, group: Group, row: dict[Any, Any], manifest: Manifest, rules: QualityRules) -> SlideScore:
     """A slide's outcome with the bundle's checks of quality and eligibility, which may take it away."""
     kept = group.kept[slide_id]
     opened = kept.seen.opened(slide_id, list(group.scorer.bundle.specs.values()))
     outcome = SlideScore(slide_id, kept.status, reason=kept.reason, code=kept.code, opened=opened)
     judge_quality(outcome, rules)
-    judge_eligibility(outcome, eligibility.judge(_traits(row), manifest["made_for"]), "enforce")
+    judge_eligibility(outcome, eligibility.judge(_traits(row), manifest.made_for or {}), "enforce")
     return outcome
 
 
@@ -158,9 +161,9 @@ def _bag(group: Group, as_scores: bool) -> Callable[[list[str]], dict[str, dict[
 
 def _score_maps(
     settings: EnsembleConfig,
-    members: dict[str, list[Candidate]],
+    members: Mapping[str, Sequence[Candidate]],
     groups: list[Group],
-    manifest: dict[str, Any],
+    manifest: Manifest,
     rules: QualityRules,
 ) -> dict[str, tuple[float, float]]:
     """Each member's map to [0, 1].
@@ -168,8 +171,8 @@ def _score_maps(
     The head *poor* has such an output by itself. Other heads are standardised by the mean and SD of the patients' risks
     on tuning (of several slides by the locked rule), then take the logistic function: monotone, and fixed from here on.
     """
-    maps = {one.folder.name: (0.0, 1.0) for found in members.values() for one in found}
-    others = {one.folder.name for found in members.values() for one in found if one.network["head"] != "poor"}
+    maps = {one.name: (0.0, 1.0) for found in members.values() for one in found}
+    others = {one.name for found in members.values() for one in found if one.network.settings.head != "poor"}
     if not others:
         return maps
     risks: dict[str, list[float]] = {name: [] for name in others}
@@ -184,18 +187,21 @@ def _score_maps(
     return maps
 
 
-def _facts(found: TuningScores, settings: EnsembleConfig, trained: TrainConfig, groups: list[Group]) -> dict[str, Any]:
+def _basis(
+    patients: list[PatientScore], settings: EnsembleConfig, trained: TrainConfig, groups: list[Group]
+) -> TuningBasis:
     """What the manifest says of the scores; no id leaves with it."""
-    used = {slide_id for patient in found.scored for slide_id in patient.scored}
+    scored = _scored(patients)
+    used = {slide_id for patient in scored for slide_id in patient.scored}
     kept = [one for group in groups for name, one in group.kept.items() if name in used]
-    left_out = Counter(patient.status for patient in found.patients if patient.status != "scored")
-    return {
-        "n_patients": len(found.scored),
-        "n_slides": len(used),
-        "n_tiles": {name: sum(one.seen.n_tiles[name] for one in kept) for name in RESOLUTIONS},
-        "left_out": dict(left_out),
-        "ranked_on_tiles": trained.fit.evaluate_tiles,
-        "batch_tiles": batch_tiles(settings, trained),
-        "runtime": {name: found.scorer.runtime(name) for name in RESOLUTIONS},
-        "sha256": sha256_value([[patient.patient_id, patient.scores] for patient in found.scored]),
-    }
+    left_out = Counter(patient.status for patient in patients if patient.status != "scored")
+    return TuningBasis(
+        n_patients=len(scored),
+        n_slides=len(used),
+        n_tiles={name: sum(one.seen.n_tiles[name] for one in kept) for name in RESOLUTIONS},
+        left_out=dict(left_out),
+        ranked_on_tiles=trained.fit.evaluate_tiles,
+        batch_tiles=batch_tiles(settings, trained),
+        runtime={name: groups[0].scorer.runtime(name) for name in RESOLUTIONS},
+        sha256=sha256_value([[patient.patient_id, patient.scores] for patient in scored]),
+    )

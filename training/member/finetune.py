@@ -1,18 +1,19 @@
 """Fine-tuning: a candidate starts from a member of a locked ensemble; the outcome is another, unvalidated ensemble."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.bundle import ensemble_id, read_manifest, verify
 from pathoprog.ensemble.loading import load_network, network_settings
-from pathoprog.errors import ConfigError
-from pathoprog.networks.encoder_records import ENCODERS, RECORD
+from pathoprog.ensemble.manifest import Manifest, MemberRecord
+from pathoprog.errors import BundleError, ConfigError
 from pathoprog.settings import as_dict
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.data.feature_store import Origin, origin
+from pathoprog.training.member.candidate import StartedFrom
 
 
 def adopt(settings: TrainConfig, number: int = 0) -> None:
@@ -30,32 +31,34 @@ def adopt(settings: TrainConfig, number: int = 0) -> None:
     if not start.bundle:
         return
     manifest = read_manifest(start.bundle)
-    members = [entry for entry in manifest["members"] if entry["resolution"] == settings.resolution]
-    named = [entry for entry in members if entry["name"] == start.member]
+    members = manifest.members_at(settings.resolution)
+    if not members:
+        raise BundleError(f"{start.bundle}: no member at {settings.resolution}")
+    named = [entry for entry in members if entry.name == start.member]
     if start.member and not named:
         raise ConfigError(
             f"start.member={start.member}: the bundle's members at {settings.resolution} are"
-            f" {', '.join(entry['name'] for entry in members)}"
+            f" {', '.join(entry.name for entry in members)}"
         )
     member = named[0] if named else members[number % len(members)]
-    start.member, settings.network = member["name"], network_settings(member["network"])
+    start.member, settings.network = member.name, network_settings(member.network)
     for key, wanted, given in (
-        ("data.tiles_10x", manifest["tile_specs"]["10x"], as_dict(settings.data.tiles_10x)),
-        ("data.tiles_40x", manifest["tile_specs"]["40x"], as_dict(settings.data.tiles_40x)),
-        ("data.tumour_policy", manifest["tumour_policy"], settings.data.tumour_policy),
+        ("data.tiles_10x", as_dict(manifest.tile_specs["10x"]), as_dict(settings.data.tiles_10x)),
+        ("data.tiles_40x", as_dict(manifest.tile_specs["40x"]), as_dict(settings.data.tiles_40x)),
+        ("data.tumour_policy", manifest.tumour_policy, settings.data.tumour_policy),
     ):
         if given != wanted:
             raise ConfigError(f"{key}={given}: the ensemble to start from was made with {wanted}; give the same")
-    if settings.data.source == "features" and settings.resolution in manifest.get(ENCODERS, {}):
+    if settings.data.source == "features" and settings.resolution in (manifest.encoders or {}):
         _check_features(settings, manifest)
 
 
-def _check_features(settings: TrainConfig, manifest: dict[str, Any]) -> None:
+def _check_features(settings: TrainConfig, manifest: Manifest) -> None:
     """Refuse features that were made in another way than those that the parent's members take."""
     data, resolution = settings.data, settings.resolution
     found = origin(read_cohort(data.cohort, data.overlap)["slide_id"], data, resolution)
-    record = {name: manifest[ENCODERS][resolution][name] for name in RECORD}
-    wanted = Origin(record, manifest["tile_specs"][resolution], found.tumour_policy)
+    record = replace((manifest.encoders or {})[resolution], file=None, unknown={})
+    wanted = Origin(record, manifest.tile_specs[resolution], found.tumour_policy)
     if differences := found.differences(wanted):
         raise ConfigError(
             f"data.features={data.features}: other features than the ensemble to start from takes at {resolution};"
@@ -63,19 +66,20 @@ def _check_features(settings: TrainConfig, manifest: dict[str, Any]) -> None:
         )
 
 
-def parent_of(settings: TrainConfig) -> dict[str, Any]:
-    """Who the parent is: ensemble's id and name, member and the hash of its weights; empty without one."""
+def parent_of(settings: TrainConfig) -> StartedFrom | None:
+    """Who the parent is; None without one.
+
+    Raises:
+        BundleError: no bundle there, or no such member in it.
+    """
     start = settings.start
     if not start.bundle:
-        return {}
+        return None
     manifest = read_manifest(start.bundle)
-    member = next(entry for entry in manifest["members"] if entry["name"] == start.member)
-    return {
-        "ensemble_id": ensemble_id(start.bundle),
-        "name": manifest.get("name", ""),
-        "member": member["name"],
-        "sha256": member["sha256"],
-    }
+    member = _member(manifest, settings)
+    return StartedFrom(
+        ensemble_id=ensemble_id(start.bundle), name=manifest.name or "", member=member.name, sha256=member.sha256
+    )
 
 
 def start_weights(settings: TrainConfig) -> dict[str, Tensor]:
@@ -85,5 +89,12 @@ def start_weights(settings: TrainConfig) -> dict[str, Tensor]:
         BundleError: the bundle was altered, or the weights do not fit.
     """
     manifest = verify(settings.start.bundle)
-    member = next(entry for entry in manifest["members"] if entry["name"] == settings.start.member)
-    return load_network(Path(settings.start.bundle) / member["file"], settings.network).state_dict()
+    member = _member(manifest, settings)
+    return load_network(Path(settings.start.bundle) / member.file, settings.network).state_dict()
+
+
+def _member(manifest: Manifest, settings: TrainConfig) -> MemberRecord:
+    for member in manifest.members:
+        if member.name == settings.start.member:
+            return member
+    raise BundleError(f"{settings.start.bundle}: no member {settings.start.member}")

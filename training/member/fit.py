@@ -4,11 +4,9 @@ Everything random is a function of (seed, step), so a run that was killed and re
 not (bit for bit on CPUs of one type with equal settings).
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,52 +17,44 @@ from torch import Tensor, nn
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
 from pathoprog.networks.augmentation import augment
-from pathoprog.networks.losses import baseline_logits, cox_partial_likelihood, cross_entropy, discrete_time
+from pathoprog.networks.config import LOSSES
+from pathoprog.networks.losses import Targets, baseline_logits, loss_value
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
-from pathoprog.system.files import sha256_value, write_json, write_text
+from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
-from pathoprog.training.config import FitSettings, TrainConfig
+from pathoprog.system.records import RecordError, plain, record_of
+from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig
 from pathoprog.training.data.bags import BagBatch, Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
+from pathoprog.training.member.candidate import Best, Verdict, write_verdict
 from pathoprog.training.member.finetune import parent_of, start_weights
-from pathoprog.training.member.tuning_concordance import Judgement
+from pathoprog.training.member.metrics import METRICS, cut_metrics
 
-LAST, METRICS, CANDIDATE = "last.safetensors", "metrics.jsonl", "candidate.json"
+LAST = "last.safetensors"
 CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch")
 """Settings of `fit` that may change in a folder: what a run goes on to, and how it is watched and fed."""
-HEAD_OF_LOSS = {"cross_entropy": "poor", "cox": "risk", "discrete_time": "hazards"}
 
 
-@dataclass
-class Best:
-    """A kept checkpoint: its file name and what tuning said of it."""
-
-    step: int
-    c_index: float
-    file: str
-
-
-def check_fit(settings: TrainConfig) -> None:
+def check_fit(settings: CandidateSettings) -> None:
     """Refuse settings that contradict each other, before any work.
 
     Raises:
         ConfigError: names the keys.
     """
     fit = settings.fit
-    if HEAD_OF_LOSS[fit.loss] != settings.network.head:
-        raise ConfigError(
-            f"fit.loss={fit.loss} needs network.head={HEAD_OF_LOSS[fit.loss]}, not {settings.network.head}"
-        )
+    loss = LOSSES[fit.loss]
+    if loss.head != settings.network.head:
+        raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
     if fit.patients_per_step % fit.accumulate:
         raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
-    if fit.loss == "cox" and fit.accumulate > 1:
-        raise ConfigError("fit.accumulate: the Cox loss compares the patients of one part; leave it at 1")
-    if fit.loss == "discrete_time":
+    if loss.compares_patients and fit.accumulate > 1:
+        raise ConfigError(f"fit.accumulate: fit.loss={fit.loss} compares the patients of one part; leave it at 1")
+    if loss.head == "hazards":
         cuts = fit.interval_years
         if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
             raise ConfigError(
@@ -84,20 +74,21 @@ def fingerprint(settings: TrainConfig) -> str:
 def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     """The settings that `fingerprint` stands for."""
     values = as_dict(settings)
-    plain = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
+    kept = {key: values[key] for key in ("resolution", "seed", "labels", "network", "augment", "fit")}
     data = values["data"]
-    plain |= {"split": values["split"]} if settings.split.folds else {}
-    plain |= {"start": parent_of(settings)} if settings.start.bundle else {}
-    plain["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
-    plain["data"]["slides"] = reading(settings.data.slides)
-    plain["fit"] = {key: value for key, value in plain["fit"].items() if key not in CARRIED_ON}
-    return plain
+    kept |= {"split": values["split"]} if settings.split.folds else {}
+    parent = parent_of(settings)
+    kept |= {"start": plain(parent)} if parent is not None else {}
+    kept["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    kept["data"]["slides"] = reading(settings.data.slides)
+    kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in CARRIED_ON}
+    return kept
 
 
 def fit(
     settings: TrainConfig,
     training: list[Patient],
-    judged: Callable[[MilNetwork, torch.device, torch.dtype], Judgement],
+    judged: Callable[[MilNetwork, torch.device, torch.dtype], Verdict],
     log: Callable[[dict[str, Any]], None],
     tick: Callable[[int], None],
 ) -> list[Best]:
@@ -132,7 +123,7 @@ def fit(
     network = MilNetwork(settings.network)
     if settings.start.bundle:
         network.load_state_dict(start_weights(settings))
-    elif options.loss == "discrete_time":
+    elif LOSSES[options.loss].head == "hazards":
         start_at_baseline(network, training, options)
     network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
@@ -203,7 +194,7 @@ def fit(
                     "steps": options.steps,
                     "seams": seams,
                     "fingerprint": fingerprint(settings),
-                    "best": [vars(item) for item in best],
+                    "best": [plain(item) for item in best],
                 }
                 checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
                 remove_others(out, best)
@@ -264,13 +255,11 @@ def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
 def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
     """The chosen loss of some patients' logits [b, c]."""
     device = logits.device
-    if options.loss == "cross_entropy":
-        poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
-        return cross_entropy(logits, poor, (1.0, options.class_weight_poor))
+    poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
     time_years, event = (values.to(device) for values in times_and_events(patients))
-    if options.loss == "cox":
-        return cox_partial_likelihood(logits[:, 0], time_years, event)
-    return discrete_time(logits, time_years, event, torch.tensor(options.interval_years, device=device))
+    cuts = torch.tensor(options.interval_years, device=device)
+    targets = Targets(poor, time_years, event, (1.0, options.class_weight_poor), cuts)
+    return loss_value(options.loss, logits, targets)
 
 
 class Pace(Protocol):
@@ -346,17 +335,17 @@ def averaged_network(
 
 
 def keep_best(
-    out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Judgement, keep: int
+    out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Verdict, keep: int
 ) -> list[Best]:
     """Write this checkpoint if it is among the best `keep`; returns these, best first.
 
     What falls out stays until the run's state no longer names it, see `remove_others`.
     """
-    entry = Best(step, verdict.c_index, f"step-{step:06d}.safetensors")
+    entry = Best(step=step, c_index=verdict.c_index, file=f"step-{step:06d}.safetensors")
     ranked = sorted([*(item for item in best if item.step != step), entry], key=lambda item: (-item.c_index, item.step))
     if entry in ranked[:keep]:
         checkpoint.write(out / entry.file, weights, {})
-        write_json(out / f"step-{step:06d}.json", vars(verdict))
+        write_verdict(out / entry.verdict_file, verdict)
     return ranked[:keep]
 
 
@@ -386,14 +375,15 @@ def resume(
     tensors, state = checkpoint.read(out / LAST)
     if state.get("fingerprint") != fingerprint(settings):
         raise InputError(f"{out}: holds a run with other settings; give another out=…, or restart=true to replace it")
-    step, best = int(state["step"]), [Best(**item) for item in state["best"]]
+    try:
+        step, best = int(state["step"]), [record_of(Best, item, "best", nan=True) for item in state["best"]]
+    except RecordError as error:
+        raise InputError(f"{out / LAST}: damaged ({error}); give restart=true to train it anew") from error
     seams = [int(item) for item in state["seams"]] + ([step] if settings.fit.steps > int(state["steps"]) else [])
     for item in best:
-        if not (out / item.file).is_file() or not (out / item.file).with_suffix(".json").is_file():
+        if not (out / item.file).is_file() or not (out / item.verdict_file).is_file():
             raise InputError(f"{out}: {item.file} or its .json is gone; give restart=true to train it anew")
     remove_others(out, best)
     average.update(checkpoint.unpack(tensors, network, optimizer))
-    lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    write_text(out / METRICS, "".join(f"{line}\n" for line in kept))
+    cut_metrics(out, step)
     return step, best, seams

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.report.style import PALETTE, journal_style, new_figure, save_figure, stamp
-from pathoprog.training.member.fit import METRICS
-from pathoprog.training.member.run_folder import SETTINGS
+from pathoprog.training.member.candidate import SETTINGS
+from pathoprog.training.member.metrics import METRICS
 from pathoprog.training.tracking import Tracking
 
 CURVE, LOG = "learning_curve", "log.txt"

@@ -4,18 +4,24 @@
 steps it is to have. ``failed.json`` is there if it diverged.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pathoprog.ensemble.manifest import CohortFacts
 from pathoprog.errors import DivergedError, InputError
 from pathoprog.settings import as_dict, flat
 from pathoprog.system.files import read_json, sha256_value, write_json
+from pathoprog.system.records import plain
 from pathoprog.training.config import TrainConfig
+from pathoprog.training.member.candidate import CANDIDATE, SETTINGS, Candidate, finished
 from pathoprog.training.member.finetune import parent_of
-from pathoprog.training.member.fit import CANDIDATE, CARRIED_ON, LAST, METRICS, fingerprint, settings_of_weights
+from pathoprog.training.member.fit import CARRIED_ON, LAST, fingerprint, settings_of_weights
+from pathoprog.training.member.metrics import METRICS
 from pathoprog.training.tracking import RECORD
 
-SETTINGS, RUN, FAILED = "settings.json", "run.json", "failed.json"
+RUN, FAILED = "run.json", "failed.json"
 
 SHOWN = 4
 SAME_AGAIN = "the same settings come to the same again (restart=true tries it all the same)"
@@ -24,21 +30,21 @@ REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 def recipe(settings: TrainConfig) -> str:
     """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps."""
-    plain = settings_of_weights(settings)
+    shared = settings_of_weights(settings)
     for name in ("seed", "resolution"):
-        del plain[name]
-    if parent := parent_of(settings):
-        plain["start"] = parent["ensemble_id"]
-        del plain["network"]  # the member's own
-    return sha256_value(plain)
+        del shared[name]
+    if (parent := parent_of(settings)) is not None:
+        shared["start"] = parent.ensemble_id
+        del shared["network"]  # the member's own
+    return sha256_value(shared)
 
 
-def mark_of(settings: TrainConfig, cohorts: dict[str, Any]) -> str:
+def mark_of(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> str:
     """Hash of what a run is, but for its steps."""
-    return sha256_value({"settings": fingerprint(settings), "cohorts": cohorts})
+    return sha256_value({"settings": fingerprint(settings), "cohorts": plain(cohorts)})
 
 
-def check_folder(settings: TrainConfig, cohorts: dict[str, Any] | None = None) -> bool:
+def check_folder(settings: TrainConfig, cohorts: Mapping[str, CohortFacts] | None = None) -> bool:
     """Whether the folder holds a run that is to be replaced.
 
     Args:
@@ -73,14 +79,13 @@ def write_failure(settings: TrainConfig, reason: str) -> None:
     write_json(Path(settings.out) / FAILED, entry)
 
 
-def is_done(settings: TrainConfig, cohorts: dict[str, Any]) -> bool:
+def is_done(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> bool:
     """Whether the folder holds the finished candidate of these settings and data."""
-    path = Path(settings.out) / CANDIDATE
-    found = read_json(path) if path.is_file() else {}
-    return bool(found.get("fingerprint") == mark_of(settings, cohorts) and found.get("steps") == settings.fit.steps)
+    found = finished(Path(settings.out))
+    return found is not None and found.fingerprint == mark_of(settings, cohorts) and found.steps == settings.fit.steps
 
 
-def begin(settings: TrainConfig, cohorts: dict[str, Any]) -> None:
+def begin(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> None:
     """Make the folder this run's: what it is, is written down before anything else.
 
     Raises:
@@ -95,42 +100,35 @@ def begin(settings: TrainConfig, cohorts: dict[str, Any]) -> None:
     (out / CANDIDATE).unlink(missing_ok=True)
 
 
-def check_same(candidates: list[tuple[Path, dict[str, Any]]]) -> None:
+def check_same(candidates: Sequence[Candidate]) -> None:
     """Refuse candidates that do not belong into one ensemble.
 
     Args:
-        candidates: folder and `candidate.json` of each.
+        candidates: of one or both resolutions.
 
     Raises:
         InputError: settings that differ, or, at one resolution, patients, outcomes, slides or tiles.
     """
-    first: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for path, candidate in candidates:
-        if "recipe" not in candidate:
+    first: dict[str, Candidate] = {}
+    for one in candidates:
+        other = first.setdefault("all", one)
+        if (one.recipe, one.steps) != (other.recipe, other.steps):
             raise InputError(
-                f"{path / CANDIDATE}: by an earlier version, which did not say on what it learned; train again"
-            )
-        _, other = first.setdefault("all", (path, candidate))
-        if any(candidate[key] != other[key] for key in ("recipe", "steps")):
-            raise InputError(
-                f"{path} and {first['all'][0]}: candidates of different settings (see settings.json in each); one"
+                f"{one.folder} and {other.folder}: candidates of different settings (see settings.json in each); one"
                 " ensemble is of one recipe: train them in folders of their own"
             )
-        where, other = first.setdefault(candidate["resolution"], (path, candidate))
-        if _data(candidate) != _data(other):
+        other = first.setdefault(one.resolution, one)
+        if _data(one) != _data(other):
             raise InputError(
-                f"{path} and {where}: candidates on different patients, outcomes, slides or tiles"
-                f" ({_counts(other['cohorts'], candidate['cohorts'], where.name, path.name)}); give"
+                f"{one.folder} and {other.folder}: candidates on different patients, outcomes, slides or tiles"
+                f" ({_counts(plain(other.cohorts), one.cohorts, other.name, one.name)}); give"
                 " `pathoprog train_ensemble` again with restart=true, which trains those anew that differ"
             )
 
 
-def _data(candidate: dict[str, Any]) -> dict[str, Any]:
+def _data(candidate: Candidate) -> dict[str, CohortFacts]:
     """A candidate's cohorts; what judged it out of fold is each seed's own."""
-    return {
-        role: {name: value for name, value in facts.items() if name != "verdict_sha256"}
-        for role, facts in candidate["cohorts"].items()
-    }
+    return {role: replace(facts, verdict_sha256=None) for role, facts in candidate.cohorts.items()}
 
 
 def clear(out: Path) -> None:
@@ -141,16 +139,16 @@ def clear(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _entry(settings: TrainConfig, cohorts: dict[str, Any]) -> dict[str, Any]:
+def _entry(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> dict[str, Any]:
     return {
         "fingerprint": mark_of(settings, cohorts),
         "settings": fingerprint(settings),
-        "cohorts": cohorts,
+        "cohorts": plain(cohorts),
         "steps": settings.fit.steps,
     }
 
 
-def _other(settings: TrainConfig, cohorts: dict[str, Any] | None) -> str:
+def _other(settings: TrainConfig, cohorts: Mapping[str, CohortFacts] | None) -> str:
     """In what the folder's run is another than these settings', in words; empty where it is none, or the same."""
     out = Path(settings.out)
     if not (out / RUN).is_file():
@@ -174,7 +172,8 @@ def _other(settings: TrainConfig, cohorts: dict[str, Any] | None) -> str:
 
 
 def _finished(out: Path, steps: int) -> bool:
-    return (out / CANDIDATE).is_file() and read_json(out / CANDIDATE).get("steps") == steps
+    found = finished(out)
+    return found is not None and found.steps == steps
 
 
 def _differences(settings: TrainConfig) -> str:
@@ -193,13 +192,16 @@ def _differences(settings: TrainConfig) -> str:
     return "; ".join(shown) + (f"; and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _counts(before: dict[str, Any], now: dict[str, Any], there_name: str = "there", now_name: str = "now") -> str:
+def _counts(
+    before: Mapping[str, Any], now: Mapping[str, CohortFacts], there_name: str = "there", now_name: str = "now"
+) -> str:
+    """In what the cohorts `now` are others than those `before`, which a file gave."""
     parts = []
     for role, facts in now.items():
-        there = before.get(role, {})
-        if there.get("sha256") == facts["sha256"]:
+        there, here = before.get(role, {}), plain(facts)
+        if there.get("sha256") == facts.sha256:
             continue
-        names = [name for name in ("n_patients", "n_slides", "n_tiles", "n_events") if there.get(name) != facts[name]]
-        counts = ", ".join(f"{name[2:]} {there.get(name)} {there_name}, {facts[name]} {now_name}" for name in names)
+        names = [name for name in ("n_patients", "n_slides", "n_tiles", "n_events") if there.get(name) != here[name]]
+        counts = ", ".join(f"{name[2:]} {there.get(name)} {there_name}, {here[name]} {now_name}" for name in names)
         parts.append(f"{role}: {counts or 'as many of each, but not the same'}")
     return "; ".join(parts) or "judged by other scores"

@@ -1,6 +1,5 @@
 """Judging a network on tuning: every patient's risk from its whole bag, and Harrell's c."""
 
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,21 +10,7 @@ from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.survival import harrell_c
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.prefetch import in_turn
-
-
-@dataclass
-class Judgement:
-    """What tuning says: Harrell's c with SE and 95% interval, and each patient's risk (unbounded, higher = worse).
-
-    On a cohort selected on outcome c ranks candidates, and compares with nothing else.
-    """
-
-    c_index: float
-    c_se: float
-    c_lower: float
-    c_upper: float
-    patient_ids: list[str]
-    risks: list[float]
+from pathoprog.training.member.candidate import Verdict
 
 
 def spread(n: int, most: int) -> np.ndarray:
@@ -42,7 +27,7 @@ def judge(
     device: torch.device,
     dtype: torch.dtype,
     ahead: int = 0,
-) -> Judgement:
+) -> Verdict:
     """Score every patient's bag with one network in evaluation mode.
 
     Args:
@@ -77,9 +62,16 @@ def judge(
     return judgement(patients, risks)
 
 
-def judgement(patients: list[Patient], risks: list[float]) -> Judgement:
+def judgement(patients: list[Patient], risks: list[float]) -> Verdict:
     """What risks, in the order of the patients, come to."""
     times = np.array([patient.followup_days for patient in patients])
     events = np.array([patient.event for patient in patients])
     c = harrell_c(times, events, np.array(risks))
-    return Judgement(c.value, c.se, c.lower, c.upper, [patient.patient_id for patient in patients], risks)
+    return Verdict(
+        c_index=c.value,
+        c_se=c.se,
+        c_lower=c.lower,
+        c_upper=c.upper,
+        patient_ids=tuple(patient.patient_id for patient in patients),
+        risks=tuple(risks),
+    )

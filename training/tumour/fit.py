@@ -6,7 +6,6 @@ the same weights.
 Shapes: n windows of a step, s their side in pixels of the view.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,15 +26,16 @@ from pathoprog.regions.overview import Windows, starts
 from pathoprog.regions.tumour_config import OutlineSettings
 from pathoprog.regions.tumour_map import TumourMap, dice
 from pathoprog.settings import as_dict
-from pathoprog.system.files import sha256_value, write_text
+from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.device import resolve_device
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.fit import make_optimizer, set_learning_rate
+from pathoprog.training.member.metrics import METRICS, cut_metrics
 from pathoprog.training.tumour.config import SegmentConfig
 from pathoprog.training.tumour.view_store import TISSUE, TUMOUR, View
 
-LAST, METRICS = "last.safetensors", "metrics.jsonl"
+LAST = "last.safetensors"
 COARSE = 8  # places where windows may be laid are known to so many pixels of the view
 
 
@@ -213,7 +213,5 @@ def resume(out: Path, mark: str, network: nn.Module, optimizer: torch.optim.Opti
         raise InputError(f"{out}: holds a run of other settings or slides; give another out=…, or delete it")
     checkpoint.unpack(tensors, network, optimizer)
     step = int(state["step"])
-    lines = (out / METRICS).read_text(encoding="utf-8").splitlines() if (out / METRICS).exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    write_text(out / METRICS, "".join(f"{line}\n" for line in kept))
+    cut_metrics(out, step)
     return step, state["best"]

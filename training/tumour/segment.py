@@ -1,7 +1,5 @@
 """`pathoprog segment`: train the tumour network from outlines, or outline a cohort's slides with it."""
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,16 @@ from pathoprog.ensemble.bundle import MANIFEST, verify
 from pathoprog.errors import ConfigError, InputError, SlideError
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.tumour import NetworkOutliner, TumourNetwork, load, of_bundle, record
+from pathoprog.networks.tumour_record import TumourRecord
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.regions.overview import check_outline_settings
 from pathoprog.regions.slide_outline import given_outline
 from pathoprog.regions.tumour_map import area_um2, dice
-from pathoprog.scoring.results import folder_name
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import csv_text, frame_text
+from pathoprog.system.file_names import file_name
 from pathoprog.system.files import (
-    bounded_name,
     not_replaced,
     read_json,
     sha256_value,
@@ -34,18 +32,22 @@ from pathoprog.system.files import (
     write_or_beside,
     write_text,
 )
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import resolve_device
+from pathoprog.system.records import record_of
 from pathoprog.text.plain_text import plain_reason
 from pathoprog.training.data.checks import check_share
 from pathoprog.training.member import checkpoint
+from pathoprog.training.member.metrics import add_metrics, read_metrics
 from pathoprog.training.tracking import Tracking
-from pathoprog.training.train import read_metrics
 from pathoprog.training.tumour import view_store
 from pathoprog.training.tumour.config import SegmentConfig
-from pathoprog.training.tumour.fit import METRICS, fingerprint, fit
+from pathoprog.training.tumour.fit import fingerprint, fit
 from pathoprog.training.tumour.view_store import View
 
 WEIGHTS, RECORD = "tumour.safetensors", "tumour.json"
+KEPT = ("network", "outline", "step", "tuning_dice", "tuning_dice_lowest", "cohorts")
+"""Of the record: what a bundle keeps."""
 COLUMNS = ("slide_id", "patient_id", "role", "status", "tumour_area_um2", "tissue_area_um2", "given_area_um2", "dice",
            "reason")  # fmt: skip
 
@@ -88,8 +90,7 @@ def train(settings: SegmentConfig, cohort: pd.DataFrame) -> int:
     with progress("tumour network", settings.fit.steps, "steps") as counter:
 
         def log(line: dict[str, Any]) -> None:
-            with (out / METRICS).open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+            add_metrics(out, line)
 
         def tick(done: int) -> None:
             nonlocal sent
@@ -220,7 +221,7 @@ def outlined(opened: SlideOpened, row: dict[Any, Any], out: Path, roots: list[st
 
 def outline_path(out: Path, slide_id: str) -> Path:
     """Where a slide's outline is written."""
-    return out / "outlines" / f"{bounded_name(folder_name(slide_id))}.geojson"
+    return out / "outlines" / f"{file_name(slide_id)}.geojson"
 
 
 def write_table(out: Path, rows: dict[str, dict[Any, Any]], said: dict[str, dict[str, Any]]) -> list[str]:
@@ -255,9 +256,29 @@ def trained_network(settings: SegmentConfig) -> TumourNetwork:
         raise ConfigError("trained is missing: give trained=FOLDER of `pathoprog segment mode=train`, or a bundle")
     folder, device = Path(settings.trained), resolve_device(settings.device)
     torch.set_num_threads(settings.fit.threads)
-    how = (choose_runtime(settings.runtime, device.type), len(os.sched_getaffinity(0)), lambda text: say(f"    {text}"))
+    how = (choose_runtime(settings.runtime, device.type), cores(), lambda text: say(f"    {text}"))
     if (folder / MANIFEST).is_file():
-        return of_bundle(folder, verify(folder), device, *how)
-    if not (folder / RECORD).is_file():
-        raise ConfigError(f"trained={folder}: no finished tumour network there ({RECORD} is missing)")
-    return load(folder / WEIGHTS, read_json(folder / RECORD), device, *how)
+        return of_bundle(folder, verify(folder).tumour, device, *how)
+    return load(folder / WEIGHTS, read_record(folder, "trained"), device, *how)
+
+
+def read_record(folder: Path, setting: str) -> TumourRecord:
+    """What ``tumour.json`` of a finished training says, as a bundle keeps it.
+
+    Args:
+        folder: of `pathoprog segment mode=train`.
+        setting: that named it, for the message.
+
+    Raises:
+        ConfigError: no finished network is there.
+        InputError: the file is damaged.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise ConfigError(f"{setting}={folder}: no finished tumour network there ({RECORD} is missing)")
+    try:
+        said = read_json(path)
+        kept = {name: said[name] for name in KEPT if name in said}
+        return record_of(TumourRecord, {"file": WEIGHTS, **kept})
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it, and train again") from error

@@ -13,21 +13,21 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.regions.annotations import polygons
+from pathoprog.regions.outline_mask import outline_mask
 from pathoprog.regions.overview import GLASS, Windows
 from pathoprog.regions.slide_outline import given_outline
 from pathoprog.regions.tissue import RegionMask
-from pathoprog.scoring.results import folder_name
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import stamp
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.file_array import FileArray
-from pathoprog.system.files import bounded_name, file_stamp, read_json, sha256_value, sync_folder, write_json
+from pathoprog.system.file_names import file_name
+from pathoprog.system.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.data.disk_space import allocate, cannot_write
 from pathoprog.training.tumour.config import SegmentConfig
@@ -55,7 +55,7 @@ class _Cutter:
         self.open: dict[str, tuple[NDArray[np.uint8], Windows]] = {}
 
     def path(self, slide_id: str) -> Path:
-        return self.folder / f".{_name(slide_id)}.npy.tmp"
+        return self.folder / f".{file_name(slide_id)}.npy.tmp"
 
     def begin(self, slide_id: str, facts: SlideFacts, windows: Windows) -> None:
         shape = (windows.height, windows.width, 4)
@@ -167,12 +167,8 @@ def _key(row: dict[Any, Any], settings: SegmentConfig) -> str:
     )
 
 
-def _name(slide_id: str) -> str:
-    return bounded_name(folder_name(slide_id))
-
-
 def _paths(store: Path, slide_id: str) -> tuple[Path, Path]:
-    name = _name(slide_id)
+    name = file_name(slide_id)
     return store / f"{name}.npy", store / f"{name}.json"
 
 
@@ -205,16 +201,7 @@ def _finish(
 def drawn(outline: shapely.MultiPolygon, shape: tuple[int, int], mpp: float, facts: SlideFacts) -> NDArray[np.bool_]:
     """The inside of an outline (level-0 px) as a mask [h, w] of a view of `mpp` um per pixel."""
     scale = np.array([facts.mpp_x / mpp, facts.mpp_y / mpp])
-    parts = shapely.transform(outline, lambda xy: xy * scale).geoms
-    areas = [(shapely.Polygon(part.exterior), 1) for part in parts]
-    areas += [(shapely.Polygon(ring), 0) for part in parts for ring in part.interiors]
-    image = Image.new("1", (shape[1], shape[0]))
-    draw = ImageDraw.Draw(image)
-    for area, fill in sorted(areas, key=lambda item: -item[0].area):  # a hole after its part, an island after its hole
-        # Half a pixel smaller, since Pillow also fills the pixels that the line itself goes through.
-        for part in polygons(shapely.buffer(area, -0.5)).geoms:
-            draw.polygon(shapely.get_coordinates(part.exterior).ravel().tolist(), fill=fill)
-    return np.asarray(image)
+    return outline_mask(shapely.transform(outline, lambda xy: xy * scale), shape, with_line=False)
 
 
 def _in_tissue(tissue: RegionMask, shape: tuple[int, ...], mpp: float, facts: SlideFacts) -> NDArray[np.bool_]:

@@ -111,7 +111,7 @@ def _convert(network: TileNetwork, preparation: Preparation, size: tuple[int, in
         whole = _Whole(preparation, network.module).eval()
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # of constants in the trace, which they are meant to be
-        traced = torch.jit.trace(whole, example, check_trace=False)
+        traced = torch.jit.trace(whole, example, check_trace=False)  # type: ignore[no-untyped-call]
         model = openvino().convert_model(traced, example_input=example)
     shape = [-1, *example.shape[1:]]
     model.reshape(shape)

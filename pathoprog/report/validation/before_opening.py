@@ -13,7 +13,7 @@ from pathoprog.report.table_one import missing_values, table_one
 from pathoprog.report.validation.findings import Figures, Findings, headed
 from pathoprog.text.numbers import format_interval
 from pathoprog.text.wording import capital, count, listing
-from pathoprog.validation.plan import ANALYSES, TESTS
+from pathoprog.validation.plan import TESTS, TITLES
 
 ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
 NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
@@ -32,7 +32,7 @@ def plan_section(findings: Findings) -> Section:
             f"The analysis plan names one primary analysis: {worse} against {better} in {findings.primary.phrase}, by "
             f"{TESTS[primary.test]}, with survival at {primary.horizon_years:g} years. The endpoint is "
             f"{primary.endpoint}; time runs from the {plan.time_zero}. Also planned: "
-            f"{'; '.join(ANALYSES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
+            f"{'; '.join(TITLES[name] for name in plan.planned) or 'nothing else'}. Whatever else this report "
             "shows is labelled exploratory; what came into the plan after an opening is labelled so."
         ),
         Text(
@@ -48,7 +48,7 @@ def plan_section(findings: Findings) -> Section:
             "both lie at or above, else uncertain: the two resolutions disagree. Uncertain is an intermediate "
             "class and is never dropped. The one number for concordance is the mean over both resolutions of score "
             "minus threshold. Slides of one patient and role are taken together by the bundle's rule "
-            f"({findings.manifest['aggregation']})."
+            f"({findings.manifest.aggregation})."
         )
     )
     return section
@@ -70,7 +70,7 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
             "All numbers add up, or there would be no report."
         )
     )
-    if DEVELOPMENT_SLIDES in findings.manifest["files"]:
+    if DEVELOPMENT_SLIDES in findings.manifest.files:
         section.add(
             Text(
                 "By the hashes of their content that the bundle keeps, no test or external slide is one that the "

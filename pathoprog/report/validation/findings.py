@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.report.document import Figure
 from pathoprog.report.style import save_figure
@@ -24,7 +25,7 @@ class Findings:
     lock: dict[str, Any]
     history: History
     ensemble: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     thresholds: dict[str, float]
     cohort: pd.DataFrame
     populations: list[Population]

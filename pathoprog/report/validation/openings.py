@@ -9,7 +9,7 @@ from pathoprog.report.validation.findings import Findings, headed
 from pathoprog.text.wording import count, listing
 from pathoprog.validation.openings.history import Opening, plan_difference
 from pathoprog.validation.openings.lock import OLDER, PARTS
-from pathoprog.validation.plan import ANALYSES, PRIMARY
+from pathoprog.validation.plan import PRIMARY, TITLES
 
 SHOWN_OPENINGS = 20
 """Openings shown one by one; of more, those without any change in between are counted."""
@@ -155,7 +155,7 @@ def _opening_text(earlier: Opening, opening: Opening, findings: Findings) -> str
 def _after(findings: Findings) -> list[str]:
     labels = findings.history.labels
     groups: dict[str, list[str]] = {}
-    for analysis, words in ANALYSES.items():
+    for analysis, words in TITLES.items():
         if labels[analysis] not in ("planned", "exploratory"):
             groups.setdefault(labels[analysis].removeprefix("exploratory: "), []).append(words)
     return [f"{label}: {listing(words)}" for label, words in groups.items()]

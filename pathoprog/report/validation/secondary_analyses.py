@@ -16,8 +16,6 @@ from pathoprog.text.wording import capital, count, listing, p_cell
 from pathoprog.validation.analyses import curve_years
 from pathoprog.validation.secondary_analyses import VALUES
 
-ESTIMATORS = ("Kaplan-Meier", "Aalen-Johansen", "inverse weights", "complete cases")
-
 
 def horizon_section(findings: Findings) -> Section:
     """Sensitivity, specificity and predictive values."""

@@ -45,7 +45,10 @@ class Tag(IntEnum):
     WIDTH = 0x00480006
     HEIGHT = 0x00480007
     PATHS = 0x00480302
+    AT_COLUMN = 0x0048021E  # of a frame's first pixel in its level, from 1
+    AT_ROW = 0x0048021F
     PLANES = 0x00480303
+    PER_FRAME = 0x52009230
     FAR_TABLE = 0x7FE00001  # the extended offset table
     PIXELS = 0x7FE00010
     ITEM = 0xFFFEE000
@@ -76,6 +79,8 @@ class Elements:
     Attributes:
         size: of the file, bytes.
         syntax: the transfer syntax; "" as long as it was not met.
+        per_frame: where the sequence of what each frame says begins, and its bytes (or `UNDEFINED`); None as long as
+            it was not met.
     """
 
     def __init__(self, stream: BinaryIO, most: int = MAX_ELEMENTS):
@@ -88,6 +93,7 @@ class Elements:
         self.stream, self.most = stream, most
         self.size = os.fstat(stream.fileno()).st_size
         self.syntax = ""
+        self.per_frame: tuple[int, int] | None = None
         self._passed = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -102,9 +108,11 @@ class Elements:
         at = self.stream.seek(PREAMBLE_BYTES)
         while at != self.size:
             implicit = self.syntax == IMPLICIT
-            tag, kind, length = self._next(implicit)
+            tag, kind, length = self.next_element(implicit)
             if at == PREAMBLE_BYTES and tag >> 16 != _META:
                 raise ElementError(NO_META, at)
+            if tag == Tag.PER_FRAME:
+                self.per_frame = self.stream.tell(), length
             if length == UNDEFINED and tag != _PIXELS:
                 self._pass_sequence(implicit or kind == b"UN", 0)  # unknown values are implicit: PS3.5, 6.2.2, note 2
                 at = self.stream.tell()
@@ -132,7 +140,7 @@ class Elements:
             raise ElementError("the file ends", at, ended=True)
         return value
 
-    def _next(self, implicit: bool) -> tuple[int, bytes, int]:
+    def next_element(self, implicit: bool) -> tuple[int, bytes, int]:
         """(tag, kind of value, its bytes) of the next element or mark, the stream standing behind them."""
         self._passed += 1
         if self._passed > self.most:
@@ -156,7 +164,7 @@ class Elements:
         if depth > MAX_DEPTH:
             raise ElementError("sequences nested without end", self.stream.tell())
         while True:
-            tag, _, length = self._next(implicit)
+            tag, _, length = self.next_element(implicit)
             if tag == _SEQUENCE_END:
                 return
             if tag != _ITEM:
@@ -165,13 +173,47 @@ class Elements:
                 self.stream.seek(length, os.SEEK_CUR)
                 continue
             while True:
-                tag, kind, length = self._next(implicit)
+                tag, kind, length = self.next_element(implicit)
                 if tag == _ITEM_END:
                     break
                 if length == UNDEFINED:
                     self._pass_sequence(implicit or kind == b"UN", depth + 1)
                 else:
                     self.stream.seek(length, os.SEEK_CUR)
+
+
+def inner_elements(elements: Elements, at: int, length: int) -> Iterator[tuple[int, int]]:
+    """(tag, bytes of the value) of the elements inside a sequence, at any depth, the stream standing at the value.
+
+    Of a file that names the kinds of its values, by which sequences are told; OpenSlide opens no other.
+
+    Args:
+        elements: the walk that met the sequence; it counts on.
+        at: byte at which the sequence's value begins.
+        length: its bytes, or `UNDEFINED`.
+
+    Raises:
+        ElementError: of a file that is cut or damaged.
+    """
+    stream = elements.stream
+    end = elements.size if length == UNDEFINED else at + length
+    open_ended = int(length == UNDEFINED)  # sequences and items without a length that are not yet closed
+    stream.seek(at)
+    while stream.tell() < end:
+        tag, kind, n_bytes = elements.next_element(implicit=False)
+        if tag in (_ITEM, _ITEM_END, _SEQUENCE_END):
+            if tag == _ITEM:
+                open_ended += n_bytes == UNDEFINED
+            else:
+                open_ended -= 1
+            if open_ended < 0 or (open_ended == 0 and length == UNDEFINED):
+                return
+        elif n_bytes == UNDEFINED:
+            open_ended += 1
+        elif kind != b"SQ":  # a sequence's items are gone through
+            start = stream.tell()
+            yield tag, n_bytes
+            stream.seek(start + n_bytes)
 
 
 def pixel_items(stream: BinaryIO, size: int) -> Iterator[tuple[int, int]]:

@@ -63,6 +63,9 @@ class Instance:
         frames: that it holds.
         frames_wanted: that its level's size asks for, where they lie side by side; 0 where that is not known.
         trouble: what is wrong with it, in words; "" for nothing.
+        organisation: how its frames lie (TILED_FULL, TILED_SPARSE); "" where it does not say.
+        tile_width: of a frame, px; 0 where it does not say.
+        tile_height: px.
     """
 
     path: Path
@@ -80,6 +83,9 @@ class Instance:
     frames: int = 0
     frames_wanted: int = 0
     trouble: str = ""
+    organisation: str = ""
+    tile_width: int = 0
+    tile_height: int = 0
 
     @property
     def is_level(self) -> bool:
@@ -237,6 +243,9 @@ class _File:
             _whole_number(self.texts[Tag.FRAMES]) or 0,
             self._wanted(),
             trouble if self.texts[Tag.CLASS] in ("", WHOLE_SLIDE) else "",
+            self.texts[Tag.ORGANISATION],
+            self.numbers[Tag.COLUMNS],
+            self.numbers[Tag.ROWS],
         )
 
     def _whole(self, series: str) -> str:

@@ -12,7 +12,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, checked, groups_of
 from pathoprog.survival.curves.rank_tests import HypothesisTest
 from pathoprog.survival.regression.design import Design, build_design, complete_rows
-from pathoprog.survival.regression.partial_likelihood import Evaluation, Maximum, RiskSets, maximise, risk_sets
+from pathoprog.survival.regression.partial_likelihood import Maximum, RiskSets, maximise, risk_sets
 
 TERM_COLUMNS = (
     "term",
@@ -96,11 +96,6 @@ class CoxFit:
         """X beta of the patients in the fit, not centred (n,)."""
         # row by row in one order of summation: equal patients get equal bits, which ties in the c-index need
         return np.asarray((self.design.matrix * np.nan_to_num(self.coef)).sum(axis=1))
-
-    @property
-    def at_maximum(self) -> Evaluation:
-        """The partial likelihood at the maximum, in the fit's own scaled columns."""
-        return self.maximum.end
 
 
 def cox(

@@ -25,7 +25,7 @@ class Subgroups:
         interaction: likelihood ratio test in all patients of the interaction with the subgroups as they are shown
             (levels, halves): the only test that compares subgroups.
         n: patients in it.
-        note: why there is no test, or empty.
+        note: why there is no test, or which subgroups are not in it; else empty.
     """
 
     by: str
@@ -117,7 +117,16 @@ def subgroup_analysis(
         inside = table.loc[place == index]
         rows += _within(inside, time, event, covariate, by, name, reference, categorical, strata)
     test, n, note = HypothesisTest(float("nan"), 0, float("nan")), len(table), ""
+    # Without an event a subgroup has no hazard ratio to compare: in the model its own baseline falls to nothing, and
+    # its product would take a degree of freedom for no information.
+    eventful = [index for index in range(len(names)) if ((table[event] == EVENT) & (place == index)).any()]
+    if len(eventful) < len(names):
+        silent = [name for index, name in enumerate(names) if index not in eventful]
+        note = f"no event in {by} {', '.join(silent)}: not in the test of interaction"
+        shown = shown.loc[np.isin(place, eventful)]
     try:
+        if len(eventful) < min(2, len(names)):
+            raise InputError(f"fewer than two subgroups of {by} have an event: nothing to compare")
         chosen = {name: level for name, level in (reference or {}).items() if name != by}
         test, n = interaction_test(shown, time, event, covariate, by, None, chosen, categorical, strata)
     except InputError as error:

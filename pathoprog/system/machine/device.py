@@ -35,18 +35,21 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device("cuda", index)
 
 
-def worker_devices(name: str, workers: int) -> list[str]:
-    """One device name per worker process.
+def worker_devices(name: str, workers: int, on_cpu: int = 1) -> list[str]:
+    """One device name per worker process of this machine.
 
     Args:
         name: the device setting; ``auto`` spreads the workers over all CUDA devices.
         workers: how many; 0: one per device.
+        on_cpu: how many of them share the CPU if `workers` is 0.
 
     Raises:
         ConfigError: a device that is not there.
     """
     device = resolve_device(name)
-    if name != "auto" or device.type == "cpu":
+    if device.type == "cpu":
+        return ["cpu"] * (workers or on_cpu)
+    if name != "auto":
         return [str(device)] * max(1, workers)
     count = torch.cuda.device_count()
     return [f"cuda:{index % count}" for index in range(workers or count)]

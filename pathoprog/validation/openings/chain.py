@@ -1,5 +1,6 @@
 """An append-only log whose lines are chained by hash: a line that is changed or taken out shows."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -62,12 +63,7 @@ def _checked(log: Path, text: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def _alone(stream: TextIO) -> Iterator[None]:
-    """Keep other processes from adding a line at the same time, where the system can."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
+    """Keep other processes from adding a line at the same time, where the folder takes locks."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX)
     except OSError:  # a share without locks

@@ -3,14 +3,19 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from pathoprog.system.files import write_text
+from pathoprog.errors import LockError
+from pathoprog.system.files import sha256_value, write_text
 from pathoprog.text.wording import count
 
 SLIDE_PARTS = ("slide_id", "patient_id", "status", "risk_class", "score_10x", "score_40x", "slide_sha256")
 """Columns of results.csv that are frozen: a hash that is taken out would hide a slide of the development."""
+PLAN = "plan.yaml"
+FILES = {"scores": ("patients.csv", "slides.csv", "members.csv"), "exclusions": ("exclusions.csv",)}
+"""By part of the lock; a validation without the members' scores has no file of them."""
 REPLACED = "replaced"
 """Folders ``replaced_1``, … in ``frozen``: what the first amendment replaced, and so on."""
 
@@ -55,6 +60,40 @@ def freeze(folder: Path, texts: dict[str, str], amendments: int) -> None:
             if not kept.exists():
                 write_text(kept, path.read_bytes().decode("utf-8"))
         write_text(path, text)
+
+
+def check_frozen(folder: Path, locked: dict[str, Any] | None) -> None:
+    """The frozen files are those that the lock holds: whoever edits one by hand, or takes one away, is told.
+
+    Args:
+        folder: of the frozen files.
+        locked: the lock that lies beside it; None, or one of an older version, which kept no plan, checks nothing.
+
+    Raises:
+        LockError: names the file.
+    """
+    if locked is None or "format" not in locked or not folder.is_dir():
+        return
+    remedy = "restore it; or validate in another folder, and the report says that this one was opened before"
+    plan = _text_of(folder / PLAN)
+    if plan != locked["plan"]:
+        what = "is missing" if plan is None else "was edited: it is not the plan that the lock holds"
+        raise LockError(f"{folder / PLAN}: {what}; {remedy}")
+    for part, names in FILES.items():
+        texts = {name: text for name in names if (text := _text_of(folder / name)) is not None}
+        if sha256_value(texts) != locked["hashes"][part]:
+            raise LockError(
+                f"{folder}: {', '.join(names)} are not the {part} that the lock holds: one was edited or is missing; "
+                f"{remedy}"
+            )
+
+
+def _text_of(path: Path) -> str | None:
+    """A frozen file's text, line ends as they are; None where there is none."""
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
 
 
 def frozen_differences(folder: Path, texts: dict[str, dict[str, str]]) -> dict[str, str]:

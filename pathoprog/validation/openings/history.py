@@ -1,13 +1,14 @@
 """What came when: openings, amendments and plans in their order, and what was planned before which opening."""
 
 import difflib
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from pathoprog.errors import InputError
 from pathoprog.validation.openings.lock import PARTS, SHOWN, chain_of
 from pathoprog.validation.openings.register import Openings
-from pathoprog.validation.plan import ANALYSES, PRIMARY, AnalysisPlan, parse_plan
+from pathoprog.validation.plan import PRIMARY, TITLES, AnalysisPlan, parse_plan
 
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
@@ -169,12 +170,13 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
             f"The plan of opening {', '.join(unknown)} is not on record: the version that made its lock kept no plan. "
             "What is planned now counts as added after it."
         )
+    notes += [text for one, other in itertools.pairwise(entries) if (text := _libraries_changed(one, other))]
     return History(
         locked.get("utc", ""),
         tuple(openings),
         tuple(locked["amendments"]),
         _versions(locked, entries),
-        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *ANALYSES)},
+        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *TITLES)},
         before.others,
         tuple(notes),
         before.begun,
@@ -185,7 +187,7 @@ def label_of(analysis: str, plan: AnalysisPlan, earlier: list[tuple[int, Analysi
     """What an analysis is called in tables and figures.
 
     Args:
-        analysis: one of `ANALYSES`, or `PRIMARY`.
+        analysis: one of `TITLES`, or `PRIMARY`.
         plan: in force.
         earlier: number and plan of each opening before; a plan that is not known planned nothing.
 
@@ -236,6 +238,16 @@ def _changed(before: dict[str, str] | None, after: dict[str, str] | None) -> tup
         return None
     known = {**PARTS, **SHOWN}
     return tuple(text for part, text in known.items() if part in before and before[part] != after.get(part))
+
+
+def _libraries_changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Which of the libraries that compute had another version than at the opening before, as a sentence."""
+    old, new = before.get("libraries", {}), after.get("libraries", {})
+    names = [name for name in new if name in old and old[name] != new[name]]
+    if not names:
+        return ""
+    now, then = (", ".join(f"{name} {one[name]}" for name in names) for one in (new, old))
+    return f"Opening {after['opening']} was computed with {now}, opening {before['opening']} with {then}."
 
 
 def _parsed(text: str) -> AnalysisPlan | None:

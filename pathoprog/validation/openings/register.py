@@ -6,10 +6,14 @@ the log in the validation's folder. Each is a chain (`pathoprog.validation.openi
 cannot be written, is said in the report.
 """
 
+import contextlib
 import getpass
+import importlib.metadata
 import os
+import platform
 import secrets
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +28,10 @@ from pathoprog.validation.openings.outcome_rows import RowDifference, difference
 REGISTER = "openings.jsonl"
 BESIDE = ".openings.jsonl"
 """After the name of the outcomes file."""
+TURN = "openings.lock"
+"""In the state folder, and beside the outcomes: who holds it is the one that opens."""
+LIBRARIES = ("numpy", "scipy", "pandas", "lifelines")
+"""What computes the results beside this project's own code, whose hash the lock holds."""
 SHARED_ROWS = 0.5
 """Two outcome tables with at least this share of equal rows (of the smaller one) are one and the same, changed."""
 
@@ -36,6 +44,15 @@ def now() -> str:
 def state_folder() -> Path:
     """Where the user's programs keep what must outlive them."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "pathoprog"
+
+
+def libraries() -> dict[str, str]:
+    """Versions of Python and of what else computes; without those that are not installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -109,6 +126,7 @@ def look_up(study: Study) -> Openings:
     found: dict[str, dict[str, Any]] = {}
     results: dict[str, Any] = {}
     others: dict[str, str] = {}
+    readings: dict[str, dict[str, Any]] = {}
     known: dict[str, set[str]] = {}
     notes: list[str] = []
     begun = ""
@@ -121,6 +139,12 @@ def look_up(study: Study) -> Openings:
         for line in lines:
             if line.get("kind") == "result":
                 results[line["id"]] = line["result"]
+                continue
+            if line.get("kind") == "reading":
+                if line["bundle"] == study.bundle and _same_outcomes(
+                    line, study, outcomes_sha256, rows, beside=path == study.beside
+                ):
+                    readings[line["id"]] = line
                 continue
             entry = {"id": line["line_sha256"], "bundle": study.bundle if own else "", **line}
             same = own or _same_outcomes(entry, study, outcomes_sha256, rows, beside=path == study.beside)
@@ -137,6 +161,11 @@ def look_up(study: Study) -> Openings:
         changed = difference(state_folder(), entries[-1]["outcomes_sha256"], rows)
     kept = {name for name, entry in found.items() if "kind" in entry}  # older versions knew the folder's log alone
     notes += _missing(study, known, kept)
+    notes += [
+        f"These outcomes were read on {line['utc'][:10]} by `{line['command']}`, which used those of "
+        f"{count_of(line['patients'], 'patient')} of {', '.join(line['cohorts'])}."
+        for line in sorted(readings.values(), key=lambda line: str(line["utc"]))
+    ]
     if len(kept) < len(found):
         notes.append(f"{count_of(len(found) - len(kept), 'opening')} by an older version, which kept no register.")
     if count > len(entries):
@@ -168,32 +197,82 @@ def record_opening(study: Study, before: Openings, plan: str, reason: str) -> tu
         LockError: one of the logs was changed.
         InputError: no place at all can be written.
     """
-    outcomes_sha256 = sha256_file(study.outcomes)
     entry = {
         "kind": "opening",
-        "id": secrets.token_hex(16),
         "opening": before.count + 1,
+        **_common(study),
+        "plan": plan,
+        "libraries": libraries(),
+        "outcomes_changed": before.changed.text if before.changed else "",
+        "reason": reason if before.changed else "",
+    }
+    return entry, _put(study, entry)
+
+
+def record_reading(study: Study, command: str, cohorts: list[str], patients: int) -> list[str]:
+    """Put on record that a command that is no validation used outcomes: later reports name it, and count no opening.
+
+    Args:
+        study: what is read.
+        command: its name.
+        cohorts: whose patients' outcomes it uses.
+        patients: how many they are.
+
+    Returns:
+        A sentence for each place that could not be written.
+
+    Raises:
+        LockError: one of the logs was changed.
+        InputError: no place at all can be written.
+    """
+    entry = {"kind": "reading", **_common(study), "command": command, "cohorts": cohorts, "patients": patients}
+    return _put(study, {**entry, "libraries": libraries()})
+
+
+@contextlib.contextmanager
+def turn(study: Study) -> Iterator[None]:
+    """Let one process at a time look up, lock and record: two at once would be given the same number.
+
+    Processes of one user meet in the state folder, those of several beside the outcomes; a place that cannot be written
+    keeps nobody apart.
+    """
+    with contextlib.ExitStack() as held:
+        for path in (state_folder() / TURN, study.outcomes.with_name(f"{study.outcomes.name}.{TURN}")):
+            with contextlib.suppress(OSError, ImportError):  # read-only, a share without locks, or Windows
+                import fcntl
+
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stream = held.enter_context(path.open("a"))
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _common(study: Study) -> dict[str, Any]:
+    """What each line says of who read what."""
+    return {
+        "id": secrets.token_hex(16),
         "utc": now(),
         "user": _user(),
         "host": socket.gethostname(),
         "bundle": study.bundle,
         "lock": study.locks[-1],
         "parts": study.parts,
-        "plan": plan,
-        "outcomes_sha256": outcomes_sha256,
+        "outcomes_sha256": sha256_file(study.outcomes),
         "outcomes_place": _place(study.outcomes),
         "out": _place(study.out),
-        "outcomes_changed": before.changed.text if before.changed else "",
-        "reason": reason if before.changed else "",
     }
+
+
+def _put(study: Study, entry: dict[str, Any]) -> list[str]:
+    """Write a line to every place that can be written, and keep the rows; a sentence for each place that cannot."""
     notes = _write(study, entry, study.places)
     if len(notes) == len(study.places):
         raise InputError(f"the opening can be put on record nowhere, and is refused: {' '.join(notes)}")
     try:
-        keep_rows(state_folder(), outcomes_sha256, rows_of(study.outcomes))
+        keep_rows(state_folder(), entry["outcomes_sha256"], rows_of(study.outcomes))
     except OSError as error:
         notes.append(f"A later change of the outcomes cannot be counted by patients ({error.strerror or error}).")
-    return entry, notes
+    return notes
 
 
 def record_result(study: Study, entry: dict[str, Any], result: dict[str, Any]) -> None:
@@ -268,4 +347,4 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user id without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+        return str(os.getuid())

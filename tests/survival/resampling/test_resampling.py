@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.duration.hazard_regression import PHReg
 
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, harrell_c
@@ -197,3 +198,67 @@ def test_size_of_a_validation_has_every_question() -> None:
         "observed / expected",
     ]
     assert (table["patients"] >= table["events"]).all() and table["events"][0] == math.ceil(schoenfeld_events(2.5, 0.3))
+
+
+def by_hand(frame: pd.DataFrame, label: "pd.Series[str]") -> tuple[float, int]:
+    """Likelihood ratio test of g x label by statsmodels, on columns of 0 and 1 made here: statistic and df."""
+    g = (frame["g"] == "b").to_numpy(float)
+    levels = sorted(set(label))[1:]
+    marks = np.column_stack([(label == level).to_numpy(float) for level in levels])
+
+    def loglik(columns: np.ndarray) -> float:
+        return float(PHReg(frame["time"], columns, (frame["event"] == 1).astype(int), ties="efron").fit().llf)
+
+    main = np.column_stack([g, marks])
+    return 2 * (loglik(np.column_stack([main, marks * g[:, None]])) - loglik(main)), len(levels)
+
+
+VARIANTS = {
+    "codes far apart": lambda frame, random: random.choice([0, 10, 70], len(frame)),
+    "codes as floats": lambda frame, random: random.choice([1.0, 2.0, 9.0], len(frame)),
+    "boolean": lambda frame, random: random.choice([True, False], len(frame)),
+    "texts of numbers": lambda frame, random: random.choice(["1", "2", "10"], len(frame)),
+    "missing": lambda frame, random: pd.Series(random.choice(["x", "y", "z"], len(frame))).mask(frame.index % 9 == 0),
+    "floats, missing": lambda frame, random: pd.Series(random.choice([1.0, 2.0], len(frame))).mask(
+        frame.index % 7 == 0
+    ),
+    "unused level": lambda frame, random: pd.Categorical(random.choice(["x", "z"], len(frame)), ["z", "y", "x"]),
+    "age": lambda frame, random: random.integers(40, 90, len(frame)),
+    "age, many at its top": lambda frame, random: np.minimum(random.integers(40, 90, len(frame)), 70),
+    "age, missing": lambda frame, random: pd.Series(random.integers(40, 90, len(frame))).mask(frame.index % 5 == 0),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_interaction_is_of_the_subgroups_shown_however_they_are_stored(name: str) -> None:
+    """Against a model made by hand from the very labels of the rows, with their events and ratios."""
+    frame = cohort(401, 12)
+    frame["by"] = VARIANTS[name](frame, np.random.default_rng(5))
+    found = subgroup_analysis(frame, "time", "event", "g", "by", reference={"g": "a"})
+    known = frame[frame["by"].notna()]
+    if name.startswith("age"):
+        middle = known["by"].median()
+        halves = np.where(known["by"] <= middle, f"up to {middle:g}", f"above {middle:g}")
+        label = pd.Series(halves, index=known.index)
+    else:
+        label = known["by"].map(lambda value: str(int(value)) if isinstance(value, float) else str(value))
+    assert set(found.rows["subgroup"]) == set(label) and found.n == len(known) and found.rows["n"].sum() == len(known)
+    for row in found.rows.to_dict("records"):
+        assert row["hr"] == pytest.approx(cox(known[label == row["subgroup"]], "time", "event", ["g"]).terms["hr"][0])
+    statistic, df = by_hand(known, label)
+    assert found.interaction.df == df and found.interaction.statistic == pytest.approx(statistic, abs=1e-5)
+
+
+def test_a_subgroup_without_an_event_takes_no_degree_of_freedom() -> None:
+    frame = cohort(400, 13)
+    frame["by"] = np.random.default_rng(6).choice(["x", "y", "z"], 400)
+    frame.loc[frame["by"] == "y", "event"] = 0
+    found = subgroup_analysis(frame, "time", "event", "g", "by", reference={"g": "a"})
+    others = frame[frame["by"] != "y"]
+    assert found.interaction.df == 1 and found.n == len(others)
+    assert found.interaction.statistic == pytest.approx(by_hand(others, others["by"])[0], abs=1e-5)
+    assert found.note == "no event in by y: not in the test of interaction"
+    assert list(found.rows["n"]) == [int((frame["by"] == name).sum()) for name in ("x", "y", "z")]
+    frame.loc[frame["by"] == "x", "event"] = 0
+    alone = subgroup_analysis(frame, "time", "event", "g", "by", reference={"g": "a"})
+    assert "fewer than two subgroups of by have an event" in alone.note and math.isnan(alone.interaction.p_value)

@@ -242,7 +242,7 @@ def test_grids_are_laid_again_where_what_they_depend_on_has_changed(made, tmp_pa
 
 
 def test_many_candidates_share_grids_and_cores(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(12))
+    monkeypatch.setattr("pathoprog.training.train_ensemble.cores", lambda: 12)
     settings = made_many(from_slides(made.data, tmp_path, workers=0), 2, workers=3)
     slide_source.settle(settings)
     for task in train_ensemble.make_tasks(settings):

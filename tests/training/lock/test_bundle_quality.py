@@ -5,6 +5,7 @@ import json
 import pandas as pd
 from made_spoilt import GOOD, looked_at, made_good
 
+from pathoprog.ensemble.manifest import Manifest
 from pathoprog.quality.checks import QualityRules, read_rules
 from pathoprog.quality.config import MadeForSettings, QualitySettings
 from pathoprog.stream.config import StreamSettings
@@ -12,6 +13,8 @@ from pathoprog.tiles.config import TileSpec
 from pathoprog.training.config import DataSettings, EnsembleConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.lock.quality_reference import add_quality
+
+EMPTY = Manifest(members=(), thresholds={}, tile_specs={}, aggregation="bag", tumour_policy="outline", files={})
 
 
 def cohort(folder, n):
@@ -80,10 +83,10 @@ def test_cutting_tiles_measures_slides_and_the_bundle_keeps_their_spread(tmp_pat
         values["look"]["colour"] = [value * (1 + 0.002 * (number - 20)) for value in values["look"]["colour"]]
         values["look"]["sharpness"] = [value - 0.01 * (number % 7) for value in values["look"]["sharpness"]]
         (store / f"T{number}.json").write_text(json.dumps(values))
-    manifest, files = {}, {}
-    add_quality(EnsembleConfig(made_for=MadeForSettings(stain=["H&E", "HES"])), trained, manifest, files)
-    assert manifest["made_for"] == {
-        "organ": ["colorectum"], "specimen": ["resection"], "stain": ["H&E", "HES"], "neoadjuvant": ["no"]
+    files = {}
+    manifest = add_quality(EnsembleConfig(made_for=MadeForSettings(stain=["H&E", "HES"])), trained, EMPTY, files)
+    assert manifest.made_for == {
+        "organ": ("colorectum",), "specimen": ("resection",), "stain": ("H&E", "HES"), "neoadjuvant": ("no",)
     }  # fmt: skip
     (tmp_path / "quality.json").write_text(files["quality.json"])
     rules = read_rules(tmp_path, QualitySettings(), "outline")
@@ -94,9 +97,9 @@ def test_cutting_tiles_measures_slides_and_the_bundle_keeps_their_spread(tmp_pat
 
 def test_slides_that_were_not_measured_make_no_reference_and_that_is_said(tmp_path, capsys):
     cohort(tmp_path, 3)
-    manifest, files = {}, {}
-    add_quality(EnsembleConfig(), settings(tmp_path), manifest, files)
-    assert "0 of 3 slides" in capsys.readouterr().out and manifest["made_for"]["organ"] == ["colorectum"]
+    files = {}
+    manifest = add_quality(EnsembleConfig(), settings(tmp_path), EMPTY, files)
+    assert "0 of 3 slides" in capsys.readouterr().out and manifest.made_for["organ"] == ("colorectum",)
     (tmp_path / "quality.json").write_text(files["quality.json"])
     rules = read_rules(tmp_path, QualitySettings(), "outline")
     assert rules.reference is None and rules.limits == QualityRules().limits

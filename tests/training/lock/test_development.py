@@ -9,6 +9,7 @@ from made_store import made_many, made_settings, made_store
 
 from pathoprog.cohort_tables.same_scan import (
     FILE,
+    DevelopmentSlides,
     development_file,
     development_set,
     development_slides_among,
@@ -88,3 +89,14 @@ def test_a_scan_of_two_patients_stops_training(trained: TrainConfig, tmp_path: P
     with pytest.raises(InputError, match="one scan of several patients") as caught:
         read_parts(trained)
     assert f"{other.slide_id} of {tuning[0].patient_id}: the same content as {one.slide_id} of" in str(caught.value)
+
+
+def test_each_slide_is_known_by_its_role(trained: TrainConfig, tmp_path: Path):
+    files: dict[str, Path | str] = {}
+    add_development(EnsembleConfig("", ""), trained, files)
+    known = DevelopmentSlides(locked(tmp_path / "bundle", files))
+    for part, role in zip(read_parts(trained), ("training", "tuning"), strict=True):
+        assert {known.role_of(slide.sha256) for patient in part for slide in patient.slides} == {role}
+    assert known.role_of("e" * 64) == known.role_of("") == ""
+    older = locked(tmp_path / "older", {FILE: development_file([development_set(["a" * 64])], 0)})
+    assert DevelopmentSlides(older).role_of("a" * 64) == "development"

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 from made_store import made_many, made_settings, made_store
 
 from pathoprog.ensemble.bundle import read_manifest, verify
+from pathoprog.ensemble.choice import choose_members
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError, InputError, LockError
 from pathoprog.settings import as_dict
@@ -18,6 +19,7 @@ from pathoprog.system.files import read_json, sha256_file, write_json
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import EnsembleConfig
 from pathoprog.training.lock import ensemble as choose
+from pathoprog.training.member.candidate import read_candidate
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
 
@@ -53,17 +55,17 @@ def test_the_best_five_of_each_resolution_are_locked(candidates, tmp_path, capsy
             assert 0.0 <= float(row["tuning_c_lower"]) <= float(row["tuning_c"])
         assert [row["scored_c"] != "" for row in ranked] == [row["chosen"] == "True" for row in ranked]
         chosen = {row["candidate"] for row in ranked if row["chosen"] == "True"}
-        assert chosen == {member["name"] for member in manifest["members"] if member["resolution"] == resolution}
+        assert chosen == {member.name for member in manifest.members_at(resolution)}
         assert len(chosen) == 5 and ranked[-1]["chosen"] == "False"
-        cut = manifest["thresholds"][resolution]
-        assert cut["lower"] <= cut["value"] <= cut["upper"] and 0.15 <= cut["share_above"] <= 0.85
-    assert manifest["format"] == 3 and manifest["precision"] == "fp32"
-    facts = manifest["tuning_scores"]
-    assert (facts["n_patients"], facts["n_tiles"], facts["left_out"]) == (20, {"10x": 120, "40x": 120}, {})
+        cut = manifest.thresholds[resolution]
+        assert cut.lower <= cut.value <= cut.upper and 0.15 <= cut.share_above <= 0.85
+    assert manifest.format == 3 and manifest.precision == "fp32"
+    basis = manifest.tuning_scores
+    assert (basis.n_patients, basis.n_tiles, basis.left_out) == (20, {"10x": 120, "40x": 120}, {})
     scored = list(csv.DictReader((tmp_path / "bundle.tuning.csv").read_text().splitlines()))
-    for resolution, cut in manifest["thresholds"].items():
-        above = [float(row[f"score_{resolution}"]) >= cut["value"] for row in scored]
-        assert len(above) == 20 and np.mean(above) == cut["share_above"]
+    for resolution, cut in manifest.thresholds.items():
+        above = [float(row[f"score_{resolution}"]) >= cut.value for row in scored]
+        assert len(above) == 20 and np.mean(above) == cut.share_above
     assert load_bundle(tmp_path / "bundle").specs["10x"].size_px == 32
     card = (tmp_path / "bundle" / "model_card.md").read_text()
     assert "research use only" in card.lower() and "median" in card and "site1" in card
@@ -105,9 +107,9 @@ def test_outcomes_that_changed_since_the_training_are_refused(candidates, tmp_pa
 
 def test_too_few_candidates_are_refused(candidates, tmp_path):
     record = read_json(candidates / ENSEMBLE_RUN)
-    runs = [(candidates / name, read_json(candidates / name / "candidate.json")) for name in record["candidates"]]
+    runs = [read_candidate(candidates / name) for name in record["candidates"]]
     with pytest.raises(InputError, match="4 candidates at 10x"):
-        choose.rank([run for run in runs if run[1]["resolution"] == "10x"][:4], "10x")
+        choose_members([run for run in runs if run.resolution == "10x"][:4], "10x")
     with pytest.raises(InputError, match="train_ensemble"):
         choose.run(EnsembleConfig(str(tmp_path), str(tmp_path / "bundle")))
 
@@ -115,9 +117,9 @@ def test_too_few_candidates_are_refused(candidates, tmp_path):
 def test_manifest_says_what_made_it(candidates, tmp_path):
     choose.run(EnsembleConfig(str(candidates), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING))
     manifest = read_manifest(tmp_path / "bundle")
-    assert manifest["cohorts"]["training"]["n_patients"] == 20
-    assert len(manifest["cohorts"]["tuning"]["sha256"]) == 64
-    assert manifest["training"]["fit"]["steps"] == 2 and manifest["code_version"].startswith("0.")
+    assert manifest.cohorts["training"].n_patients == 20
+    assert len(manifest.cohorts["tuning"].sha256) == 64
+    assert manifest.training["fit"]["steps"] == 2 and manifest.code_version.startswith("0.")
     text = Path(tmp_path / "bundle" / "manifest.json").read_text()
     assert str(tmp_path) not in text
 
@@ -127,8 +129,8 @@ def test_a_tumour_network_is_locked_with_the_members(candidates, tumour, tmp_pat
     settings = replace(settings, tumour=str(tumour.trained))
     choose.run(settings)
     manifest = verify(tmp_path / "bundle")
-    assert manifest["files"]["tumour.safetensors"] == sha256_file(tumour.trained / "tumour.safetensors")
-    assert manifest["tumour_policy"] == "tissue", "as the tiles of training were laid, unless it is told otherwise"
+    assert manifest.files["tumour.safetensors"] == sha256_file(tumour.trained / "tumour.safetensors")
+    assert manifest.tumour_policy == "tissue", "as the tiles of training were laid, unless it is told otherwise"
     assert "Tumour network" in (tmp_path / "bundle" / "model_card.md").read_text()
     # under the network's policy scoring reads other tiles than training did: from the slides, and these have none
     with pytest.raises(InputError, match=r"20 of 20 tuning slides cannot be scored, first P020-A: .* the same command"):

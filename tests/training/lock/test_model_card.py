@@ -8,35 +8,38 @@ import pytest
 pytest.importorskip("torch")
 from made_store import made_settings, made_store
 
+from pathoprog.ensemble.manifest import CohortFacts, Manifest, ParentRecord, ThresholdRecord, TuningBasis
+from pathoprog.tiles.config import TileSpec
 from pathoprog.training.config import EnsembleConfig, SplitSettings
 from pathoprog.training.lock.model_card import model_card
 
-FACTS = {"n_patients": 16, "n_slides": 16, "n_tiles": 96, "n_events": 8, "sha256": "0" * 64}
-CUT = {"value": 0.4, "lower": 0.35, "upper": 0.5, "rule": "largest statistic"}
+FACTS = CohortFacts(n_patients=16, n_slides=16, n_tiles=96, n_events=8, sha256="0" * 64)
+CUT = ThresholdRecord(value=0.4, lower=0.35, upper=0.5, rule="largest statistic")
 SHARES = {"good": 0.6, "uncertain": 0.1, "poor": 0.3}
 
 
 def manifest(**changes):
-    spec = {"size_px": 32, "mpp": 1.0, "max_per_slide": 0}
-    return {
-        "members": [{}] * 10,
+    spec = TileSpec(size_px=32)
+    values = {
+        "members": (None,) * 10,
         "thresholds": {"10x": CUT, "40x": CUT},
         "tile_specs": {"10x": spec, "40x": spec},
         "aggregation": "bag",
         "precision": "fp32",
-        "tuning_scores": {
-            "n_patients": 15,
-            "n_slides": 18,
-            "n_tiles": {"10x": 90, "40x": 700},
-            "left_out": {"not_reportable": 1},
-            "ranked_on_tiles": 256,
-            "batch_tiles": {"10x": 64, "40x": 64},
-            "sha256": "0" * 64,
-        },
+        "tuning_scores": TuningBasis(
+            n_patients=15,
+            n_slides=18,
+            n_tiles={"10x": 90, "40x": 700},
+            left_out={"not_reportable": 1},
+            ranked_on_tiles=256,
+            batch_tiles={"10x": 64, "40x": 64},
+            sha256="0" * 64,
+        ),
         "tumour_policy": "tissue",
         "cohorts": {"training": FACTS, "tuning": FACTS},
-        **changes,
+        "files": {},
     }
+    return Manifest(**{**values, **changes})
 
 
 @pytest.fixture
@@ -74,8 +77,9 @@ def test_it_says_whom_it_learned_from_and_what_was_not_recorded(settings):
 
 def test_folds_and_a_parent_are_named_among_the_limits(settings):
     settings.split = SplitSettings(folds=5, fold=-1, together="scan_site")
-    tuning = {**FACTS, "out_of_folds": 5, "together": "scan_site"}
-    made = manifest(cohorts={"training": FACTS, "tuning": tuning}, parent={"ensemble_id": "ab" * 32, "name": "older"})
+    tuning = replace(FACTS, out_of_folds=5, together="scan_site")
+    parent = ParentRecord(ensemble_id="ab" * 32, name="older")
+    made = manifest(cohorts={"training": FACTS, "tuning": tuning}, parent=parent)
     text = model_card(EnsembleConfig(), settings, made, SHARES)
     assert "each out of 5 folds, scan_site kept together" in text and "There was no tuning cohort" in text
     assert "Fine-tuned from the ensemble older (abababababababab); not validated" in text

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from pathoprog import cli
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.ensemble.bundle import read_manifest, verify
+from pathoprog.ensemble.bundle import verify
 from pathoprog.errors import InputError
 from pathoprog.networks.tumour import make_tumour_network, record
 from pathoprog.regions.tumour_config import OutlineSettings, TumourNetworkSettings
@@ -134,26 +134,26 @@ def test_thresholds_rest_on_what_scoring_says_by_each_rule(kind, run, cox_run, d
     for rule in ("bag", "mean", "max"):
         bundle = tmp_path / rule
         manifest = lock(run if kind == "poor" else cox_run, bundle, aggregation=rule)
-        assert manifest["aggregation"] == rule and manifest["precision"] == "fp32" and manifest["format"] == 3
+        assert manifest.aggregation == rule and manifest.precision == "fp32" and manifest.format == 3
         code, found = scored(data, bundle, tmp_path / f"scores-{rule}")
         assert code == 0
         assert found == rows_of(tmp_path / f"{rule}.tuning.csv"), "to the last bit, and to the last word"
         assert {row["patient_id"]: row["n_slides_scored"] for row in found} == {
             **{f"P{number:02d}": "2" for number in range(6, 14)}, "P14": "1", "P15": "1", "P16": "0"
         }  # fmt: skip
-        facts = manifest["tuning_scores"]
-        assert (facts["n_patients"], facts["n_slides"], facts["left_out"]) == (10, 18, {"not_reportable": 1})
-        assert facts["ranked_on_tiles"] == 2 and facts["n_tiles"]["40x"] == 18 * 30
+        basis = manifest.tuning_scores
+        assert (basis.n_patients, basis.n_slides, basis.left_out) == (10, 18, {"not_reportable": 1})
+        assert basis.ranked_on_tiles == 2 and basis.n_tiles["40x"] == 18 * 30
         scores = {
             resolution: [float(row[f"score_{resolution}"]) for row in found if row["status"] == "scored"]
             for resolution in ("10x", "40x")
         }
         for resolution, values in scores.items():
-            cut = manifest["thresholds"][resolution]
-            assert cut["share_above"] == np.mean(np.array(values) >= cut["value"])
-        thresholds.add(tuple(cut["value"] for cut in manifest["thresholds"].values()))
-        for member in manifest["members"]:
-            assert (member["score_map"] == [0.0, 1.0]) == (kind == "poor")
+            cut = manifest.thresholds[resolution]
+            assert cut.share_above == np.mean(np.array(values) >= cut.value)
+        thresholds.add(tuple(manifest.cuts.values()))
+        for member in manifest.members:
+            assert (member.score_map == (0.0, 1.0)) == (kind == "poor")
     assert len(thresholds) == 3, "each rule has thresholds of its own"
     assert "kept from before" in capsys.readouterr().out, "another rule costs no more networks"
 
@@ -233,13 +233,13 @@ def test_under_the_network_s_policy_the_slides_are_read_anew(run, data, tmp_path
     manifest = lock(run, tmp_path / "bundle", tumour=str(folder), tumour_policy="network")
     code, found = scored(data, tmp_path / "bundle", tmp_path / "out")
     assert code == 0 and found == rows_of(tmp_path / "bundle.tuning.csv")
-    assert manifest["tumour_policy"] == "network" and manifest["tuning_scores"]["n_patients"] == 10
+    assert manifest.tumour_policy == "network" and manifest.tuning_scores.n_patients == 10
 
 
 def test_the_bundle_s_precision_and_no_other(run, data, tmp_path, capsys):
     exact, coarse = lock(run, tmp_path / "fp32"), lock(run, tmp_path / "bf16", dtype="bf16")
-    assert (exact["precision"], coarse["precision"]) == ("fp32", "bf16")
-    assert exact["tuning_scores"]["sha256"] != coarse["tuning_scores"]["sha256"]
+    assert (exact.precision, coarse.precision) == ("fp32", "bf16")
+    assert exact.tuning_scores.sha256 != coarse.tuning_scores.sha256
     capsys.readouterr()
     code, _ = scored(data, tmp_path / "fp32", tmp_path / "no", "dtype=bf16")
     assert code == 2 and not (tmp_path / "no").exists()
@@ -265,12 +265,12 @@ def test_both_c_and_all_tiles(tmp_path):
     for row in rows.values():
         assert (row["scored_c"] != "") == (row["chosen"] == "True") == (row["scored_c_upper"] != "")
     assert any(row["scored_c"] not in ("", row["tuning_c"]) for row in rows.values())
-    assert manifest["tuning_scores"]["n_tiles"] == {"10x": 14 * 6, "40x": 14 * 6}
-    for member in manifest["members"]:
-        kept = [read_json(path)["risks"][member["resolution"]][member["name"]]
+    assert manifest.tuning_scores.n_tiles == {"10x": 14 * 6, "40x": 14 * 6}
+    for member in manifest.members:
+        kept = [read_json(path)["risks"][member.resolution][member.name]
                 for path in (run / "tuning_scores").glob("*/*/risks.json")]  # fmt: skip
-        assert member["score_map"] == pytest.approx([np.mean(kept), np.std(kept)], rel=1e-9)
-        assert member["scored_c"] == float(rows[member["name"]]["scored_c"])
+        assert member.score_map == pytest.approx([np.mean(kept), np.std(kept)], rel=1e-9)
+        assert member.scored_c == float(rows[member.name]["scored_c"])
     text = (tmp_path / "bundle" / "model_card.md").read_text()
     assert "all 84 tiles at 10x and all 84 tiles at 40x, in fp32" in text
 
@@ -287,7 +287,7 @@ def test_a_slide_that_training_went_without_leaves_its_patient_out(tmp_path, cap
             path.unlink()
     run = write_run(made_many(made_settings(data, tmp_path / "runs", steps=2, evaluate_every=2, recalibrate=1), 5))
     manifest = lock(run, tmp_path / "bundle")
-    assert manifest["tuning_scores"]["left_out"] == {"failed": 1} and manifest["tuning_scores"]["n_patients"] == 13
+    assert manifest.tuning_scores.left_out == {"failed": 1} and manifest.tuning_scores.n_patients == 13
     assert "1 tuning slide could not be read before training (first P020-A)" in capsys.readouterr().err
     (row,) = [row for row in rows_of(tmp_path / "bundle.tuning.csv") if row["patient_id"] == "P020"]
     assert row["status"] == "failed" and row["score_10x"] == "" and "training went without it" in row["reason"]
@@ -295,7 +295,7 @@ def test_a_slide_that_training_went_without_leaves_its_patient_out(tmp_path, cap
 
 def test_a_bundle_of_an_earlier_version_says_what_to_do(run, data, tmp_path, capsys):
     lock(run, tmp_path / "bundle", aggregation="max")
-    manifest = read_manifest(tmp_path / "bundle")
+    manifest = read_json(tmp_path / "bundle" / "manifest.json")
     for name in ("tuning_scores", "precision"):
         del manifest[name]
     write_json(tmp_path / "bundle" / "manifest.json", {**manifest, "format": 1})

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from pathoprog.commands import verify as verify_command
 from pathoprog.commands.verify_config import VerifyConfig
 from pathoprog.ensemble.bundle import ensemble_id, read_manifest
+from pathoprog.ensemble.manifest import ParentRecord
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json, write_json
@@ -47,17 +48,17 @@ def test_a_candidate_starts_from_the_member_s_weights(data, parent, tmp_path):
     adopt(settings)
     assert settings.network.instance_dim == 8
     candidate = train(settings, lambda _: None)
-    learned = load_file(tmp_path / "run" / candidate["best"][0]["file"])
+    learned = load_file(tmp_path / "run" / candidate.best[0].file)
     start = load_file(parent / "members" / "10x-3.safetensors")
     for name, tensor in start.items():
         if "running" not in name and "num_batches" not in name:  # those are the new cohort's
             torch.testing.assert_close(learned[name], tensor, atol=1e-7, rtol=0)
-    assert candidate["parent"]["member"] == "10x-3" and candidate["parent"]["ensemble_id"] == ensemble_id(parent)
+    assert candidate.parent.member == "10x-3" and candidate.parent.ensemble_id == ensemble_id(parent)
 
     other = settings_from(data, parent, tmp_path / "other", lr=1e-12)
     other.start.member = "10x-4"
     adopt(other)
-    assert train(other, lambda _: None)["fingerprint"] != candidate["fingerprint"]
+    assert train(other, lambda _: None).fingerprint != candidate.fingerprint
 
 
 def test_members_are_taken_in_turn(data, parent, tmp_path):
@@ -103,9 +104,9 @@ def test_the_new_bundle_names_its_parent_and_counts_as_not_validated(data, paren
     no_tracking = TrackingSettings(tracking="none")
     choose.run(EnsembleConfig(str(tmp_path / "runs"), str(bundle), bootstrap=0, track=no_tracking))
     manifest = read_manifest(bundle)
-    assert manifest["parent"] == {"ensemble_id": ensemble_id(parent), "name": "made for tests"}
-    assert {entry["parent_member"] for entry in manifest["members"]} == {
-        entry["name"] for entry in read_manifest(parent)["members"]
+    assert manifest.parent == ParentRecord(ensemble_id=ensemble_id(parent), name="made for tests")
+    assert {entry.parent_member for entry in manifest.members} == {
+        entry.name for entry in read_manifest(parent).members
     }
     assert ensemble_id(bundle) != ensemble_id(parent)
     card = (bundle / "model_card.md").read_text()

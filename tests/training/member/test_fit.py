@@ -17,7 +17,8 @@ from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import Sampler, read_patients
 from pathoprog.training.member import fit as fit_module
 from pathoprog.training.member.fit import LAST, check_fit, set_learning_rate
-from pathoprog.training.train import read_metrics, settings_from_dict, train
+from pathoprog.training.member.metrics import read_metrics
+from pathoprog.training.train import settings_from_dict, train
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +98,8 @@ def test_at_most_keep_best_checkpoints_stay_and_one_is_last(data, tmp_path):
     settings = made_settings(data, tmp_path / "run", evaluate_every=2, keep_best=2)
     candidate = train(settings, nothing)
     files = {path.name for path in (tmp_path / "run").glob("step-*.safetensors")}
-    assert files == {item["file"] for item in candidate["best"]} and len(files) == 2
-    assert candidate["best"][0]["c_index"] >= candidate["best"][1]["c_index"]
+    assert files == {item.file for item in candidate.best} and len(files) == 2
+    assert candidate.best[0].c_index >= candidate.best[1].c_index
 
 
 @pytest.mark.parametrize(("loss", "head"), [("cox", "risk"), ("discrete_time", "hazards")])
@@ -106,7 +107,7 @@ def test_survival_losses_train_too(data, tmp_path, loss, head):
     settings = made_settings(data, tmp_path / "run", loss=loss, balance="none", evaluate_every=8)
     settings.network.head = head
     check_fit(settings)
-    assert train(settings, nothing)["n_training"] == 16
+    assert train(settings, nothing).n_training == 16
 
 
 def test_a_discrete_time_network_starts_at_the_patients_hazards(data):

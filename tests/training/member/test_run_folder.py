@@ -12,13 +12,15 @@ import torch
 from made_store import made_many, made_settings, made_store
 
 from pathoprog.errors import DivergedError, InputError
-from pathoprog.system.files import read_json, sha256_file, write_json
+from pathoprog.system.files import sha256_file, write_json
 from pathoprog.training import train_ensemble
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member import fit as fit_module
-from pathoprog.training.member.fit import CANDIDATE, LAST, set_learning_rate
+from pathoprog.training.member.candidate import CANDIDATE, read_candidate
+from pathoprog.training.member.fit import LAST, set_learning_rate
+from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.member.run_folder import FAILED, check_same
-from pathoprog.training.train import read_metrics, run, train
+from pathoprog.training.train import run, train
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_other_patients_are_refused_with_what_differs(data, out, tmp_path):
 def test_more_steps_go_on_from_the_last_checkpoint(data, finished, out, tmp_path):
     longer = made_settings(data, out, steps=12)
     candidate = train(longer, nothing)
-    assert candidate["steps"] == 12 and checkpoint.read(out / LAST)[1]["seams"] == [8]
+    assert candidate.steps == 12 and checkpoint.read(out / LAST)[1]["seams"] == [8]
     lines = read_metrics(out)
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 13))
     assert [line for line in lines if line["step"] <= 8] == read_metrics(finished)
@@ -111,8 +113,8 @@ def test_more_steps_go_on_from_the_last_checkpoint(data, finished, out, tmp_path
     assert rates[8] == pytest.approx(min(rates.values()), abs=2e-4), "the shorter run's had fallen"
     assert rates[9] == pytest.approx(whole[9] / 2), "warmed up anew over two steps"
     assert {step: rates[step] for step in (10, 11, 12)} == {step: whole[step] for step in (10, 11, 12)}
-    for item in candidate["best"]:
-        assert (out / item["file"]).is_file()
+    for item in candidate.best:
+        assert (out / item.file).is_file()
     with pytest.raises(InputError, match=r"of 12 steps, more than fit\.steps=8"):
         train(made_settings(data, out), nothing)
 
@@ -180,7 +182,7 @@ def test_killed_at_any_write_the_state_names_only_files_that_are_there(data, tmp
     assert kills and named_files(tmp_path / "run") <= there
     candidate = train(settings, nothing)
     there = {path.name for path in (tmp_path / "run").glob("step-*")}
-    assert named_files(tmp_path / "run") == there and candidate["best"][0]["file"] in there
+    assert named_files(tmp_path / "run") == there and candidate.best[0].file in there
 
 
 def test_a_checkpoint_that_is_gone_is_named(data, out):
@@ -188,7 +190,7 @@ def test_a_checkpoint_that_is_gone_is_named(data, out):
     next(out.glob("step-*.safetensors")).unlink()
     with pytest.raises(InputError, match=r"step-00000.\.safetensors or its \.json is gone; give restart=true"):
         train(made_settings(data, out), nothing)
-    assert train(replace(made_settings(data, out, lr=1e-3), restart=True), nothing)["steps"] == 8
+    assert train(replace(made_settings(data, out, lr=1e-3), restart=True), nothing).steps == 8
 
 
 def test_a_run_that_diverged_is_not_tried_again_unless_it_is_asked_for(data, tmp_path, monkeypatch):
@@ -199,22 +201,21 @@ def test_a_run_that_diverged_is_not_tried_again_unless_it_is_asked_for(data, tmp
             train(settings, nothing)
     with pytest.raises(DivergedError, match=r"at step 0; lower fit\.lr.*come to the same again \(restart=true"):
         train(settings, nothing)
-    assert train(replace(settings, restart=True), nothing)["steps"] == 8
+    assert train(replace(settings, restart=True), nothing).steps == 8
     assert not (tmp_path / "run" / FAILED).exists()
 
 
-def test_candidates_of_one_ensemble_are_of_one_recipe_and_of_the_same_data(finished):
-    one = read_json(finished / CANDIDATE)
-    places = [Path("a"), Path("b")]
-    check_same(list(zip(places, [one, {**one, "seed": 2}], strict=True)))
-    check_same(list(zip(places, [one, {**one, "resolution": "40x", "cohorts": {}}], strict=True)))
-    tiles = {**one["cohorts"], "tuning": {**one["cohorts"]["tuning"], "n_tiles": 90, "sha256": "0"}}
+def test_candidates_of_one_ensemble_are_of_one_recipe_and_of_the_same_data(finished, tmp_path):
+    one = replace(read_candidate(finished), folder=Path("a"))
+    check_same([one, replace(one, folder=Path("b"), seed=2)])
+    check_same([one, replace(one, folder=Path("b"), resolution="40x", cohorts={})])
+    other = replace(one.cohorts["tuning"], verdict_sha256="0" * 64)
+    check_same([one, replace(one, folder=Path("b"), cohorts={**one.cohorts, "tuning": other})])
+    tiles = {**one.cohorts, "tuning": replace(one.cohorts["tuning"], n_tiles=90, sha256="0")}
     with pytest.raises(InputError, match=r"b and a: .*tuning: tiles 96 a, 90 b"):
-        check_same(list(zip(places, [one, {**one, "cohorts": tiles}], strict=True)))
+        check_same([one, replace(one, folder=Path("b"), cohorts=tiles)])
     with pytest.raises(InputError, match="b and a: candidates of different settings"):
-        check_same(list(zip(places, [one, {**one, "recipe": "0"}], strict=True)))
-    with pytest.raises(InputError, match=r"a/candidate\.json: by an earlier version"):
-        check_same([(Path("a"), {"resolution": "10x"})])
+        check_same([one, replace(one, folder=Path("b"), recipe="0")])
 
 
 def test_a_run_of_an_earlier_version_is_refused_not_deleted(data, out):

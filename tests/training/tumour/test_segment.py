@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,15 +13,17 @@ from made_tumour import MPP, SETTINGS, disc, train, write_slide
 
 from pathoprog import cli
 from pathoprog.cohort_tables.cohort import read_cohort
-from pathoprog.errors import BundleError, ConfigError
+from pathoprog.errors import BundleError, ConfigError, InputError
 from pathoprog.networks.tumour import load
 from pathoprog.regions.annotations import read_outline, write_outline
 from pathoprog.regions.tumour_config import OutlineSettings
 from pathoprog.regions.tumour_map import area_um2, dice, outline_of
 from pathoprog.slides.slide import Level, SlideFacts
-from pathoprog.system.files import read_json, sha256_file
+from pathoprog.system.files import read_json, sha256_file, write_json
+from pathoprog.system.records import Saved
 from pathoprog.training.tumour.config import SegmentConfig
 from pathoprog.training.tumour.fit import change, draw, outline_of_view, places_of
+from pathoprog.training.tumour.segment import read_record
 from pathoprog.training.tumour.view_store import TISSUE, TUMOUR, View, drawn
 from pathoprog.training.tumour.view_store import read as read_views
 
@@ -110,16 +114,22 @@ def test_wrong_calls(tumour, tmp_path, capsys):
 
 
 def test_damaged_weights_are_refused(tumour, tmp_path):
-    record = read_json(tumour.trained / "tumour.json")
+    record = read_record(tumour.trained, "trained")
     weights = tmp_path / "tumour.safetensors"
     weights.write_bytes(b"not weights")
     with pytest.raises(BundleError, match="cannot be loaded"):
         load(weights, record, torch.device("cpu"))
     with pytest.raises(BundleError, match="cannot be loaded"):
-        load(tumour.trained / "tumour.safetensors", {**record, "network": {**record["network"], "decoder": 8}},
-             torch.device("cpu"))  # fmt: skip
+        other = replace(record, network=Saved(replace(record.network.settings, decoder=8)))
+        load(tumour.trained / "tumour.safetensors", other, torch.device("cpu"))
     with pytest.raises(BundleError, match="no_such_setting"):
-        load(tumour.trained / "tumour.safetensors", {**record, "outline": {"no_such_setting": 1}}, torch.device("cpu"))
+        other = replace(record, outline=replace(record.outline, unknown={"no_such_setting": 1}))
+        load(tumour.trained / "tumour.safetensors", other, torch.device("cpu"))
+    shutil.copytree(tumour.trained, tmp_path / "damaged")
+    said = read_json(tmp_path / "damaged" / "tumour.json")
+    write_json(tmp_path / "damaged" / "tumour.json", {**said, "tuning_dice": "much"})
+    with pytest.raises(InputError, match=r'tumour\.json: damaged \(tuning_dice: "much", must be a finite number'):
+        read_record(tmp_path / "damaged", "trained")
 
 
 def test_an_encoder_that_is_not_there_is_named(tumour, tmp_path, capsys):
@@ -145,9 +155,7 @@ def test_an_outline_is_drawn_where_it_lies():
 
 def test_windows_give_the_outline_of_the_whole(tumour):
     cohort = read_cohort(tumour.cohort)
-    network = load(
-        tumour.trained / "tumour.safetensors", read_json(tumour.trained / "tumour.json"), torch.device("cpu")
-    )
+    network = load(tumour.trained / "tumour.safetensors", read_record(tumour.trained, "trained"), torch.device("cpu"))
     for view in read_views(cohort[cohort["role"] == "tuning"], next((tumour.trained / "views").iterdir())):
         height, width = view.pixels.shape[:2]
         assert min(height, width) > network.outline.window_px

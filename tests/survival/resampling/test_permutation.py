@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pathoprog.survival.prediction.concordance import harrell_c
-from pathoprog.validation.permutation import permuted_c
+from pathoprog.survival.resampling.permutation import permuted_c
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,0 +1,391 @@
+"""The public Python API: a slide, its tiles, a locked ensemble, a score and its map; a cohort and its curves.
+
+Every call runs the code of the command that does the same, with the same rules and refusals. For research use only. Not
+for diagnosis or treatment decisions.
+
+A slide, from its file to the map of its tile scores:
+
+    from pathoprog.api import lay_tiles, load_ensemble, open_slide, score_slide
+
+    slide = open_slide("slides/S1.svs")
+    tiles = lay_tiles(slide, "10x")
+    ensemble = load_ensemble("bundle")
+    scored = score_slide(slide, ensemble)
+    scored.draw_map()
+
+A cohort, from its tables to its curves:
+
+    from pathoprog.api import draw_curves, read_cohort, read_results
+
+    cohort = read_cohort("cohort")
+    results = read_results("scores", "bundle")
+    draw_curves(cohort, results, role="external")
+
+Scores lie in [0, 1], higher = worse. Coordinates are level-0 pixels of a tile's top left corner. Importing this module
+loads nothing heavy; PyTorch comes with `load_ensemble`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.report.curves_figure import CurvesFigure
+from pathoprog.slide_report.shown_slides import LaidTiles, LoadedEnsemble, ScoredSlide, ViewedSlide
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pathoprog.slides.config import SlideSettings
+    from pathoprog.stream.events import SlideOpened
+    from pathoprog.tiles.config import TileSpec
+
+__all__ = [
+    "Cohort",
+    "CurvesFigure",
+    "LaidTiles",
+    "LoadedEnsemble",
+    "ScoredSlide",
+    "ViewedSlide",
+    "draw_curves",
+    "lay_tiles",
+    "load_ensemble",
+    "open_slide",
+    "read_cohort",
+    "read_results",
+    "score_slide",
+]
+
+_EXPLORATORY = "exploratory"
+"""Stands on every figure of curves: no plan was locked before they were drawn (`pathoprog validate` does that)."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A checked cohort; `read_cohort` makes it.
+
+    Attributes:
+        folder: where its tables lie.
+        slides: one row per slide, as in cohort.csv; paths are absolute.
+        outcomes: one row per patient: ``patient_id, followup_days, event``; None where the folder has no outcomes.csv.
+    """
+
+    folder: Path
+    slides: "pd.DataFrame" = field(repr=False)
+    outcomes: "pd.DataFrame | None" = field(repr=False)
+
+    def __repr__(self) -> str:
+        patients = self.slides.groupby("role")["patient_id"].nunique()
+        roles = ", ".join(f"{role} {n}" for role, n in patients.items())
+        outcomes = "no outcomes" if self.outcomes is None else f"outcomes of {len(self.outcomes)}"
+        return f"<cohort of {len(self.slides)} slides; patients: {roles}; {outcomes}. {RESEARCH_USE_ONLY}>"
+
+
+def open_slide(
+    path: str | Path,
+    *,
+    mpp: float = 0.0,
+    backend: str = "auto",
+    allow_upsampling: bool = False,
+) -> ViewedSlide:
+    """Open a slide and look at it, in a process of its own: a file that crashes its library ends that process alone.
+
+    Args:
+        path: the file; for DICOM the folder of instances, or one of them; for MIRAX the ``.mrxs`` file.
+        mpp: um per level-0 pixel in place of what the file says; 0: from the file. Only if you know it.
+        backend: what reads the file: ``auto``, ``openslide``, ``tiffslide`` or ``jpeg``.
+        allow_upsampling: read it at resolutions that it is too coarse for; not validated, and the result says so.
+
+    Raises:
+        SlideError: the slide cannot be used; the message says why, and `code` in one word.
+        ConfigError: a setting is out of range.
+    """
+    from pathoprog.settings import check
+    from pathoprog.slides.config import SlideSettings
+
+    settings = SlideSettings(backend=backend, mpp=mpp, allow_upsampling=allow_upsampling)
+    check(settings, "slides.")
+    opened = _look(path, settings, [])
+    return ViewedSlide(
+        path=str(path),
+        facts=opened.facts,
+        thumbnail=opened.thumbnail,
+        thumbnail_downsample=opened.thumbnail_downsample,
+        tissue_area_um2=opened.tissue_area_um2,
+        _settings=settings,
+        _opened=opened,
+    )
+
+
+def lay_tiles(
+    slide: ViewedSlide, resolution: str, outline: str | Path | None = None, spec: "TileSpec | None" = None
+) -> LaidTiles:
+    """Lay the tiles of one resolution on a slide.
+
+    Args:
+        slide: of `open_slide`.
+        resolution: ``10x`` (1.0 um/px) or ``40x`` (0.25 um/px).
+        outline: file of the tumour's outline (QuPath's GeoJSON, ASAP XML, ImageScope XML); None: all tissue.
+        spec: what a tile is, such as an ensemble's ``specs["10x"]``; None: 448 x 448 px, at least half inside the
+            region.
+
+    Raises:
+        SlideError: the slide is too coarse for the resolution, or the outline cannot be used.
+        ConfigError: no such resolution, or a spec of another.
+    """
+    from pathoprog.errors import ConfigError, SlideError
+    from pathoprog.slides.resolutions import RESOLUTION_MPP
+    from pathoprog.tiles.config import standard_spec
+
+    if resolution not in RESOLUTION_MPP:
+        raise ConfigError(f"resolution={resolution!r}: must be one of {', '.join(RESOLUTION_MPP)}")
+    spec = spec or standard_spec(resolution)
+    if spec.resolution != resolution:
+        raise ConfigError(f"spec is of {spec.resolution}, and resolution={resolution!r} was asked for")
+    opened = _look(slide.path, slide._settings, [spec], outline)
+    if resolution in opened.refused:
+        raise SlideError(f"{slide.path}: {opened.refused[resolution]}", "resolution", not_reportable=True)
+    grid = opened.grids[resolution]
+    return LaidTiles(
+        resolution=resolution,
+        x0=grid.x0,
+        y0=grid.y0,
+        width0=grid.width0,
+        height0=grid.height0,
+        coverage=grid.coverage,
+        region=opened.region_source,
+        _opened=opened,
+        _grid=grid,
+    )
+
+
+def load_ensemble(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    key: str | Path = "",
+    encoder_weights: Sequence[str | Path] = (),
+) -> LoadedEnsemble:
+    """Verify a locked bundle and load its ten networks.
+
+    Args:
+        path: the bundle's folder.
+        device: ``auto`` (the first CUDA device, else the CPU), ``cpu`` or ``cuda:N``.
+        threads: on a CPU, how many networks compute at once; 0: one per core, up to five. It changes no score.
+        key: public key (PEM) that must have signed it; empty: whole and unchanged is enough.
+        encoder_weights: weights files of encoders that the bundle names by their hash alone.
+
+    Raises:
+        BundleError: the bundle is not whole and unchanged, or not signed with the key.
+        ConfigError: no such device, or an encoder's weights are missing.
+    """
+    from pathoprog.scoring.in_process import InProcessScorer
+
+    scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights])
+    bundle = scorer.bundle
+    return LoadedEnsemble(
+        folder=bundle.folder,
+        ensemble_id=bundle.ensemble_id,
+        name=bundle.manifest.name or "",
+        thresholds=dict(bundle.thresholds),
+        specs=dict(bundle.specs),
+        tumour_policy=bundle.tumour_policy,
+        device=scorer.device_name,
+        _scorer=scorer,
+    )
+
+
+def score_slide(
+    slide: ViewedSlide | str | Path,
+    ensemble: LoadedEnsemble,
+    *,
+    outline: str | Path | None = None,
+    traits: Mapping[str, str] | None = None,
+    slide_id: str = "",
+) -> ScoredSlide:
+    """Score one slide: the scores and the class that `pathoprog score` gives it, bit for bit.
+
+    Nothing is written and nothing tried again; for many slides, use the command.
+
+    Args:
+        slide: a file, or a slide of `open_slide` with the settings that it was opened with.
+        ensemble: of `load_ensemble`.
+        outline: file of the tumour's outline; needed under the policy ``outline``, a correction under ``network``.
+        traits: what is known of ``organ``, ``specimen``, ``stain`` and ``neoadjuvant``. A slide that the ensemble was
+            not made for gets no class; one of which it is not known is flagged.
+        slide_id: what to call it; empty: after its file.
+
+    Raises:
+        ConfigError: an outline is missing, or would not count, under the ensemble's tumour policy; an unknown trait.
+    """
+    from pathoprog.errors import ConfigError
+    from pathoprog.scoring.eligibility import TRAITS
+
+    if unknown := sorted(set(traits or ()) - set(TRAITS)):
+        raise ConfigError(f"traits: {', '.join(unknown)}: must be among {', '.join(TRAITS)}")
+    viewed = slide if isinstance(slide, ViewedSlide) else None
+    path = viewed.path if viewed else str(slide)
+    found = ensemble._scorer.score(path, outline or "", traits, viewed._settings if viewed else None, slide_id)
+    outcome = found.outcome
+    return ScoredSlide(
+        slide_id=outcome.slide_id,
+        status=outcome.status,
+        risk_class=outcome.risk_class,
+        borderline=outcome.borderline,
+        reason=outcome.reason,
+        scores={resolution: score.score for resolution, score in outcome.resolutions.items()},
+        members={
+            resolution: dict(zip(score.members, score.member_scores, strict=True))
+            for resolution, score in outcome.resolutions.items()
+        },
+        thresholds=ensemble.thresholds,
+        flags=found.flags,
+        ensemble_id=ensemble.ensemble_id,
+        outcome=outcome,
+    )
+
+
+def read_cohort(folder: str | Path, *, outcomes: bool = True) -> Cohort:
+    """Read and check a cohort: cohort.csv, overlap.json and outcomes.csv of one folder, the last two if they are there.
+
+    This opens the outcomes without putting it on record. Do not use it on a cohort whose validation is still to come:
+    `pathoprog validate` locks first.
+
+    Args:
+        folder: holds the files.
+        outcomes: False leaves outcomes.csv closed.
+
+    Raises:
+        CohortError: a table breaks its rules; the message lists each row at fault.
+    """
+    from pathoprog.cohort_tables import cohort as tables
+
+    folder = Path(folder)
+    overlap = folder / "overlap.json"
+    slides = tables.read_cohort(folder / "cohort.csv", overlap if overlap.is_file() else "")
+    known = folder / "outcomes.csv"
+    return Cohort(folder, slides, tables.read_outcomes(known) if outcomes and known.is_file() else None)
+
+
+def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd.DataFrame":
+    """Read the patients' scores and classes that `pathoprog score` wrote, and check them against the ensemble.
+
+    Args:
+        path: the result folder, or its patients.csv.
+        ensemble: that scored them: its bundle's folder, or loaded.
+
+    Returns:
+        One row per patient and role, as in patients.csv; `score_10x`, `score_40x` and `one_number` are floats.
+
+    Raises:
+        InputError: a column is missing, a patient is twice in a role, a role or status is unknown.
+        LockError: another ensemble scored them, or a class does not follow from its scores and the thresholds.
+    """
+    from pathoprog.ensemble.bundle import read_manifest
+    from pathoprog.ensemble.stage_groups import scoring_ids
+    from pathoprog.validation import score_tables
+
+    bundle = ensemble.folder if isinstance(ensemble, LoadedEnsemble) else Path(ensemble)
+    path = Path(path)
+    patients = path / "patients.csv" if path.is_dir() else path
+    slides = patients.with_name("results.csv")
+    if slides.is_file():  # patients.csv does not name its ensemble
+        score_tables.read_results(slides, scoring_ids(bundle))
+    thresholds = {name: entry.value for name, entry in read_manifest(bundle).thresholds.items()}
+    return score_tables.read_patients(patients, thresholds)
+
+
+def draw_curves(
+    cohort: Cohort,
+    results: "pd.DataFrame",
+    *,
+    role: str = "external",
+    name: str = "",
+    years: Sequence[float] | None = None,
+    title: str = "",
+) -> CurvesFigure:
+    """Draw the Kaplan-Meier curves of the risk classes, with the numbers at risk.
+
+    Deaths of other causes are censored, as in the published method. The figure is stamped *exploratory*, since no plan
+    was locked before it was drawn, and says it where the role was selected on outcome.
+
+    Args:
+        cohort: of `read_cohort`, with its outcomes.
+        results: of `read_results`.
+        role: ``training``, ``tuning``, ``test`` or ``external``.
+        name: one cohort of that role; empty: all of them together.
+        years: ticks of the axis and columns of the table, from 0; None: round ones.
+        title: above the curves; empty: what the role is.
+
+    Raises:
+        InputError: no outcomes were read, or no scored patient of that role and cohort has one.
+    """
+    from pathoprog.cohort_tables.config import YEAR_DAYS
+    from pathoprog.cohort_tables.roles import ROLES
+    from pathoprog.ensemble.classes import RISK_CLASSES
+    from pathoprog.errors import InputError
+    from pathoprog.report.curves import kaplan_meier_figure, round_times
+    from pathoprog.validation.populations import HEADINGS, STAMPS, analysed_patients
+
+    if role not in ROLES:
+        raise InputError(f"role={role!r}: must be one of {', '.join(ROLES)}")
+    if cohort.outcomes is None:
+        raise InputError(f"{cohort.folder}: no outcomes were read, so there are no curves; put outcomes.csv there")
+    table = analysed_patients(cohort.slides, results, cohort.outcomes, excluded=set())
+    own = table[table["role"] == role]
+    if name:
+        own = own[own["cohort"] == name]
+    if own.empty:
+        there = ", ".join(sorted(set(table["role"] + ": " + table["cohort"]))) or "nobody"
+        raise InputError(
+            f"{cohort.folder}: no scored patient with an outcome in {role}{f': {name}' if name else ''}; there are "
+            f"{there}"
+        )
+    classes = [level for level in RISK_CLASSES if level in set(own["risk_class"])]
+    ticks = round_times(float(own["years"].max())) if years is None else years
+    figure: Any = kaplan_meier_figure(
+        own["followup_days"],
+        own["event"],
+        own["risk_class"],
+        levels=classes,
+        times=[year * YEAR_DAYS for year in ticks],
+        divide_by=YEAR_DAYS,
+        x_label="Years",
+        y_label="Net survival (%)",
+        title=title or HEADINGS[role],
+        stamps=[text for text in (STAMPS[role], _EXPLORATORY) if text],
+    )
+    return CurvesFigure(figure, {level: int((own["risk_class"] == level).sum()) for level in classes})
+
+
+def _look(
+    path: str | Path, settings: "SlideSettings", specs: "list[TileSpec]", outline: str | Path | None = None
+) -> "SlideOpened":
+    """What a reader process sees of a slide, without its tiles' pixels.
+
+    Raises:
+        SlideError: as the reader says it.
+    """
+    from pathoprog.stream.slide_stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileStream
+
+    job = SlideJob(
+        slide_id=str(path),
+        path=str(path),
+        specs=specs,
+        slides=settings,
+        tumour_policy="tissue" if outline is None else "outline",
+        outline_path="" if outline is None else str(outline),
+        hash_content=False,
+        tiles=False,
+    )
+    found: SlideOpened | None = None
+    with TileStream(StreamSettings(workers=1)) as stream:
+        for event in stream.read([job]):
+            if isinstance(event, SlideFailed):
+                raise event.error
+            if isinstance(event, SlideOpened):
+                found = event
+    assert found is not None, "a reader ends each job with one of both"
+    return found

@@ -1,0 +1,96 @@
+"""Rows of a dataset in an HDF5 file: they stay in the file, which is open only while they are read.
+
+As `pathoprog.system.file_array` does for plain files. Other tools keep features of millions of tiles in such files.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pathoprog.errors import InputError
+from pathoprog.system.file_array import stamp_of
+
+CHECKED_BYTES = 1 << 24  # of values that are held at once where all are gone through
+DENSE = 4  # rows of a span, one of so many asked for, from which on the span is read as one
+
+
+class H5Array:
+    """A read-only array [n, d] in an HDF5 file; ``array[index]`` reads those rows, ``np.asarray(array)`` all of it.
+
+    Args:
+        path: the file.
+        name: of its dataset, [n, d] or [1, n, d].
+
+    Raises:
+        InputError: the file is not there, or the dataset has another shape or is not of floating point.
+    """
+
+    def __init__(self, path: Path, name: str):
+        import h5py
+
+        self.path, self.name = path, name
+        try:
+            self._stamp = stamp_of(path.stat())
+            with h5py.File(path, "r") as file:
+                stored = file[name]
+                shape, dtype = tuple(int(side) for side in stored.shape), stored.dtype
+        except OSError as error:
+            raise InputError(f"{path}: not an h5 file ({error})") from error
+        self._leading = len(shape) == 3 and shape[0] == 1
+        self.shape: tuple[int, ...] = shape[1:] if self._leading else shape
+        if not np.issubdtype(dtype, np.floating):
+            raise InputError(f"{path}: {name} are {dtype}, not floating point")
+        self.dtype = dtype if dtype in (np.float16, np.float32) else np.dtype(np.float32)
+        self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """A copy of rows: of a number, a slice, an array of numbers or of bool, or all (``...``).
+
+        Raises:
+            InputError: the file is gone, or is no longer the one that it was.
+            IndexError: no such rows.
+        """
+        rows: NDArray[np.int64] = np.arange(len(self))[index]
+        wanted, place = np.unique(rows, return_inverse=True)
+        if not wanted.size:
+            return np.zeros((*rows.shape, *self.shape[1:]), self.dtype)
+        found = self._stored(wanted)
+        result: NDArray[Any] = found[place.reshape(rows.shape)]
+        return result
+
+    def parts(self) -> Iterator[NDArray[Any]]:
+        """All rows in their order, so many at once as `CHECKED_BYTES` holds."""
+        step = max(1, CHECKED_BYTES // max(1, self.nbytes // max(1, len(self))))
+        for first in range(0, len(self), step):
+            yield self[first : first + step]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...], dtype)
+
+    def _stored(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Distinct rows in ascending order: HDF5 reads no others at once."""
+        import h5py
+
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        dense = last - first <= DENSE * len(rows)
+        try:
+            if stamp_of(self.path.stat()) != self._stamp:
+                raise InputError(f"{self.path}: has changed since it was first read; give the command again")
+            with h5py.File(self.path, "r") as file:
+                stored = file[self.name]
+                part: Any = slice(first, last) if dense else rows
+                values: NDArray[Any] = stored[0, part] if self._leading else stored[part]
+        except OSError as error:
+            raise InputError(f"{self.path}: {error}") from error
+        return (values[rows - first] if dense else values).astype(self.dtype, copy=False)
