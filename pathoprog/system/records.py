@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, Generic, TypeVar, Union, cast
 
 from pathoprog.settings import as_dict
 
@@ -100,7 +100,7 @@ def saved_of(kind: type[S], value: Any, where: str = "") -> Saved[S]:
         RecordError: no record, or a value of another type.
     """
     said = _said(value, where)
-    known = _hints(typing.cast(Any, kind))
+    known = _hints(cast(Any, kind))
     given = {name: _value(known[name], item, _at(where, name), False) for name, item in said.items() if name in known}
     unknown = {name: item for name, item in said.items() if name not in known}
     return Saved(kind(**given), frozenset(known.keys() - said.keys()), unknown)
