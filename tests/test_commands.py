@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathoprog.errors import ConfigError
 
 COMMANDS = list(cli.COMMANDS)
 SLOW_TO_LOAD = ("torch", "pandas", "numpy", "mlflow", "lifelines", "matplotlib", "scipy", "shapely", "openslide")
-HELP_SECONDS = 1.0
+MOST_MODULES = 500  # with hydra and what it imports they are 360
 
 
 def leaves(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -33,20 +32,19 @@ def leaves(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_answers_in_under_a_second_of_cpu_and_loads_nothing_heavy(command: str, tmp_path: Path) -> None:
+def test_help_loads_nothing_heavy_and_little_else(command: str, tmp_path: Path) -> None:
+    """So that it answers at once: what it costs is what it loads, and that is the same on every machine."""
     arguments = [command, "--help"] if command else ["--help"]
     program = (
         "import sys\nfrom pathoprog import cli\n"
         f"assert cli.main({arguments!r}) == 0\n"
-        f"print('LOADED', [name for name in {SLOW_TO_LOAD!r} if name in sys.modules])\n"
+        f"print('LOADED', [name for name in {SLOW_TO_LOAD!r} if name in sys.modules], len(sys.modules))\n"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.endswith("LOADED []\n"), result.stdout.splitlines()[-1]
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("LOADED [] ") and int(last.split()[-1]) < MOST_MODULES, last
     assert f"pathoprog {command}" in result.stdout and "For research use only" in result.stdout
-    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < HELP_SECONDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
