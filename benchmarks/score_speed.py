@@ -24,6 +24,7 @@ from pathoprog.networks.engines.choice import ENGINES, Runtime, installed
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.member import MilNetwork
 from pathoprog.scoring.scorer import TileInstances, fuse_batch_norm
+from pathoprog.system.machine.cores import cores
 
 ROUNDS = 3
 """Of which the first is dropped."""
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument(
         "--tiles", type=int, default=0, help="0: as many as 16 tiles of 448 px have pixels, at most 256"
     )
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores())
     given = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # so that the first conversion is a first one

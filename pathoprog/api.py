@@ -167,6 +167,7 @@ def load_ensemble(
     threads: int = 0,
     key: str | Path = "",
     encoder_weights: Sequence[str | Path] = (),
+    runtime: str = "auto",
 ) -> LoadedEnsemble:
     """Verify a locked bundle and load its ten networks.
 
@@ -176,14 +177,16 @@ def load_ensemble(
         threads: on a CPU, how many networks compute at once; 0: one per core, up to five. It changes no score.
         key: public key (PEM) that must have signed it; empty: whole and unchanged is enough.
         encoder_weights: weights files of encoders that the bundle names by their hash alone.
+        runtime: what computes the networks: ``auto`` (torch on CUDA, OpenVINO on a CPU if installed, else torch),
+            ``openvino`` or ``torch``.
 
     Raises:
         BundleError: the bundle is not whole and unchanged, or not signed with the key.
-        ConfigError: no such device, or an encoder's weights are missing.
+        ConfigError: no such device or engine, or an encoder's weights are missing.
     """
     from pathoprog.scoring.in_process import InProcessScorer
 
-    scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights])
+    scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights], runtime)
     bundle = scorer.bundle
     return LoadedEnsemble(
         folder=bundle.folder,

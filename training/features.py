@@ -3,7 +3,6 @@
 Shapes: n tiles of one slide, s tile size in pixels, d features.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import frame_text
 from pathoprog.system.files import finite_or_none, not_replaced, sha256_file, sha256_value, write_or_beside
 from pathoprog.system.machine.allocator import keep_freed_memory
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import dtype_name, resolve_device, resolve_dtype
 from pathoprog.system.machine.pinned import register
 from pathoprog.text.wording import count
@@ -178,7 +178,7 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     runtime = choose_runtime(settings.runtime, device.type, dtype_name(dtype))
-    threads = len(os.sched_getaffinity(0)) if runtime.name != FALLBACK else 1  # torch has threads of its own
+    threads = cores() if runtime.name != FALLBACK else 1  # torch has threads of its own
     encoder = FeatureEncoder(settings, device, dtype, runtime, threads, lambda text: say(f"    {text}"))
     for spec in wanted_specs(settings):
         encoder.networks.ready(spec.size_px, spec.size_px)  # what computes is in what is said of the features

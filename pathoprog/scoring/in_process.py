@@ -14,6 +14,7 @@ from pathoprog.ensemble.loading import load_bundle
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.errors import ConfigError
+from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.networks.feature_encoder import load_encoders
 from pathoprog.networks.tumour import NetworkOutliner, of_bundle
 from pathoprog.quality.checks import read_rules
@@ -28,7 +29,7 @@ from pathoprog.slides.identity import slide_id_of
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.cores import cores
-from pathoprog.system.machine.device import device_name, one_thread, resolve_device, scoring_dtype
+from pathoprog.system.machine.device import device_name, dtype_name, one_thread, resolve_device, scoring_dtype
 from pathoprog.text.plain_text import plain_reason
 
 THUMBNAIL_PX = 640
@@ -52,6 +53,7 @@ class InProcessScorer:
         threads: on a CPU, how many members compute at once; 0: one per core, up to five. It changes no bit.
         key: public key (PEM) that must have signed the bundle; empty: none.
         encoder_weights: files of the encoders' weights that the bundle names by their hash alone.
+        runtime: the networks' engine, as of `pathoprog score`: ``auto``, or one of `engines.choice.ENGINES`.
 
     Raises:
         BundleError: the bundle is not whole and unchanged, or not signed with the key.
@@ -65,6 +67,7 @@ class InProcessScorer:
         threads: int = 0,
         key: str = "",
         encoder_weights: Sequence[str] = (),
+        runtime: str = "auto",
     ):
         bundle = load_bundle(folder)
         if key:
@@ -72,17 +75,22 @@ class InProcessScorer:
         self.bundle = bundle
         self.device = resolve_device(device)
         self.dtype = scoring_dtype("auto", self.device, locked_precision(bundle.manifest))
-        encoders = load_encoders(bundle.folder, bundle.manifest.encoders, encoder_weights, self.device)
         self._stream = StreamSettings(workers=1)
         at_once = threads or min(MEMBERS_PER_RESOLUTION, cores())
-        self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders)
+        kind, records = self.device.type, bundle.manifest.encoders or {}
+        engines = {name: choose_runtime(runtime, kind, record.dtype) for name, record in records.items()}
+        encoders = load_encoders(bundle.folder, records, encoder_weights, self.device, engines, at_once)
+        engine = choose_runtime(runtime, kind, dtype_name(self.dtype))
+        self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders, engine)
         self._rules = read_rules(folder, QualitySettings(), bundle.tumour_policy)
         self._outliner: NetworkOutliner | None = None
         self._overview = OutlineSettings()
         if bundle.manifest.tumour is not None:
             self._overview = bundle.manifest.tumour.outline.settings
         if bundle.tumour_policy == "network":
-            self._outliner = NetworkOutliner(of_bundle(bundle.folder, bundle.manifest.tumour, self.device))
+            outlines = choose_runtime(runtime, kind)
+            network = of_bundle(bundle.folder, bundle.manifest.tumour, self.device, outlines, at_once)
+            self._outliner = NetworkOutliner(network)
 
     @property
     def device_name(self) -> str:

@@ -52,7 +52,8 @@ def test_two_validations_at_once_are_two_openings(made: MadeCohort):
     program += "run(MadeCohort(Path(sys.argv[1])), out=sys.argv[2])"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(made.folder), str(made.folder / name)], cwd=Path(__file__).parents[1]
+            [sys.executable, "-c", program, str(made.folder), str(made.folder / name)],
+            cwd=Path(__file__).parents[1] / "support",
         )
         for name in ("one", "two")
     ]

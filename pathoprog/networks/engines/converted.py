@@ -8,6 +8,7 @@ torch (`pathoprog.networks.engines.tile_networks`).
 import fcntl
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,13 +24,14 @@ from torch import Tensor, nn
 from pathoprog.networks.engines.choice import cpu_flags
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 from pathoprog.system.caches import private_folder
-from pathoprog.system.files import sha256_value
+from pathoprog.system.files import sha256_file, sha256_value, write_text
 from pathoprog.system.machine.device import dtype_name
 
-CONVERSION = 1
+CONVERSION = 2
 """Raise it if a network is converted differently: what is kept is then made anew."""
 FOLDER = "networks"
 KEPT_DAYS = 90
+MARK = ".sha256"
 
 
 @cache
@@ -69,17 +71,32 @@ def converted(
         doing: what `place.tell` is told if it must be converted.
         place: where it will compute.
     """
+    name = f"{key(network, preparation, size, place)}.xml"
     folder = private_folder(FOLDER)
-    if folder is None:  # nothing can be kept here
+    if folder is None:
         place.tell(f"{doing}; no private folder to keep it in")
-        return _convert(network, preparation, size)
-    path = folder / f"{key(network, preparation, size, place)}.xml"
+        with tempfile.TemporaryDirectory() as passing:
+            return _made(core, network, preparation, size, Path(passing) / name)
+    path = folder / name
     with _alone(path.with_suffix(".lock")):
         model = _kept(core, path)
         if model is None:
             place.tell(f"{doing} for OpenVINO {version('openvino')}, once on this machine")
-            model = _convert(network, preparation, size)
-            _keep(model, path)
+            model = _made(core, network, preparation, size, path)
+            _remove_old(folder)
+    return model
+
+
+def _made(core: Any, network: TileNetwork, preparation: Preparation, size: tuple[int, int], path: Path) -> Any:
+    """Convert a network, and read it from its file: as converted, it computes other last bits than as read.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _keep(_convert(network, preparation, size), path)
+    model = _kept(core, path)
+    if model is None:
+        raise OSError(f"{path.parent}: a converted network cannot be read back")
     return model
 
 
@@ -120,31 +137,42 @@ def _convert(network: TileNetwork, preparation: Preparation, size: tuple[int, in
 
 def _kept(core: Any, path: Path) -> Any:
     """A model that was kept; None where there is none, or it is damaged."""
-    weights = path.with_suffix(".bin")
-    if not (path.is_file() and weights.is_file()):
-        return None
+    weights, mark = path.with_suffix(".bin"), path.with_suffix(MARK)
     try:
+        if mark.read_text(encoding="ascii") != _mark(path):
+            return None
         model = core.read_model(path, weights)
-    except RuntimeError:
+    except (OSError, ValueError, RuntimeError):
         return None
     os.utime(path)
     return model
 
 
 def _keep(model: Any, path: Path) -> None:
-    """Write a model, uncompressed, whole or not at all; remove what nobody asked for in a long time."""
+    """Write a model, uncompressed, with a hash by which a damaged one shows."""
     made = path.with_name(f".{path.stem}.{os.getpid()}.xml")
     try:
         openvino().save_model(model, made, compress_to_fp16=False)
+        write_text(path.with_suffix(MARK), _mark(made))
         made.with_suffix(".bin").replace(path.with_suffix(".bin"))
         made.replace(path)
-        for old in path.parent.glob("*.xml"):
-            if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
-                for suffix in (".xml", ".bin", ".lock"):
-                    old.with_suffix(suffix).unlink(missing_ok=True)
-    except (OSError, RuntimeError):  # a full disk: it is converted again another time
+    except RuntimeError as error:
+        raise OSError(f"{path.parent}: a converted network cannot be written ({error})") from error
+    finally:
         for suffix in (".xml", ".bin"):
             made.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    return sha256_value([sha256_file(path), sha256_file(path.with_suffix(".bin"))])
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what nobody asked for in a long time."""
+    for old in folder.glob("*.xml"):
+        if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
+            for suffix in (".xml", ".bin", ".lock", MARK):
+                old.with_suffix(suffix).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -126,6 +126,6 @@ def test_a_candidate_says_on_which_tiles_it_learned(tmp_path):
     moved.write_text(moved.read_text().replace("[0, 32, 64", "[1, 32, 64"))
     two = train(made_settings(data, tmp_path / "two", steps=1), lambda _: None)
     for name in ("n_patients", "n_slides", "n_tiles", "n_events"):
-        assert one["cohorts"]["training"][name] == two["cohorts"]["training"][name]
-    assert one["cohorts"]["training"]["sha256"] != two["cohorts"]["training"]["sha256"]
-    assert one["cohorts"]["tuning"] == two["cohorts"]["tuning"] and one["recipe"] == two["recipe"]
+        assert getattr(one.cohorts["training"], name) == getattr(two.cohorts["training"], name)
+    assert one.cohorts["training"].sha256 != two.cohorts["training"].sha256
+    assert one.cohorts["tuning"] == two.cohorts["tuning"] and one.recipe == two.recipe
