@@ -151,6 +151,7 @@ def test_what_cannot_be_drawn_ends_its_slide_and_not_the_worker(monkeypatch):
 
     monkeypatch.setattr(module, "slide_files", overflow)
     worker, said = module.Worker.__new__(module.Worker), []
+    worker.outliner, worker.runtimes = None, {}
     task = SimpleNamespace(
         slide=SlideInput("S1", f"/srv/{PRIVATE}/S1.tif", "S1"), eligibility=Eligibility(), keep_instances=False
     )

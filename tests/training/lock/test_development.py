@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-from made_store import made_many, made_settings, made_store
+from made_store import made_settings, made_store
 
 from pathoprog.cohort_tables.same_scan import (
     FILE,
@@ -25,7 +25,7 @@ from pathoprog.training.tumour.segment import RECORD
 
 @pytest.fixture
 def trained(tmp_path: Path) -> TrainConfig:
-    return made_many(made_settings(made_store(tmp_path / "data"), tmp_path / "run"), 6)
+    return made_settings(made_store(tmp_path / "data"), tmp_path / "run")
 
 
 def slides_of(trained: TrainConfig) -> dict[str, str]:
