@@ -215,7 +215,8 @@ def test_auto_takes_openvino_on_a_cpu_where_it_is_and_torch_elsewhere(openvino, 
     with pytest.raises(ConfigError, match="this CPU does not compute bf16; leave runtime out, or give runtime=torch"):
         choose_runtime("openvino", "cpu", "bf16")
     monkeypatch.setattr(choice, "cpu_flags", lambda: frozenset(["amx_bf16"]))
-    assert choose_runtime("auto", "cpu", "bf16") == openvino
+    assert choose_runtime("openvino", "cpu", "bf16") == openvino
+    assert choose_runtime("auto", "cpu", "bf16") == installed("torch")
     monkeypatch.setattr(choice, "find_spec", lambda name: None if name == "openvino" else True)
     assert choose_runtime("auto", "cpu") == installed("torch")
     with pytest.raises(ConfigError, match="openvino is not installed here"):
