@@ -1,6 +1,6 @@
 """Which engine runs networks over tiles: the setting ``runtime=auto|openvino|torch``. No torch.
 
-An engine is a line in `ENGINES` and a class with the methods of `pathoprog.networks.engines.tile_networks.Engine`.
+An engine is a line in `ENGINES` and a class with the methods of `engines.tile_networks.NetworkEngine`.
 """
 
 import platform

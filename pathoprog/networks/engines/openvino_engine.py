@@ -26,7 +26,7 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine:
-    """See `pathoprog.networks.engines.tile_networks.Engine`.
+    """See `engines.tile_networks.NetworkEngine`.
 
     Every call has the same shape, the last of a batch is filled up with empty tiles, and each is computed in one
     thread: a tile's values do not depend on the tiles beside it, nor on how many threads there are.
@@ -62,7 +62,7 @@ class OpenVinoEngine:
 
     @torch.inference_mode()
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
-        """See `pathoprog.networks.engines.tile_networks.Engine`."""
+        """See `engines.tile_networks.NetworkEngine`."""
         shown: NDArray[Any] = tiles
         if self._preparation.input_px:
             shown = self._preparation(torch.from_numpy(tiles)).contiguous().numpy()

@@ -87,7 +87,7 @@ class Place:
     autocast: bool = False
 
 
-class Engine(Protocol):
+class NetworkEngine(Protocol):
     """Computes networks over tiles of one size. Equal tiles give equal bits on one CPU, however they are batched."""
 
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
@@ -119,7 +119,7 @@ class TileNetworks:
         self.note = ""
         self._to_torch = to_torch
         self._torch: TorchEngine | None = None
-        self._others: dict[tuple[int, int], Engine] = {}
+        self._others: dict[tuple[int, int], NetworkEngine] = {}
         planned = place.runtime
         if planned is not None and planned.name != FALLBACK and (here := installed(planned.name)) != planned:
             self.note = f"{planned} is not installed here{f' but {here}' if here else ''}; computed by {_torch()}"
@@ -140,7 +140,7 @@ class TileNetworks:
         """
         return self.ready(tiles.shape[1], tiles.shape[2]).values(tiles)
 
-    def ready(self, h: int, w: int) -> Engine:
+    def ready(self, h: int, w: int) -> NetworkEngine:
         """The engine for tiles of this size, made now if there is none: else the first tiles wait for it."""
         while self.runtime.name != FALLBACK:
             if (h, w) in self._others:
@@ -155,13 +155,13 @@ class TileNetworks:
             self._torch = TorchEngine(self.networks, self.preparation, self.place, (h, w))
         return self._torch
 
-    def _checked(self, h: int, w: int) -> Engine | None:
+    def _checked(self, h: int, w: int) -> NetworkEngine | None:
         """The engine asked for, if its values on a probe are torch's; else None, and `note` says why."""
         facts = ENGINES[self.runtime.name]
         planned = self.runtime
         try:
             kind: Any = getattr(importlib.import_module(facts.module), facts.class_name)
-            engine: Engine = kind(self.networks, self.preparation, self.place, (h, w))
+            engine: NetworkEngine = kind(self.networks, self.preparation, self.place, (h, w))
             tiles = probe(h, w)
             found = engine.values(tiles)
         except Exception as error:  # whatever a network holds that an engine does not know: torch knows it

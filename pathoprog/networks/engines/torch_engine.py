@@ -22,7 +22,7 @@ CPU_PIXELS = 8 * 448 * 448
 
 
 class TorchEngine:
-    """See `pathoprog.networks.engines.tile_networks.Engine`; computes tiles of any size, `size` is only its first.
+    """See `engines.tile_networks.NetworkEngine`; computes tiles of any size, `size` is only its first.
 
     On a CPU the networks compute side by side, each in one thread: then equal batches give equal bits, however many
     threads there are (`torch.set_num_threads(1)` is the caller's part).
@@ -42,7 +42,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
-        """See `pathoprog.networks.engines.tile_networks.Engine`."""
+        """See `engines.tile_networks.NetworkEngine`."""
         device = self._place.device
         automatic = self._place.autocast and self._place.dtype == torch.bfloat16
         dtype = torch.float32 if automatic else self._place.dtype

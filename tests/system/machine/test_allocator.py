@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pathoprog import allocator
+from pathoprog.system.machine import allocator
 
 PROGRAM = """
 import resource
