@@ -3,6 +3,7 @@
 Shapes: n tiles of all bags of a batch, one behind the other; k instance values per tile; b bags.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from pathoprog.networks.config import POOLINGS, NetworkSettings
 
 
-class Pooling(nn.Module):
-    """What every pooling does; a new one overrides `pool`, and what else differs.
+class Pooling(nn.Module, ABC):
+    """What every pooling does; a new one defines `pool`, and overrides what else differs.
 
     Attributes:
         stored_as: the name of its parameters in a member's file; "" if it has none.
@@ -27,9 +28,9 @@ class Pooling(nn.Module):
         """Instance values [n, k] of the instance layer's raw output [n, k]: features >= 0."""
         return torch.relu(raw)
 
+    @abstractmethod
     def pool(self, instances: Tensor, sizes: list[int]) -> Tensor:
         """Bag vectors [b, k] of instance values [n, k]; `sizes` [b] add up to n."""
-        raise NotImplementedError
 
     def alone(self, instances: Tensor) -> Tensor:
         """Vectors [n, k] of n bags of one tile each: what `pool` gives for them, at once. A mean of one is itself."""

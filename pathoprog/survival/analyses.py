@@ -1,22 +1,18 @@
-"""Every analysis that `survival` and `validate` do: its name in a plan, its title in reports, and what computes it.
+"""The analyses of a validation by name and title, and what `survival` and `validate` compute alike.
 
-What both commands do is computed by the one function that stands here; each writes the figures in the form of its own
-files (`pathoprog.survival.summary`, `pathoprog.validation`). A new analysis is a function and a line of `ANALYSES`.
+What both commands take from several estimators is put together by one function here; each writes the figures in the
+form of its own files (`pathoprog.survival.summary`, `pathoprog.validation`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
 from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.curves.competing import IncidenceValues, cumulative_incidence, gray_test
-from pathoprog.survival.curves.product_limit import followup_time, kaplan_meier
-from pathoprog.survival.curves.rank_tests import logrank
+from pathoprog.survival.curves.competing import IncidenceValues, cumulative_incidence
 from pathoprog.survival.curves.restricted_mean import MeanDifference, RestrictedMean, difference, restricted_mean
-from pathoprog.survival.prediction.calibration import calibration
-from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.survival.prediction.horizon import (
     CompleteCases,
     HorizonValues,
@@ -25,14 +21,6 @@ from pathoprog.survival.prediction.horizon import (
     values_by_weights,
     values_of_complete_cases,
 )
-from pathoprog.survival.regression.baseline import predict_survival
-from pathoprog.survival.regression.cox_model import cox
-from pathoprog.survival.regression.fine_gray import fine_gray
-from pathoprog.survival.regression.imputation import imputed_cox
-from pathoprog.survival.regression.subgroups import subgroup_analysis
-from pathoprog.survival.resampling.permutation import permuted_c
-from pathoprog.survival.resampling.statistics import bootstrap_intervals
-from pathoprog.survival.sample_size import validation_size
 
 
 @dataclass(frozen=True)
@@ -99,66 +87,31 @@ def restricted_means(
 
 @dataclass(frozen=True)
 class Analysis:
-    """One analysis.
-
-    Attributes:
-        name: as a plan calls it.
-        title: as reports call it.
-        run: the function that computes it, or its figures for one group.
-        key: under which `survival` writes it into statistics.json, empty where that command does not do it.
-        plannable: whether `validate` does it, so that a plan may name it.
-    """
+    """One analysis of a validation: its `name` in a plan, and its `title` in reports."""
 
     name: str
     title: str
-    run: Callable[..., Any]
-    key: str = ""
-    plannable: bool = True
 
 
 ANALYSES = {
     one.name: one
     for one in (
-        Analysis(
-            "kaplan_meier",
-            "Kaplan-Meier curves of the three classes, with the number at risk",
-            kaplan_meier,
-            "kaplan_meier",
-        ),
-        Analysis("logrank", "log-rank test over the three classes", logrank, "tests"),
-        Analysis("hazard_ratios", "Cox hazard ratios against good", cox, "cox"),
-        Analysis("c_index", "Harrell's c of the one number", harrell_c, "concordance"),
-        Analysis("c_classes", "Harrell's c of the three classes", harrell_c),
-        Analysis("c_resolutions", "Harrell's c of each resolution's score", harrell_c),
-        Analysis("c_members", "Harrell's c of each single member", harrell_c),
-        Analysis("groupings", "poor against the rest, and good against the rest", cox),
-        Analysis(
-            "horizon_values",
-            "sensitivity, specificity and predictive values at the horizons",
-            horizon_values,
-            "horizon_values",
-        ),
-        Analysis("competing_deaths", "cumulative incidence with competing deaths", incidences, "competing"),
-        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates", imputed_cox, "imputation"),
-        Analysis(
-            "subgroups",
-            "hazard ratios by the plan's subgroups, with interaction tests",
-            subgroup_analysis,
-            "subgroups",
-        ),
-        Analysis("calibration", "calibration of the stated absolute-risk model", calibration, "prediction"),
-        Analysis("stage_groups", "the stage-combined risk groups", kaplan_meier),
-        Analysis("permutation", "the locked scores against permuted outcomes", permuted_c),
-        Analysis("true_hazard", "comparison with the simulation's true hazard", harrell_c),
-        Analysis("follow_up", "follow-up by reverse Kaplan-Meier", followup_time, "followup", False),
-        Analysis("restricted_means", "restricted mean survival", restricted_means, "rmst", False),
-        Analysis("fine_gray", "subdistribution hazard ratios", fine_gray, "fine_gray", False),
-        Analysis("gray", "Gray's test of equal cumulative incidence", gray_test, "competing", False),
-        Analysis(
-            "predicted_survival", "survival of one pattern of covariates", predict_survival, "predicted_survival", False
-        ),
-        Analysis("sample_size", "size of a further validation", validation_size, "sample_size", False),
-        Analysis("bootstrap", "bootstrap intervals", bootstrap_intervals, "bootstrap", False),
+        Analysis("kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk"),
+        Analysis("logrank", "log-rank test over the three classes"),
+        Analysis("hazard_ratios", "Cox hazard ratios against good"),
+        Analysis("c_index", "Harrell's c of the one number"),
+        Analysis("c_classes", "Harrell's c of the three classes"),
+        Analysis("c_resolutions", "Harrell's c of each resolution's score"),
+        Analysis("c_members", "Harrell's c of each single member"),
+        Analysis("groupings", "poor against the rest, and good against the rest"),
+        Analysis("horizon_values", "sensitivity, specificity and predictive values at the horizons"),
+        Analysis("competing_deaths", "cumulative incidence with competing deaths"),
+        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates"),
+        Analysis("subgroups", "hazard ratios by the plan's subgroups, with interaction tests"),
+        Analysis("calibration", "calibration of the stated absolute-risk model"),
+        Analysis("stage_groups", "the stage-combined risk groups"),
+        Analysis("permutation", "the locked scores against permuted outcomes"),
+        Analysis("true_hazard", "comparison with the simulation's true hazard"),
     )
 }
-"""By name. A plan names those that are `plannable`; the rest belong to another analysis, or to `survival` alone."""
+"""By name, in the order of reports: what a plan may name."""

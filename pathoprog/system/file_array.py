@@ -5,6 +5,7 @@ A memory map keeps its file open for as long as it lives (Python before 3.13), a
 """
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,28 @@ from numpy.typing import DTypeLike, NDArray
 from pathoprog.errors import InputError
 
 
-class FileArray:
+class ArrayInFile(ABC):
+    """What every array in a file is to NumPy; `shape` is its own, and ``array[index]`` reads."""
+
+    shape: tuple[int, ...]
+
+    @abstractmethod
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """A copy of the rows that an index names."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[...], dtype)
+
+
+class FileArray(ArrayInFile):
     """A read-only array in a file; ``array[index]`` reads those rows, ``np.asarray(array)`` all of it.
 
     Args:
@@ -62,14 +84,6 @@ class FileArray:
         except (ValueError, KeyError) as error:
             raise InputError(f"{path}: not an array's file ({error}); delete it to have it made again") from error
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """A copy of the rows that a NumPy index names.
 
@@ -88,9 +102,6 @@ class FileArray:
                 return np.array(rows) if np.may_share_memory(rows, memory) else np.asarray(rows)
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[...], dtype)
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int, int]:

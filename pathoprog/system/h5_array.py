@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from pathoprog.errors import InputError
-from pathoprog.system.file_array import stamp_of
+from pathoprog.system.file_array import ArrayInFile, stamp_of
 
 CHECKED_BYTES = 1 << 24  # of values that are held at once where all are gone through
 DENSE = 4  # rows of a span, one of so many asked for, from which on the span is read as one
 
 
-class H5Array:
+class H5Array(ArrayInFile):
     """A read-only array [n, d] in an HDF5 file; ``array[index]`` reads those rows, ``np.asarray(array)`` all of it.
 
     Args:
@@ -40,19 +40,11 @@ class H5Array:
         except OSError as error:
             raise InputError(f"{path}: not an h5 file ({error})") from error
         self._leading = len(shape) == 3 and shape[0] == 1
-        self.shape: tuple[int, ...] = shape[1:] if self._leading else shape
+        self.shape = shape[1:] if self._leading else shape
         if not np.issubdtype(dtype, np.floating):
             raise InputError(f"{path}: {name} are {dtype}, not floating point")
         self.dtype = dtype if dtype in (np.float16, np.float32) else np.dtype(np.float32)
         self.nbytes = self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         """A copy of rows: of a number, a slice, an array of numbers or of bool, or all (``...``).
@@ -74,9 +66,6 @@ class H5Array:
         step = max(1, CHECKED_BYTES // max(1, self.nbytes // max(1, len(self))))
         for first in range(0, len(self), step):
             yield self[first : first + step]
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[...], dtype)
 
     def _stored(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Distinct rows in ascending order: HDF5 reads no others at once."""

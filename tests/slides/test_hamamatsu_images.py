@@ -49,9 +49,12 @@ def test_a_jpeg_that_ends_too_early(tmp_path, image, name, share):
 
 def test_padding_behind_the_end_is_no_damage(tmp_path, image):
     path = write_vms(tmp_path / "a.vms", image)
+    with open_slide(path) as slide:
+        size = (slide.facts.width, slide.facts.height)
     for name in VMS_FILES:
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + bytes(4096))
-    open_slide(path).close()
+    with open_slide(path) as slide:
+        assert (slide.facts.width, slide.facts.height) == size
 
 
 @pytest.mark.parametrize("name", VMU_FILES)
