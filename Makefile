@@ -42,7 +42,7 @@ $(READY): requirements.txt requirements-uv.txt pyproject.toml
 	  "$$found" -m venv --clear $(VENV); \
 	fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes --build-constraints requirements.txt \
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes --compile-bytecode --build-constraints requirements.txt \
 	  -r requirements.txt
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
