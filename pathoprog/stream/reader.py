@@ -3,6 +3,7 @@
 Started by `stream.TileStream` as ``python -c … main()`` with a socket and a piece of shared memory, and ended by it.
 """
 
+import contextlib
 import dataclasses
 import errno
 import faulthandler
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -172,6 +174,16 @@ class Reader:
         self._beat()
         return self.free.popleft()
 
+    @contextlib.contextmanager
+    def _filled(self) -> Iterator[int]:
+        """A slot to fill and send; it stays free if that fails, since a reader without slots stands still."""
+        slot = self._slot()
+        try:
+            yield slot
+        except BaseException:
+            self.free.append(slot)
+            raise
+
     def _read(self, job: SlideJob, skip: dict[str, int]) -> None:
         """One slide, from opening to its last tile; `skip` first tiles by resolution were delivered before."""
         self._stage("open")
@@ -290,11 +302,11 @@ class Reader:
             n_fit = min(self._fit(size), self.batch_tiles)
             for first in range(0, len(windows), n_fit):
                 n = min(n_fit, len(windows) - first)
-                slot = self._slot()
-                out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
-                for index in range(n):
-                    read_window(slide, windows, first + index, out[index])
-                self._send("windows", slot, first, n, size)
+                with self._filled() as slot:
+                    out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
+                    for index in range(n):
+                        read_window(slide, windows, first + index, out[index])
+                    self._send("windows", slot, first, n, size)
             self._send("outline?")
         while (answer := self.answer) is None:
             self._receive()
@@ -315,12 +327,12 @@ class Reader:
         tiles = slide.tile_reader(places.x0, places.y0, spec.mpp, size, self.pool, self.threads)
         for first in range(start, len(places), n_fit):
             n = min(n_fit, len(places) - first)
-            slot = self._slot()
-            out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
-            tiles.read(first, out)
-            shown = functools.partial(_shown_elsewhere, slide, places, first)
-            hollow.check_tiles(out, places.in_tissue[first : first + n], slide.path, shown)
-            self._send("batch", slot, spec.resolution, first, n, size)
+            with self._filled() as slot:
+                out = self.slots[slot, : n * size * size * 3].reshape(n, size, size, 3)
+                tiles.read(first, out)
+                shown = functools.partial(_shown_elsewhere, slide, places, first)
+                hollow.check_tiles(out, places.in_tissue[first : first + n], slide.path, shown)
+                self._send("batch", slot, spec.resolution, first, n, size)
 
 
 def _shown_elsewhere(slide: Slide, places: Places, first: int, index: int) -> bool:

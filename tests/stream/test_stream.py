@@ -17,6 +17,7 @@ from pathoprog.regions.annotations import write_outline
 from pathoprog.slides import open_slide
 from pathoprog.slides.config import BACKENDS, SlideSettings
 from pathoprog.slides.identity import content_sha256
+from pathoprog.stream.reader import SLOTS
 from pathoprog.stream.slide_stream import (
     SlideDone,
     SlideFailed,
@@ -119,6 +120,20 @@ def test_a_slide_with_half_lost_tiles_fails_at_the_level_that_is_read(stream, sl
     end = slides["half"]["end"]
     assert isinstance(end, SlideFailed) and end.error.code == "unreadable"
     assert f"damaged data {'of the tile ' if backend != 'tiffslide' else ''}at level {level}" in str(end.error)
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_slides_that_fail_one_after_the_other_do_not_bring_a_reader_to_a_standstill(slide_path, tmp_path, level):
+    path = with_changed_tiles(Path(slide_path), tmp_path / "half.tif", HALF_LOST["ended early"], {level: None})
+    jobs = [SlideJob(f"half{i}", str(path), SPECS) for i in range(2 * SLOTS)]
+    with TileStream(StreamSettings(workers=1, batch_tiles=16, timeout_s=60)) as stream:
+        slides = collect(stream.read([*jobs[:1], SlideJob("good", slide_path, SPECS)]))
+        pids = stream.pids
+        slides |= collect(stream.read([*jobs[1:], SlideJob("last", slide_path, SPECS)]))
+        assert stream.pids == pids  # nobody had to end the reader
+    for job in jobs:
+        assert slides[job.slide_id]["end"].error.code == "unreadable"
+    assert isinstance(slides["good"]["end"], SlideDone) and isinstance(slides["last"]["end"], SlideDone)
 
 
 def test_coarse_slide_has_its_10x_grid_and_says_why_no_40x(stream):
