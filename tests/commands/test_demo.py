@@ -37,6 +37,7 @@ def made(tmp_path_factory):
     return folder, finished
 
 
+@pytest.mark.slow  # `make demo` is the same at full size, and goes before
 @pytest.mark.timeout(900)
 def test_the_whole_way_runs_and_says_where_to_look(made):
     folder, finished = made
@@ -48,6 +49,7 @@ def test_the_whole_way_runs_and_says_where_to_look(made):
     assert len(manifest.members) == 10
 
 
+@pytest.mark.slow
 def test_every_slide_and_patient_is_accounted_for(made):
     demo_folder = made[0] / "demo"
     rows = list(csv.DictReader((demo_folder / "scores" / "results.csv").read_text().splitlines()))
