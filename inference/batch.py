@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError, PathoprogError
@@ -19,6 +19,7 @@ from pathoprog.inference.slides.looks import Look, look_at_all
 from pathoprog.scoring import eligibility
 from pathoprog.scoring.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_result import SlideResult, SlideRun
 from pathoprog.system.console import progress, warn
 from pathoprog.text.plain_text import spelling
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathoprog.scoring.scorer import Scorer
 
 LEDGER = "ledger.sqlite"
+SlideFiles: TypeAlias = tuple[Context, SlideResult, SlideRun]
+"""Whose slide it is, its result.json and its run.json."""
 
 
 class ScoringBatch:
@@ -94,9 +97,9 @@ class ScoringBatch:
     def _holds(self, job: Job) -> bool:
         """Whether a result is still there, whole, and all that its patient needs."""
         found = read_slide(self.slides_folder, job.slide_id)
-        if found is None or found[0]["result_key"] != job.result_key:
+        if found is None or found[0].result_key != job.result_key:
             return False
-        needed = self.tasks[job.slide_id].keep_instances and found[0]["status"] == "scored"
+        needed = self.tasks[job.slide_id].keep_instances and found[0].status == "scored"
         return not needed or has_instances(self.slides_folder, job.slide_id)
 
     def look(self) -> dict[str, Job]:
@@ -146,7 +149,7 @@ class ScoringBatch:
         self.seconds = time.monotonic() - begun
         return complete
 
-    def results(self) -> list[tuple[Context, dict[str, Any], dict[str, Any]]]:
+    def results(self) -> list[SlideFiles]:
         """Context, result.json and run.json of each slide, in the order given; what is no slide comes last.
 
         Raises:
@@ -161,7 +164,7 @@ class ScoringBatch:
         for slide_id, task in self.tasks.items():
             files = read_slide(self.slides_folder, slide_id, verify=False)
             job = jobs[slide_id]
-            if job.state == FAILED and (files is None or files[0]["reason"] != job.reason):
+            if job.state == FAILED and (files is None or files[0].reason != job.reason):
                 found.append(self._failed(task, job.reason))  # its folder could not be replaced
             elif files is None:
                 raise PathoprogError(f"{self.slides_folder}: the result of {slide_id} is gone; run again")
@@ -172,7 +175,7 @@ class ScoringBatch:
             found.append(self._failed(task, reason))
         return found
 
-    def _failed(self, task: ScoringTask, reason: str) -> tuple[Context, dict[str, Any], dict[str, Any]]:
+    def _failed(self, task: ScoringTask, reason: str) -> SlideFiles:
         """What stands in the tables for a failure that has no folder."""
         outcome = SlideScore(task.slide.slide_id, "failed", reason=reason, code="input", stage="open")
         context = self.plan.context(task, None)

@@ -8,7 +8,7 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
-from pathoprog.inference.batch import ScoringBatch
+from pathoprog.inference.batch import ScoringBatch, SlideFiles
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.scoring.patients import (
@@ -18,18 +18,17 @@ from pathoprog.scoring.patients import (
     PatientScore,
     member_rows,
     patient_row,
+    patient_slide,
     score_patients,
 )
 from pathoprog.scoring.results import RESULT_COLUMNS, Context, load_instances, slide_row
+from pathoprog.scoring.slide_result import STATUSES
 from pathoprog.system.console import warn
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import not_replaced, places_beside, write_or_beside
 from pathoprog.text.plain_text import printable
 from pathoprog.text.wording import count
 
-SlideFiles = tuple[Context, dict[str, Any], dict[str, Any]]
-"""Whose slide it is, its result.json and its run.json."""
-STATUSES = ("scored", "not_reportable", "failed")
 NOT_TAKEN = "not_taken.csv"
 NAMED = 5  # development slides, in a terminal
 TABLES = ("results.csv", "patients.csv", "members.csv", NOT_TAKEN, "summary.json")
@@ -87,9 +86,8 @@ def write_tables(batch: ScoringBatch, tables: Tables) -> tuple[list[SlideFiles],
     def instances(slide_id: str) -> Instances:
         return load_instances(batch.slides_folder, slide_id)
 
-    patients = score_patients(
-        [(context, result) for context, result, _ in found], batch.plan.aggregation, batch.scorer, instances
-    )
+    own = [patient_slide(context, result) for context, result, _ in found]
+    patients = score_patients(own, batch.plan.aggregation, batch.scorer, instances)
     thresholds = batch.plan.thresholds
     slides = [slide_row(result, run, context) for context, result, run in found]
     members = [row for patient in patients for row in member_rows(patient)]
@@ -140,8 +138,8 @@ def mark_duplicates(found: list[SlideFiles]) -> None:
     """Name, in each slide's context, an earlier slide of the same content; warn where it is another patient's."""
     first: dict[str, Context] = {}
     for context, result, _ in found:
-        context.duplicate_of = result["duplicate_of"]
-        original = first.setdefault(result["result_key"] or context.slide_id, context)
+        context.duplicate_of = result.duplicate_of
+        original = first.setdefault(result.result_key or context.slide_id, context)
         if original is context:
             continue
         context.duplicate_of = context.duplicate_of or original.slide_id
@@ -163,14 +161,14 @@ def summary(batch: ScoringBatch, found: list[SlideFiles], patients: list[Patient
     return {
         "research_use_only": RESEARCH_USE_ONLY,
         "ensemble_id": batch.plan.ensemble_id,
-        "slides": {name: sum(result["status"] == name for result in results) for name in STATUSES},
+        "slides": {name: sum(result.status == name for result in results) for name in STATUSES},
         "patients": {name: classes[name] for name in (*RISK_CLASSES, *STATUSES[1:])},
         "reasons": {
-            name: {result["slide_id"]: result["reason"] for result in results if result["status"] == name}
+            name: {result.slide_id: result.reason for result in results if result.status == name}
             for name in STATUSES[1:]
         },
         "development_slides": {
-            result["slide_id"]: result["development_slide"] for result in results if result["development_slide"]
+            result.slide_id: result.development_slide for result in results if result.development_slide
         },
         "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
         "this_run": {

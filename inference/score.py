@@ -81,7 +81,7 @@ def run(config: ScoreConfig) -> int:
         say(f"stopped: {error}")
         return 1
     say(summary_text(values, batch, tables))
-    return 1 if tables.said or any(result["status"] == "failed" for _, result, _ in results) else 0
+    return 1 if tables.said or any(result.status == "failed" for _, result, _ in results) else 0
 
 
 def prepare_folder(batch: ScoringBatch) -> None:

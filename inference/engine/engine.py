@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ from pathoprog.scoring.results import (
     stage_slide,
 )
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_result import SlideResult, SlideRun, read_result_text, result_text
 from pathoprog.slide_report.content import slide_content
 from pathoprog.slide_report.slide_folder import page_files
 from pathoprog.stream.slide_stream import GRACE_S
 from pathoprog.system.console import say, warn
 from pathoprog.system.fault_points import point
 from pathoprog.system.file_names import folder_name
-from pathoprog.system.files import canonical_json
+from pathoprog.system.records import RecordError
 from pathoprog.text.plain_text import plain_reason
 
 MAY_PASS = ("missing", "io", "hung", "changed", "device_memory")
@@ -241,15 +242,16 @@ class Engine:
             self._copy(job, key, worker.device)
 
     def _copy(self, job: Job, key: str, device: str) -> None:
-        twin = self.ledger.result_of(key)
-        task = self.tasks[job.slide_id]
-        result = {
-            **twin,
-            "slide_id": job.slide_id,
-            "class_level": task.class_level,
-            "duplicate_of": twin["slide_id"],
-        }
-        outcome = SlideScore(job.slide_id, twin["status"])  # its tiles and its map lie with the twin
+        try:
+            twin = read_result_text(self.ledger.result_of(key))
+        except RecordError as error:
+            raise InputError(
+                f"{self.ledger.path}: the result that it keeps for {job.slide_id} cannot be read ({error}); move the "
+                "ledger away, and give the same command again: the slides are scored anew"
+            ) from error
+        level = self.tasks[job.slide_id].class_level
+        result = replace(twin, slide_id=job.slide_id, class_level=level, duplicate_of=twin.slide_id)
+        outcome = SlideScore(job.slide_id, twin.status)  # its tiles and its map lie with the twin
         self._write(job, DONE, result, outcome, run_record(device, job.attempt, 0.0))
 
     def _commit(self, job: Job, state: str, reason: str, result: str, folder: Path, key: str) -> None:
@@ -291,17 +293,17 @@ class Engine:
             warn(f"{job.slide_id} will be tried again: {reason}")
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
-        record = result_record(outcome, self.plan.context(self.tasks[job.slide_id], None))
+        result = result_record(outcome, self.plan.context(self.tasks[job.slide_id], None))
         warn(f"{job.slide_id} failed: {reason}")
-        self._write(job, FAILED, record, outcome, run_record("", job.attempt, 0.0))
+        self._write(job, FAILED, result, outcome, run_record("", job.attempt, 0.0))
 
-    def _write(self, job: Job, state: str, record: dict[str, Any], outcome: SlideScore, run: dict[str, Any]) -> None:
+    def _write(self, job: Job, state: str, result: SlideResult, outcome: SlideScore, run: SlideRun) -> None:
         """Write and commit a result that needed no networks: a failure, or a copy."""
-        page = slide_content(record, run, outcome, curves=self.plan.curves)
-        files = {"result.json": canonical_json(record).encode("utf-8"), **page_files(page, self.config.outputs.pdf)}
+        page = slide_content(result, run, outcome, curves=self.plan.curves)
+        files = {"result.json": result_text(result).encode("utf-8"), **page_files(page, self.config.outputs.pdf)}
         with _writing(self.slides_folder):
             folder = stage_slide(self.slides_folder, f"{job.job_id}-{job.attempt}", files, run)
-        self._commit(job, state, record["reason"], "", folder, record["result_key"])
+        self._commit(job, state, result.reason, "", folder, result.result_key)
 
     def _end(self, worker: _Worker) -> str:
         """End a worker, and remove what it was writing."""

@@ -1,14 +1,15 @@
 """What the engine and its workers tell each other."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pathoprog import __version__
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask
+from pathoprog.scoring.slide_result import SlideRun
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,17 @@ class Staged:
     result: str
 
 
-def run_record(device: str, attempt: int, seconds: float, **more: Any) -> dict[str, Any]:
+def run_record(
+    device: str, attempt: int, seconds: float, torch: str | None = None, runtime: Mapping[str, str] | None = None
+) -> SlideRun:
     """What run.json says: when, where, with what."""
-    return {
-        "software_version": __version__,
-        "device": device,
-        "attempt": attempt,
-        "host": platform.node(),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": seconds,
-        **more,
-    }
+    return SlideRun(
+        software_version=__version__,
+        device=device,
+        attempt=attempt,
+        host=platform.node(),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=seconds,
+        torch=torch,
+        runtime=runtime,
+    )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.inference.engine.process_identity import boot_id, is_alive, this_process
@@ -379,12 +378,10 @@ class Ledger:
         rows = self._db.execute("SELECT * FROM jobs WHERE config = ? ORDER BY job_id", (config,)).fetchall()
         return [_job(row) for row in rows]
 
-    def result_of(self, key: str) -> dict[str, Any]:
+    def result_of(self, key: str) -> str:
         """The committed result.json of a key."""
         row = self._db.execute("SELECT result FROM results WHERE result_key = ?", (key,)).fetchone()
-        result = json.loads(row["result"])
-        assert isinstance(result, dict)
-        return result
+        return str(row["result"])
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -1,5 +1,6 @@
 """What is to be done: the scoring configuration, the result's key, and which results already hold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,7 +78,7 @@ class ScoringPlan:
         """Hash of all that is the same for the slides of a run."""
         return self.key("", "", {})
 
-    def key(self, slide_sha256: str, outline_sha256: str, traits: dict[str, str]) -> str:
+    def key(self, slide_sha256: str, outline_sha256: str, traits: Mapping[str, str]) -> str:
         """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing.
 
         `traits` is what the table says of the slide's eligibility, which the class hangs on too.

@@ -167,8 +167,7 @@ class Worker:
         context = self.start.plan.context(assignment.task, outcome.opened)
         if self.outliner is not None and self.outliner.network.networks.note:
             outcome.quality.append(f"runtime: outline: {self.outliner.network.networks.note}")
-        more = {"torch": self.torch_version, "runtime": self.runtimes}
-        run = run_record(self.device, assignment.attempt, outcome.seconds, **more)
+        run = run_record(self.device, assignment.attempt, outcome.seconds, self.torch_version, self.runtimes)
         curves, pdf = self.start.plan.curves, self.start.config.outputs.pdf
         try:
             files = slide_files(outcome, context, run, assignment.task.keep_instances, pdf, curves)

@@ -12,6 +12,7 @@ from pathoprog.quality.look import QualityLook
 from pathoprog.quality.reference import Reference
 from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json
+from pathoprog.system.records import Record
 from pathoprog.tiles.grid import TileGrid
 
 PASS, WARN, FAIL, NOT_CHECKED = "pass", "warn", "fail", "not checked"
@@ -39,7 +40,7 @@ class OpenedSlide(Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Record):
     """One thing looked at on a slide.
 
     Attributes:

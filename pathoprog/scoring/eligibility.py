@@ -6,6 +6,7 @@ from typing import Any
 
 from pathoprog.quality.config import MadeForSettings
 from pathoprog.settings import as_dict
+from pathoprog.system.records import Record
 
 TRAITS = ("organ", "specimen", "stain", "neoadjuvant")
 CONFIRMED, NOT_CONFIRMED, NOT_ELIGIBLE = "confirmed", "not confirmed", "not eligible"
@@ -15,7 +16,7 @@ SAME = {"none": "no", "false": "no", "0": "no", "true": "yes", "1": "yes"}
 
 
 @dataclass(frozen=True)
-class Eligibility:
+class Eligibility(Record):
     """Whether a slide is one that the bundle was made for.
 
     Attributes:
@@ -27,8 +28,8 @@ class Eligibility:
 
     verdict: str = NOT_CONFIRMED
     says: str = "nothing was said of the slide"
-    slide: dict[str, str] = field(default_factory=dict)
-    made_for: dict[str, list[str]] = field(default_factory=dict)
+    slide: Mapping[str, str] = field(default_factory=dict)
+    made_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def judge(slide: Mapping[str, str], made_for: Mapping[str, Sequence[str]]) -> Eligibility:
@@ -42,7 +43,7 @@ def judge(slide: Mapping[str, str], made_for: Mapping[str, Sequence[str]]) -> El
     """
     known = {trait: str(slide.get(trait, "")).strip() for trait in TRAITS}
     known = {trait: value for trait, value in known.items() if value.casefold() not in UNKNOWN}
-    wanted = {trait: list(made_for.get(trait, [])) for trait in TRAITS}
+    wanted = {trait: tuple(made_for.get(trait, ())) for trait in TRAITS}
     wrong = [
         f"{trait} is {value}, the ensemble was made for {' or '.join(wanted[trait])}"
         for trait, value in known.items()

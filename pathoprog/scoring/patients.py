@@ -1,12 +1,13 @@
 """From slides to patients: several slides of one patient and role become one class by the bundle's rule."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pathoprog.ensemble.classes import one_number
 from pathoprog.scoring.results import Context
+from pathoprog.scoring.slide_result import SlideResult
 from pathoprog.slides.resolutions import RESOLUTIONS
 
 if TYPE_CHECKING:  # needed only where several slides become one bag
@@ -33,10 +34,39 @@ PATIENT_COLUMNS = (
 )
 MEMBER_COLUMNS = ("patient_id", "role", "cohort", "resolution", "member", "score")
 
-SlideResult = tuple[Context, dict[str, Any]]
-"""A slide's context, and what its result.json holds."""
 Instances: TypeAlias = "dict[str, dict[str, torch.Tensor]]"
 """resolution -> member -> instance values [n, k]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientSlide:
+    """What joining needs of one slide.
+
+    Attributes:
+        slide_id: of the slide.
+        patient_id: of the patient.
+        cohort: from the table, or empty.
+        role: from the table, or empty.
+        status: ``scored``, ``not_reportable`` or ``failed``.
+        reason: why it is not scored, else empty.
+        duplicate_of: another slide with the same content, or empty.
+        risk_class: of this slide alone, where one was given.
+        borderline: as for slides.
+        scores: by resolution, where scored.
+        members: resolution -> member -> score, where scored.
+    """
+
+    slide_id: str
+    patient_id: str
+    cohort: str
+    role: str
+    status: str
+    reason: str = ""
+    duplicate_of: str = ""
+    risk_class: str = ""
+    borderline: bool = False
+    scores: Mapping[str, float] = field(default_factory=dict)
+    members: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,8 +103,25 @@ class PatientScore:
     reason: str = ""
 
 
+def patient_slide(context: Context, result: SlideResult) -> PatientSlide:
+    """What joining needs of a slide's result."""
+    return PatientSlide(
+        slide_id=context.slide_id,
+        patient_id=context.patient_id,
+        cohort=context.cohort,
+        role=context.role,
+        status=result.status,
+        reason=result.reason,
+        duplicate_of=context.duplicate_of,
+        risk_class=result.risk_class,
+        borderline=result.borderline,
+        scores={name: found.score for name, found in result.scores.items()},
+        members={name: found.members for name, found in result.scores.items()},
+    )
+
+
 def score_patients(
-    slides: list[SlideResult], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
+    slides: list[PatientSlide], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
 ) -> list[PatientScore]:
     """One outcome per patient and role, in the order in which they first come.
 
@@ -89,7 +136,7 @@ def score_patients(
         return one_bag(slide_ids, scorer(), instances, scorer().bag_scores)
 
     patients = join_slides(slides, rule, bag)
-    classes = {context.slide_id: (result["risk_class"], result["borderline"]) for context, result in slides}
+    classes = {slide.slide_id: (slide.risk_class, slide.borderline) for slide in slides}
     for patient in patients:
         if patient.status == "scored":
             alone = len(patient.scored) == 1
@@ -99,63 +146,65 @@ def score_patients(
 
 
 def join_slides(
-    slides: list[SlideResult], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]
+    slides: list[PatientSlide], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]
 ) -> list[PatientScore]:
     """One outcome per patient and role, in the order in which they first come, without a class yet.
 
     Scoring and the lock both join slides here: thresholds belong to the rule by which slides are joined.
 
     Args:
-        slides: all slides; of a result ``status``, ``reason`` and ``scores`` are read.
+        slides: all slides; scores may be risks, which join alike.
         rule: `RULES`; the bundle's.
         bag: what the members (by resolution and name) say of one bag of several slides' tiles; see `one_bag`.
     """
-    groups: dict[tuple[str, str], list[SlideResult]] = {}
-    for context, result in slides:
-        groups.setdefault((context.patient_id, context.role), []).append((context, result))
+    groups: dict[tuple[str, str], list[PatientSlide]] = {}
+    for slide in slides:
+        groups.setdefault((slide.patient_id, slide.role), []).append(slide)
     return [_join(group, rule, bag) for group in groups.values()]
 
 
-def _join(group: list[SlideResult], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]) -> PatientScore:
-    group = sorted(group, key=lambda item: item[0].slide_id)
-    first = group[0][0]
-    here = {context.slide_id for context, _ in group}
-    copies = {context.slide_id for context, _ in group if context.duplicate_of in here}
-    scored = [item for item in group if item[1]["status"] == "scored" and item[0].slide_id not in copies]
+def _join(
+    group: list[PatientSlide], rule: str, bag: Callable[[list[str]], dict[str, dict[str, float]]]
+) -> PatientScore:
+    group = sorted(group, key=lambda slide: slide.slide_id)
+    first = group[0]
+    here = {slide.slide_id for slide in group}
+    copies = {slide.slide_id for slide in group if slide.duplicate_of in here}
+    scored = [slide for slide in group if slide.status == "scored" and slide.slide_id not in copies]
     left_out = []
-    for context, result in group:
-        if context.slide_id in copies:
-            left_out.append(f"{context.slide_id}: the same slide as {context.duplicate_of}")
-        elif result["status"] != "scored":
-            left_out.append(f"{context.slide_id}: {result['reason']}")
-    failed = any(result["status"] == "failed" for _, result in group)
+    for slide in group:
+        if slide.slide_id in copies:
+            left_out.append(f"{slide.slide_id}: the same slide as {slide.duplicate_of}")
+        elif slide.status != "scored":
+            left_out.append(f"{slide.slide_id}: {slide.reason}")
+    failed = any(slide.status == "failed" for slide in group)
     patient = PatientScore(
         patient_id=first.patient_id,
         role=first.role,
-        cohort=" + ".join(sorted({context.cohort for context, _ in group if context.cohort})),
+        cohort=" + ".join(sorted({slide.cohort for slide in group if slide.cohort})),
         status="failed" if failed else "scored" if scored else "not_reportable",
         rule=rule,
-        slides=[context.slide_id for context, _ in group],
-        scored=[context.slide_id for context, _ in scored],
+        slides=[slide.slide_id for slide in group],
+        scored=[slide.slide_id for slide in scored],
         reason="; ".join(left_out),
     )
     if patient.status != "scored":
         return patient
     if len(scored) == 1:
-        _take_slide(patient, scored[0][1])
+        _take_slide(patient, scored[0])
     else:
         if rule == "bag":
             patient.members = bag(patient.scored)
             patient.scores = {r: statistics.fmean(values.values()) for r, values in patient.members.items()}
         else:
-            _join_scores(patient, [result for _, result in scored], statistics.fmean if rule == "mean" else max)
+            _join_scores(patient, scored, statistics.fmean if rule == "mean" else max)
     return patient
 
 
-def _take_slide(patient: PatientScore, result: dict[str, Any]) -> None:
+def _take_slide(patient: PatientScore, slide: PatientSlide) -> None:
     for resolution in RESOLUTIONS:
-        patient.scores[resolution] = result["scores"][resolution]["score"]
-        patient.members[resolution] = dict(result["scores"][resolution]["members"])
+        patient.scores[resolution] = slide.scores[resolution]
+        patient.members[resolution] = dict(slide.members[resolution])
 
 
 def one_bag(
@@ -183,12 +232,11 @@ def one_bag(
     return members
 
 
-def _join_scores(patient: PatientScore, results: list[dict[str, Any]], join: Callable[[list[float]], float]) -> None:
+def _join_scores(patient: PatientScore, slides: list[PatientSlide], join: Callable[[list[float]], float]) -> None:
     for resolution in RESOLUTIONS:
-        found = [result["scores"][resolution] for result in results]
-        patient.scores[resolution] = join([entry["score"] for entry in found])
+        patient.scores[resolution] = join([slide.scores[resolution] for slide in slides])
         patient.members[resolution] = {
-            name: join([entry["members"][name] for entry in found]) for name in found[0]["members"]
+            name: join([slide.members[resolution][name] for slide in slides]) for name in slides[0].members[resolution]
         }
 
 

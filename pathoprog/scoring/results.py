@@ -10,20 +10,30 @@ at all.
 import hashlib
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
-from pathoprog.scoring.slide_outcomes import SlideScore
-from pathoprog.settings import as_dict
+from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
+from pathoprog.scoring.slide_result import (
+    ResolutionResult,
+    SlideRecord,
+    SlideResult,
+    SlideRun,
+    read_result_text,
+    read_run_text,
+    run_text,
+)
 from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.stream.events import SlideOpened
 from pathoprog.system.fault_points import point
 from pathoprog.system.file_names import folder_name
-from pathoprog.system.files import canonical_json, finite_or_none, read_json, sync_folder
+from pathoprog.system.files import sync_folder
+from pathoprog.system.records import Saved
 
-FORMAT = 2  # 2: development_slide, runtime
 RESULT_COLUMNS = (
     "slide_id",
     "patient_id",
@@ -85,86 +95,85 @@ class Context:
     duplicate_of: str = ""
 
 
-def result_record(outcome: SlideScore, context: Context) -> dict[str, Any]:
+def result_record(outcome: SlideScore, context: Context) -> SlideResult:
     """What result.json holds: the outcome and everything it follows from."""
-    opened = outcome.opened
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "research_use_only": RESEARCH_USE_ONLY,
-        "result_key": context.key,
-        "slide_id": context.slide_id,
-        "class_level": context.class_level,
-        "duplicate_of": context.duplicate_of,
-        "status": outcome.status,
-        "risk_class": outcome.risk_class,
-        "borderline": outcome.borderline,
-        "reason": outcome.reason,
-        "code": outcome.code,
-        "stage": outcome.stage,
-        "development_slide": outcome.development,
-        "quality": [
-            *outcome.quality,
-            *(f"override: {key}={value}" for key, value in sorted(context.overrides.items())),
-        ],
-        "checks": [asdict(check) for check in outcome.checks],
-        "eligibility": asdict(outcome.eligibility) if outcome.eligibility is not None else None,
-        "ensemble_id": context.ensemble_id,
-        "settings": context.settings,
-        "overrides": context.overrides,
-        "outline_sha256": context.outline_sha256,
-        "outline_who": context.outline_author.get("who", ""),
-        "outline_when": context.outline_author.get("when", ""),
-        "batches_halved": outcome.halved,
-        "scores": {
-            resolution: {
-                "score": score.score,
-                "threshold": context.thresholds[resolution],
-                "distance": score.score - context.thresholds[resolution],
-                "members": dict(zip(score.members, score.member_scores, strict=True)),
-                "n_tiles": len(score.grid),
-                "n_tiles_candidates": score.grid.n_candidates,
-                "tile_spec": as_dict(score.grid.spec),
-                "runtime": score.runtime,
-            }
+    overrides = (f"override: {key}={value}" for key, value in sorted(context.overrides.items()))
+    return SlideResult(
+        research_use_only=RESEARCH_USE_ONLY,
+        result_key=context.key,
+        slide_id=context.slide_id,
+        class_level=context.class_level,
+        duplicate_of=context.duplicate_of,
+        status=outcome.status,
+        risk_class=outcome.risk_class,
+        borderline=outcome.borderline,
+        reason=outcome.reason,
+        code=outcome.code,
+        stage=outcome.stage,
+        development_slide=outcome.development,
+        quality=(*outcome.quality, *overrides),
+        checks=tuple(outcome.checks),
+        eligibility=outcome.eligibility,
+        ensemble_id=context.ensemble_id,
+        settings=context.settings,
+        overrides=context.overrides,
+        outline_sha256=context.outline_sha256,
+        outline_who=context.outline_author.get("who", ""),
+        outline_when=context.outline_author.get("when", ""),
+        batches_halved=outcome.halved,
+        scores={
+            resolution: _resolution_result(score, context.thresholds[resolution])
             for resolution, score in outcome.resolutions.items()
         },
-        "slide": None,
-    }
-    if opened is not None:
-        facts = opened.facts
-        record["slide"] = {
-            "sha256": opened.sha256,
-            "width": facts.width,
-            "height": facts.height,
-            "mpp_x": facts.mpp_x,
-            "mpp_y": facts.mpp_y,
-            "vendor": facts.vendor,
-            "backend": facts.backend,
-            "objective": facts.objective,
-            "warnings": list(facts.warnings),
-            "region_source": opened.region_source,
-            "tissue_area_um2": opened.tissue_area_um2,
-            "tumour_area_um2": opened.tumour_area_um2,
-        }
-    plain = finite_or_none(record)
-    assert isinstance(plain, dict)
-    return plain
+        slide=None if outcome.opened is None else _slide_record(outcome.opened),
+    )
 
 
-def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: dict[str, Any]) -> Path:
+def _resolution_result(score: ResolutionScore, threshold: float) -> ResolutionResult:
+    return ResolutionResult(
+        score=score.score,
+        threshold=threshold,
+        distance=score.score - threshold,
+        members=dict(zip(score.members, score.member_scores, strict=True)),
+        n_tiles=len(score.grid),
+        n_tiles_candidates=score.grid.n_candidates,
+        tile_spec=Saved(score.grid.spec),
+        runtime=score.runtime,
+    )
+
+
+def _slide_record(opened: SlideOpened) -> SlideRecord:
+    facts = opened.facts
+    return SlideRecord(
+        sha256=opened.sha256,
+        width=facts.width,
+        height=facts.height,
+        mpp_x=facts.mpp_x,
+        mpp_y=facts.mpp_y,
+        vendor=facts.vendor,
+        backend=facts.backend,
+        objective=facts.objective,
+        warnings=tuple(facts.warnings),
+        region_source=opened.region_source,
+        tissue_area_um2=opened.tissue_area_um2,
+        tumour_area_um2=opened.tumour_area_um2,
+    )
+
+
+def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: SlideRun) -> Path:
     """Write a slide's files, synced, to a folder that no reader takes for a result yet; see `publish_slide`.
 
     Args:
         slides_folder: holds one folder per slide.
         name: of the attempt; unique.
         files: of `pathoprog.slide_report.slide_folder`.
-        run: what goes to run.json: times, host, device, attempt; the other files' hashes are added.
+        run: what goes to run.json; the other files' hashes are added.
 
     Returns:
         The folder; nothing of it is left where writing fails.
     """
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    run_json = canonical_json({**run, "files": digests}).encode("utf-8")
+    run_json = run_text(replace(run, files=digests)).encode("utf-8")
     staging = slides_folder / f".{name}{STAGING_SUFFIX}"
     staging.mkdir(parents=True)
     try:
@@ -220,7 +229,7 @@ def remove_leftovers(slides_folder: Path, live: set[str]) -> int:
     return len(leftovers)
 
 
-def read_slide(slides_folder: Path, slide_id: str, verify: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def read_slide(slides_folder: Path, slide_id: str, verify: bool = True) -> tuple[SlideResult, SlideRun] | None:
     """Read a slide's result.json and run.json; None where there is no whole, unchanged result.
 
     Args:
@@ -230,37 +239,37 @@ def read_slide(slides_folder: Path, slide_id: str, verify: bool = True) -> tuple
     """
     folder = slides_folder / folder_name(slide_id)
     try:
-        run = read_json(folder / "run.json")
-        for name, digest in run["files"].items() if verify else ():
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-                return None
-        result = read_json(folder / "result.json")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = read_run_text((folder / "run.json").read_text(encoding="utf-8"))
+        if verify and (run.files is None or not _unchanged(folder, run.files)):
+            return None
+        return read_result_text((folder / "result.json").read_text(encoding="utf-8")), run
+    except (OSError, ValueError):
         return None  # absent or damaged alike: it is computed again
-    return (result, run) if isinstance(result, dict) and result.get("format") == FORMAT else None
 
 
-def slide_row(result: dict[str, Any], run: dict[str, Any], context: Context) -> dict[str, Any]:
+def _unchanged(folder: Path, files: Mapping[str, str]) -> bool:
+    return all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in files.items())
+
+
+def slide_row(result: SlideResult, run: SlideRun, context: Context) -> dict[str, Any]:
     """A slide's row of results.csv; floats in full, so that the class follows from what is written."""
-    scores = result["scores"]
-    slide = result["slide"] or {}
     row: dict[str, Any] = {
         "slide_id": context.slide_id,
         "patient_id": context.patient_id,
-        "borderline": "true" if result["borderline"] else "false" if result["status"] == "scored" else "",
-        "quality": ";".join(result["quality"]),
-        "slide_sha256": slide.get("sha256", ""),
-        "software_version": run["software_version"],
-        "device": run["device"],
-        "seconds": f"{run['seconds']:.3f}",
+        "borderline": "true" if result.borderline else "false" if result.status == "scored" else "",
+        "quality": ";".join(result.quality),
+        "slide_sha256": result.slide.sha256 if result.slide is not None else "",
+        "software_version": run.software_version,
+        "device": run.device,
+        "seconds": f"{run.seconds:.3f}",
         "duplicate_of": context.duplicate_of,
     }
     for name in ("status", "risk_class", "reason", "ensemble_id", "class_level"):
-        row[name] = result[name]
+        row[name] = getattr(result, name)
     for resolution in RESOLUTIONS:
-        found = scores.get(resolution)
-        row[f"score_{resolution}"] = repr(found["score"]) if found else ""
-        row[f"n_tiles_{resolution}"] = found["n_tiles"] if found else ""
+        found = result.scores.get(resolution)
+        row[f"score_{resolution}"] = repr(found.score) if found else ""
+        row[f"n_tiles_{resolution}"] = found.n_tiles if found else ""
     return {name: row[name] for name in RESULT_COLUMNS}
 
 

@@ -1,13 +1,14 @@
 """What the page of one slide says, whatever it is drawn on: the HTML file and the PDF show this, in this order."""
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from PIL import Image
 
+from pathoprog.quality.checks import Check
+from pathoprog.scoring.eligibility import Eligibility
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_result import ResolutionResult, SlideResult, SlideRun
 from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL
 from pathoprog.slides.mpp import is_upsampled
@@ -142,8 +143,8 @@ class SlidePage:
 
 
 def slide_content(
-    record: Mapping[str, Any],
-    run: Mapping[str, Any],
+    result: SlideResult,
+    run: SlideRun,
     outcome: SlideScore,
     heatmap: Image.Image | None = None,
     curves: CohortCurves | None = None,
@@ -151,23 +152,23 @@ def slide_content(
     """Gather the page of a slide.
 
     Args:
-        record: what result.json holds.
+        result: what result.json holds.
         run: what run.json holds.
         outcome: of scoring, for the strongest tiles.
         heatmap: the tile map.
         curves: of the cohort on which this ensemble was validated.
     """
-    said = record["risk_class"] or record["status"]
+    said = result.risk_class or result.status
     has_attention = any(score.attention is not None for score in outcome.resolutions.values())
     return SlidePage(
-        slide_id=record["slide_id"],
+        slide_id=result.slide_id,
         said=said,
         meaning=MEANINGS[said],
-        flags=tuple(_flags(record)),
-        rulers=tuple(_ruler(name, record["scores"][name]) for name in RESOLUTIONS if name in record["scores"]),
-        curves=curves if curves is not None and curves.points.get(record["risk_class"]) else None,
-        checks=tuple(_checks(record)),
-        eligibility=_eligibility(record["eligibility"]),
+        flags=tuple(_flags(result)),
+        rulers=tuple(_ruler(name, result.scores[name]) for name in RESOLUTIONS if name in result.scores),
+        curves=curves if curves is not None and curves.points.get(result.risk_class) else None,
+        checks=tuple(_checks(result)),
+        eligibility=_eligibility(result.eligibility),
         map_jpeg=b"" if heatmap is None else _jpeg(heatmap),
         strongest={
             name: tuple(
@@ -182,65 +183,65 @@ def slide_content(
             for name, score in outcome.resolutions.items()
         },
         caption=CAPTION_ATTENTION if has_attention else CAPTION_EQUAL,
-        foot=tuple(_foot(record, run)),
+        foot=tuple(_foot(result, run)),
     )
 
 
-def _flags(record: Mapping[str, Any]) -> list[Flag]:
+def _flags(result: SlideResult) -> list[Flag]:
     flags = []
-    if record["reason"]:
-        stage = f" (stage: {record['stage']})" if record["stage"] else ""
-        flags.append(Flag("Reason:", f"{record['reason']}{stage}"))
-    if record["borderline"]:
+    if result.reason:
+        stage = f" (stage: {result.stage})" if result.stage else ""
+        flags.append(Flag("Reason:", f"{result.reason}{stage}"))
+    if result.borderline:
         flags.append(
             Flag("Borderline:", "a score lies nearer to its threshold than equal work may differ. The class stands.")
         )
-    if record["risk_class"] and record["class_level"] != "patient":
-        level = record["class_level"]
+    if result.risk_class and result.class_level != "patient":
+        level = result.class_level
         text = "The patient has several slides; the patient’s class is in patients.csv."
         flags.append(Flag(f"{level[:1].upper()}{level[1:]}.", text))
-    if record["duplicate_of"]:
-        flags.append(Flag(f"The same content as {record['duplicate_of']}", "whose folder holds the tiles and the map."))
-    return flags + [Flag("", text) for text in record["quality"]]
+    if result.duplicate_of:
+        flags.append(Flag(f"The same content as {result.duplicate_of}", "whose folder holds the tiles and the map."))
+    return flags + [Flag("", text) for text in result.quality]
 
 
-def _eligibility(found: Mapping[str, Any] | None) -> str:
+def _eligibility(found: Eligibility | None) -> str:
     if found is None:
         return "Eligibility (organ, primary resection, no neoadjuvant treatment, H&E) is not confirmed by this result."
-    says = f" ({found['says']})" if found["says"] else ""
-    return f"Eligibility by the table (organ, specimen, stain, neoadjuvant treatment): {found['verdict']}{says}."
+    says = f" ({found.says})" if found.says else ""
+    return f"Eligibility by the table (organ, specimen, stain, neoadjuvant treatment): {found.verdict}{says}."
 
 
-def _ruler(resolution: str, entry: Mapping[str, Any]) -> Ruler:
+def _ruler(resolution: str, found: ResolutionResult) -> Ruler:
     dots: list[Dot] = []
-    for name, score in sorted(entry["members"].items(), key=lambda item: item[1]):
+    for name, score in sorted(found.members.items(), key=lambda item: item[1]):
         level = 1 + max((dot.level for dot in dots if abs(dot.score - score) < DOT_SHARE), default=-1)
         dots.append(Dot(name, score, level))
-    return Ruler(resolution, entry["score"], entry["threshold"], tuple(dots))
+    return Ruler(resolution, found.score, found.threshold, tuple(dots))
 
 
-def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
+def _checks(result: SlideResult) -> list[CheckRow]:
     """What is known of the slide's quality."""
-    slide = record["slide"]
+    slide = result.slide
     if slide is None:
         return []
     rows = []
-    area = slide["tumour_area_um2"] / 1e6
-    name = AREA_NAMES[slide["region_source"]]
+    area = slide.tumour_area_um2 / 1e6
+    name = AREA_NAMES[slide.region_source]
     rows.append(CheckRow(name, f"{area:.2f} mm²", "pass" if area > 0 else "fail"))
     for resolution in RESOLUTIONS:
-        found = record["scores"].get(resolution)
-        n = found["n_tiles"] if found else 0
-        chosen = f" of {found['n_tiles_candidates']}" if found and found["n_tiles_candidates"] > n else ""
+        found = result.scores.get(resolution)
+        n = found.n_tiles if found else 0
+        chosen = f" of {found.n_tiles_candidates}" if found and found.n_tiles_candidates > n else ""
         rows.append(
             CheckRow(f"tiles at {resolution}", f"{n}{chosen}", "fail" if not n else "warn" if n < FEW_TILES else "pass")
         )
-    given = "slides.mpp" in record["overrides"]
-    fine = not is_upsampled(slide["mpp_x"], min(spec["mpp"] for spec in record["settings"]["tile_specs"]))
-    um_px = f"{slide['mpp_x']:.4g} x {slide['mpp_y']:.4g}{' (given, not the file’s)' if given else ''}"
+    given = "slides.mpp" in result.overrides
+    fine = not is_upsampled(slide.mpp_x, min(spec["mpp"] for spec in result.settings["tile_specs"]))
+    um_px = f"{slide.mpp_x:.4g} x {slide.mpp_y:.4g}{' (given, not the file’s)' if given else ''}"
     rows.append(CheckRow("um/px", um_px, "warn" if given else "pass" if fine else "fail"))
-    rows += [CheckRow("warning of the reader", text, "warn") for text in slide["warnings"]]
-    measured = {check["name"]: _measured(check) for check in record["checks"]}
+    rows += [CheckRow("warning of the reader", text, "warn") for text in slide.warnings]
+    measured = {check.name: _measured(check) for check in result.checks}
     if not measured:
         return rows + [CheckRow(name, "", "not checked") for name in NOT_CHECKED]
     own = {row.name: row for row in rows[1:]}  # the area is among the measured
@@ -251,11 +252,11 @@ def _checks(record: Mapping[str, Any]) -> list[CheckRow]:
     return [row for row in rows[1:] if row.name not in measured] + list(measured.values())
 
 
-def _measured(check: Mapping[str, Any]) -> CheckRow:
-    value = check["value"]
+def _measured(check: Check) -> CheckRow:
+    value = check.value
     number = "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    text = f"{number} {check['unit']}".strip() if number else ""
-    return CheckRow(check["name"].replace("_", " "), text, check["verdict"], check["says"])
+    text = f"{number} {check.unit}".strip() if number else ""
+    return CheckRow(check.name.replace("_", " "), text, check.verdict, check.says)
 
 
 def _jpeg(image: Image.Image) -> bytes:
@@ -264,22 +265,22 @@ def _jpeg(image: Image.Image) -> bytes:
     return sink.getvalue()
 
 
-def _foot(record: Mapping[str, Any], run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    slide = record["slide"]
+def _foot(result: SlideResult, run: SlideRun) -> list[tuple[str, str]]:
+    slide = result.slide
     rows = [
-        ("result", record["result_key"] or "none"),
-        ("ensemble", record["ensemble_id"]),
-        ("slide content", slide["sha256"] if slide else "not known"),
+        ("result", result.result_key or "none"),
+        ("ensemble", result.ensemble_id),
+        ("slide content", slide.sha256 if slide else "not known"),
     ]
-    if record["outline_sha256"]:
-        rows.append(("outline", record["outline_sha256"]))
-    for resolution, encoder in record["settings"].get("encoders", {}).items():
+    if result.outline_sha256:
+        rows.append(("outline", result.outline_sha256))
+    for resolution, encoder in result.settings.get("encoders", {}).items():
         rows.append((f"encoder at {resolution}", encoder["weights_sha256"]))
-    overrides = ", ".join(f"{key}={value}" for key, value in record["overrides"].items())
-    versions = f"pathoprog {run['software_version']}, preprocessing {PREPROCESSING_VERSION}"
+    overrides = ", ".join(f"{key}={value}" for key, value in result.overrides.items())
+    versions = f"pathoprog {run.software_version}, preprocessing {PREPROCESSING_VERSION}"
     return [
         *rows,
         ("overrides", overrides or "none"),
-        ("software", f"{versions}, {record['settings']['dtype']}"),
-        ("device, time", f"{run['device'] or 'none'}, {run['finished_at']}"),
+        ("software", f"{versions}, {result.settings['dtype']}"),
+        ("device, time", f"{run.device or 'none'}, {run.finished_at}"),
     ]

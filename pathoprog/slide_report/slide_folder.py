@@ -2,7 +2,6 @@
 
 import io
 import json
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +13,12 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.scoring.results import INSTANCES, Context, instance_bytes, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_result import SlideRun, result_text
 from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.content import SlidePage, slide_content
 from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
-from pathoprog.system.files import canonical_json
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
@@ -27,7 +26,7 @@ QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 def slide_files(
     outcome: SlideScore,
     context: Context,
-    run: dict[str, Any],
+    run: SlideRun,
     keep_instances: bool = False,
     pdf: bool = True,
     curves: CohortCurves | None = None,
@@ -42,8 +41,8 @@ def slide_files(
         pdf: draw the page as PDF too.
         curves: of the cohort on which this ensemble was validated, for the page.
     """
-    record = result_record(outcome, context)
-    files = {"result.json": canonical_json(record).encode("utf-8")}
+    result = result_record(outcome, context)
+    files = {"result.json": result_text(result).encode("utf-8")}
     heatmap = None
     if outcome.opened is not None:
         heatmap = tile_map(outcome, context.slide_id)
@@ -51,7 +50,7 @@ def slide_files(
         if outcome.opened.outline is not None:
             name = f"{context.slide_id}: {outcome.opened.region_source}"
             files["tumour.geojson"] = _outline(outcome.opened.outline, name)
-    files |= page_files(slide_content(record, run, outcome, heatmap, curves), pdf)
+    files |= page_files(slide_content(result, run, outcome, heatmap, curves), pdf)
     if outcome.resolutions:
         files["tiles.parquet"] = _parquet(outcome)
         files["tiles.geojson"] = _geojson(outcome)

@@ -1,7 +1,8 @@
 """Records in JSON: frozen dataclasses to plain values and back, checked, so that what was read is written unchanged.
 
-One rule for what may be absent: a field of a `Record` whose default is None. None is absent, and is not written. A
-field with the metadata ``kept=False`` is not in the file.
+One rule for what may be absent: a field of a `Record` whose default is None. None is absent, and is not written. Any
+other field that may be None is null in the file, and must be there. A field with the metadata ``kept=False`` is not in
+the file.
 """
 
 import dataclasses
@@ -65,9 +66,10 @@ def _plain(value: Any) -> Any:
         kept = {name: item for name, item in as_dict(value.settings).items() if name not in value.younger}
         return {**kept, **value.unknown}
     if isinstance(value, Record):
-        names = [one.name for one in dataclasses.fields(value) if one.metadata.get("kept", True)]
-        said = {name: _plain(item) for name in names if (item := getattr(value, name)) is not None}
-        return {**said, **value.unknown}
+        kept_fields = [one for one in dataclasses.fields(value) if one.metadata.get("kept", True)]
+        said = {one.name: getattr(value, one.name) for one in kept_fields}
+        absent = {one.name for one in kept_fields if one.default is None and said[one.name] is None}
+        return {**{name: _plain(item) for name, item in said.items() if name not in absent}, **value.unknown}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -135,12 +137,12 @@ def _said(value: Any, where: str) -> Mapping[str, Any]:
 def _dataclass(kind: Any, value: Any, where: str, nan: bool) -> Any:
     said = _said(value, where)
     hints = _hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    needed = [name for name in hints if not (issubclass(kind, Record) and fields[name].default is None)]
-    if missing := [name for name in needed if name not in said]:
+    may_lack = {one.name for one in dataclasses.fields(kind) if issubclass(kind, Record) and one.default is None}
+    if missing := [name for name in hints if name not in may_lack and name not in said]:
         raise RecordError(f"{where}: lacks {', '.join(missing)}" if where else f"lacks {', '.join(missing)}")
     unknown = {name: item for name, item in said.items() if name not in hints}
-    given = {name: _value(hints[name], said[name], _at(where, name), nan) for name in hints if name in said}
+    wanted = {name: _there(hint) if name in may_lack else hint for name, hint in hints.items() if name in said}
+    given = {name: _value(hint, said[name], _at(where, name), nan) for name, hint in wanted.items()}
     if issubclass(kind, Record):
         return kind(**given, unknown=unknown)
     if unknown:
@@ -148,12 +150,18 @@ def _dataclass(kind: Any, value: Any, where: str, nan: bool) -> Any:
     return kind(**given)
 
 
+def _there(hint: Any) -> Any:
+    """X of ``X | None``."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return next(part for part in parts if part is not type(None))
+
+
 def _value(hint: Any, value: Any, where: str, nan: bool) -> Any:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if origin in (Union, types.UnionType):  # X | None: what is there is X
-        return _value(next(part for part in parts if part is not type(None)), value, where, nan)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _value(_there(hint), value, where, nan)
     if origin is Saved:
         return saved_of(parts[0], value, where)
     if origin is Mapping:

@@ -20,6 +20,7 @@ from pathoprog.ensemble.loading import load_bundle
 from pathoprog.networks.member import prepare
 from pathoprog.regions.annotations import write_outline
 from pathoprog.slides import open_slide
+from pathoprog.system.files import sha256_file
 
 SIZE = 64
 STREAM = ["stream.workers=1", "stream.batch_tiles=16", "device=cpu", "settle_s=0"]
@@ -182,6 +183,17 @@ def test_a_changed_setting_slide_or_result_is_computed_again(bundle, slides, tmp
     page.write_bytes(content[:-1])
     assert to_score() == 1, "a damaged file is no result"
     page.write_bytes(content)
+    folder = page.parent
+    whole = {name: (folder / name).read_bytes() for name in ("result.json", "run.json")}
+    foreign = {name: value for name, value in json.loads(whole["result.json"]).items() if name != "reason"}
+    run = json.loads(whole["run.json"])
+    (folder / "result.json").write_text(json.dumps(foreign))
+    run["files"]["result.json"] = sha256_file(folder / "result.json")
+    (folder / "run.json").write_text(json.dumps(run))
+    assert to_score() == 1, "what is not the record that it should be is no result"
+    for name, data in whole.items():
+        (folder / name).write_bytes(data)
+    assert to_score() == 0
     shutil.copyfile(slides / "B.tif", slide)
     assert to_score() == 1, "the same name with new content"
     assert cli.main([*call, "tiles.max_per_slide=3"]) == 0

@@ -5,8 +5,7 @@ import torch
 from made_bundle import made_bundle
 
 from pathoprog.ensemble.loading import load_bundle
-from pathoprog.scoring.patients import member_rows, patient_row, score_patients
-from pathoprog.scoring.results import Context
+from pathoprog.scoring.patients import PatientSlide, member_rows, patient_row, score_patients
 from pathoprog.scoring.scorer import Scorer
 
 THRESHOLDS = {"10x": 0.5, "40x": 0.5}
@@ -18,19 +17,22 @@ def scorer(tmp_path_factory):
 
 
 def slide(slide_id, patient="P1", role="external", status="scored", low=0.4, high=0.6, duplicate_of="", reason=""):
-    context = Context(slide_id, patient, "C", role, "key", "ensemble", THRESHOLDS, {}, duplicate_of=duplicate_of)
-    scores = {
-        resolution: {"score": score, "members": {f"{resolution}-{i}": score + (i - 2) / 100 for i in range(5)}}
-        for resolution, score in (("10x", low), ("40x", high))
-    }
-    result = {
-        "status": status,
-        "reason": reason,
-        "risk_class": "uncertain" if status == "scored" else "",
-        "borderline": False,
-        "scores": scores if status == "scored" else {},
-    }
-    return context, result
+    scores = {"10x": low, "40x": high} if status == "scored" else {}
+    return PatientSlide(
+        slide_id=slide_id,
+        patient_id=patient,
+        cohort="C",
+        role=role,
+        status=status,
+        reason=reason,
+        duplicate_of=duplicate_of,
+        risk_class="uncertain" if status == "scored" else "",
+        scores=scores,
+        members={
+            resolution: {f"{resolution}-{i}": score + (i - 2) / 100 for i in range(5)}
+            for resolution, score in scores.items()
+        },
+    )
 
 
 def no_instances(slide_id):

@@ -15,6 +15,7 @@ from pathoprog.regions.tissue import RegionMask
 from pathoprog.scoring.eligibility import Eligibility
 from pathoprog.scoring.results import Context, result_record
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
+from pathoprog.scoring.slide_result import SlideRun
 from pathoprog.slide_report.cohort_curves import read_cohort_curves
 from pathoprog.slide_report.content import slide_content
 from pathoprog.slide_report.page import slide_html
@@ -23,7 +24,14 @@ from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream.slide_stream import SlideOpened
 from pathoprog.tiles.grid import TileGrid, standard_spec
 
-RUN = {"software_version": "0.1.0", "device": "cpu", "finished_at": "2026-01-01T00:00:00+00:00"}
+RUN = SlideRun(
+    software_version="0.1.0",
+    device="cpu",
+    attempt=1,
+    host="h",
+    finished_at="2026-01-01T00:00:00+00:00",
+    seconds=1.0,
+)
 THRESHOLDS = {"10x": 0.5, "40x": 0.5}
 GOOD = {"risk_class": "good", "scores": (0.1, 0.2)}
 UNCERTAIN = {"risk_class": "uncertain", "scores": (0.1, 0.9)}

@@ -73,6 +73,27 @@ def test_what_is_wrong_is_said_with_its_place(changes, said):
         record_of(Outer, {**SAID, **changes})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured(Record):
+    """What may be null, and what may be absent."""
+
+    value: float | None
+    note: str | None = None
+
+
+def test_what_may_be_null_is_there_and_what_may_be_absent_is_not_null():
+    nothing = record_of(Measured, {"value": None})
+    assert nothing == Measured(value=None) and plain(nothing) == {"value": None}
+    assert record_of(Measured, {"value": None}, nan=True).value is None
+    assert plain(record_of(Measured, {"value": 0.5, "note": "n"})) == {"value": 0.5, "note": "n"}
+    with pytest.raises(RecordError, match=r"^lacks value$"):
+        record_of(Measured, {})
+    with pytest.raises(RecordError, match="value: true, must be a finite number"):
+        record_of(Measured, {"value": True})
+    with pytest.raises(RecordError, match="note: null, must be text"):
+        record_of(Measured, {"value": 1.0, "note": None})
+
+
 def test_missing_keys_are_all_named_and_settings_know_what_they_know():
     with pytest.raises(RecordError, match=r"^lacks name, pair, inner, saved, several$"):
         record_of(Outer, {})

@@ -19,8 +19,7 @@ from pathoprog.ensemble.manifest import Manifest, TuningBasis
 from pathoprog.errors import InputError
 from pathoprog.quality.checks import QualityRules
 from pathoprog.scoring import eligibility
-from pathoprog.scoring.patients import PatientScore, SlideResult, join_slides, one_bag
-from pathoprog.scoring.results import Context
+from pathoprog.scoring.patients import PatientScore, PatientSlide, join_slides, one_bag
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, judge_quality
@@ -105,27 +104,36 @@ def _scored(patients: list[PatientScore]) -> list[PatientScore]:
     return sorted((one for one in patients if one.status == "scored"), key=lambda one: one.patient_id)
 
 
-def _results(group: Group, manifest: Manifest, rules: QualityRules, as_scores: bool) -> list[SlideResult]:
-    """Whose slides they are and what `join_slides` needs of each: its status, and the members' scores, or risks."""
+def _results(group: Group, manifest: Manifest, rules: QualityRules, as_scores: bool) -> list[PatientSlide]:
+    """What `join_slides` needs of each slide: its status, and the members' scores, or risks."""
     rows = group.rows.to_dict("records")
     contents = [_content(row, group) for row in rows]
     first: dict[Any, str] = {}
-    results: list[SlideResult] = []
+    results = []
     for row, content in zip(rows, contents, strict=True):
         slide_id = str(row["slide_id"])
-        context = Context(slide_id, str(row["patient_id"]), str(row["cohort"]), str(row["role"]), "", "", {}, {})
         original = first.setdefault(content, slide_id)
-        context.duplicate_of = original if original != slide_id else ""
         outcome = group.failed.get(slide_id) or _judged(slide_id, group, row, manifest, rules)
-        result: dict[str, Any] = {"status": outcome.status, "reason": outcome.reason, "scores": {}}
+        members: dict[str, dict[str, float]] = {}
         for resolution in RESOLUTIONS if outcome.status == "scored" else ():
             risks = group.kept[slide_id].risks[resolution]
             names = [member.name for member in group.scorer.bundle.members[resolution]]
             values = [risks[name] for name in names]
             values = group.scorer.scores_of(resolution, values) if as_scores else values
-            members = dict(zip(names, values, strict=True))
-            result["scores"][resolution] = {"score": statistics.fmean(values), "members": members}
-        results.append((context, result))
+            members[resolution] = dict(zip(names, values, strict=True))
+        results.append(
+            PatientSlide(
+                slide_id=slide_id,
+                patient_id=str(row["patient_id"]),
+                cohort=str(row["cohort"]),
+                role=str(row["role"]),
+                status=outcome.status,
+                reason=outcome.reason,
+                duplicate_of=original if original != slide_id else "",
+                scores={resolution: statistics.fmean(found.values()) for resolution, found in members.items()},
+                members=members,
+            )
+        )
     return results
 
 

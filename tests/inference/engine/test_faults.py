@@ -17,6 +17,7 @@ import pytest
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
+from pathoprog.inference.engine.exchange import run_record
 from pathoprog.inference.engine.ledger import Ledger, WriteError
 from pathoprog.inference.slides.jobs import NewJob
 from pathoprog.scoring import results
@@ -138,10 +139,10 @@ def test_no_write_that_fails_leaves_a_part_of_a_result(tmp_path, monkeypatch):
 
         monkeypatch.setattr(results, "point", full)
         with pytest.raises(OSError, match="No space"):
-            results.stage_slide(tmp_path / "slides", "1-1", files, {})
+            results.stage_slide(tmp_path / "slides", "1-1", files, run_record("cpu", 1, 0.5))
         assert not list((tmp_path / "slides").iterdir()), f"write {n}"
     monkeypatch.undo()
-    results.publish_slide(results.stage_slide(tmp_path / "slides", "1-1", files, {}), "A")
+    results.publish_slide(results.stage_slide(tmp_path / "slides", "1-1", files, run_record("cpu", 1, 0.5)), "A")
     assert sorted(path.name for path in (tmp_path / "slides" / "A").iterdir()) == sorted([*files, "run.json"])
 
 
