@@ -1,5 +1,6 @@
 """`pathoprog survival`: every survival analysis of any table, as statistics.json, CSV tables and figures."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +9,41 @@ import numpy as np
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.cohorts.survival_figures import draw_figures
-from pathoprog.cohorts.survival_models import model_parts
-from pathoprog.cohorts.survival_question import Question, ask
+from pathoprog.cohorts.survival_models import (
+    adjusted,
+    cox_models,
+    fine_gray_models,
+    predicted,
+    predictions,
+    sizes,
+    subgroups,
+)
+from pathoprog.cohorts.survival_question import TableQuestion, ask
 from pathoprog.cohorts.survival_tables import say_results, write_tables
 from pathoprog.settings import as_dict
 from pathoprog.survival import summary
-from pathoprog.survival.arrays import EVENT, IntArray, level_names
-from pathoprog.survival.curves.competing import gray_test
-from pathoprog.survival.resampling.statistics import Resampled, bootstrap_intervals
+from pathoprog.survival.analyses import ANALYSES, Analysis
+from pathoprog.survival.arrays import EVENT
+from pathoprog.survival.curves.by_group import GroupCurves, GroupTests, Incidences, MedianFollowUp, RestrictedMeans
+from pathoprog.survival.prediction.scores import AtHorizon, Discrimination
+from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.table import read_raw
 from pathoprog.system.console import say
 from pathoprog.system.files import sha256_file, write_json
 
 FORMAT = "pathoprog-statistics-1"
+Parts = dict[str, Any]
 
 
 def run(settings: SurvivalConfig) -> int:
     """Read, check, analyse, write; exit code 0."""
     raw = read_raw(settings.table, settings.sheet, settings.encoding, settings.decimal, tuple(settings.missing))
-    question = ask(settings, raw)
-    say(f"{settings.table}: {len(question.time)} of {question.data.rows} rows used")
-    for note in question.notes:
+    asked = ask(settings, raw)
+    question = asked.question
+    say(f"{settings.table}: {len(question.time)} of {asked.data.rows} rows used")
+    for note in asked.notes:
         say(f"  note: {note}")
-    results = analyse(settings, question)
+    results = analyse(settings, asked)
     out = Path(settings.out)
     write_json(out / "statistics.json", results)
     write_tables(out / "tables", question, results)
@@ -42,9 +55,10 @@ def run(settings: SurvivalConfig) -> int:
     return 0
 
 
-def analyse(settings: SurvivalConfig, q: Question) -> dict[str, Any]:
+def analyse(settings: SurvivalConfig, asked: TableQuestion) -> Parts:
     """All analyses as one nested dict; docs/statistics.md lists the keys."""
-    results: dict[str, Any] = {
+    q = asked.question
+    results: Parts = {
         "format": FORMAT,
         "research_use_only": RESEARCH_USE_ONLY,
         "software_version": __version__,
@@ -52,116 +66,129 @@ def analyse(settings: SurvivalConfig, q: Question) -> dict[str, Any]:
         "table": {
             "file": Path(settings.table).name,
             "sha256": sha256_file(settings.table),
-            "rows": q.data.rows,
+            "rows": asked.data.rows,
             "used": len(q.time),
-            "left_out": q.data.left_out,
-            "group_missing": int((~q.known).sum()) if q.group else 0,
+            "left_out": asked.data.left_out,
+            "group_missing": int((~q.known).sum()),
         },
-        "notes": list(q.notes),
-        "followup": summary.followup(q.time, q.event),
-        "kaplan_meier": curves(q),
-        "rmst": summary.restricted_means(q.time[q.known] if q.group else q.time, *_of_group(q)),
+        "notes": list(asked.notes),
     }
-    if q.group and len(q.levels) > 1:
-        results["tests"] = group_tests(q)
-        results["horizon_values"] = values(q) if (q.event == EVENT).any() else []
-    results.update(model_parts(settings, q))
-    if q.data.competing:
-        results["competing"] = competing(q)
+    for analysis in ANALYSES.values():
+        if analysis.in_survival:
+            for key, value in PARTS.get(analysis.name, plainly)(q, analysis).items():
+                results[key] = {**results[key], **value} if key in results else value
+    if q.competing:
         results["notes"].append("competing deaths are censored in Kaplan-Meier curves, which are net; see `competing`")
-    if settings.bootstrap:
-        results["bootstrap"] = resample(settings, q)
     return results
 
 
-def _of_group(q: Question) -> tuple[IntArray, IntArray | None, list[str], float]:
-    event = q.event[q.known] if q.group else q.event
-    return event, q.place if q.group else None, q.levels, q.tau
+def plainly(q: Question, analysis: Analysis) -> Parts:
+    """The result as it is, under the analysis' name."""
+    return {analysis.name: summary.plain(analysis.tried(q))}
 
 
-def curves(q: Question) -> dict[str, Any]:
+def followup(q: Question, analysis: Analysis) -> Parts:
+    """Who was followed, and how long."""
+    found: MedianFollowUp = analysis.run(q)
+    return {"followup": summary.followup(q, found)}
+
+
+def curves(q: Question, analysis: Analysis) -> Parts:
     """Kaplan-Meier of all usable rows, and of each group."""
+    found: GroupCurves = analysis.run(q)
     at = np.array(q.horizons)
-    result: dict[str, Any] = {"overall": summary.survival_curve(q.time, q.event, at, q.columns)}
+    result: Parts = {"overall": summary.survival_curve(found.overall, at)}
     if q.group:
-        time, event = q.time[q.known], q.event[q.known]
-        result["by_group"] = {
-            level: summary.survival_curve(time[q.place == k], event[q.place == k], at, q.columns)
-            for k, level in enumerate(q.levels)
-        }
-    return result
+        result["by_group"] = {level: summary.survival_curve(own, at) for level, own in found.by_group.items()}
+    return {"kaplan_meier": result}
 
 
-def group_tests(q: Question) -> dict[str, Any]:
+def restricted_means(q: Question, analysis: Analysis) -> Parts:
+    """Restricted means and their differences from the first level."""
+    found: RestrictedMeans = analysis.run(q)
+    return {"rmst": summary.restricted_means(q, found)}
+
+
+def group_tests(q: Question, analysis: Analysis) -> Parts:
     """Log-rank tests, plain and stratified."""
-    label = np.array(q.levels)[q.place]
-    result: dict[str, Any] = summary.group_tests(q.time[q.known], q.event[q.known], label, q.levels)
-    if not q.ordered:
-        result.pop("trend", None)
-    if q.strata:
-        frame = q.frame.loc[q.known]
-        block = level_names(frame[q.strata[0]])
-        whole = block != ""
-        for name in q.strata[1:]:
-            more = level_names(frame[name])
-            whole &= more != ""
-            block = np.char.add(np.char.add(block, "\0"), more)
-        inside = summary.group_tests(
-            q.time[q.known][whole], q.event[q.known][whole], label[whole], q.levels, block[whole]
-        )
-        if not q.ordered:
-            inside.pop("trend", None)
-        result["stratified"] = {"by": q.strata, "n": int(whole.sum()), **inside}
-    return result
+    if len(q.levels) < 2:
+        return {}
+    found: GroupTests = analysis.run(q)
+    result = summary.rank_tests(found.plain)
+    if found.stratified is not None:
+        n = found.stratified.n
+        result["stratified"] = {"by": list(q.strata), "n": n, **summary.rank_tests(found.stratified)}
+    return {"tests": result}
 
 
-def values(q: Question) -> list[dict[str, Any]]:
+def values(q: Question, analysis: Analysis) -> Parts:
     """Sensitivity, specificity, PPV and NPV for each grouping of the levels and each horizon."""
-    rows = []
-    for positive in q.positives:
-        mark = np.isin(q.place, [q.levels.index(level) for level in positive])
-        if mark.all() or not mark.any():
-            continue
-        for horizon in q.horizons:
-            found = summary.horizon_values(q.time[q.known], q.event[q.known], mark, horizon)
-            rows.append({"positive": list(positive), "horizon": horizon, **found})
-    return rows
+    if len(q.levels) < 2:
+        return {}
+    found: list[AtHorizon] = analysis.run(q) if (q.event == EVENT).any() else []
+    return {
+        "horizon_values": [
+            {"positive": list(one.grouping.levels), "horizon": one.horizon, **summary.plain(one.values)}
+            for one in found
+            if not isinstance(one.values, NotEstimated)
+        ]
+    }
 
 
-def competing(q: Question) -> dict[str, Any]:
+def competing(q: Question, analysis: Analysis) -> Parts:
     """Cumulative incidence of all and by group, and Gray's test."""
+    if not q.competing:
+        return {}
+    found: Incidences = analysis.run(q)
     at = np.array(q.horizons)
-    result: dict[str, Any] = {"overall": summary.incidence_curve(q.time, q.event, at)}
+    result: Parts = {"overall": summary.incidence_curves(found.overall, at)}
     if q.group:
-        time, event = q.time[q.known], q.event[q.known]
-        result["by_group"] = {
-            level: summary.incidence_curve(time[q.place == k], event[q.place == k], at)
-            for k, level in enumerate(q.levels)
-        }
-        if len(q.levels) > 1:
-            label = np.array(q.levels)[q.place]
-            result["gray"] = {
-                "event": summary.plain(gray_test(time, event, label, q.levels)),
-                "competing": summary.plain(gray_test(time, np.array([0, 2, 1])[event], label, q.levels)),
-            }
-    return result
+        result["by_group"] = {level: summary.incidence_curves(own, at) for level, own in found.by_group.items()}
+    if len(q.levels) > 1:
+        result["gray"] = summary.plain(found.gray)
+    return {"competing": result}
 
 
-def resample(settings: SurvivalConfig, q: Question) -> dict[str, Any]:
+def concordance(q: Question, analysis: Analysis) -> Parts:
+    """c-index of the score."""
+    if not (q.event == EVENT).any():
+        return {}
+    found: dict[str, Discrimination | NotEstimated] = analysis.run(q)
+    return {"concordance": {name: _discrimination(one) for name, one in found.items()}}
+
+
+def classes(q: Question, analysis: Analysis) -> Parts:
+    """c-index of the group's levels in their order."""
+    order = {"order": list(q.levels), "direction": "later levels = worse"}
+    found = concordance(q, analysis)
+    return {key: {name: {**one, **order} for name, one in part.items()} for key, part in found.items()}
+
+
+def _discrimination(found: Discrimination | NotEstimated) -> Parts:
+    return {"note": found.note} if isinstance(found, NotEstimated) else summary.discrimination(found)
+
+
+def resampled(q: Question, analysis: Analysis) -> Parts:
     """Bootstrap intervals of c, hazard ratios and values at horizons."""
-    keep = q.known if q.group else np.ones(len(q.time), dtype=bool)
-    score = None
-    if q.score:
-        keep = keep & q.frame[q.score].notna().to_numpy()
-        score = q.frame[q.score].to_numpy(dtype=float)[keep]
-    place = None
-    if q.group:
-        place = np.full(len(q.time), -1)
-        place[q.known] = q.place
-        place = place[keep]
-        score = place.astype(float) if score is None and q.ordered else score
-    strata = level_names(q.frame[settings.cohort])[keep] if settings.cohort else None
-    statistic = Resampled(
-        q.time[keep], q.event[keep], score, place, tuple(q.levels), tuple(q.horizons), tuple(q.positives)
-    )
-    return bootstrap_intervals(statistic, settings.bootstrap, strata, settings.seed, settings.workers)
+    return {"bootstrap": analysis.run(q)} if q.bootstrap else {}
+
+
+PARTS: dict[str, Callable[[Question, Analysis], Parts]] = {
+    "followup": followup,
+    "kaplan_meier": curves,
+    "logrank": group_tests,
+    "hazard_ratios": cox_models,
+    "c_index": concordance,
+    "c_classes": classes,
+    "horizon_values": values,
+    "competing_deaths": competing,
+    "adjusted": adjusted,
+    "subgroups": subgroups,
+    "rmst": restricted_means,
+    "fine_gray": fine_gray_models,
+    "predicted_survival": predicted,
+    "prediction": predictions,
+    "sample_size": sizes,
+    "bootstrap": resampled,
+}
+"""How an analysis stands in statistics.json; one that is not asked for, or not of these data, gives no part."""

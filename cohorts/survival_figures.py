@@ -1,25 +1,20 @@
 """The figures of `pathoprog survival`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.report.calibration import calibration_figure, decision_figure
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure
 from pathoprog.report.forest import ForestRow, forest_figure
 from pathoprog.report.style import save_figure
-from pathoprog.survival.arrays import level_names
+from pathoprog.survival.question import Question
 from pathoprog.text.numbers import bare_p, format_p, format_ratio
-
-if TYPE_CHECKING:
-    from pathoprog.cohorts.survival_question import Question
 
 PER_YEAR = {"days": 365.25, "months": 12.0, "years": 1.0, "": 1.0}
 
 
-def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any], folder: Path) -> None:
+def draw_figures(settings: SurvivalConfig, q: Question, results: dict[str, Any], folder: Path) -> None:
     """Draw every figure that the results allow, as PNG and SVG."""
     axis: dict[str, Any] = {
         "times": [float(t) for t in q.columns],
@@ -28,12 +23,11 @@ def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any
         "title": settings.title,
         "stamps": settings.stamps,
     }
-    keep = q.known if q.group else np.ones(len(q.time), dtype=bool)
-    label = level_names(q.frame[q.group])[keep] if q.group else None
-    levels = q.levels or None
+    of, label = q.grouped, q.label if q.group else None
+    levels = list(q.levels) or None
     figure = kaplan_meier_figure(
-        q.time[keep],
-        q.event[keep],
+        of.time,
+        of.event,
         label,
         levels=levels,
         y_label=f"{settings.y_label} (%)",
@@ -41,11 +35,11 @@ def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any
         **axis,
     )
     save_figure(figure, folder / "kaplan_meier")
-    if q.data.competing:
+    if q.competing:
         gray = results["competing"].get("gray")
         notes = [f"Gray's test {format_p(gray['event']['p_value'])}"] if gray else []
         figure = incidence_figure(
-            q.time[keep], q.event[keep], label, levels=levels, y_label="Cumulative incidence (%)", notes=notes, **axis
+            of.time, of.event, label, levels=levels, y_label="Cumulative incidence (%)", notes=notes, **axis
         )
         save_figure(figure, folder / "cumulative_incidence")
     rows = _forest(results)
@@ -65,7 +59,7 @@ def draw_figures(settings: SurvivalConfig, q: "Question", results: dict[str, Any
         save_figure(decision_figure(part, when, stamps=stamps), folder / f"decision_curve_{name}")
 
 
-def _notes(q: "Question", results: dict[str, Any]) -> list[str]:
+def _notes(q: Question, results: dict[str, Any]) -> list[str]:
     """Hazard ratios of the groups and the log-rank p-value, as lines inside the plot."""
     lines = []
     model = results.get("cox", {}).get(f"univariable {q.group}", {})
@@ -75,7 +69,7 @@ def _notes(q: "Question", results: dict[str, Any]) -> list[str]:
         )
     if "tests" in results:
         lines.append(f"Log-rank {format_p(results['tests']['logrank']['p_value'])}")
-    if q.data.competing:
+    if q.competing:
         lines.append("Net: competing deaths are censored")
     return lines
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pathoprog.cohort_tables.columns import NUMBER, same_label
@@ -18,7 +17,8 @@ from pathoprog.cohorts.survival_checks import (
 from pathoprog.cohorts.survival_figures import PER_YEAR
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.report.curves import round_times
-from pathoprog.survival.arrays import FloatArray, IntArray, groups_of, level_names
+from pathoprog.survival.arrays import FloatArray, level_names
+from pathoprog.survival.question import Grouping, Model, PredictedRisk, Question, Score
 from pathoprog.survival.table import (
     CODE,
     TIME,
@@ -32,62 +32,15 @@ from pathoprog.survival.table import (
 
 
 @dataclass(frozen=True)
-class Question:
-    """The checked table and what is asked of it.
-
-    Attributes:
-        data: usable rows.
-        time: follow-up (n,).
-        event: 0, 1, 2 (n,).
-        group: column of the group, or empty.
-        levels: its levels in order; hazard ratios compare with the first unless `reference` says otherwise.
-        ordered: True where that order says which level is worse; else there is no trend, c or predictive value.
-        known: True where the group is known (n,).
-        place: index of the level of those (k,).
-        reference: reference levels of all categorical covariates.
-        categorical: numeric columns taken as categories.
-        covariates: columns of the Cox models beside the group.
-        strata: stratifying columns.
-        subgroups: columns that make subgroups.
-        horizons: times of the values at a horizon.
-        tau: end of the restricted mean's window.
-        columns: times of the table of numbers at risk.
-        positives: groupings of the levels for the values at a horizon.
-        risks: columns of predicted risks, one for each of the horizons in their order, or none.
-        score: column of a score, or empty.
-        pattern: one patient's covariates, for a prediction.
-        notes: what a reader must know of the table and of how it was taken.
-    """
+class TableQuestion:
+    """The checked table, what is asked of it, and what a reader must know of how it was taken."""
 
     data: SurvivalTable
-    time: FloatArray
-    event: IntArray
-    group: str
-    levels: list[str]
-    ordered: bool
-    known: npt.NDArray[np.bool_]
-    place: IntArray
-    reference: dict[str, str]
-    categorical: list[str]
-    covariates: list[str]
-    strata: list[str]
-    subgroups: list[str]
-    horizons: list[float]
-    tau: float
-    columns: FloatArray
-    positives: list[tuple[str, ...]]
-    risks: list[str]
-    score: str
-    pattern: dict[str, str]
+    question: Question
     notes: tuple[str, ...]
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The usable rows with all columns of the file."""
-        return self.data.frame
 
-
-def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> Question:
+def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuestion:
     """Check every setting against the table.
 
     Raises:
@@ -124,12 +77,9 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> Question:
     notes += covariate_notes(raw, data, lists, group, settings)
     levels: list[str] = []
     ordered = False
-    known, place = np.zeros(len(frame), dtype=bool), np.zeros(0, dtype=np.int64)
     if group:
         levels, ordered, more = order_group(raw, data, group, settings)
         notes += more
-        known = level_names(frame[group]) != ""
-        _, place = groups_of(frame.loc[known, group], int(known.sum()), levels)
     elif settings.reference or settings.levels or settings.positive:
         raise ConfigError("reference, levels and positive belong to a group: give group=COLUMN")
     reference = find_pairs(settings.references, [*lists["covariates"], *lists["strata"]], "references")
@@ -139,29 +89,64 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> Question:
     columns = np.array(_numbers(settings.times, "times")) if settings.times else _columns(settings, time)
     pattern = find_pairs(settings.pattern, [*lists["covariates"], *([group] if group else [])], "pattern")
     notes += followup_notes(settings, time, event, horizons)
-    return Question(
-        data,
-        time,
-        event,
-        group,
-        levels,
-        ordered,
-        known,
-        place,
-        reference,
-        lists["categorical"],
-        [name for name in lists["covariates"] if name != group],
-        lists["strata"],
-        lists["subgroups"],
-        horizons,
-        settings.tau or max(horizons) or float(time.max()) or 1.0,
-        np.unique(columns),
-        _positives(settings.positive, levels, reference.get(group, ""), ordered),
-        risks,
-        one["score"],
-        pattern,
-        tuple(dict.fromkeys(notes)),
+    positives = _positives(settings.positive, levels, reference.get(group, ""), ordered)
+    covariates = [name for name in lists["covariates"] if name != group]
+    question = Question(
+        frame=frame,
+        group=group,
+        levels=tuple(levels),
+        ordered=ordered,
+        reference=reference,
+        categorical=tuple(lists["categorical"]),
+        strata=tuple(lists["strata"]),
+        models=_models(group, len(levels) > 1, covariates, tuple(lists["strata"])),
+        adjusted=Model((*([group] if group else []), *covariates)),
+        subgroups=tuple(lists["subgroups"]) if group else (),
+        groupings=tuple(Grouping("+".join(positive), positive) for positive in positives),
+        horizons=tuple(horizons),
+        columns=np.unique(columns),
+        tau=settings.tau or max(horizons) or float(time.max()) or 1.0,
+        competing=data.competing,
+        scores=_scores(frame, one["score"], group if ordered and len(levels) > 1 else ""),
+        risks=tuple(_given(frame, name, horizons[k], data.competing) for k, name in enumerate(risks)),
+        pattern=pattern,
+        ties=settings.ties,
+        imputations=settings.imputations,
+        bootstrap=settings.bootstrap,
+        resampled_within=settings.cohort,
+        sample_size=settings.sample_size,
+        workers=settings.workers,
+        seed=settings.seed,
     )
+    return TableQuestion(data, question, tuple(dict.fromkeys(notes)))
+
+
+def _models(group: str, several: bool, covariates: list[str], strata: tuple[str, ...]) -> dict[str, Model]:
+    """Models by name: each covariate alone, the group with all covariates, and stratified where strata are given."""
+    every = [*([group] if group and several else []), *covariates]
+    models = {f"univariable {name}": Model((name,)) for name in every}
+    if len(every) > 1:
+        models["multivariable"] = Model(tuple(every))
+    if strata:
+        names = [*([group] if group else []), *covariates]
+        models["stratified"] = Model(tuple(name for name in names if name not in strata), strata)
+    return models
+
+
+def _scores(frame: pd.DataFrame, score: str, ordered_group: str) -> tuple[Score, ...]:
+    """The score, and the levels of a group whose order says which is worse."""
+    scores = [Score(score, "c_index", frame[score].to_numpy(dtype=float))] if score else []
+    if ordered_group:
+        code = frame[ordered_group].cat.codes.to_numpy()
+        scores.append(Score(ordered_group, "c_classes", np.where(code >= 0, code, np.nan)))
+    return tuple(scores)
+
+
+def _given(frame: pd.DataFrame, column: str, horizon: float, competing: bool) -> PredictedRisk:
+    """The risks of a column."""
+    risk = frame[column].to_numpy(dtype=float)
+    there = np.isfinite(risk)
+    return PredictedRisk(horizon, there, risk[there], competing, name=column)
 
 
 def _found(names: list[str], raw: RawTable, key: str) -> list[str]:

@@ -2,33 +2,30 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.curves.competing import cumulative_incidence
-from pathoprog.survival.curves.product_limit import kaplan_meier, number_at_risk
+from pathoprog.survival.analyses import ANALYSES
+from pathoprog.survival.curves.by_group import GroupCurves, Incidences
+from pathoprog.survival.question import Question
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
 
-if TYPE_CHECKING:
-    from pathoprog.cohorts.survival_question import Question
 
-
-def write_tables(folder: Path, q: "Question", results: dict[str, Any]) -> None:
+def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
     """The tables as CSV: curves, numbers at risk, hazard ratios, values at horizons."""
+    curves: GroupCurves = ANALYSES["kaplan_meier"].run(q)
     steps, at_risk, incidence = [], [], []
-    for name, time, event in _each_group(q):
-        km = kaplan_meier(time, event)
+    for name, own in {"all": curves.overall, **curves.by_group}.items():
         columns = ("time", "n_risk", "n_event", "n_censor", "survival", "std_err", "lower", "upper")
-        steps.append(pd.DataFrame({"group": name, **{key: getattr(km, key) for key in columns}}))
-        counted = number_at_risk(time, event, q.columns)
-        at_risk.append(pd.DataFrame({"group": name, **vars(counted)}))
-        if q.data.competing:
-            curve = cumulative_incidence(time, event)
-            incidence.append(pd.DataFrame({"group": name, **vars(curve)}))
+        steps.append(pd.DataFrame({"group": name, **{key: getattr(own.curve, key) for key in columns}}))
+        at_risk.append(pd.DataFrame({"group": name, **vars(own.at_risk)}))
+    if q.competing:
+        found: Incidences = ANALYSES["competing_deaths"].run(q)
+        for name, causes in {"all": found.overall, **found.by_group}.items():
+            incidence.append(pd.DataFrame({"group": name, **vars(causes["event"])}))
     _csv(folder / "kaplan_meier.csv", pd.concat(steps))
     _csv(folder / "at_risk.csv", pd.concat(at_risk))
     if incidence:
@@ -64,19 +61,11 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _each_group(q: "Question") -> list[tuple[str, FloatArray, IntArray]]:
-    rows = [("all", q.time, q.event)]
-    if q.group:
-        time, event = q.time[q.known], q.event[q.known]
-        rows += [(level, time[q.place == k], event[q.place == k]) for k, level in enumerate(q.levels)]
-    return rows
-
-
 def _csv(path: Path, table: pd.DataFrame) -> None:
     write_frame(path, table)
 
 
-def say_results(q: "Question", results: dict[str, Any]) -> None:
+def say_results(q: Question, results: dict[str, Any]) -> None:
     """The main figures, on the terminal."""
     f = results["followup"]
     say(f"  {f['n']} patients, {f['events']} events, {f['competing']} competing deaths, {f['censored']} censored")

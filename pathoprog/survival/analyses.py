@@ -1,117 +1,119 @@
-"""The analyses of a validation by name and title, and what `survival` and `validate` compute alike.
+"""The one list of analyses: what `survival` and `validate` compute, and what a validation's plan may name.
 
-What both commands take from several estimators is put together by one function here; each writes the figures in the
-form of its own files (`pathoprog.survival.summary`, `pathoprog.validation`).
+Each takes a `Question` and gives its estimators' typed results. Both commands go down this list; each writes a result
+in the form of its own files where it has one, and plainly under the analysis' name where it has none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
-
-from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.curves.competing import IncidenceValues, cumulative_incidence
-from pathoprog.survival.curves.restricted_mean import MeanDifference, RestrictedMean, difference, restricted_mean
-from pathoprog.survival.prediction.horizon import (
-    CompleteCases,
-    HorizonValues,
-    WeightedValues,
-    values_by_curves,
-    values_by_weights,
-    values_of_complete_cases,
+from pathoprog.errors import InputError
+from pathoprog.survival.curves.by_group import (
+    GroupCurves,
+    RankTests,
+    group_curves,
+    group_tests,
+    incidences,
+    median_followup,
+    restricted_means,
 )
+from pathoprog.survival.prediction.risks import accuracies, calibrations
+from pathoprog.survival.prediction.scores import (
+    Discrimination,
+    c_classes,
+    c_index,
+    c_members,
+    c_resolutions,
+    c_true_hazard,
+    horizon_values,
+)
+from pathoprog.survival.question import NotEstimated, Question
+from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.models import (
+    adjusted_ratios,
+    hazard_ratios,
+    in_subgroups,
+    pattern_survival,
+    subdistribution,
+    two_groups,
+)
+from pathoprog.survival.resampling.statistics import permuted, resampled
+from pathoprog.survival.sample_size import sizes
 
 
 @dataclass(frozen=True)
-class Followed:
-    """Patients of one group: `time` (n,) in any unit; `event` (n,) 0 censored, 1 the event, 2 a competing death."""
+class JudgedGroups:
+    """Groups judged as the classes are: curves, the ratios of each model, log-rank test, and c of their order."""
 
-    time: FloatArray
-    event: IntArray
-
-
-Groups = Mapping[str, Followed]
-"""Level of the group -> its patients, in the levels' order."""
+    curves: GroupCurves
+    models: dict[str, CoxFit | NotEstimated]
+    logrank: RankTests
+    concordance: dict[str, Discrimination | NotEstimated]
 
 
-def horizon_values(
-    patients: Followed, positive: npt.NDArray[Any], horizon: float, competing: bool
-) -> dict[str, HorizonValues | WeightedValues | CompleteCases]:
-    """Sensitivity, specificity, PPV and NPV at a horizon by every estimator.
-
-    Kaplan-Meier (net values) is primary; inverse censoring weights are a check; complete cases are a note only, since
-    they mislead late. Where deaths compete, by Aalen-Johansen too.
-
-    Args:
-        patients: of both classes.
-        positive: True for the class said to have the event (n,).
-        horizon: in the unit of the follow-up.
-        competing: True: also with competing deaths as such.
-
-    Raises:
-        InputError: all patients are in one class.
-    """
-    given = (patients.time, patients.event, positive, horizon)
-    found: dict[str, HorizonValues | WeightedValues | CompleteCases] = {
-        "kaplan_meier": values_by_curves(*given),
-        "inverse_weights": values_by_weights(*given),
-        "complete_cases": values_of_complete_cases(*given),
-    }
-    if competing:
-        found["aalen_johansen"] = values_by_curves(*given, competing=True)
-        found["inverse_weights_competing"] = values_by_weights(*given, competing=True)
-    return found
-
-
-def incidences(patients: Followed, at: FloatArray) -> dict[str, IncidenceValues]:
-    """Cumulative incidence at `at` of the ``event`` and of the ``competing`` death."""
-    return {
-        cause: cumulative_incidence(patients.time, patients.event, code).identified_at(at)
-        for cause, code in (("event", 1), ("competing", 2))
-    }
-
-
-def restricted_means(
-    groups: Groups, tau: float, reference: str
-) -> tuple[dict[str, RestrictedMean], dict[str, MeanDifference]]:
-    """Restricted mean net survival of each group to `tau`, and its difference from the reference, if that is there."""
-    means = {level: restricted_mean(own.time, own.event, tau).identified() for level, own in groups.items()}
-    gaps = {
-        level: difference(mean, means[reference])
-        for level, mean in means.items()
-        if reference in means and level != reference
-    }
-    return means, gaps
+def judged_groups(q: Question) -> JudgedGroups:
+    """Everything that is told of the classes, of other groups."""
+    return JudgedGroups(group_curves(q), hazard_ratios(q), group_tests(q).plain, c_classes(q))
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One analysis of a validation: its `name` in a plan, and its `title` in reports."""
+    """One analysis.
+
+    Attributes:
+        name: in a plan, and in statistics.json where a command has no other key for it.
+        title: in the report of a validation; empty: no plan may name it, and `validate` writes it as a part of others
+            at most.
+        run: from the question to typed results; an InputError says why there is none.
+        in_survival: False: `survival` does not write it.
+    """
 
     name: str
     title: str
+    run: Callable[[Question], Any]
+    in_survival: bool = True
+
+    @property
+    def in_plans(self) -> bool:
+        """True where a plan may name it, and `validate` writes it."""
+        return bool(self.title)
+
+    def tried(self, q: Question) -> Any:
+        """What `run` gives, or `NotEstimated` with the reason."""
+        try:
+            return self.run(q)
+        except InputError as error:
+            return NotEstimated(str(error))
 
 
 ANALYSES = {
     one.name: one
     for one in (
-        Analysis("kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk"),
-        Analysis("logrank", "log-rank test over the three classes"),
-        Analysis("hazard_ratios", "Cox hazard ratios against good"),
-        Analysis("c_index", "Harrell's c of the one number"),
-        Analysis("c_classes", "Harrell's c of the three classes"),
-        Analysis("c_resolutions", "Harrell's c of each resolution's score"),
-        Analysis("c_members", "Harrell's c of each single member"),
-        Analysis("groupings", "poor against the rest, and good against the rest"),
-        Analysis("horizon_values", "sensitivity, specificity and predictive values at the horizons"),
-        Analysis("competing_deaths", "cumulative incidence with competing deaths"),
-        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates"),
-        Analysis("subgroups", "hazard ratios by the plan's subgroups, with interaction tests"),
-        Analysis("calibration", "calibration of the stated absolute-risk model"),
-        Analysis("stage_groups", "the stage-combined risk groups"),
-        Analysis("permutation", "the locked scores against permuted outcomes"),
-        Analysis("true_hazard", "comparison with the simulation's true hazard"),
+        Analysis("kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk", group_curves),
+        Analysis("logrank", "log-rank test over the three classes", group_tests),
+        Analysis("hazard_ratios", "Cox hazard ratios against good", hazard_ratios),
+        Analysis("c_index", "Harrell's c of the one number", c_index),
+        Analysis("c_classes", "Harrell's c of the three classes", c_classes),
+        Analysis("c_resolutions", "Harrell's c of each resolution's score", c_resolutions, in_survival=False),
+        Analysis("c_members", "Harrell's c of each single member", c_members, in_survival=False),
+        Analysis("groupings", "poor against the rest, and good against the rest", two_groups, in_survival=False),
+        Analysis("horizon_values", "sensitivity, specificity and predictive values at the horizons", horizon_values),
+        Analysis("competing_deaths", "cumulative incidence with competing deaths", incidences),
+        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates", adjusted_ratios),
+        Analysis("subgroups", "hazard ratios by the plan's subgroups, with interaction tests", in_subgroups),
+        # `survival` writes it beside the accuracy of the same risks
+        Analysis("calibration", "calibration of the stated absolute-risk model", calibrations, in_survival=False),
+        Analysis("stage_groups", "the stage-combined risk groups", judged_groups, in_survival=False),
+        Analysis("permutation", "the locked scores against permuted outcomes", permuted, in_survival=False),
+        Analysis("true_hazard", "comparison with the simulation's true hazard", c_true_hazard, in_survival=False),
+        Analysis("followup", "", median_followup),
+        Analysis("rmst", "", restricted_means),
+        Analysis("fine_gray", "", subdistribution),
+        Analysis("predicted_survival", "", pattern_survival),
+        Analysis("prediction", "", accuracies),
+        Analysis("sample_size", "", sizes),
+        Analysis("bootstrap", "", resampled),
     )
 }
-"""By name, in the order of reports: what a plan may name."""
+"""By name, those of plans in the order of reports."""

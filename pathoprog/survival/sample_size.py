@@ -8,7 +8,10 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from pathoprog.errors import InputError
+from pathoprog.survival.arrays import EVENT, level_names
 from pathoprog.survival.prediction.concordance import harrell_c
+from pathoprog.survival.prediction.scores import Discrimination, c_classes, c_index
+from pathoprog.survival.question import Model, NotEstimated, Question
 from pathoprog.survival.regression.cox_model import cox
 
 
@@ -173,3 +176,41 @@ def validation_size(
     table["patients"] = np.ceil(table["events"] / event_share).astype(int)
     table["events"] = np.ceil(table["events"]).astype(int)
     return table
+
+
+@dataclass(frozen=True)
+class PlannedSize:
+    """What a further validation takes: `rows` as `validation_size` gives them, for one level against the reference."""
+
+    level: str
+    reference: str
+    event_share: float
+    rows: pd.DataFrame
+
+
+def sizes(q: Question) -> PlannedSize:
+    """What a further validation like this one would take, for the last level of the group against the reference.
+
+    Raises:
+        InputError: there is no hazard ratio or c to plan with, or nothing says what is worse.
+    """
+    fit = q.tried(Model((q.group,)))
+    if isinstance(fit, NotEstimated):
+        raise InputError("no hazard ratio of the group to plan with")
+    term = fit.terms.iloc[-1]
+    reference = q.reference[q.group]
+    label = level_names(q.frame[q.group])
+    mine, other = int((label == term["level"]).sum()), int((label == reference).sum())
+    event_share = float((q.event == EVENT).mean())
+    judged = next(iter((c_index(q) or c_classes(q)).values()), None)
+    c = judged.harrell.value if isinstance(judged, Discrimination) else float("nan")
+    if not q.ordered:
+        raise InputError(f"nothing says which level of {q.group} is worse: give levels=… from better to worse")
+    if c < 0.5:
+        raise InputError(
+            f"c = {c:.3f} in this table, below 0.5: higher is not worse here; turn the score or levels=… first"
+        )
+    if not (np.isfinite(term["hr"]) and term["hr"] > 0 and 0.5 < c < 0.99 and 0 < event_share < 1):
+        raise InputError("hazard ratio or c-index of this table gives nothing to plan with")
+    table = validation_size(float(term["hr"]), mine / (mine + other), c, event_share, seed=q.seed)
+    return PlannedSize(term["level"], reference, event_share, table)

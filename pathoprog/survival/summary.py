@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.survival import analyses
-from pathoprog.survival.analyses import Followed
-from pathoprog.survival.arrays import FloatArray, IntArray
-from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, followup_time, kaplan_meier, number_at_risk
-from pathoprog.survival.curves.rank_tests import logrank, trend
-from pathoprog.survival.curves.restricted_mean import restricted_mean
+from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray
+from pathoprog.survival.curves.by_group import GroupCurve, MedianFollowUp, RankTests, RestrictedMeans
+from pathoprog.survival.curves.competing import CumulativeIncidence
+from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, kaplan_meier
 from pathoprog.survival.prediction.concordance import harrell_c, uno_c
+from pathoprog.survival.prediction.scores import Discrimination
+from pathoprog.survival.question import Question
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.fine_gray import FineGrayFit
 from pathoprog.survival.regression.proportional import TRANSFORMS, proportional_hazards
@@ -38,26 +38,25 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def followup(time: FloatArray, event: IntArray) -> dict[str, Any]:
+def followup(q: Question, found: MedianFollowUp) -> dict[str, Any]:
     """Who was followed, how long, and what happened."""
-    median, lower, upper = followup_time(time, event)
     return {
-        "n": int(time.size),
-        "events": int((event == 1).sum()),
-        "competing": int((event == 2).sum()),
-        "censored": int((event == 0).sum()),
-        "time_min": float(time.min()),
-        "time_max": float(time.max()),
-        "median_followup": median,
-        "median_followup_lower": lower,
-        "median_followup_upper": upper,
+        "n": int(q.time.size),
+        "events": int((q.event == EVENT).sum()),
+        "competing": int((q.event == COMPETING).sum()),
+        "censored": int((q.event == CENSORED).sum()),
+        "time_min": float(q.time.min()),
+        "time_max": float(q.time.max()),
+        "median_followup": found.median,
+        "median_followup_lower": found.lower,
+        "median_followup_upper": found.upper,
         "method": "reverse Kaplan-Meier",
     }
 
 
-def survival_curve(time: FloatArray, event: IntArray, at: FloatArray, columns: FloatArray) -> dict[str, Any]:
+def survival_curve(of: GroupCurve, at: FloatArray) -> dict[str, Any]:
     """Kaplan-Meier values at `at` with all three kinds of limits, quantiles, and the table of numbers at risk."""
-    km = kaplan_meier(time, event)
+    km = of.curve
     read = km.at(at).identified()
     result: dict[str, Any] = {
         "n": km.n,
@@ -68,7 +67,7 @@ def survival_curve(time: FloatArray, event: IntArray, at: FloatArray, columns: F
         "std_err": read.std_err,
     }
     for kind in CONFIDENCE_KINDS:
-        limits = kaplan_meier(time, event, kind).at(at).identified()
+        limits = kaplan_meier(of.patients.time, of.patients.event, kind).at(at).identified()
         result[kind] = {"lower": limits.lower, "upper": limits.upper}
     quantiles = [km.quantile(p) for p in QUANTILES]
     result["quantiles"] = {
@@ -77,35 +76,24 @@ def survival_curve(time: FloatArray, event: IntArray, at: FloatArray, columns: F
         "lower": [q[1] for q in quantiles],
         "upper": [q[2] for q in quantiles],
     }
-    result["at_risk"] = plain(number_at_risk(time, event, columns))
+    result["at_risk"] = plain(of.at_risk)
     return result
 
 
-def restricted_means(
-    time: FloatArray, event: IntArray, place: IntArray | None, levels: list[str], tau: float
-) -> dict[str, Any]:
+def restricted_means(q: Question, found: RestrictedMeans) -> dict[str, Any]:
     """Restricted mean of all, of each group, and each group's difference from the first."""
-    result: dict[str, Any] = {"tau": tau, "overall": plain(restricted_mean(time, event, tau).identified())}
-    if place is None:
+    result: dict[str, Any] = {"tau": q.tau, "overall": plain(found.overall)}
+    if not q.group:
         return result
-    groups = {level: Followed(time[place == k], event[place == k]) for k, level in enumerate(levels)}
-    means, gaps = analyses.restricted_means(groups, tau, levels[0])
-    result["by_group"] = plain(means)
-    result["difference"] = {f"{level} - {levels[0]}": plain(gap) for level, gap in gaps.items()}
+    result["by_group"] = plain(found.by_group)
+    result["difference"] = {f"{level} - {q.levels[0]}": plain(gap) for level, gap in found.difference.items()}
     return result
 
 
-def group_tests(
-    time: FloatArray, event: IntArray, label: Any, levels: list[str], strata: Any = None, scores: Any = None
-) -> dict[str, Any]:
-    """Log-rank test, its Peto form, and the trend."""
-    result = {
-        "logrank": plain(logrank(time, event, label, strata, 0.0, levels)),
-        "peto": plain(logrank(time, event, label, strata, 1.0, levels)),
-    }
-    if len(levels) > 2:
-        result["trend"] = plain(trend(time, event, label, scores, strata, levels))
-    return result
+def rank_tests(found: RankTests) -> dict[str, Any]:
+    """Log-rank test, its Peto form, and the trend where there is one."""
+    result = {"logrank": plain(found.logrank), "peto": plain(found.peto)}
+    return result if found.trend is None else {**result, "trend": plain(found.trend)}
 
 
 def cox_summary(fit: CoxFit) -> dict[str, Any]:
@@ -150,31 +138,19 @@ def _proportional(fit: CoxFit) -> dict[str, Any]:
     return result
 
 
-def score_concordance(time: FloatArray, event: IntArray, score: FloatArray) -> dict[str, Any]:
+def discrimination(found: Discrimination) -> dict[str, Any]:
     """Harrell's and Uno's c of a score; competing deaths censored, and as controls that never have the event."""
-    result: dict[str, Any] = {
-        "n": int(time.size),
-        "harrell": plain(harrell_c(time, event, score)),
-        "uno": plain(uno_c(time, event, score)),
-    }
-    if (event == 2).any():
+    result = {"n": found.n, "harrell": plain(found.harrell), "uno": plain(found.uno)}
+    if found.deaths_as_controls is not None:
         result["competing_deaths"] = "censored"
-        result["harrell_competing_as_control"] = plain(harrell_c(time, event, score, competing_as_control=True))
+        result["harrell_competing_as_control"] = plain(found.deaths_as_controls)
     return result
 
 
-def horizon_values(time: FloatArray, event: IntArray, positive: Any, horizon: float) -> dict[str, Any]:
-    """Sensitivity, specificity, PPV and NPV at a horizon by all estimators."""
-    found = analyses.horizon_values(Followed(time, event), positive, horizon, competing=bool((event == 2).any()))
-    return {estimator: plain(values) for estimator, values in found.items()}
-
-
-def incidence_curve(time: FloatArray, event: IntArray, at: FloatArray) -> dict[str, Any]:
+def incidence_curves(of: dict[str, CumulativeIncidence], at: FloatArray) -> dict[str, Any]:
     """Cumulative incidence of the event and of competing deaths at `at`."""
-    return {
-        "n": int(time.size),
-        **plain(analyses.incidences(Followed(time, event), at)),
-    }
+    n = int(of["event"].n_risk[0])
+    return {"n": n, **{cause: plain(curve.identified_at(at)) for cause, curve in of.items()}}
 
 
 def fine_gray_summary(fit: FineGrayFit) -> dict[str, Any]:

@@ -6,12 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
-from pathoprog.slides.resolutions import RESOLUTIONS
-from pathoprog.survival import cox, followup_time, harrell_c, kaplan_meier, logrank, number_at_risk
+from pathoprog.survival.analyses import ANALYSES
+from pathoprog.survival.curves.by_group import GroupCurves, GroupTests, MedianFollowUp, RankTests
+from pathoprog.survival.prediction.concordance import Concordance
+from pathoprog.survival.prediction.scores import Discrimination
+from pathoprog.survival.question import NotEstimated, Score
+from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.models import TwoGroups
 from pathoprog.validation.populations import Population
+from pathoprog.validation.question import GROUPINGS, model_of, one_number, question_of, scores_of, true_hazard_of
 
 Row = dict[str, Any]
 
@@ -23,17 +28,24 @@ def curve_years(population: Population) -> list[float]:
     return [float(year) for year in range(0, max(math.floor(longest), 1) + 1, step)]
 
 
+def class_curves(population: Population) -> GroupCurves:
+    """Kaplan-Meier of each class, with the numbers at risk at `curve_years`; competing deaths censored (net)."""
+    found: GroupCurves = ANALYSES["kaplan_meier"].run(
+        question_of(population, columns=np.array(curve_years(population)))
+    )
+    return found
+
+
 def survival_table(population: Population) -> list[Row]:
     """Kaplan-Meier survival and numbers at risk of each class at whole years; competing deaths censored (net).
 
     Survival is NaN after the class's last follow-up.
     """
     years = curve_years(population)
+    curves = class_curves(population).by_group
     rows: list[Row] = []
     for name in population.classes:
-        own = population.patients[population.patients["risk_class"] == name]
-        curve = kaplan_meier(own["followup_days"], own["event"]).at(np.array(years) * YEAR_DAYS).identified()
-        at_risk = number_at_risk(own["followup_days"], own["event"], np.array(years) * YEAR_DAYS)
+        curve, at_risk = curves[name].curve.at(years).identified(), curves[name].at_risk
         rows += [
             {
                 "risk_class": name,
@@ -49,54 +61,54 @@ def survival_table(population: Population) -> list[Row]:
     return rows
 
 
-def survival_at(population: Population, name: str, years: float) -> Row:
+def survival_at(curves: GroupCurves, name: str, years: float) -> Row:
     """Survival of one class at one time, with its interval; NaN beyond the class's follow-up."""
-    own = population.patients[population.patients["risk_class"] == name]
     empty = {"survival": math.nan, "lower": math.nan, "upper": math.nan}
-    if own.empty:
+    if name not in curves.by_group:
         return empty
-    values = kaplan_meier(own["followup_days"], own["event"]).at([years * YEAR_DAYS]).identified()
+    values = curves.by_group[name].curve.at([years]).identified()
     return {key: float(getattr(values, key)[0]) for key in empty}
 
 
 def follow_up(population: Population) -> Row:
     """Follow-up by reverse Kaplan-Meier with its interval, years."""
-    data = population.patients
-    median, lower, upper = followup_time(data["years"], data["event"])
-    return {"median": median, "lower": lower, "upper": upper}
+    found: MedianFollowUp = ANALYSES["followup"].run(question_of(population))
+    return vars(found)
 
 
 def logrank_test(population: Population, column: str = "risk_class") -> Row:
     """Log-rank test over the groups of a column, stratified by cohort where pooled."""
-    data = population.patients
-    strata = data[population.strata] if population.strata else None
     try:
-        test = logrank(data["followup_days"], data["event"], data[column], strata)
+        found: GroupTests = ANALYSES["logrank"].run(question_of(population, column))
     except InputError as error:
         return {"statistic": math.nan, "df": 0, "p": math.nan, "note": str(error)}
+    return logrank_row(found.plain)
+
+
+def logrank_row(found: RankTests) -> Row:
+    """A log-rank test as it stands in statistics.json."""
+    test = found.logrank
     return {"statistic": test.statistic, "df": test.df, "p": test.p_value, "note": ""}
 
 
-def hazard_ratios(population: Population, column: str, reference: str, more: tuple[str, ...] = ()) -> list[Row]:
+def hazard_ratios(population: Population, column: str, reference: str) -> list[Row]:
     """Cox hazard ratios (Efron ties) of a column's levels against the reference, stratified by cohort where pooled.
 
     Args:
         population: the patients.
         column: of the groups.
         reference: its reference level.
-        more: further covariates; patients in whom one is missing are left out (complete cases).
     """
-    try:
-        fit = cox(
-            population.patients,
-            "followup_days",
-            "event",
-            [column, *more],
-            reference={column: reference},
-            strata=population.strata,
-        )
-    except InputError as error:
-        return [{"term": column, "level": "", "reference": reference, "note": str(error)}]
+    models = {column: model_of(population, column)}
+    question = question_of(population, column, models=models, reference={column: reference})
+    fits: dict[str, CoxFit | NotEstimated] = ANALYSES["hazard_ratios"].run(question)
+    return ratio_rows(fits[column], column, reference)
+
+
+def ratio_rows(fit: CoxFit | NotEstimated, column: str, reference: str) -> list[Row]:
+    """A model's ratios as they stand in statistics.json, or one row that says why there are none."""
+    if isinstance(fit, NotEstimated):
+        return [{"term": column, "level": "", "reference": reference, "note": fit.note}]
     keep = ["term", "level", "reference", "n", "events", "coef", "se", "hr", "lower", "upper", "p", "note"]
     return [{str(key): value for key, value in row.items()} for row in fit.terms[keep].to_dict("records")]
 
@@ -124,30 +136,31 @@ def contrast(population: Population, worse: str, better: str) -> Row:
 
 def groupings(population: Population) -> list[Row]:
     """Both ways to make two groups of three: *uncertain* is never dropped."""
+    found: dict[str, TwoGroups] = ANALYSES["groupings"].run(question_of(population, groupings=GROUPINGS))
     rows = []
-    for name, worse, others in (("poor against the rest", "poor", ""), ("the rest against good", "", "good")):
-        label = "poor" if worse else "not good"
-        reference = "not poor" if worse else "good"
-        data = population.patients.copy()
-        is_worse = data["risk_class"] == worse if worse else data["risk_class"] != others
-        data["grouping"] = np.where(is_worse, label, reference)
-        both = Population(population.role, population.cohort, data, population.pooled)
-        ratio = hazard_ratios(both, "grouping", reference)[0]
-        test = logrank_test(both, "grouping")
+    for grouping in GROUPINGS:
+        two = found[grouping.name]
+        ratio = ratio_rows(two.model, "grouping", grouping.rest)[0]
         rows.append(
             {
-                "grouping": name,
-                "n_worse": int(is_worse.sum()),
-                "n_better": int((~is_worse).sum()),
+                "grouping": grouping.name,
+                "n_worse": two.n_positive,
+                "n_better": two.n_rest,
                 **{key: ratio.get(key, math.nan) for key in ("hr", "lower", "upper", "p")},
-                "logrank_p": test["p"],
+                "logrank_p": two.logrank.p_value,
                 "note": ratio.get("note", ""),
             }
         )
     return rows
 
 
-def concordances(population: Population, members: pd.DataFrame | None) -> list[Row]:
+CONCORDANCES = ("c_index", "c_classes", "c_resolutions", "c_members")
+"""The analyses that are a concordance of scores known here."""
+
+
+def concordances(
+    population: Population, members: pd.DataFrame | None, analyses: tuple[str, ...] = CONCORDANCES
+) -> list[Row]:
     """Harrell's c of the one number, the three classes, each resolution, and each single member.
 
     Competing deaths count as censored at death: such a patient is a control for events before it.
@@ -155,32 +168,38 @@ def concordances(population: Population, members: pd.DataFrame | None) -> list[R
     Args:
         population: the patients.
         members: ``patient_id, role, resolution, member, score``, or None where not known.
+        analyses: of which the rows are.
     """
-    data = population.patients
-    scores: list[tuple[str, str, str, pd.Series]] = [
-        ("ensemble", "c_index", "", data["one_number"]),
-        ("three classes", "c_classes", "", data["class_order"]),
-    ]
-    scores += [(f"{name} ensemble", "c_resolutions", name, data[f"score_{name}"]) for name in RESOLUTIONS]
-    rows = [_c_row(data, label, analysis, resolution, values) for label, analysis, resolution, values in scores]
-    if members is None:
-        return rows
-    own = members[(members["role"] == population.role) & members["patient_id"].isin(data["patient_id"])]
-    for (resolution, member), group in own.groupby(["resolution", "member"], sort=True):
-        values = data["patient_id"].map(group.set_index("patient_id")["score"])
-        known = values.notna()
-        rows.append(_c_row(data[known], str(member), "c_members", str(resolution), values[known]))
+    named = scores_of(population, members)
+    question = question_of(population, scores=tuple(score for _, _, score in named))
+    rows = []
+    for analysis in analyses:
+        found: dict[str, Discrimination | Concordance | NotEstimated] = ANALYSES[analysis].run(question)
+        rows += [
+            _c_row(population, label, resolution, score, found[score.name])
+            for label, resolution, score in named
+            if score.analysis == analysis
+        ]
     return rows
 
 
-def _c_row(data: pd.DataFrame, label: str, analysis: str, resolution: str, values: pd.Series) -> Row:
-    c = harrell_c(data["followup_days"], data["event"], values)
+def _c_row(
+    population: Population,
+    label: str,
+    resolution: str,
+    score: Score,
+    found: Discrimination | Concordance | NotEstimated,
+) -> Row:
+    if isinstance(found, NotEstimated):
+        raise InputError(f"{label}: {found.note}")
+    c = found.harrell if isinstance(found, Discrimination) else found
+    there = np.isfinite(score.values)
     return {
         "score": label,
-        "analysis": analysis,
+        "analysis": score.analysis,
         "resolution": resolution,
-        "n": len(data),
-        "events": int((data["event"] == 1).sum()),
+        "n": int(there.sum()),
+        "events": int((population.patients["event"][there] == 1).sum()),
         "c": c.value,
         "se": c.se,
         "lower": c.lower,
@@ -195,12 +214,12 @@ def true_hazard(population: Population, truth: pd.DataFrame) -> list[Row]:
         population: the patients.
         truth: ``patient_id, log_hazard``.
     """
-    data = population.patients
-    known = data["patient_id"].map(truth.drop_duplicates("patient_id").set_index("patient_id")["log_hazard"])
-    if known.isna().any():
-        raise InputError(f"truth: {int(known.isna().sum())} of {len(data)} patients of {population.name} are not in it")
-    best = _c_row(data, "true hazard", "true_hazard", "", known)
-    reached = _c_row(data, "ensemble", "c_index", "", data["one_number"])
+    scores = {"true hazard": true_hazard_of(population, truth), "ensemble": one_number(population)}
+    question = question_of(population, scores=tuple(scores.values()))
+    best, reached = (
+        _c_row(population, label, "", score, ANALYSES[score.analysis].run(question)[score.name])
+        for label, score in scores.items()
+    )
     way = (reached["c"] - 0.5) / (best["c"] - 0.5) if best["c"] > 0.5 else math.nan
     return [{**best, "share_of_way": 1.0}, {**reached, "share_of_way": way}]
 

@@ -1,19 +1,28 @@
 """All numbers of a validation, as one nested value: what statistics.json holds and the report prints."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.errors import InputError
-from pathoprog.survival.resampling.permutation import permuted_c
+from pathoprog.survival.analyses import ANALYSES
+from pathoprog.survival.question import Question
+from pathoprog.survival.resampling.permutation import Permutation
+from pathoprog.survival.summary import plain
 from pathoprog.system.files import finite_or_none
 from pathoprog.text.numbers import format_interval, format_p, format_ratio
 from pathoprog.text.wording import capital, count, listing
 from pathoprog.validation.analyses import (
+    CONCORDANCES,
     class_counts,
+    class_curves,
     concordances,
     contrast,
+    curve_years,
     follow_up,
     groupings,
     hazard_ratios,
@@ -24,13 +33,23 @@ from pathoprog.validation.analyses import (
 )
 from pathoprog.validation.plan import TESTS, AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
+from pathoprog.validation.question import (
+    GROUPINGS,
+    model_of,
+    one_number,
+    question_of,
+    scores_of,
+    true_hazard_of,
+)
 from pathoprog.validation.secondary_analyses import (
+    IMPUTATIONS,
     absolute_risk,
     adjusted,
     competing_deaths,
     horizon_values,
     stage_combined,
     subgroups,
+    varied,
 )
 
 
@@ -56,18 +75,54 @@ def all_statistics(
         permutations: how often outcomes are permuted.
         seed: of the permutations.
     """
-    return {
+    asked = Asked(plan, primary, populations, members, truth, stage, permutations, seed)
+    statistics: dict[str, Any] = {
         "primary": primary_analysis(plan, primary),
-        "populations": {population.key: _population(plan, population, members) for population in populations},
-        "permutation": permutation_check(primary, permutations, seed),
-        "true_hazard": [] if truth is None else true_hazard(primary, truth),
-        "horizon_values": horizon_values(primary, plan.horizons_years),
-        "competing_deaths": competing_deaths(primary, plan.horizons_years),
-        "adjusted": adjusted(primary, plan.covariates, plan.primary.horizon_years, seed),
-        "subgroups": subgroups(primary, plan.subgroups),
-        "stage_groups": stage_combined(primary, stage, plan.horizons_years),
-        "calibration": absolute_risk(primary, risk_source(plan, populations), plan.horizons_years),
+        "populations": {population.key: _population(asked, population) for population in populations},
     }
+    for name, analysis in ANALYSES.items():
+        if analysis.in_plans and name not in OF_EACH_POPULATION:
+            write = OF_PRIMARY.get(name)
+            statistics[name] = write(asked) if write else plain(analysis.tried(whole_question(asked)))
+    return statistics
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a validation is asked: the arguments of `all_statistics`."""
+
+    plan: AnalysisPlan
+    primary: Population
+    populations: list[Population]
+    members: pd.DataFrame | None
+    truth: pd.DataFrame | None
+    stage: StageGroups | None
+    permutations: int
+    seed: int
+
+
+def whole_question(asked: Asked) -> Question:
+    """All that can be asked of the primary population, for an analysis without a form of its own here."""
+    plan, primary = asked.plan, asked.primary
+    scores = [score for _, _, score in scores_of(primary, asked.members)]
+    if asked.truth is not None:
+        scores.append(true_hazard_of(primary, asked.truth))
+    return question_of(
+        primary,
+        models={"risk_class": model_of(primary, "risk_class")},
+        adjusted=model_of(primary, "risk_class", *varied(primary, plan.covariates)),
+        subgroups=varied(primary, plan.subgroups),
+        reference={"risk_class": primary.classes[0]},
+        groupings=GROUPINGS,
+        horizons=plan.horizons_years,
+        columns=np.array(curve_years(primary)),
+        tau=plan.primary.horizon_years,
+        competing=True,
+        scores=tuple(scores),
+        imputations=IMPUTATIONS,
+        permutations=asked.permutations,
+        seed=asked.seed,
+    )
 
 
 def check_cohorts(plan: AnalysisPlan, names: list[str]) -> None:
@@ -117,6 +172,7 @@ def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, An
     """The one contrast of the plan: ratio, test, and survival of both classes at the horizon."""
     worse, better = plan.primary.contrast
     row = contrast(population, worse, better)
+    curves = class_curves(population)
     p = row["logrank_p"] if plan.primary.test == "logrank" else row["p"]
     return {
         "population": population.key,
@@ -124,12 +180,16 @@ def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, An
         "test": plan.primary.test,
         "p": p,
         "horizon_years": plan.primary.horizon_years,
-        "survival": {name: survival_at(population, name, plan.primary.horizon_years) for name in plan.primary.contrast},
+        "survival": {name: survival_at(curves, name, plan.primary.horizon_years) for name in plan.primary.contrast},
     }
 
 
-def _population(plan: AnalysisPlan, population: Population, members: pd.DataFrame | None) -> dict[str, Any]:
-    data = population.patients
+OF_EACH_POPULATION = ("kaplan_meier", "logrank", "hazard_ratios", "groupings", *CONCORDANCES)
+"""The analyses that `_population` writes."""
+
+
+def _population(asked: Asked, population: Population) -> dict[str, Any]:
+    data, curves = population.patients, class_curves(population)
     return {
         "role": population.role,
         "cohort": population.cohort,
@@ -142,22 +202,22 @@ def _population(plan: AnalysisPlan, population: Population, members: pd.DataFram
         "follow_up_years": follow_up(population),
         "survival": survival_table(population),
         "survival_at_horizons": [
-            {"risk_class": name, "years": years, **survival_at(population, name, years)}
-            for years in plan.horizons_years
+            {"risk_class": name, "years": years, **survival_at(curves, name, years)}
+            for years in asked.plan.horizons_years
             for name in population.classes
         ],
         "logrank": logrank_test(population),
         "hazard_ratios": hazard_ratios(population, "risk_class", "good"),
         "groupings": groupings(population),
-        "concordance": concordances(population, members),
+        "concordance": concordances(population, asked.members),
     }
 
 
 def permutation_check(population: Population, permutations: int, seed: int) -> dict[str, Any]:
     """The locked one number against permuted outcomes; within cohorts where pooled."""
-    data = population.patients
-    strata = data[population.strata] if population.strata else None
-    result = permuted_c(data["followup_days"], data["event"], data["one_number"], permutations, seed, strata)
+    question = question_of(population, scores=(one_number(population),), permutations=permutations, seed=seed)
+    found: dict[str, Permutation] = ANALYSES["permutation"].run(question)
+    (result,) = found.values()
     return {
         "population": population.key,
         "permutations": permutations,
@@ -168,6 +228,23 @@ def permutation_check(population: Population, permutations: int, seed: int) -> d
         "p": result.p,
         "permuted": [round(float(value), 6) for value in result.permuted],
     }
+
+
+OF_PRIMARY: dict[str, Callable[[Asked], Any]] = {
+    "permutation": lambda asked: permutation_check(asked.primary, asked.permutations, asked.seed),
+    "true_hazard": lambda asked: [] if asked.truth is None else true_hazard(asked.primary, asked.truth),
+    "horizon_values": lambda asked: horizon_values(asked.primary, asked.plan.horizons_years),
+    "competing_deaths": lambda asked: competing_deaths(asked.primary, asked.plan.horizons_years),
+    "adjusted": lambda asked: adjusted(
+        asked.primary, asked.plan.covariates, asked.plan.primary.horizon_years, asked.seed
+    ),
+    "subgroups": lambda asked: subgroups(asked.primary, asked.plan.subgroups),
+    "stage_groups": lambda asked: stage_combined(asked.primary, asked.stage, asked.plan.horizons_years),
+    "calibration": lambda asked: absolute_risk(
+        asked.primary, risk_source(asked.plan, asked.populations), asked.plan.horizons_years
+    ),
+}
+"""How an analysis of the primary population alone stands in statistics.json."""
 
 
 def primary_sentence(statistics: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.validation.covariates import TYPES
 
-TITLES = {name: one.title for name, one in ANALYSES.items()}
+TITLES = {name: one.title for name, one in ANALYSES.items() if one.in_plans}
 """The title of every analysis that `validate` can do, by the name that a plan calls it."""
 
 PRIMARY = "primary"

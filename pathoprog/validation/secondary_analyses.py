@@ -5,26 +5,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.ensemble.stage_groups import RISK_GROUPS, StageGroups, risk_groups
 from pathoprog.errors import InputError
-from pathoprog.survival import analyses, cox, harrell_c, kaplan_meier
-from pathoprog.survival.analyses import Followed
+from pathoprog.survival.analyses import ANALYSES, JudgedGroups
 from pathoprog.survival.arrays import FloatArray
-from pathoprog.survival.curves.competing import gray_test
-from pathoprog.survival.prediction.calibration import Calibration, calibration
+from pathoprog.survival.curves.by_group import Incidences, RestrictedMeans
+from pathoprog.survival.prediction.calibration import Calibration
 from pathoprog.survival.prediction.horizon import CompleteCases, HorizonValues, WeightedValues
+from pathoprog.survival.prediction.risks import CalibratedRisk
+from pathoprog.survival.prediction.scores import AtHorizon, Discrimination
+from pathoprog.survival.question import Model, NotEstimated, PredictedRisk, Score
 from pathoprog.survival.regression.baseline import predict_risk
-from pathoprog.survival.regression.fine_gray import fine_gray
-from pathoprog.survival.regression.imputation import imputed_cox
-from pathoprog.survival.regression.proportional import proportional_hazards
-from pathoprog.survival.regression.subgroups import subgroup_analysis
+from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.fine_gray import FineGrayFit
+from pathoprog.survival.regression.imputation import ImputedCox
+from pathoprog.survival.regression.models import AdjustedRatios
+from pathoprog.survival.regression.subgroups import Subgroups
 from pathoprog.survival.summary import plain, records
-from pathoprog.validation.analyses import hazard_ratios, logrank_test
+from pathoprog.validation.analyses import logrank_row, ratio_rows
 from pathoprog.validation.populations import Population
+from pathoprog.validation.question import GROUPINGS, model_of, one_number, question_of
 
 Row = dict[str, Any]
-GROUPINGS = {"poor against the rest": ("poor",), "the rest against good": ("uncertain", "poor")}
 VALUES = ("sensitivity", "specificity", "ppv", "npv")
 ESTIMATORS = {
     "kaplan_meier": "Kaplan-Meier",
@@ -34,30 +36,22 @@ ESTIMATORS = {
 }
 """In the report's order and words."""
 CURVE_POINTS = 200
-
-
-def _follow_up(patients: pd.DataFrame) -> Followed:
-    return Followed(patients["years"].to_numpy(dtype=float), patients["event"].to_numpy(dtype=np.int64))
+SHOWN_GROUPS = 5  # by rising risk, in a calibration
+IMPUTATIONS = 20
 
 
 def horizon_values(population: Population, horizons_years: tuple[float, ...]) -> list[Row]:
-    """Sensitivity, specificity, PPV and NPV of both groupings, by every estimator.
-
-    Kaplan-Meier (net values) is primary; Aalen-Johansen lets other deaths compete; inverse censoring weights as a
-    check; complete cases only as a note, since they mislead late.
-    """
-    data, patients = population.patients, _follow_up(population.patients)
+    """Sensitivity, specificity, PPV and NPV of both groupings, by every estimator."""
+    found: list[AtHorizon] = ANALYSES["horizon_values"].run(
+        question_of(population, groupings=GROUPINGS, horizons=horizons_years, competing=True)
+    )
     rows: list[Row] = []
-    for name, worse in GROUPINGS.items():
-        positive = data["risk_class"].isin(worse).to_numpy()
-        for years in horizons_years:
-            head = {"grouping": name, "years": years}
-            try:
-                found = analyses.horizon_values(patients, positive, years, competing=True)
-            except InputError as error:
-                rows.append({**head, "estimator": "", "note": str(error)})
-                continue
-            rows += [{**head, "estimator": name, **_values_row(found[key])} for key, name in ESTIMATORS.items()]
+    for one in found:
+        head = {"grouping": one.grouping.name, "years": one.horizon}
+        if isinstance(one.values, NotEstimated):
+            rows.append({**head, "estimator": "", "note": one.values.note})
+            continue
+        rows += [{**head, "estimator": name, **_values_row(one.values[key])} for key, name in ESTIMATORS.items()]
     return rows
 
 
@@ -74,16 +68,16 @@ def _values_row(found: HorizonValues | WeightedValues | CompleteCases) -> Row:
 
 def competing_deaths(population: Population, horizons_years: tuple[float, ...]) -> dict[str, Any]:
     """Cumulative incidence of the event and of other deaths by class, Gray's test, and c with deaths as controls."""
-    data = population.patients
+    question = question_of(population, horizons=horizons_years, scores=(one_number(population),))
+    found: Incidences = ANALYSES["competing_deaths"].run(question)
     rows: list[Row] = []
     for name in population.classes:
-        own = data[data["risk_class"] == name]
-        found = analyses.incidences(_follow_up(own), np.array(horizons_years))
-        for cause, values in (("event", found["event"]), ("other death", found["competing"])):
+        for cause, words in (("event", "event"), ("competing", "other death")):
+            values = found.by_group[name][cause].identified_at(np.array(horizons_years))
             rows += [
                 {
                     "risk_class": name,
-                    "cause": cause,
+                    "cause": words,
                     "years": years,
                     "incidence": float(values.value[i]),
                     "lower": float(values.lower[i]),
@@ -92,12 +86,9 @@ def competing_deaths(population: Population, horizons_years: tuple[float, ...]) 
                 }
                 for i, years in enumerate(horizons_years)
             ]
-    try:
-        test = plain(gray_test(data["years"], data["event"], data["risk_class"]))
-    except InputError as error:
-        test = {"statistic": None, "df": 0, "p_value": float("nan"), "note": str(error)}
-    controls = harrell_c(data["years"], data["event"], data["one_number"], competing_as_control=True)
-    return {"incidence": rows, "gray": test, "c_deaths_as_controls": plain(controls)}
+    (c,) = ANALYSES["c_index"].run(question).values()
+    controls = c.deaths_as_controls or c.harrell
+    return {"incidence": rows, "gray": plain(found.gray["event"]), "c_deaths_as_controls": plain(controls)}
 
 
 def adjusted(population: Population, covariates: tuple[str, ...], tau_years: float, seed: int) -> dict[str, Any]:
@@ -119,25 +110,30 @@ def adjusted(population: Population, covariates: tuple[str, ...], tau_years: flo
         "tau_years": tau_years,
         "rmst": restricted_means(population, tau_years),
     }
-    data = population.patients
-    known = [name for name in present if data[name].replace("", np.nan).nunique() > 1]
-    try:
-        fit = cox(data, "years", "event", ["risk_class", *known], {"risk_class": "good"}, population.strata)
-        result["complete_cases"] = {"n": fit.n, "events": fit.events, "terms": records(fit.terms)}
-        result["proportional_hazards"] = records(proportional_hazards(fit))
-        strata = [population.strata] if population.strata else None
-        pooled = imputed_cox(data, "years", "event", ["risk_class", *known], {"risk_class": "good"}, strata, seed=seed)
-        result["imputed"] = {"n": pooled.n, "imputations": pooled.imputations, "terms": records(pooled.terms)}
-    except InputError as error:
-        result["note"] = str(error)
-    return result
+    question = question_of(
+        population,
+        adjusted=model_of(population, "risk_class", *varied(population, covariates)),
+        reference={"risk_class": "good"},
+        imputations=IMPUTATIONS,
+        seed=seed,
+    )
+    found: AdjustedRatios = ANALYSES["adjusted"].run(question)
+    fit, pooled = found.complete_cases, found.imputed
+    if isinstance(fit, NotEstimated):
+        return result | {"note": fit.note}
+    result["complete_cases"] = {"n": fit.n, "events": fit.events, "terms": records(fit.terms)}
+    result["proportional_hazards"] = records(found.proportional)
+    if isinstance(pooled, ImputedCox):
+        imputed = {"n": pooled.n, "imputations": pooled.imputations, "terms": records(pooled.terms)}
+        return result | {"imputed": imputed}
+    return result if pooled is None else result | {"note": pooled.note}
 
 
 def restricted_means(population: Population, tau_years: float) -> list[Row]:
     """Restricted mean net survival time of each class, and its difference from good, years."""
-    data = population.patients
-    groups = {name: _follow_up(data[data["risk_class"] == name]) for name in population.classes}
-    means, gaps = analyses.restricted_means(groups, tau_years, "good")
+    found: RestrictedMeans = ANALYSES["rmst"].run(question_of(population, tau=tau_years))
+    means = {name: found.by_group[name] for name in population.classes}
+    gaps = found.difference if "good" in means else {}
     rows: list[Row] = []
     for name, mean in means.items():
         row = {"risk_class": name, "mean": mean.value, "lower": mean.lower, "upper": mean.upper, "beyond": mean.beyond}
@@ -153,21 +149,23 @@ def restricted_means(population: Population, tau_years: float) -> list[Row]:
     return rows
 
 
+def varied(population: Population, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the columns that are there and not the same for all."""
+    data = population.patients
+    return tuple(name for name in columns if name in data and data[name].replace("", np.nan).nunique() > 1)
+
+
 def subgroups(population: Population, columns: tuple[str, ...]) -> list[dict[str, Any]]:
     """Hazard ratios of the classes within subgroups, each with its interaction test: the only test among them."""
-    data = population.patients
+    reference = {"risk_class": population.classes[0]}
+    tried: dict[str, Subgroups | NotEstimated] = ANALYSES["subgroups"].run(
+        question_of(population, subgroups=varied(population, columns), reference=reference)
+    )
     result: list[dict[str, Any]] = []
     for column in columns:
-        if column not in data or data[column].replace("", np.nan).nunique() < 2:
-            result.append({"by": column, "rows": [], "note": "absent, or the same for all"})
-            continue
-        order = [name for name in RISK_CLASSES if name in population.classes]
-        strata = None if column == population.strata else population.strata
-        reference = {"risk_class": order[0]}
-        try:
-            found = subgroup_analysis(data, "years", "event", "risk_class", column, reference, strata=strata)
-        except InputError as error:
-            result.append({"by": column, "rows": [], "note": str(error)})
+        found = tried.get(column, NotEstimated("absent, or the same for all"))
+        if isinstance(found, NotEstimated):
+            result.append({"by": column, "rows": [], "note": found.note})
             continue
         rows = [{key: value for key, value in row.items() if key != "p"} for row in records(found.rows)]
         result.append(
@@ -212,10 +210,20 @@ def stage_combined(
         return {"note": f"Fewer than two risk groups occur; {len(judged) - len(data)} patients have none."}
     grouped = Population(population.role, population.cohort, data, population.pooled)
     order = data["risk_group"].map({name: float(place) for place, name in enumerate(RISK_GROUPS)})
+    judgement: JudgedGroups = ANALYSES["stage_groups"].run(
+        question_of(
+            grouped,
+            "risk_group",
+            models={"risk_group": model_of(grouped, "risk_group")},
+            reference={"risk_group": found[0]},
+            scores=(Score("risk_group", "c_classes", np.asarray(order, dtype=np.float64)),),
+        )
+    )
+    concordance = judgement.concordance["risk_group"]
+    assert isinstance(concordance, Discrimination), "every patient has a risk group here"
     rows: list[Row] = []
     for name in found:
-        own = data[data["risk_group"] == name]
-        values = kaplan_meier(own["years"], own["event"]).at(np.array(horizons_years)).identified()
+        values = judgement.curves.by_group[name].curve.at(horizons_years).identified()
         rows += [
             {
                 "risk_group": name,
@@ -234,9 +242,9 @@ def stage_combined(
         "events": {name: int((data["event"][data["risk_group"] == name] == 1).sum()) for name in RISK_GROUPS},
         "n_left_out": len(population.patients) - len(judged),
         "without_group": len(judged) - len(data),
-        "hazard_ratios": hazard_ratios(grouped, "risk_group", found[0]),
-        "logrank": logrank_test(grouped, "risk_group"),
-        "concordance": plain(harrell_c(data["years"], data["event"], order)),
+        "hazard_ratios": ratio_rows(judgement.models["risk_group"], "risk_group", found[0]),
+        "logrank": logrank_row(judgement.logrank),
+        "concordance": plain(concordance.harrell),
         "survival": rows,
     }
 
@@ -277,12 +285,17 @@ def absolute_risk(
     if judged.empty:
         return {"note": f"All patients of {population.phrase} are those of {source.name}, on whom the model is fitted."}
     competing = bool((fitted_on["event"] == 2).any() or (judged["event"] == 2).any())
-    try:
-        net = cox(fitted_on, "years", "event", ["one_number"])
-        absolute = fine_gray(fitted_on, "years", "event", ["one_number"]) if competing else None
-    except InputError as error:
-        return {"note": f"No absolute-risk model can be fitted on {source.name}: {error}."}
+    asked = question_of(source, models={"one_number": Model(("one_number",))})
+    net: CoxFit | NotEstimated = ANALYSES["hazard_ratios"].run(asked)["one_number"]
+    absolute: FineGrayFit | NotEstimated | None = None
+    if competing and isinstance(net, CoxFit):
+        absolute = ANALYSES["fine_gray"].run(asked)["one_number"]
+    for fit in (net, absolute):
+        if isinstance(fit, NotEstimated):
+            return {"note": f"No absolute-risk model can be fitted on {source.name}: {fit.note}."}
+    assert isinstance(net, CoxFit) and not isinstance(absolute, NotEstimated)
     matrix = judged[["one_number"]].to_numpy(dtype=float)
+    in_whom = Population(population.role, population.cohort, judged, population.pooled)
     parts: list[dict[str, Any]] = []
     for years in horizons_years:
         short = [
@@ -293,10 +306,10 @@ def absolute_risk(
             continue
         net_risk = predict_risk(net, matrix, years)
         risk = net_risk if absolute is None else absolute.predict(judged, years)
-        try:
-            parts.append({"years": years, "note": "", **_calibrated(judged, risk, net_risk, years, competing)})
-        except InputError as error:
-            parts.append({"years": years, "note": str(error)})
+        given = {"calibration": (risk, competing)}
+        if competing:
+            given |= {"net": (net_risk, False), "net_taken_for_absolute": (net_risk, True)}
+        parts.append({"years": years, **_calibrated(in_whom, given, years)})
     deaths = f", {int((fitted_on['event'] == 2).sum())} competing deaths" if competing else ""
     kind = "Fine-Gray model of the one number (other deaths compete)" if competing else "Cox model of the one number"
     left_out = len(data) - len(judged)
@@ -312,22 +325,30 @@ def absolute_risk(
     }
 
 
-def _calibrated(
-    judged: pd.DataFrame, risk: FloatArray, net_risk: FloatArray, years: float, competing: bool
-) -> dict[str, Any]:
-    time, event = judged["years"], judged["event"]
-    found = calibration(time, event, risk, years, competing, n_groups=5)
+def _calibrated(population: Population, given: dict[str, tuple[FloatArray, bool]], years: float) -> dict[str, Any]:
+    """Calibration of ``calibration``, with its curve, and of the net risks where there are some; or why there is none.
+
+    Args:
+        population: in whom the risks are judged.
+        given: for each comparison the risks, and whether deaths compete in what happened.
+        years: the horizon.
+    """
+    everyone = np.ones(len(population.patients), dtype=bool)
+    risks = tuple(PredictedRisk(years, everyone, risk, competing, SHOWN_GROUPS) for risk, competing in given.values())
+    judged: list[CalibratedRisk] = ANALYSES["calibration"].run(question_of(population, risks=risks))
+    found: dict[str, Calibration] = {}
+    for name, one in zip(given, judged, strict=True):
+        if isinstance(one.calibration, NotEstimated):
+            return {"note": one.calibration.note}
+        found[name] = one.calibration
+    main, risk = found.pop("calibration"), given["calibration"][0]
     order = np.argsort(risk)[np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).astype(int)]
     result: dict[str, Any] = {
-        "calibration": _without_curve(found),
-        "calibration_curve": {"predicted": risk[order].tolist(), "observed": found.curve[order].tolist()},
+        "note": "",
+        "calibration": _without_curve(main),
+        "calibration_curve": {"predicted": risk[order].tolist(), "observed": main.curve[order].tolist()},
     }
-    if competing:
-        result["net"] = {
-            "net": _without_curve(calibration(time, event, net_risk, years, False, n_groups=5)),
-            "net_taken_for_absolute": _without_curve(calibration(time, event, net_risk, years, True, n_groups=5)),
-        }
-    return result
+    return result | ({"net": {name: _without_curve(one) for name, one in found.items()}} if found else {})
 
 
 def _without_curve(found: Calibration) -> dict[str, Any]:

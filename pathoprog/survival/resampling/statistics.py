@@ -1,4 +1,4 @@
-"""What the bootstrap recomputes in every resample: c-index, hazard ratios and values at horizons, all from arrays."""
+"""What resamples and permutations of a question recompute: c-index, hazard ratios and values at horizons."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, FloatArray, IntArray
+from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, level_names
 from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights
+from pathoprog.survival.question import Question
 from pathoprog.survival.regression.partial_likelihood import maximise, risk_sets
 from pathoprog.survival.resampling.bootstrap import bootstrap
+from pathoprog.survival.resampling.permutation import Permutation, permuted_c
 
 VALUES = ("sensitivity", "specificity", "ppv", "npv")
 
@@ -103,3 +105,34 @@ def bootstrap_intervals(
         for k, name in enumerate(names)
     }
     return {"samples": samples, "seed": seed, "method": "percentile, patients resampled within cohorts", "values": rows}
+
+
+def resampled(q: Question) -> dict[str, Any]:
+    """Bootstrap intervals of c, hazard ratios and values at horizons: what `bootstrap_intervals` gives.
+
+    c is that of the one score; without one that of the groups, if their order says which is worse.
+    """
+    keep = q.known
+    score = next((one.values for one in q.scored("c_index")), None)
+    if score is not None:
+        keep = keep & ~np.isnan(score)
+        score = score[keep]
+    place = None
+    if q.group:
+        place = np.full(len(q.time), -1)
+        place[q.known] = q.place
+        place = place[keep]
+        score = place.astype(float) if score is None and q.ordered else score
+    strata = level_names(q.frame[q.resampled_within])[keep] if q.resampled_within else None
+    positives = tuple(grouping.levels for grouping in q.groupings)
+    statistic = Resampled(q.time[keep], q.event[keep], score, place, q.levels, q.horizons, positives)
+    return bootstrap_intervals(statistic, q.bootstrap, strata, q.seed, q.workers)
+
+
+def permuted(q: Question) -> dict[str, Permutation]:
+    """The one score against permuted outcomes, within cohorts where these are taken together."""
+    strata = q.frame[q.within] if q.within else None
+    return {
+        score.name: permuted_c(q.time, q.event, score.values, q.permutations, q.seed, strata)
+        for score in q.scored("c_index")
+    }
