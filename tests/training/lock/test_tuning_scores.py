@@ -168,7 +168,7 @@ def test_the_slides_say_what_the_store_says(run, data, tmp_path):
     slide_source.lay(read_cohort(data.cohort), slides)
     read = lock(runs, tmp_path / "read")
     assert (tmp_path / "read.tuning.csv").read_text() == (tmp_path / "stored.tuning.csv").read_text()
-    assert read["thresholds"] == stored["thresholds"] and read["tuning_scores"] == stored["tuning_scores"]
+    assert read.thresholds == stored.thresholds and read.tuning_scores == stored.tuning_scores
 
     # a slide that cannot be read any more: nothing is locked, what is scored is kept
     shutil.rmtree(runs / "tuning_scores")
