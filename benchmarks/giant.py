@@ -20,7 +20,9 @@ sys.path.insert(0, str(TESTS))
 from made_bundle import made_bundle  # the tests' helpers make slide and bundle
 from made_slides import write_giant
 
+from pathoprog.inference.engine import worker
 from pathoprog.networks.config import NetworkSettings
+from pathoprog.stream import reader
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
 from pathoprog.system.files import read_json
@@ -35,7 +37,7 @@ def family_mib(process: psutil.Process) -> dict[str, float]:
     for member in [process, *process.children(recursive=True)]:
         with suppress(psutil.Error):
             words = " ".join(member.cmdline())
-            kind = "readers" if "stream_reader" in words else "workers" if "inference.worker" in words else "command"
+            kind = "readers" if reader.__name__ in words else "workers" if worker.__name__ in words else "command"
             found[kind] += member.memory_full_info().pss / 2**20
     return found
 

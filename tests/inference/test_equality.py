@@ -19,6 +19,7 @@ from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.transport import Relay, slots, transport_of
 from pathoprog.scoring.scorer import BORDERLINE_TOLERANCE
+from pathoprog.stream import reader
 
 SIZE = 64
 NAMES = ("A", "B", "C", "D")
@@ -129,7 +130,7 @@ def test_a_lost_actor_is_replaced_and_nothing_outlives_the_run(bundle, slides, b
                 children = psutil.Process(service.pid).children(recursive=True)
                 family |= {child.pid: child for child in children}
                 relays = [child for child in children if any("ray::Relay" in part for part in child.cmdline())]
-                readers = [child for child in children if any("stream_reader" in part for part in child.cmdline())]
+                readers = [child for child in children if any(reader.__name__ in part for part in child.cmdline())]
                 if readers and relays and not killed:
                     relays[0].send_signal(signal.SIGKILL)
                     killed = True

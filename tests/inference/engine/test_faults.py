@@ -17,12 +17,14 @@ import pytest
 from made_slides import texture, write_pyramid
 
 from pathoprog import cli
+from pathoprog.inference.engine import worker as worker_module
 from pathoprog.inference.engine.exchange import run_record
 from pathoprog.inference.engine.ledger import Ledger, WriteError
 from pathoprog.inference.slides.jobs import NewJob
 from pathoprog.scoring import results
 
 NAMES = ("A", "B", "C")
+WORKER = worker_module.__name__  # stands in the command of its process
 SAY_WHEN = ("run.json", "report.html", "report.pdf")
 
 
@@ -198,7 +200,7 @@ def test_a_slide_that_kills_its_worker_twice_is_failed_until_it_is_requeued(star
     while len(killed) < 2:
         wait_for(lambda: service.poll() is None and leased(out))
         for child in psutil.Process(service.pid).children():
-            worker = any("inference.worker" in part for part in child.cmdline())
+            worker = any(WORKER in part for part in child.cmdline())
             if worker and child.pid not in killed and child.children():  # its readers are there: it is at work
                 child.kill()
                 killed.add(child.pid)

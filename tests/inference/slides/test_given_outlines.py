@@ -36,7 +36,7 @@ OUTLINES = {
     "negative": (box(-500, -500, 500, 500), "75% of it lies outside the slide"),
     "other_level": (box(600, 600, 4000, 3000), "of it lies outside the slide"),
     "glass": (box(2, 2, 90, 890), "only 0% of it is tissue"),
-    "nan": (box(150, 150, 900, 700).replace("900", "NaN", 1), "not a finite number"),
+    "not_finite": (box(150, 150, 900, 700).replace("900", "NaN", 1), "not a finite number"),
     "deep": ("[" * 50_000, "nested far deeper"),
     "sectra": ('{"annotations": [{"points": [{"x": 1, "y": 2}]}]}', "Sectra"),
     "tangle": (
