@@ -17,10 +17,11 @@ STATE = tempfile.mkdtemp(prefix="pathoprog-state-")  # never the register of ope
 os.environ["XDG_STATE_HOME"] = STATE
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
 os.environ.setdefault("MPLCONFIGDIR", str(CACHE / "matplotlib"))  # the list of fonts takes seconds to make
-os.environ["XDG_CACHE_HOME"] = f"{STATE}/cache"
-atexit.register(shutil.rmtree, STATE, ignore_errors=True)
-if "PYTEST_XDIST_WORKER" in os.environ:
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cache is the controller's: converted networks serve all workers
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch or numpy
+else:
+    os.environ["XDG_CACHE_HOME"] = f"{STATE}/cache"
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
