@@ -12,6 +12,7 @@ from pathoprog.ensemble.stage_groups import RISK_GROUPS, fit_stage_groups, scori
 from pathoprog.errors import InputError
 from pathoprog.system.console import say, warn
 from pathoprog.system.files import sha256_file, sha256_value
+from pathoprog.text.wording import count
 from pathoprog.validation.openings.register import REGISTER, Study, record_reading, turn
 from pathoprog.validation.populations import analysed_patients
 from pathoprog.validation.score_tables import read_patients, read_results
@@ -38,11 +39,13 @@ def run(settings: StageGroupsConfig) -> int:
     identity = with_stage_groups(settings.ensemble, settings.out, table)
     cells = pd.DataFrame(table.record["cells"])
     names = ", ".join(settings.development)
-    say(f"fitted on {table.record['n']} patients with {table.record['events']} events ({names})")
+    patients, events = count(table.record["n"], "patient"), count(table.record["events"], "event")
+    say(f"fitted on {patients} with {events} ({names})")
     say(f"  {table.record['without_stage_or_class']} without stage have no group{', in-sample' if in_sample else ''}")
     for name in RISK_GROUPS:
         own = cells[cells["risk_group"] == name]
-        say(f"  {name}: {len(own)} cells, {own['n'].sum()} patients, {own['events'].sum()} events")
+        patients, events = count(int(own["n"].sum()), "patient"), count(int(own["events"].sum()), "event")
+        say(f"  {name}: {count(len(own), 'cell')}, {patients}, {events}")
     say(f"  {settings.out}: ensemble {identity[:16]}")
     return 0
 

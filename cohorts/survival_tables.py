@@ -12,6 +12,7 @@ from pathoprog.survival.question import Question
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
+from pathoprog.text.wording import count
 
 
 def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
@@ -68,7 +69,8 @@ def _csv(path: Path, table: pd.DataFrame) -> None:
 def say_results(q: Question, results: dict[str, Any]) -> None:
     """The main figures, on the terminal."""
     f = results["followup"]
-    say(f"  {f['n']} patients, {f['events']} events, {f['competing']} competing deaths, {f['censored']} censored")
+    deaths = count(f["competing"], "competing death")
+    say(f"  {count(f['n'], 'patient')}, {count(f['events'], 'event')}, {deaths}, {f['censored']:,} censored")
     if "tests" in results:
         test = results["tests"]["logrank"]
         p = format_p(test["p_value"])

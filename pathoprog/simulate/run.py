@@ -21,6 +21,7 @@ from pathoprog.system.console import progress, say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json
 from pathoprog.system.machine.cores import cores
+from pathoprog.text.wording import count
 
 STATE = "simulate.json"
 SAVE_EVERY = 20  # slides drawn between two saves of the state
@@ -45,7 +46,7 @@ def run(settings: SimulateConfig) -> int:
     out = Path(settings.out)
     patients = simulate_patients(settings)
     slides = plan_slides(settings, patients)
-    say(f"simulate: {len(patients)} patients, {len(slides)} slides into {out}")
+    say(f"simulate: {count(len(patients), 'patient')}, {count(len(slides), 'slide')} into {out}")
     facts = _draw_slides(settings, slides, out)
     _write_tables(settings, patients, slides, facts, out)
     return 0
@@ -179,8 +180,8 @@ def _tell(settings: SimulateConfig, patients: pd.DataFrame, slides: pd.DataFrame
         of_role = patients[patients["patient_id"].isin(chosen["patient_id"])]
         deaths = [int((of_role["event"] == event).sum()) for event in (1, 2)]
         say(
-            f"    {role}: {len(of_role)} patients, {len(chosen)} slides, {deaths[0]} cancer deaths, "
-            f"{deaths[1]} other deaths"
+            f"    {role}: {count(len(of_role), 'patient')}, {count(len(chosen), 'slide')}, "
+            f"{count(deaths[0], 'cancer death')}, {count(deaths[1], 'other death')}"
         )
     external = patients[patients["role"] == "external"]
     if (external["event"] == 1).sum() >= 2:

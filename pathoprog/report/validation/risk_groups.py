@@ -115,7 +115,8 @@ def cells_table(table: StageGroups) -> Table:
     columns = ["pT", "Nodes", "Class", "Patients (events)", f"Observed, {year} years", f"Model, {year} years", "Group"]
     return Table(
         "stage_cells",
-        f"The 30 cells, as fitted on {listing(record['cohorts'])} ({record['n']} patients, {record['events']} events).",
+        f"The 30 cells, as fitted on {listing(record['cohorts'])} ({count(record['n'], 'patient')}, "
+        f"{count(record['events'], 'event')}).",
         pd.DataFrame(shown, columns=columns),
         cells,
         record["rule"] + ".",
