@@ -269,7 +269,9 @@ def primary_population(plan: AnalysisPlan, populations: list[Population]) -> Pop
         if population.cohort == plan.primary.cohort and not population.pooled:
             return population
     names = ", ".join(population.cohort for population in external) or "none"
-    raise InputError(f"the plan's primary cohort {plan.primary.cohort!r} is no scored external cohort (there: {names})")
+    raise InputError(
+        f"the plan's primary cohort {plan.primary.cohort!r} is not a scored external cohort (there: {names})"
+    )
 
 
 def write_report(out: Path, document: Document, findings: Findings) -> dict[str, list[Path]]:

@@ -275,9 +275,11 @@ def transport_of(config: ScoreConfig) -> Iterator[Transport]:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
         only_there = gpus and resolve_device().type == "cpu"
         if only_there and config.dtype == "auto" and not locked_precision(read_manifest(config.ensemble)):
-            raise ConfigError("dtype=auto goes by this machine, which has no GPU as the cluster has: give dtype=bf16")
+            raise ConfigError(
+                "dtype=auto is decided on this machine, which has no GPU, unlike the cluster: give dtype=bf16"
+            )
         if only_there and config.runtime == "auto":
             raise ConfigError(
-                "runtime=auto goes by this machine, which has no GPU as the cluster has: give runtime=torch"
+                "runtime=auto is decided on this machine, which has no GPU, unlike the cluster: give runtime=torch"
             )
         yield RayCrew(cluster, config.workers, gpus)

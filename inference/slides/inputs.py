@@ -78,7 +78,7 @@ class Found:
         rest = f"; go_on=true would score the other {count(len(self.slides), 'slide')}" if self.slides else ""
         if len(lines) == 1:
             raise InputError(f"{lines[0]}{rest}")
-        raise InputError("\n  ".join([f"{len(lines)} faults of the input, nothing was done{rest}:", *lines]))
+        raise InputError("\n  ".join([f"{len(lines)} faults in the input, nothing was done{rest}:", *lines]))
 
 
 def slides_from_paths(
@@ -295,7 +295,7 @@ def read_list(path: Path) -> list[tuple[int, str]]:
     """
     try:
         if path.stat().st_size > MOST_LIST_BYTES:
-            raise InputError(f"larger than {MOST_LIST_BYTES >> 20} MiB: no list of slides")
+            raise InputError(f"larger than {MOST_LIST_BYTES >> 20} MiB: not a list of slides")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"this list cannot be read ({error.strerror or error})") from error

@@ -107,8 +107,8 @@ def read_key(path: Path) -> bytes:
         key = b""
     if len(key) < KEY_BYTES:
         raise ConfigError(
-            f"{path}: no key of pseudonyms ({2 * KEY_BYTES} hexadecimal digits or more); without it old names cannot "
-            "be made again: put the right file there, or give ids_key=… a new place for another key"
+            f"{path}: not a key for pseudonyms ({2 * KEY_BYTES} hexadecimal digits or more); without it old names "
+            "cannot be made again: put the right file there, or give ids_key=… a new place for another key"
         )
     return key
 
@@ -125,4 +125,4 @@ def _known(path: Path) -> dict[str, dict[str, str]]:
         table = read_frame(path)
         return {str(row["pseudonym"]): {name: str(row[name]) for name in COLUMNS} for row in table.to_dict("records")}
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: no map of pseudonyms; move it away ({type(error).__name__})") from error
+        raise ConfigError(f"{path}: not a map of pseudonyms; move it away ({type(error).__name__})") from error

@@ -109,7 +109,7 @@ def find(given: list[str], settings: SlideSettings | None = None) -> list[str]:
             result.update(dict.fromkeys(map(str, slides)))
             faults += [f"{text}: no slides in this folder"] if not slides else []
     if faults:
-        raise InputError("\n  ".join(faults if len(faults) == 1 else [f"{len(faults)} faults of the input:", *faults]))
+        raise InputError("\n  ".join(faults if len(faults) == 1 else [f"{len(faults)} faults in the input:", *faults]))
     for left in not_taken.lines():
         warn(f"not taken in the folders given: {left}")
     return list(result)

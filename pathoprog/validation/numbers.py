@@ -138,13 +138,13 @@ def check_cohorts(plan: AnalysisPlan, names: list[str]) -> None:
     there = ", ".join(names) or "none"
     if not names or (plan.primary.cohort != "external" and plan.primary.cohort not in names):
         raise InputError(
-            f"the plan's primary cohort {plan.primary.cohort!r} is no scored external cohort (there: {there})"
+            f"the plan's primary cohort {plan.primary.cohort!r} is not a scored external cohort (there: {there})"
         )
     if not plan.absolute_risk:
         return
     if plan.absolute_risk not in names:
         raise InputError(
-            f"the plan's absolute_risk cohort {plan.absolute_risk!r} is no scored external cohort (there: {there})"
+            f"the plan's absolute_risk cohort {plan.absolute_risk!r} is not a scored external cohort (there: {there})"
         )
     judged = names if plan.primary.cohort == "external" else [plan.primary.cohort]
     if judged == [plan.absolute_risk]:
@@ -165,7 +165,7 @@ def risk_source(plan: AnalysisPlan, populations: list[Population]) -> Population
     for population in populations:
         if population.cohort == plan.absolute_risk and population.role == "external" and not population.pooled:
             return population
-    raise InputError(f"the plan's absolute_risk cohort {plan.absolute_risk!r} is no scored external cohort")
+    raise InputError(f"the plan's absolute_risk cohort {plan.absolute_risk!r} is not a scored external cohort")
 
 
 def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, Any]:

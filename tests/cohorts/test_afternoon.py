@@ -291,9 +291,9 @@ def test_cohorts_that_are_not_there_are_refused_before_the_opening(made: MadeCoh
     plan = made.folder / "plan.yaml"
     text = plan.read_text()
     for old, new, match in (
-        ("cohort: external", "cohort: trial 9", "primary cohort 'trial 9' is no scored external cohort"),
+        ("cohort: external", "cohort: trial 9", "primary cohort 'trial 9' is not a scored external cohort"),
         ("cohort: external", "cohort: trial 1\nabsolute_risk: trial 1", "trial 1 is the primary cohort itself"),
-        ("subgroups:", "absolute_risk: north\nsubgroups:", "absolute_risk cohort 'north' is no scored external"),
+        ("subgroups:", "absolute_risk: north\nsubgroups:", "absolute_risk cohort 'north' is not a scored external"),
     ):
         plan.write_text(text.replace(old, new).replace("trial 1\nabsolute", "trial 1\n_absolute"))
         if "_absolute" in plan.read_text():

@@ -159,7 +159,7 @@ def test_outcomes_are_not_opened_when_the_tables_do_not_add_up(copy: MadeCohort)
 def test_a_plan_for_an_absent_cohort_is_refused(copy: MadeCohort):
     plan = copy.folder / "plan.yaml"
     plan.write_text(plan.read_text().replace("cohort: external", "cohort: trial 9"))
-    with pytest.raises(InputError, match=r"'trial 9' is no scored external cohort .* trial 1\)"):
+    with pytest.raises(InputError, match=r"'trial 9' is not a scored external cohort .* trial 1\)"):
         run(settings(copy, out="again"))
 
 

@@ -200,7 +200,7 @@ def test_ray_deals_out_the_devices(bundle, monkeypatch):
     with pytest.raises(ConfigError, match="which has no GPU as the cluster has"), transport_of(undecided):
         pass
     by_auto = ScoreConfig(engine="ray", dtype="bf16")
-    with pytest.raises(ConfigError, match="runtime=auto goes by this machine"), transport_of(by_auto):
+    with pytest.raises(ConfigError, match="runtime=auto is decided on this machine"), transport_of(by_auto):
         pass
     with transport_of(ScoreConfig(engine="ray", dtype="bf16", runtime="torch")) as crew:
         assert (crew.devices, crew.cores, crew.gpus) == (["cuda:0", "cuda:0"], 4, 1)

@@ -158,7 +158,7 @@ def test_all_faults_of_the_input_are_named_and_nothing_is_done(bundle, slides, t
     out = tmp_path / "out"
     assert cli.main(call(bundle, listed, out)) == 2
     said = capsys.readouterr().err
-    assert not out.exists() and "4 faults of the input, nothing was done" in said
+    assert not out.exists() and "4 faults in the input, nothing was done" in said
     for part in ("line 3: ", "also missing.svs: no such file", "would both be slide 'A'", "would both be slide 'B'"):
         assert part in said
 

@@ -90,7 +90,7 @@ def test_all_faults_are_named_at_once_and_the_rest_is_there(folder):
     with pytest.raises(InputError) as caught:
         found.refuse()
     text = str(caught.value)
-    assert "6 faults of the input, nothing was done; go_on=true would score the other 2 slides" in text
+    assert "6 faults in the input, nothing was done; go_on=true would score the other 2 slides" in text
     for said in (
         f"{folder / 'list.txt'} line 1: {folder / 'gone.svs'}: no such file",
         f"line 3: {folder / '*.czi'}: nothing matches",

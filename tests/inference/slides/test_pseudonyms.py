@@ -86,10 +86,10 @@ def test_a_key_that_others_may_read_or_that_is_none_is_refused(tmp_path):
         read_key(path)
     path.write_text("secret")
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match="no key of pseudonyms"):
+    with pytest.raises(ConfigError, match="not a key for pseudonyms"):
         read_key(path)
     with pytest.raises(ConfigError, match="cannot be read or made"):
         read_key(path / "below")
     (tmp_path / "map.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ConfigError, match="no map of pseudonyms; move it away"):
+    with pytest.raises(ConfigError, match="not a map of pseudonyms; move it away"):
         with_pseudonyms(Found([]), tmp_path / "new", tmp_path / "map.csv")
