@@ -298,7 +298,7 @@ def _keep(group: Group, outcome: SlideScore) -> Kept:
         write_json(folder / RISKS, {"key": _key(group, outcome.slide_id), "seen": seen.as_dict(), **values})
     except OSError as error:
         raise PathoprogError(
-            f"{group.folder}: tuning scores cannot be written ({error.strerror or error}); make room or mend the"
-            " rights, and give the same command again: what was scored is kept"
+            f"{group.folder}: tuning scores cannot be written ({error.strerror or error}); free some space"
+            " or change its permissions, and give the same command again: what was scored is kept"
         ) from error
     return kept
