@@ -47,18 +47,25 @@ from pathoprog.training.member.candidate import Candidate
 from pathoprog.training.tumour.segment import WEIGHTS
 
 FOLDER, RISKS = "tuning_scores", "risks.json"
-FORMAT = 1
+FORMAT = 2  # 2: runtime
 
 
 @dataclass
 class Kept:
-    """What the networks said of one slide: `risks` by resolution and member; none where it is not scored."""
+    """What the networks said of one slide: `risks` by resolution and member; none where it is not scored.
+
+    `runtime` is what computed them, by resolution: whoever reads them later may be served by another engine.
+    """
 
     seen: Seen
     status: str
     reason: str
     code: str
     risks: dict[str, dict[str, float]] = field(default_factory=dict)
+    runtime: dict[str, str] = field(default_factory=dict)
+
+
+KEPT = ("status", "reason", "code", "risks", "runtime")
 
 
 @dataclass
@@ -273,7 +280,7 @@ def _read(group: Group, slide_id: str) -> Kept | None:
         found = read_json(folder / RISKS)
         if found["key"] != _key(group, slide_id):
             return None
-        kept = Kept(Seen.from_dict(found["seen"]), *(found[name] for name in ("status", "reason", "code", "risks")))
+        kept = Kept(Seen.from_dict(found["seen"]), *(found[name] for name in KEPT))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # absent or damaged alike: the slide is scored again
     needed = slide_id in group.instances_of and kept.status == "scored"
@@ -288,9 +295,10 @@ def _keep(group: Group, outcome: SlideScore) -> Kept:
         resolution: dict(zip(found.members, found.member_risks, strict=True))
         for resolution, found in outcome.resolutions.items()
     }
-    kept = Kept(seen, outcome.status, outcome.reason, outcome.code, risks)
+    runtime = {resolution: found.runtime for resolution, found in outcome.resolutions.items()}
+    kept = Kept(seen, outcome.status, outcome.reason, outcome.code, risks, runtime)
     folder = group.folder / folder_name(outcome.slide_id)
-    values = {name: getattr(kept, name) for name in ("status", "reason", "code", "risks")}
+    values = {name: getattr(kept, name) for name in KEPT}
     try:
         if outcome.slide_id in group.instances_of and outcome.status == "scored":
             with atomic_write(folder / INSTANCES) as stream:

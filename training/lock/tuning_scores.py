@@ -26,6 +26,7 @@ from pathoprog.scoring.slide_scores import judge_eligibility, judge_quality
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import one_thread
+from pathoprog.text.wording import listing
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.lock.tuning_risks import Group, batch_tiles, groups_of, score_groups
 from pathoprog.training.member.candidate import Candidate
@@ -210,6 +211,6 @@ def _basis(
         left_out=dict(left_out),
         ranked_on_tiles=trained.fit.evaluate_tiles,
         batch_tiles=batch_tiles(settings, trained),
-        runtime={name: groups[0].scorer.runtime(name) for name in RESOLUTIONS},
+        runtime={name: listing(sorted({one.runtime[name] for one in kept})) for name in RESOLUTIONS},
         sha256=sha256_value([[patient.patient_id, patient.scores] for patient in scored]),
     )

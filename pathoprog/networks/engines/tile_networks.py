@@ -170,8 +170,9 @@ class TileNetworks:
         exact = Place(torch.device("cpu"), threads=self.place.threads)
         wanted = TorchEngine(self.networks, self.preparation, exact, (h, w)).values(tiles)
         off = max(_difference(one, other) for one, other in zip(found, wanted, strict=True))
-        if not off <= AGREES[dtype_name(self.place.dtype)]:
-            self._turn_to_torch(planned, f"its values on a probe lie {off:.1g} from torch's")
+        most = AGREES[dtype_name(self.place.dtype)]
+        if not off <= most:
+            self._turn_to_torch(planned, f"its values on a probe lie {off:.2g} from torch's, {most:g} is allowed")
             return None
         return engine
 

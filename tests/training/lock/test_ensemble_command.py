@@ -1,7 +1,9 @@
 """Choice, thresholds and lock on small candidates."""
 
 import csv
+import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,13 @@ from pathoprog.ensemble.bundle import read_manifest, verify
 from pathoprog.ensemble.choice import choose_members
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError, InputError, LockError
+from pathoprog.networks.engines.tile_networks import AGREES
 from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json, sha256_file, write_json
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import EnsembleConfig
 from pathoprog.training.lock import ensemble as choose
+from pathoprog.training.lock.tuning_risks import FOLDER as KEPT_SCORES
 from pathoprog.training.member.candidate import read_candidate
 from pathoprog.training.train import train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN, make_tasks
@@ -87,6 +91,19 @@ def test_equal_work_gives_an_equal_ensemble_and_a_lock_stays(candidates, tmp_pat
     )
     with pytest.raises(LockError, match="superseded"):
         choose.run(replace(settings, aggregation="max"))
+
+
+def test_scores_that_were_kept_say_what_computed_them_whoever_reads_them(candidates, tmp_path, monkeypatch):
+    shutil.copytree(candidates, tmp_path / "runs", ignore=shutil.ignore_patterns(KEPT_SCORES))
+    settings = EnsembleConfig(str(tmp_path / "runs"), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING)
+    with monkeypatch.context() as strict:
+        strict.setitem(AGREES, "fp32", -1.0)  # no engine but torch will do
+        choose.run(settings)
+    manifest = (tmp_path / "bundle" / "manifest.json").read_bytes()
+    choose.run(settings)  # the kept scores again: the same lock
+    assert (tmp_path / "bundle" / "manifest.json").read_bytes() == manifest
+    basis = read_manifest(tmp_path / "bundle").tuning_scores
+    assert set(basis.runtime.values()) == {f"torch {version('torch')}"}
 
 
 def test_outcomes_that_changed_since_the_training_are_refused(candidates, tmp_path):
