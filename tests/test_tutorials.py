@@ -83,7 +83,7 @@ def test_a_page_has_code_of_the_two_kinds_that_are_run(page):
 @pytest.mark.timeout(1800)
 def test_train_and_lock_leaves_a_whole_bundle(reader):
     said = reader.follow("train_and_lock")
-    members = [member["resolution"] for member in verify(reader.folder / "bundle")["members"]]
+    members = [member.resolution for member in verify(reader.folder / "bundle").members]
     assert members.count("10x") == members.count("40x") == 5
     assert "usable" in said and "all as locked" in said and "research use only" in said.lower()
     assert len(list((reader.folder / "candidates").glob("*/candidate.json"))) == 10
