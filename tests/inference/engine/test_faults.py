@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -200,10 +200,11 @@ def test_a_slide_that_kills_its_worker_twice_is_failed_until_it_is_requeued(star
     while len(killed) < 2:
         wait_for(lambda: service.poll() is None and leased(out))
         for child in psutil.Process(service.pid).children():
-            worker = any(WORKER in part for part in child.cmdline())
-            if worker and child.pid not in killed and child.children():  # its readers are there: it is at work
-                child.kill()
-                killed.add(child.pid)
+            with suppress(psutil.Error):  # one that has just ended
+                worker = any(WORKER in part for part in child.cmdline())
+                if worker and child.pid not in killed and child.children():  # its readers are there: it is at work
+                    child.kill()
+                    killed.add(child.pid)
         time.sleep(0.05)
     text, _ = service.communicate(timeout=300)
     assert service.returncode == 1, text
