@@ -97,7 +97,11 @@ def wait_for(condition, seconds=180):
 
 
 def leased(out):
-    return (out / "ledger.sqlite").is_file() and any(row[1] == "leased" for row in rows(out))
+    if not (out / "ledger.sqlite").is_file():
+        return False
+    with suppress(sqlite3.OperationalError):  # it has no tables yet
+        return any(row[1] == "leased" for row in rows(out))
+    return False
 
 
 @pytest.mark.parametrize(
