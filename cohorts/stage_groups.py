@@ -39,13 +39,13 @@ def run(settings: StageGroupsConfig) -> int:
     identity = with_stage_groups(settings.ensemble, settings.out, table)
     cells = pd.DataFrame(table.record["cells"])
     names = ", ".join(settings.development)
-    patients, events = count(table.record["n"], "patient"), count(table.record["events"], "event")
-    say(f"fitted on {patients} with {events} ({names})")
+    fitted = f"{count(table.record['n'], 'patient')} with {count(table.record['events'], 'event')}"
+    say(f"fitted on {fitted} ({names})")
     say(f"  {table.record['without_stage_or_class']} without stage have no group{', in-sample' if in_sample else ''}")
     for name in RISK_GROUPS:
         own = cells[cells["risk_group"] == name]
-        patients, events = count(int(own["n"].sum()), "patient"), count(int(own["events"].sum()), "event")
-        say(f"  {name}: {count(len(own), 'cell')}, {patients}, {events}")
+        followed = f"{count(int(own['n'].sum()), 'patient')}, {count(int(own['events'].sum()), 'event')}"
+        say(f"  {name}: {count(len(own), 'cell')}, {followed}")
     say(f"  {settings.out}: ensemble {identity[:16]}")
     return 0
 
