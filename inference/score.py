@@ -19,6 +19,7 @@ from pathoprog.inference.slides.looks import Looker
 from pathoprog.inference.slides.pseudonyms import KEY, MAP, with_pseudonyms
 from pathoprog.system.console import say, warn
 from pathoprog.system.files import json_text
+from pathoprog.system.machine.device_choice import choose_device, scoring_precision, worker_devices
 from pathoprog.text.wording import count
 
 STOPPED = 143
@@ -34,21 +35,15 @@ def run(config: ScoreConfig) -> int:
         found = with_pseudonyms(found, Path(config.ids_key or Path(config.out) / KEY), Path(config.out) / MAP)
     if not found.slides and not found.faults:
         raise ConfigError("no slide to score")
-    from pathoprog.system.machine.device import (  # torch takes a while
-        dtype_name,
-        resolve_device,
-        scoring_dtype,
-        worker_devices,
-    )
-
-    device = resolve_device(config.device)
+    device = choose_device(config.device)
     where = "Ray" if config.engine == "ray" else ", ".join(worker_devices(config.device, config.workers))
     manifest = read_manifest(config.ensemble)
-    plan = make_plan(config, dtype_name(scoring_dtype(config.dtype, device, locked_precision(manifest))), device.type)
+    precision = scoring_precision(config.dtype, device, locked_precision(manifest))
+    plan = make_plan(config, precision, device.partition(":")[0])
     if older := older_lock(manifest):
         warn(f"{config.ensemble}: {older}")
     slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
-    batch = ScoringBatch(config, replace(found, slides=slides), plan, str(device))
+    batch = ScoringBatch(config, replace(found, slides=slides), plan, device)
     standing = batch.look()
     done = sum(job.state in (DONE, FAILED) for job in standing.values())
     failed = sum(job.state == FAILED for job in standing.values())

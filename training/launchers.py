@@ -13,7 +13,7 @@ from typing import Protocol
 from pathoprog.errors import ConfigError
 from pathoprog.system.children import spawn
 from pathoprog.system.machine.cores import cores
-from pathoprog.system.machine.device import worker_devices
+from pathoprog.system.machine.device_choice import worker_devices
 from pathoprog.system.ray_cluster import Cluster
 from pathoprog.training.config import TrainEnsembleConfig
 

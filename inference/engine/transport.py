@@ -25,6 +25,7 @@ from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.system.machine.cores import cores
+from pathoprog.system.machine.device_choice import choose_device, worker_devices
 from pathoprog.text.plain_text import log_end
 
 POLL_S = 0.25
@@ -261,8 +262,6 @@ def transport_of(config: ScoreConfig) -> Iterator[Transport]:
         ConfigError: `engine=ray` with a device of this machine, or with a precision or a runtime that only this
             machine's device would decide; see also `pathoprog.system.ray_cluster.Cluster`.
     """
-    from pathoprog.system.machine.device import resolve_device, worker_devices  # torch takes a while
-
     if config.engine == "local":
         yield LocalCrew(worker_devices(config.device, config.workers))
         return
@@ -273,7 +272,7 @@ def transport_of(config: ScoreConfig) -> Iterator[Transport]:
     own_slots = max(config.workers, cores())
     with Cluster(config.ray.address, own_slots) as cluster:
         gpus = config.device == "auto" and cluster.capacity()["GPU"] > 0
-        only_there = gpus and resolve_device().type == "cpu"
+        only_there = gpus and choose_device() == "cpu"
         if only_there and config.dtype == "auto" and not locked_precision(read_manifest(config.ensemble)):
             raise ConfigError(
                 "dtype=auto is decided on this machine, which has no GPU, unlike the cluster: give dtype=bf16"

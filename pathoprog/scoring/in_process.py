@@ -29,7 +29,8 @@ from pathoprog.slides.identity import slide_id_of
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.cores import cores
-from pathoprog.system.machine.device import device_name, dtype_name, one_thread, resolve_device, scoring_dtype
+from pathoprog.system.machine.device import DTYPES, device_name, one_thread, resolve_device
+from pathoprog.system.machine.device_choice import scoring_precision
 from pathoprog.text.plain_text import plain_reason
 
 THUMBNAIL_PX = 640
@@ -74,13 +75,14 @@ class InProcessScorer:
             check_signature(folder, key)
         self.bundle = bundle
         self.device = resolve_device(device)
-        self.dtype = scoring_dtype("auto", self.device, locked_precision(bundle.manifest))
+        precision = scoring_precision("auto", str(self.device), locked_precision(bundle.manifest))
+        self.dtype = DTYPES[precision]
         self._stream = StreamSettings(workers=1)
         at_once = threads or min(MEMBERS_PER_RESOLUTION, cores())
         kind, records = self.device.type, bundle.manifest.encoders or {}
         engines = {name: choose_runtime(runtime, kind, record.dtype) for name, record in records.items()}
         encoders = load_encoders(bundle.folder, records, encoder_weights, self.device, engines, at_once)
-        engine = choose_runtime(runtime, kind, dtype_name(self.dtype))
+        engine = choose_runtime(runtime, kind, precision)
         self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders, engine)
         self._rules = read_rules(folder, QualitySettings(), bundle.tumour_policy)
         self._outliner: NetworkOutliner | None = None

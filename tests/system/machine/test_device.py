@@ -1,5 +1,8 @@
 """Devices and precision by name."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -11,8 +14,8 @@ from pathoprog.system.machine.device import (
     one_thread,
     resolve_device,
     resolve_dtype,
-    scoring_dtype,
 )
+from pathoprog.system.machine.device_choice import choose_device, may_have_gpu, scoring_precision, worker_devices
 
 
 def test_cpu_is_always_there_and_computes_in_fp32():
@@ -45,12 +48,41 @@ def test_exact_fp32_is_undone():
 
 
 def test_slides_are_scored_in_the_precision_that_the_bundle_locks():
-    cpu = torch.device("cpu")
-    assert scoring_dtype("auto", cpu, "bf16") == scoring_dtype("bf16", cpu, "bf16") == torch.bfloat16
-    assert scoring_dtype("auto", cpu, "fp32") == torch.float32
-    assert scoring_dtype("bf16", cpu, "") == torch.bfloat16, "of an earlier version: it does not say"
+    assert scoring_precision("auto", "cpu", "bf16") == scoring_precision("bf16", "cpu", "bf16") == "bf16"
+    assert scoring_precision("auto", "cpu", "fp32") == "fp32"
+    assert scoring_precision("bf16", "cpu", "") == "bf16", "of an earlier version: it does not say"
     with pytest.raises(ConfigError, match=r"dtype=bf16: this ensemble's thresholds rest on scores in fp32"):
-        scoring_dtype("bf16", cpu, "fp32")
+        scoring_precision("bf16", "cpu", "fp32")
+
+
+def test_where_no_gpu_may_be_torch_finds_none():
+    assert may_have_gpu() or not torch.cuda.is_available()
+
+
+CHOOSE = """
+import sys
+from pathoprog.system.machine import device_choice
+device_choice.may_have_gpu = lambda: False
+assert device_choice.choose_device("auto") == "cpu"
+assert device_choice.worker_devices("auto", 2) == ["cpu", "cpu"]
+import pathoprog.inference.score, pathoprog.inference.engine.transport
+sys.exit("torch" in sys.modules)
+"""
+
+
+def test_a_command_that_hands_its_work_over_does_not_load_torch():
+    assert subprocess.run([sys.executable, "-c", CHOOSE], check=False).returncode == 0
+
+
+def test_workers_are_spread_over_the_devices_that_torch_counts(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert choose_device("auto") == "cuda:0"
+    assert worker_devices("auto", 0) == ["cuda:0", "cuda:1"]
+    assert worker_devices("auto", 3) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert worker_devices("cuda:1", 2) == ["cuda:1", "cuda:1"]
+    with pytest.raises(ConfigError, match="there are cuda:0 to cuda:1"):
+        choose_device("cuda:2")
 
 
 def test_one_thread_is_given_back():
