@@ -19,6 +19,7 @@ from pathoprog.slide_report.content import SlidePage, slide_content
 from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
+from pathoprog.system.arrow_columns import numbers, repeated
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 
@@ -83,18 +84,18 @@ def _parquet(outcome: SlideScore) -> bytes:
     for resolution, score in outcome.resolutions.items():
         grid, n = score.grid, len(score.grid)
         columns = {
-            "resolution": pa.array([resolution] * n),
-            "x0": pa.array(grid.x0, pa.int64()),
-            "y0": pa.array(grid.y0, pa.int64()),
-            "width0": pa.array(np.full(n, grid.width0)),
-            "height0": pa.array(np.full(n, grid.height0)),
-            "coverage": pa.array(grid.coverage, pa.float32()),
-            "score": pa.array(score.tile_scores.mean(axis=1), pa.float32()),
+            "resolution": repeated(resolution, n),
+            "x0": numbers(grid.x0, np.int64),
+            "y0": numbers(grid.y0, np.int64),
+            "width0": numbers(np.full(n, grid.width0)),
+            "height0": numbers(np.full(n, grid.height0)),
+            "coverage": numbers(grid.coverage, np.float32),
+            "score": numbers(score.tile_scores.mean(axis=1), np.float32),
         }
         if score.attention is not None:
-            columns["attention"] = pa.array(score.attention, pa.float32())
+            columns["attention"] = numbers(score.attention, np.float32)
         for index in range(score.tile_scores.shape[1]):
-            columns[f"member_{index + 1}"] = pa.array(score.tile_scores[:, index], pa.float32())
+            columns[f"member_{index + 1}"] = numbers(score.tile_scores[:, index], np.float32)
         tables.append(pa.table(columns))
     members = {resolution: score.members for resolution, score in outcome.resolutions.items()}
     table = pa.concat_tables(tables, promote_options="default")
