@@ -53,8 +53,9 @@ demo: $(READY)
 control: $(READY)
 	@$(BIN)/pathoprog control
 
-# Test files run side by side; JOBS=0 runs them one after the other, for a debugger.
-JOBS ?= 2
+# Test files run side by side, one more at once than there are cores, at most eight, since many wait for processes of
+# theirs; JOBS=0 runs them one after the other, for a debugger.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 7 ? cores + 1 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test: lint

@@ -24,6 +24,14 @@ else:
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Thousands of small files are synced, and no test can cut the power: what a test says of syncing it patches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _register_of_a_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each test module, and each test in it, begins without a register of openings."""

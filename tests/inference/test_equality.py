@@ -190,7 +190,8 @@ class TwoGpus:
         return [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
 
 
-def test_ray_deals_out_the_devices(bundle, monkeypatch):
+def test_ray_deals_out_the_devices(tmp_path, monkeypatch):
+    bundle = made_bundle(tmp_path / "bundle", SIZE)
     monkeypatch.setattr("pathoprog.system.ray_cluster.Cluster", TwoGpus)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     of_this_machine = ScoreConfig(engine="ray", device="cuda:0")

@@ -264,7 +264,7 @@ def with_cohort(folder, slides):
     return table
 
 
-@pytest.mark.parametrize("part", ["no roots", "roots"])
+@pytest.mark.parametrize("part", [pytest.param("no roots", marks=pytest.mark.slow), "roots"])
 def test_nor_at_one_that_a_cohort_names(bundle, slides, tmp_path, monkeypatch, part):
     looked = []
     for name in ("stat", "lstat", "open", "readlink", "access"):

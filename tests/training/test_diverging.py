@@ -62,6 +62,7 @@ def settings_of(folder, candidates, **fit):
     return made_many(one, candidates, workers=1)
 
 
+@pytest.mark.slow
 def test_the_others_end_in_a_locked_bundle(here, tmp_path, capfd):
     spoilt, started = here
     spoilt.add("10x-seed2")
