@@ -1,15 +1,17 @@
 """Growth: a run over slides that are all done (100,000 in under 1 GiB), and a threshold over 10,000 patients.
 
-    python benchmarks/scale.py [N …] [--patients N …] [--keep FOLDER]
+    python benchmarks/scale.py [--slides N …] [--patients N …] [--keep FOLDER]
 
 Scores one small slide, publishes copies of its result under N ids (one in 50 not reportable, one in 100 failed, one in
-1,000 the same content as another; every tenth patient has two slides), and lets `pathoprog score` run over them in a
-process of its own: it looks at all slides, hashes all results, and writes the tables. Without N: 1,000 and 10,000.
+1,000 the same content as another; every tenth patient has two slides; with result.json, run.json and tiles), and lets
+`pathoprog score` run over them in a process of its own: it looks at all slides, hashes all results, and writes the
+tables. Without N: 1,000 and 10,000.
 Prints peak memory and seconds, and a straight line through them; exit code 1 where 100,000 slides by that line would
 take 1 GiB or more, or the threshold 500 MiB.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -42,10 +44,11 @@ from pathoprog.inference.slides.jobs import DONE, FAILED
 from pathoprog.scoring.results import read_slide
 from pathoprog.scoring.slide_result import SlideResult, result_text, run_text
 from pathoprog.system.file_names import folder_name
-from pathoprog.system.files import sha256_value
+from pathoprog.system.files import sha256_file
 
 SLIDES, MOST_SLIDES_MIB = 100_000, 1024
 PATIENTS, MOST_PATIENTS_MIB = 10_000, 500
+ID, KEY, RESULT_HASH, CUT, TILES = "<slide>", "<key>", "<hash>", "the file is cut short", "tiles.parquet"
 MOST_LINKS = 50_000  # of one file; file systems allow some 65,000
 
 PEAK = """
@@ -118,16 +121,16 @@ def cohort_table(path: Path, rows: Sequence[tuple[str, str, Path]]) -> Path:
     return path
 
 
-def variant(made: SlideResult, number: int, slide_id: str, class_level: str) -> SlideResult:
-    """The result of another slide, made of one result."""
-    key = sha256_value(number - 1 if number % 1000 == 999 else number)
-    own = replace(made, slide_id=slide_id, result_key=key, class_level=class_level)
-    if number % 100 == 50:
-        nothing = {"result_key": "", "risk_class": "", "borderline": False, "scores": {}, "slide": None}
-        return replace(own, status="failed", reason="the file is cut short", code="truncated", stage="read", **nothing)
-    if number % 50 == 20:
-        return replace(own, status="not_reportable", reason="too little tissue", risk_class="", borderline=False)
-    return own
+def variants(made: SlideResult, class_level: str) -> dict[str, str]:
+    """The text of result.json of a slide that is scored, not reportable or failed, with `KEY` and `ID` in it."""
+    own = replace(made, slide_id=ID, result_key=KEY, class_level=class_level)
+    nothing = {"result_key": "", "risk_class": "", "borderline": False, "scores": {}, "slide": None}
+    each = [
+        own,
+        replace(own, status="not_reportable", reason="too little tissue", risk_class="", borderline=False),
+        replace(own, status="failed", reason=CUT, code="truncated", stage="read", **nothing),
+    ]
+    return {one.status: result_text(one) for one in each}
 
 
 def made_results(folder: Path, one: Path, n: int) -> list[str]:
@@ -149,25 +152,24 @@ def made_results(folder: Path, one: Path, n: int) -> list[str]:
     found = read_slide(one.parent, one.name)
     assert found is not None
     made, run = found
-    assert run.files is not None
-    jobs, source = [], one
+    texts = {level: variants(made, level) for level in {task.class_level for task in batch.tasks.values()}}
+    files = {"result.json": RESULT_HASH, TILES: sha256_file(one / TILES)}
+    run_json = run_text(replace(run, files=files))
+    jobs, tiles = [], one / TILES
     for number, (slide_id, task) in enumerate(batch.tasks.items()):
         if number and number % MOST_LINKS == 0:
-            source = Path(shutil.copytree(one, folder / f"copy-{n}-{number}"))
-        result = variant(made, number, slide_id, task.class_level)
+            tiles = Path(shutil.copyfile(tiles, folder / f"tiles-{n}-{number}"))
+        status = "failed" if number % 100 == 50 else "not_reportable" if number % 50 == 20 else "scored"
+        key = "" if status == "failed" else f"{number - (number % 1000 == 999):064x}"
+        text = texts[task.class_level][status].replace(ID, slide_id).replace(KEY, key)
         place = batch.slides_folder / folder_name(slide_id)
         place.mkdir(parents=True)
-        text = result_text(result)
         (place / "result.json").write_text(text, encoding="utf-8")
-        for name in run.files:
-            if name != "result.json":
-                os.link(source / name, place / name)
-        import hashlib
-
-        own = {**run.files, "result.json": hashlib.sha256(text.encode()).hexdigest()}
-        (place / "run.json").write_text(run_text(replace(run, files=own)), encoding="utf-8")
-        state = FAILED if result.status == "failed" else DONE
-        jobs.append((state, result.result_key, result.reason if state == FAILED else "", slide_id))
+        own = run_json.replace(RESULT_HASH, hashlib.sha256(text.encode()).hexdigest())
+        (place / "run.json").write_text(own, encoding="utf-8")
+        os.link(tiles, place / TILES)
+        failed = status == "failed"
+        jobs.append((FAILED if failed else DONE, key, CUT if failed else "", slide_id))
     with closing(sqlite3.connect(batch.ledger)) as db, db:
         db.executemany("UPDATE jobs SET state = ?, result_key = ?, reason = ?, attempt = 1 WHERE slide_id = ?", jobs)
     return ["score", *given]

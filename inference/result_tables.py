@@ -146,7 +146,8 @@ class Tally:
 def write_tables(batch: ScoringBatch, tables: Tables) -> Tally:
     """Write the three tables from the slides' results, one after the other as they are read."""
     tally = Tally()
-    given = {task.slide.patient_id: task.slide.given_patient_id for task in batch.tasks.values()}
+    slides_of = [task.slide for task in batch.tasks.values() if task.slide.given_patient_id]
+    given = {slide.patient_id: slide.given_patient_id for slide in slides_of}
     groups_of = stage_groups_of(batch.config, given)
     # put in their places from the last to the first
     with (
@@ -190,7 +191,7 @@ def stage_groups_of(config: ScoreConfig, given: Mapping[str, str] | None = None)
         config: of the run.
         given: by which ids the cohort's table knows patients that have another id here (pseudonyms).
     """
-    known_by = {own: other for own, other in (given or {}).items() if other}
+    known_by = given or {}
 
     def nothing(patients: Sequence[PatientScore]) -> list[str]:
         return [""] * len(patients)
