@@ -145,10 +145,12 @@ class Ledger:
             requeue: failed slides are to be tried again.
             holds: whether the result of a done job is still whole.
         """
+        query = "SELECT * FROM jobs WHERE config = ? AND slide_id IN (SELECT value FROM json_each(?))"
         result: dict[str, str] = {}
         waiting = iter(jobs)
         while some := list(islice(waiting, AT_ONCE)):
-            known = {job.slide_id: job for job in self._jobs_of([new.slide_id for new in some], config)}
+            asked = (config, json.dumps([new.slide_id for new in some]))
+            known = {row["slide_id"]: _job(row) for row in self._db.execute(query, asked).fetchall()}
             for new in some:
                 old = known.get(new.slide_id)
                 if old is None or old.source != new.source or not new.source or old.request != new.request:
@@ -156,10 +158,6 @@ class Ledger:
                 if holds(old) if old.state == DONE else not (old.state == FAILED and requeue):
                     result[new.slide_id] = old.state
         return result
-
-    def _jobs_of(self, slide_ids: list[str], config: str) -> list[Job]:
-        query = "SELECT * FROM jobs WHERE config = ? AND slide_id IN (SELECT value FROM json_each(?))"
-        return [_job(row) for row in self._db.execute(query, (config, json.dumps(slide_ids))).fetchall()]
 
     def enrol(self, jobs: Iterable[NewJob], config: str, standing: Container[str]) -> None:
         """Take a run's slides in, in the order to take them; those that do not stand as they are wait for a worker.
@@ -331,21 +329,11 @@ class Ledger:
             tries, deaths = job.tries + (not died), job.deaths + died
             if tries >= TRANSIENT_TRIES or deaths >= WORKER_DEATHS:
                 return False
-            pause = PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0
+            not_before = self.clock() + (PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0)
             self._db.execute(
                 "UPDATE jobs SET state = ?, source = ?, tries = ?, deaths = ?, not_before = ?, boot = ?, owner = '',"
                 " reason = ?, updated_at = ? WHERE job_id = ?",
-                (
-                    WAITING,
-                    source or job.source,
-                    tries,
-                    deaths,
-                    self.clock() + pause,
-                    self.boot,
-                    reason,
-                    _now(),
-                    job.job_id,
-                ),
+                (WAITING, source or job.source, tries, deaths, not_before, self.boot, reason, _now(), job.job_id),
             )
             row = self._db.execute("SELECT result_key FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
             self._unpark(job.config, row["result_key"])
