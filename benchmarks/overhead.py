@@ -94,8 +94,8 @@ def by_engine(slides: Path, bundle: Path, out: Path) -> tuple[float, float]:
     batch, meter = make_batch(slides, bundle, out), Meter()
     crew = MeteredCrew(meter)
     ledger = Ledger(batch.ledger)
-    ledger.enrol(batch.new, batch.plan.config, ())
-    left = len(batch.new)
+    ledger.enrol(batch.new_jobs(), batch.plan.config, ())
+    left = len(batch.tasks)
 
     def done() -> None:
         nonlocal left

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,9 +15,9 @@ from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask
 from pathoprog.inference.engine.transport import Transport, transport_of
 from pathoprog.inference.slides.inputs import Found, SlideInput
-from pathoprog.inference.slides.jobs import FAILED, Job, NewJob
+from pathoprog.inference.slides.jobs import Job, NewJob
 from pathoprog.inference.slides.looks import Look, look_at_all
-from pathoprog.scoring import eligibility
+from pathoprog.scoring.eligibility import Eligibility, judge
 from pathoprog.scoring.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_result import SlideResult, SlideRun
@@ -40,6 +41,7 @@ class ScoringBatch:
         out: the result folder; one folder per slide lies in `slides_folder`.
         ledger: its file.
         refused: reasons by id, of what the call names and is no slide.
+        n_slides: of each patient and role, those that are refused included.
         not_taken: what the folders hold beside slides.
         scored_now: slides that this run finished; `tiles` and `seconds` it took for them.
 
@@ -59,50 +61,56 @@ class ScoringBatch:
                 "the tumour policy is outline, and no slide has one: give outlines=FOLDER with <slide_id>.geojson, a "
                 "cohort with outline_path, or tumour_policy=network or tissue"
             )
-        siblings = Counter((slide.patient_id, slide.role) for slide in slides)
+        self.n_slides = Counter((slide.patient_id, slide.role) for slide in slides)
         looks = look_at_all(slides, plan.tumour_policy, config.settle_s, config.stream.timeout_s, warn)
-        self.tasks = {
-            slide.slide_id: self._task(slide, siblings[slide.patient_id, slide.role], looks[slide.slide_id])
-            for slide in slides
-        }
-        self.new = [
-            NewJob(
-                slide_id=task.slide.slide_id,
-                path=task.slide.path,
-                source=looks[task.slide.slide_id].source,
-                request=task.request(),
-                delay_s=config.settle_s if looks[task.slide.slide_id].recent else 0.0,
-            )
-            for task in self.tasks.values()
-        ]
+        self._judged: dict[frozenset[tuple[str, str]], Eligibility] = {}
+        self.tasks = {slide.slide_id: self._task(slide, looks[slide.slide_id]) for slide in slides}
+        self._seen = {slide_id: (look.source, look.recent) for slide_id, look in looks.items()}
+        self.n_slides.update((slide_id, "") for slide_id in self.refused)
+        self._whole: dict[int, int] = {}
         self.scored_now, self.tiles, self.seconds = 0, 0, 0.0
         self._scorer: Scorer | None = None
 
-    def _task(self, slide: SlideInput, n_slides: int, look: Look) -> ScoringTask:
+    def _task(self, slide: SlideInput, look: Look) -> ScoringTask:
         """A patient's thresholds belong to the rule that joins the slides: one of several is slide level."""
-        several = n_slides > 1
+        several = self.n_slides[slide.patient_id, slide.role] > 1
+        traits = frozenset(slide.traits.items())
+        if traits not in self._judged:  # slides of the same traits share what is said of them
+            self._judged[traits] = judge(slide.traits, self.plan.made_for)
         return ScoringTask(
             slide=slide,
             outline_sha256=look.outline_sha256,
             outline_author=look.outline_author,
             class_level=SLIDE_LEVEL if several else PATIENT_LEVEL,
             keep_instances=several and self.plan.aggregation == "bag",
-            eligibility=eligibility.judge(slide.traits, self.plan.made_for),
+            eligibility=self._judged[traits],
         )
 
-    def standing(self, ledger: Ledger) -> dict[str, Job]:
-        """The slides whose work is done or under way, by id."""
-        return ledger.standing(self.new, self.plan.config, self.config.requeue, self._holds)
+    def new_jobs(self) -> Iterator[NewJob]:
+        """What the ledger is told of each slide, in the order given."""
+        for slide_id, task in self.tasks.items():
+            source, recent = self._seen[slide_id]
+            delay_s = self.config.settle_s if recent else 0.0
+            yield NewJob(slide_id, task.slide.path, source, task.request(), delay_s)
+
+    def standing(self, ledger: Ledger) -> dict[str, str]:
+        """The slides whose work is done or under way, each with the state of its job."""
+        return ledger.standing(self.new_jobs(), self.plan.config, self.config.requeue, self._holds)
 
     def _holds(self, job: Job) -> bool:
-        """Whether a result is still there, whole, and all that its patient needs."""
+        """Whether a result is still there, whole, and all that its patient needs; each is read once in a run."""
+        if self._whole.get(job.job_id) == job.attempt:
+            return True
         found = read_slide(self.slides_folder, job.slide_id)
         if found is None or found[0].result_key != job.result_key:
             return False
         needed = self.tasks[job.slide_id].keep_instances and found[0].status == "scored"
-        return not needed or has_instances(self.slides_folder, job.slide_id)
+        if needed and not has_instances(self.slides_folder, job.slide_id):
+            return False
+        self._whole[job.job_id] = job.attempt
+        return True
 
-    def look(self) -> dict[str, Job]:
+    def look(self) -> dict[str, str]:
         """`standing`, without making anything."""
         if not self.ledger.is_file():
             return {}
@@ -121,7 +129,7 @@ class ScoringBatch:
         """
         ledger = Ledger(self.ledger)
         try:
-            ledger.enrol(self.new, self.plan.config, self.standing(ledger))
+            ledger.enrol(self.new_jobs(), self.plan.config, self.standing(ledger))
             todo = ledger.unfinished(self.plan.config)
             if not todo:
                 return True
@@ -149,31 +157,30 @@ class ScoringBatch:
         self.seconds = time.monotonic() - begun
         return complete
 
-    def results(self) -> list[SlideFiles]:
+    def results(self) -> Iterator[SlideFiles]:
         """Context, result.json and run.json of each slide, in the order given; what is no slide comes last.
+
+        Each is read when its turn comes: a run of many slides holds one of them at a time.
 
         Raises:
             PathoprogError: a result is gone since it was written.
         """
         ledger = Ledger(self.ledger)
         try:
-            jobs = {job.slide_id: job for job in ledger.jobs(self.plan.config)}
+            failures = ledger.failures(self.plan.config)
         finally:
             ledger.close()
-        found = []
         for slide_id, task in self.tasks.items():
             files = read_slide(self.slides_folder, slide_id, verify=False)
-            job = jobs[slide_id]
-            if job.state == FAILED and (files is None or files[0].reason != job.reason):
-                found.append(self._failed(task, job.reason))  # its folder could not be replaced
+            if slide_id in failures and (files is None or files[0].reason != failures[slide_id]):
+                yield self._failed(task, failures[slide_id])  # its folder could not be replaced
             elif files is None:
                 raise PathoprogError(f"{self.slides_folder}: the result of {slide_id} is gone; run again")
             else:
-                found.append((self.plan.context(task, None), *files))
+                yield self.plan.context(task, None), *files
         for slide_id, reason in self.refused.items():
             task = ScoringTask(SlideInput(slide_id, "", slide_id), "", PATIENT_LEVEL, keep_instances=False)
-            found.append(self._failed(task, reason))
-        return found
+            yield self._failed(task, reason)
 
     def _failed(self, task: ScoringTask, reason: str) -> SlideFiles:
         """What stands in the tables for a failure that has no folder."""

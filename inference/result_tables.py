@@ -1,9 +1,12 @@
 """results.csv, patients.csv and members.csv of a run, and its summary."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.ensemble.classes import RISK_CLASSES
@@ -16,20 +19,29 @@ from pathoprog.scoring.patients import (
     PATIENT_COLUMNS,
     Instances,
     PatientScore,
+    PatientSlide,
     member_rows,
     patient_row,
     patient_slide,
     score_patients,
 )
-from pathoprog.scoring.results import RESULT_COLUMNS, Context, load_instances, slide_row
-from pathoprog.scoring.slide_result import STATUSES
+from pathoprog.scoring.results import RESULT_COLUMNS, load_instances, slide_row
+from pathoprog.scoring.slide_result import STATUSES, SlideResult
 from pathoprog.system.console import warn
-from pathoprog.system.csv_files import csv_text
-from pathoprog.system.files import not_replaced, places_beside, write_or_beside
+from pathoprog.system.csv_files import CsvLines, csv_text
+from pathoprog.system.files import (
+    NOT_REPLACED,
+    FileInWriting,
+    not_replaced,
+    places_beside,
+    takes_nothing,
+    write_or_beside,
+)
 from pathoprog.text.plain_text import printable
 from pathoprog.text.wording import count
 
 NOT_TAKEN = "not_taken.csv"
+AT_ONCE = 1000  # patients that are held at once
 NAMED = 5  # development slides, in a terminal
 TABLES = ("results.csv", "patients.csv", "members.csv", NOT_TAKEN, "summary.json")
 
@@ -72,48 +84,118 @@ class Tables:
         try:
             place, why = write_or_beside(self.out / name, text, private)
         except InputError as error:
-            raise WriteError(f"{error}; the slides are done and kept") from error
+            raise _kept(error) from error
+        self._note(name, place, why)
+
+    @contextmanager
+    def growing(self, name: str, columns: Sequence[str]) -> Iterator[CsvLines]:
+        """A table whose lines are written as they come; it is put in its place at the end, or nothing is left of it.
+
+        Raises:
+            OSError, WriteError: as `write`.
+        """
+        try:
+            file = FileInWriting(self.out / name)
+        except OSError as error:
+            if error.errno not in NOT_REPLACED:
+                raise
+            raise _kept(takes_nothing(self.out / name, error.strerror or str(error))) from error
+        with file:
+            yield CsvLines(lambda text: file.stream.write(text.encode("utf-8")), columns)
+            try:
+                place, why = file.put_or_beside()
+            except InputError as error:
+                raise _kept(error) from error
+        self._note(name, place, why)
+
+    def _note(self, name: str, place: Path, why: str) -> None:
         self.written[name] = place
         if why:
             self.said.append(not_replaced(self.out / name, place, why))
 
 
-def write_tables(batch: ScoringBatch, tables: Tables) -> tuple[list[SlideFiles], list[PatientScore]]:
-    """Write the three tables from the slides' results; returns these and the patients' outcomes."""
-    found = batch.results()
-    mark_duplicates(found)
+def _kept(error: InputError) -> WriteError:
+    return WriteError(f"{error}; the slides are done and kept")
 
-    def instances(slide_id: str) -> Instances:
-        return load_instances(batch.slides_folder, slide_id)
 
-    own = [patient_slide(context, result) for context, result, _ in found]
-    patients = score_patients(own, batch.plan.aggregation, batch.scorer, instances)
-    thresholds = batch.plan.thresholds
-    slides = [slide_row(result, run, context) for context, result, run in found]
-    members = [row for patient in patients for row in member_rows(patient)]
-    tables.write("results.csv", csv_text(slides, RESULT_COLUMNS))
-    tables.write("members.csv", csv_text(members, MEMBER_COLUMNS))
-    given = {task.slide.patient_id: task.slide.given_patient_id for task in batch.tasks.values()}
-    groups = stage_combined(batch.config, patients, given)
-    rows = [patient_row(patient, thresholds, group) for patient, group in zip(patients, groups, strict=True)]
-    tables.write("patients.csv", csv_text(rows, PATIENT_COLUMNS))
+@dataclass
+class Tally:
+    """What a run came to, counted slide by slide and patient by patient.
+
+    Attributes:
+        slides: how many of each status.
+        patients: how many of each class, or status where there is none.
+        reasons: why slides are not scored: status -> slide -> reason.
+        development: slides of the ensemble's own development, and in which role.
+    """
+
+    slides: Counter[str] = field(default_factory=Counter)
+    patients: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, dict[str, str]] = field(default_factory=lambda: {name: {} for name in STATUSES[1:]})
+    development: dict[str, str] = field(default_factory=dict)
+
+    def add(self, result: SlideResult) -> None:
+        """Count a slide."""
+        self.slides[result.status] += 1
+        if result.status in self.reasons:
+            self.reasons[result.status][result.slide_id] = result.reason
+        if result.development_slide:
+            self.development[result.slide_id] = result.development_slide
+
+
+def write_tables(batch: ScoringBatch, tables: Tables) -> Tally:
+    """Write the three tables from the slides' results, one after the other as they are read."""
+    tally = Tally()
+    slides_of = [task.slide for task in batch.tasks.values() if task.slide.given_patient_id]
+    given = {slide.patient_id: slide.given_patient_id for slide in slides_of}
+    groups_of = stage_groups_of(batch.config, given)
+    # put in their places from the last to the first
+    with (
+        tables.growing("patients.csv", PATIENT_COLUMNS) as patient_lines,
+        tables.growing("members.csv", MEMBER_COLUMNS) as member_lines,
+        tables.growing("results.csv", RESULT_COLUMNS) as slide_lines,
+    ):
+
+        def slides() -> Iterator[PatientSlide]:
+            for context, result, run in with_duplicates(batch.results()):
+                slide_lines.add(slide_row(result, run, context))
+                tally.add(result)
+                yield patient_slide(context, result)
+
+        def instances(slide_id: str) -> Instances:
+            return load_instances(batch.slides_folder, slide_id)
+
+        patients = score_patients(slides(), batch.plan.aggregation, batch.scorer, instances, batch.n_slides)
+        while some := list(islice(patients, AT_ONCE)):
+            for patient, group in zip(some, groups_of(some), strict=True):
+                patient_lines.add(patient_row(patient, batch.plan.thresholds, group))
+                for row in member_rows(patient):
+                    member_lines.add(row)
+                tally.patients[patient.risk_class or patient.status] += 1
     not_taken = [{"kind": kind, "path": name} for kind, names in batch.not_taken.by_kind.items() for name in names]
     if not_taken:  # names in folders may be names of people: for the owner of the results alone
         tables.write(NOT_TAKEN, csv_text(not_taken, ("kind", "path")), private=True)
-    return found, patients
+    return tally
 
 
-def stage_combined(
-    config: ScoreConfig, patients: list[PatientScore], given: Mapping[str, str] | None = None
-) -> list[str]:
-    """The class combined with stage (METHOD section 4) of each patient: low, intermediate, high.
+GroupsOf: TypeAlias = Callable[[Sequence[PatientScore]], list[str]]
+"""Gives the class combined with stage of some patients."""
 
-    `given` says by which ids the cohort's table knows patients that have another id here (pseudonyms).
+
+def stage_groups_of(config: ScoreConfig, given: Mapping[str, str] | None = None) -> GroupsOf:
+    """What gives patients their class combined with stage (METHOD section 4): low, intermediate, high.
 
     Empty without a class or stage, and for all where the bundle has no table, or the slides come without a cohort.
+
+    Args:
+        config: of the run.
+        given: by which ids the cohort's table knows patients that have another id here (pseudonyms).
     """
-    nothing = [""] * len(patients)
-    known_by = {own: other for own, other in (given or {}).items() if other}
+    known_by = given or {}
+
+    def nothing(patients: Sequence[PatientScore]) -> list[str]:
+        return [""] * len(patients)
+
     if not config.cohort:
         return nothing
     from pathoprog.cohort_tables.cohort import read_cohort
@@ -130,46 +212,44 @@ def stage_combined(
     if absent:
         warn(f"the bundle joins class and stage, and {config.cohort} has no {', '.join(absent)}: no risk groups")
         return nothing
-    rows = cohort.loc[[known_by.get(patient.patient_id, patient.patient_id) for patient in patients], stage]
-    return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
+    stages = cohort[stage]
+
+    def groups(patients: Sequence[PatientScore]) -> list[str]:
+        rows = stages.loc[[known_by.get(patient.patient_id, patient.patient_id) for patient in patients]]
+        return risk_groups(rows.assign(risk_class=[patient.risk_class for patient in patients]), table)
+
+    return groups
 
 
-def mark_duplicates(found: list[SlideFiles]) -> None:
-    """Name, in each slide's context, an earlier slide of the same content; warn where it is another patient's."""
-    first: dict[str, Context] = {}
-    for context, result, _ in found:
+def with_duplicates(found: Iterable[SlideFiles]) -> Iterator[SlideFiles]:
+    """The same, each context naming an earlier slide of the same content; warns where that is another patient's."""
+    first: dict[str, tuple[str, str]] = {}
+    for context, result, run in found:
         context.duplicate_of = result.duplicate_of
-        original = first.setdefault(result.result_key or context.slide_id, context)
-        if original is context:
-            continue
-        context.duplicate_of = context.duplicate_of or original.slide_id
-        if context.patient_id != original.patient_id:
-            warn(f"{_whose(context)} is the same slide as {_whose(original)}")
+        this = context.slide_id, context.patient_id
+        original = first.setdefault(result.result_key or context.slide_id, this)
+        if original != this:
+            context.duplicate_of = context.duplicate_of or original[0]
+            if context.patient_id != original[1]:
+                warn(f"{_whose(*this)} is the same slide as {_whose(*original)}")
+        yield context, result, run
 
 
-def _whose(context: Context) -> str:
+def _whose(slide_id: str, patient_id: str) -> str:
     """A slide and its patient, where it is not a patient of its own."""
-    own = context.patient_id == context.slide_id
-    return context.slide_id if own else f"{context.slide_id} of {context.patient_id}"
+    return slide_id if patient_id == slide_id else f"{slide_id} of {patient_id}"
 
 
-def summary(batch: ScoringBatch, found: list[SlideFiles], patients: list[PatientScore]) -> dict[str, Any]:
+def summary(batch: ScoringBatch, tally: Tally) -> dict[str, Any]:
     """What a run came to: counts, slides without a class with their reasons, throughput."""
-    results = [result for _, result, _ in found]
-    classes = Counter(patient.risk_class or patient.status for patient in patients)
     hours = batch.seconds / 3600
     return {
         "research_use_only": RESEARCH_USE_ONLY,
         "ensemble_id": batch.plan.ensemble_id,
-        "slides": {name: sum(result.status == name for result in results) for name in STATUSES},
-        "patients": {name: classes[name] for name in (*RISK_CLASSES, *STATUSES[1:])},
-        "reasons": {
-            name: {result.slide_id: result.reason for result in results if result.status == name}
-            for name in STATUSES[1:]
-        },
-        "development_slides": {
-            result.slide_id: result.development_slide for result in results if result.development_slide
-        },
+        "slides": {name: tally.slides[name] for name in STATUSES},
+        "patients": {name: tally.patients[name] for name in (*RISK_CLASSES, *STATUSES[1:])},
+        "reasons": tally.reasons,
+        "development_slides": tally.development,
         "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
         "this_run": {
             "slides": batch.scored_now,

@@ -45,8 +45,8 @@ def run(config: ScoreConfig) -> int:
     slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
     batch = ScoringBatch(config, replace(found, slides=slides), plan, device)
     standing = batch.look()
-    done = sum(job.state in (DONE, FAILED) for job in standing.values())
-    failed = sum(job.state == FAILED for job in standing.values())
+    done = sum(state in (DONE, FAILED) for state in standing.values())
+    failed = sum(state == FAILED for state in standing.values())
     of_them = f" ({failed} of them failed; requeue=true tries them again)" if failed and not config.requeue else ""
     no_slides = f"; {len(batch.refused)} named and no slides" if batch.refused else ""
     say(
@@ -69,14 +69,13 @@ def run(config: ScoreConfig) -> int:
         if not batch.score():
             say("stopped; what is done is kept, the same command goes on")
             return STOPPED
-        results, patients = write_tables(batch, tables)
-        values = summary(batch, results, patients)
+        values = summary(batch, write_tables(batch, tables))
         tables.write("summary.json", json_text(values))
     except (WriteError, OSError) as error:
         say(f"stopped: {error}")
         return 1
     say(summary_text(values, batch, tables))
-    return 1 if tables.said or any(result.status == "failed" for _, result, _ in results) else 0
+    return 1 if tables.said or values["slides"]["failed"] else 0
 
 
 def prepare_folder(batch: ScoringBatch) -> None:

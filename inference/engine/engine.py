@@ -234,21 +234,32 @@ class Engine:
         job, assignment = worker.in_hand[job_id]
         key = self.plan.key(sha256, assignment.task.outline_sha256, assignment.task.eligibility.slide)
         # A patient's bag over several slides needs each slide's own tiles' values.
-        answer = self.ledger.claim(job, key, share=not assignment.task.keep_instances)
+        twin = None
+        while (answer := self.ledger.claim(job, key, share=not assignment.task.keep_instances)) == "copy":
+            if twin := self._kept(job, key):
+                break
         worker.line.send(("answer", answer == "score"))
         if answer != "score":
             del worker.in_hand[job_id]
-        if answer == "copy":
-            self._copy(job, key, worker.device)
+        if twin is not None:
+            self._copy(job, twin, worker.device)
 
-    def _copy(self, job: Job, key: str, device: str) -> None:
+    def _kept(self, job: Job, key: str) -> SlideResult | None:
+        """The result that the ledger keeps for a key; one that cannot be read is none, and kept no longer."""
         try:
             twin = read_result_text(self.ledger.result_of(key))
+            if twin.result_key != key:
+                raise RecordError("it is that of another slide")
         except RecordError as error:
-            raise InputError(
-                f"{self.ledger.path}: the result that it keeps for {job.slide_id} cannot be read ({error}); move the "
-                "ledger away, and give the same command again: the slides are scored anew"
-            ) from error
+            self.ledger.forget_result(key)
+            warn(
+                f"{job.slide_id} is scored anew: the result of this content that {self.ledger.path} keeps cannot be "
+                f"read ({error}); the new one takes its place"
+            )
+            return None
+        return twin
+
+    def _copy(self, job: Job, twin: SlideResult, device: str) -> None:
         level = self.tasks[job.slide_id].class_level
         result = replace(twin, slide_id=job.slide_id, class_level=level, duplicate_of=twin.slide_id)
         outcome = SlideScore(job.slide_id, twin.status)  # its tiles and its map lie with the twin

@@ -8,9 +8,10 @@ to paths; readable by its owner alone.
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from pathoprog.errors import InputError, PathoprogError
@@ -24,6 +25,8 @@ PAUSES_S = (2.0, 8.0)
 """Pause before the second and the third try."""
 WORKER_DEATHS = 2
 """A slide in whose hands so many workers died is failed."""
+AT_ONCE = 500
+"""Jobs that are held at once while all of a run are looked at."""
 SCHEMA = 1
 
 _TABLES = """
@@ -132,9 +135,9 @@ class Ledger:
             raise
 
     def standing(
-        self, jobs: Sequence[NewJob], config: str, requeue: bool, holds: Callable[[Job], bool]
-    ) -> dict[str, Job]:
-        """The jobs that stay as they are: the slide is unchanged, and its result, if it has one, is whole.
+        self, jobs: Iterable[NewJob], config: str, requeue: bool, holds: Callable[[Job], bool]
+    ) -> dict[str, str]:
+        """The jobs that stay as they are, each with its state: the slide is unchanged, and its result, if any, whole.
 
         Args:
             jobs: the slides as they are now.
@@ -142,17 +145,21 @@ class Ledger:
             requeue: failed slides are to be tried again.
             holds: whether the result of a done job is still whole.
         """
-        known = {job.slide_id: job for job in self.jobs(config)}
-        result = {}
-        for new in jobs:
-            old = known.get(new.slide_id)
-            if old is None or old.source != new.source or not new.source or old.request != new.request:
-                continue
-            if holds(old) if old.state == DONE else not (old.state == FAILED and requeue):
-                result[new.slide_id] = old
+        query = "SELECT * FROM jobs WHERE config = ? AND slide_id IN (SELECT value FROM json_each(?))"
+        result: dict[str, str] = {}
+        waiting = iter(jobs)
+        while some := list(islice(waiting, AT_ONCE)):
+            asked = (config, json.dumps([new.slide_id for new in some]))
+            known = {row["slide_id"]: _job(row) for row in self._db.execute(query, asked).fetchall()}
+            for new in some:
+                old = known.get(new.slide_id)
+                if old is None or old.source != new.source or not new.source or old.request != new.request:
+                    continue
+                if holds(old) if old.state == DONE else not (old.state == FAILED and requeue):
+                    result[new.slide_id] = old.state
         return result
 
-    def enrol(self, jobs: Sequence[NewJob], config: str, standing: Container[str]) -> None:
+    def enrol(self, jobs: Iterable[NewJob], config: str, standing: Container[str]) -> None:
         """Take a run's slides in, in the order to take them; those that do not stand as they are wait for a worker.
 
         A recent file waits until it has stood still for a while. `lease` serves the run's slides only.
@@ -239,16 +246,17 @@ class Ledger:
             share: whether the result of another slide with this key will do.
 
         Returns:
-            ``score``; ``park``: another slide with the same key is being scored; ``copy``: another one has the result;
-            ``stale``: the lease is lost.
+            ``score``; ``park``: another slide with the same key is being scored; ``copy``: another one has the result,
+            and it is kept here (`result_of`); ``stale``: the lease is lost.
         """
         with self.transaction():
             if not self._mine(job):
                 return "stale"
             twin = self._db.execute(
-                "SELECT state FROM jobs WHERE config = ? AND result_key = ? AND slide_id != ? AND state IN (?, ?)"
+                "SELECT state FROM jobs WHERE config = ? AND result_key = ? AND slide_id != ? AND (state = ? OR"
+                " state = ? AND EXISTS (SELECT 1 FROM results WHERE results.result_key = jobs.result_key))"
                 " ORDER BY state LIMIT 1",
-                (job.config, key, job.slide_id, DONE, LEASED),
+                (job.config, key, job.slide_id, LEASED, DONE),
             ).fetchone()
             twin = twin if share else None
             state = PARKED if twin is not None and twin["state"] == LEASED else LEASED
@@ -321,21 +329,11 @@ class Ledger:
             tries, deaths = job.tries + (not died), job.deaths + died
             if tries >= TRANSIENT_TRIES or deaths >= WORKER_DEATHS:
                 return False
-            pause = PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0
+            not_before = self.clock() + (PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0)
             self._db.execute(
                 "UPDATE jobs SET state = ?, source = ?, tries = ?, deaths = ?, not_before = ?, boot = ?, owner = '',"
                 " reason = ?, updated_at = ? WHERE job_id = ?",
-                (
-                    WAITING,
-                    source or job.source,
-                    tries,
-                    deaths,
-                    self.clock() + pause,
-                    self.boot,
-                    reason,
-                    _now(),
-                    job.job_id,
-                ),
+                (WAITING, source or job.source, tries, deaths, not_before, self.boot, reason, _now(), job.job_id),
             )
             row = self._db.execute("SELECT result_key FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
             self._unpark(job.config, row["result_key"])
@@ -373,15 +371,24 @@ class Ledger:
         """One job as it is now."""
         return _job(self._db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone())
 
-    def jobs(self, config: str) -> list[Job]:
-        """All jobs of a configuration."""
-        rows = self._db.execute("SELECT * FROM jobs WHERE config = ? ORDER BY job_id", (config,)).fetchall()
-        return [_job(row) for row in rows]
+    def failures(self, config: str) -> dict[str, str]:
+        """Why the failed slides of a configuration failed, by id."""
+        query = "SELECT slide_id, reason FROM jobs WHERE config = ? AND state = ?"
+        return dict(self._db.execute(query, (config, FAILED)).fetchall())
 
     def result_of(self, key: str) -> str:
-        """The committed result.json of a key."""
-        row = self._db.execute("SELECT result FROM results WHERE result_key = ?", (key,)).fetchone()
-        return str(row["result"])
+        """The committed result.json of a key; empty where there is none, or no text."""
+        query = "SELECT CAST(result AS BLOB) AS result FROM results WHERE result_key = ?"
+        row = self._db.execute(query, (key,)).fetchone()
+        try:
+            return bytes(row["result"]).decode("utf-8") if row is not None else ""
+        except UnicodeDecodeError:
+            return ""
+
+    def forget_result(self, key: str) -> None:
+        """Keep the result of a key no longer, since it cannot be read: the next slide with this key is scored."""
+        with self.transaction():
+            self._db.execute("DELETE FROM results WHERE result_key = ?", (key,))
 
 
 def _job(row: sqlite3.Row) -> Job:

@@ -121,7 +121,7 @@ class ScoringPlan:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScoringTask:
     """A slide to score, and what its result must say and keep because of the patient's other slides."""
 

@@ -23,7 +23,7 @@ LIST_SUFFIX = ".txt"
 MOST_LIST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SlideInput:
     """One slide to score, and whose it is.
 
@@ -150,6 +150,7 @@ def slides_from_cohort(
         if table.empty:
             raise InputError(f"{path}: no slide in the roles {', '.join(roles)}")
     known = [name for name in TRAITS if name in table]
+    traits: dict[tuple[str, ...], dict[str, str]] = {}  # slides that are alike share theirs: there may be very many
     return [
         SlideInput(
             slide_id=str(row["slide_id"]),
@@ -158,7 +159,7 @@ def slides_from_cohort(
             cohort=str(row["cohort"]),
             role=str(row["role"]),
             outline_path=str(row["outline_path"]),
-            traits={name: str(row[name]) for name in known},
+            traits=traits.setdefault(tuple(str(row[name]) for name in known), {name: str(row[name]) for name in known}),
         )
         for row in table.to_dict("records")
     ]

@@ -32,7 +32,7 @@ PROGRAM = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What a slide's files look like.
 

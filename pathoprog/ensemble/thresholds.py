@@ -5,7 +5,9 @@ patients on each side. Such a maximum has no honest p-value (Miller, Siegmund 19
 given; a bootstrap interval shows how firm the cut is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from pathoprog.errors import InputError
 
 MAX_CUTS_IN_BOOTSTRAP = 100
+MOST_CELLS = 1 << 21
+"""Patients times cuts that are held at once, 8 bytes each and a few times over."""
 
 
 @dataclass
@@ -113,15 +117,36 @@ def logrank_of_cuts(
     for name in np.unique(strata):
         index = np.flatnonzero(strata == name)
         index = index[np.argsort(time[index], kind="stable")]
-        above = (score[index, None] >= cuts).astype(np.float64)  # [n, m]
-        distinct, first = np.unique(time[index], return_index=True)
-        at_risk = len(index) - first.astype(np.float64)  # [t]
-        at_risk_above = np.cumsum(above[::-1], axis=0)[::-1][first]  # [t, m]
-        events = np.add.reduceat(died[index].astype(np.float64), first)  # [t]
-        events_above = np.add.reduceat(died[index, None] * above, first, axis=0)  # [t, m]
-        share = at_risk_above / at_risk[:, None]
-        difference += (events_above - events[:, None] * share).sum(0)
-        spread = events * (at_risk - events) / np.maximum(at_risk - 1, 1)  # hypergeometric variance
-        variance += (spread[:, None] * share * (1 - share)).sum(0)
-        assert len(distinct) == len(first)
+        for part in _parts(len(cuts), max(2, MOST_CELLS // len(index))):
+            above = (score[index, None] >= cuts[part]).astype(np.float64)  # [n, p], p cuts of the m
+            observed, spread = _above_and_spread(above, time[index], died[index])
+            difference[part] += observed
+            variance[part] += spread
     return np.divide(difference**2, variance, out=np.zeros(len(cuts)), where=variance > 0)
+
+
+def _parts(n: int, most: int) -> Iterator[slice]:
+    """Cut n columns into parts of `most`, or a bit more: a part of one would be added up in another order."""
+    ends = [*range(most, n - 1, most), n]
+    return (slice(begin, end) for begin, end in pairwise([0, *ends]))
+
+
+def _above_and_spread(
+    above: NDArray[np.float64], time: NDArray[np.float64], died: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Observed less expected events above each cut, and their variance, [p] each.
+
+    Args:
+        above: [n, p] 1 where the patient's score is above the cut, in the order of time.
+        time: [n].
+        died: [n].
+    """
+    distinct, first = np.unique(time, return_index=True)
+    at_risk = len(time) - first.astype(np.float64)  # [t]
+    at_risk_above = np.cumsum(above[::-1], axis=0)[::-1][first]  # [t, p]
+    events = np.add.reduceat(died.astype(np.float64), first)  # [t]
+    events_above = np.add.reduceat(died[:, None] * above, first, axis=0)  # [t, p]
+    share = at_risk_above / at_risk[:, None]
+    spread = events * (at_risk - events) / np.maximum(at_risk - 1, 1)  # hypergeometric variance
+    assert len(distinct) == len(first)
+    return (events_above - events[:, None] * share).sum(0), (spread[:, None] * share * (1 - share)).sum(0)

@@ -1,7 +1,8 @@
 """From slides to patients: several slides of one patient and role become one class by the bundle's rule."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,6 +34,9 @@ PATIENT_COLUMNS = (
     "risk_group",
 )
 MEMBER_COLUMNS = ("patient_id", "role", "cohort", "resolution", "member", "score")
+
+PatientKey: TypeAlias = tuple[str, str]
+"""Whose slides are joined: patient_id and role."""
 
 Instances: TypeAlias = "dict[str, dict[str, torch.Tensor]]"
 """resolution -> member -> instance values [n, k]."""
@@ -121,28 +125,33 @@ def patient_slide(context: Context, result: SlideResult) -> PatientSlide:
 
 
 def score_patients(
-    slides: list[PatientSlide], rule: str, scorer: "Callable[[], Scorer]", instances: Callable[[str], Instances]
-) -> list[PatientScore]:
+    slides: Iterable[PatientSlide],
+    rule: str,
+    scorer: "Callable[[], Scorer]",
+    instances: Callable[[str], Instances],
+    n_slides: Mapping[PatientKey, int] | None = None,
+) -> Iterator[PatientScore]:
     """One outcome per patient and role, in the order in which they first come.
 
     Args:
-        slides: all slides.
+        slides: all slides, taken one at a time.
         rule: `RULES`; the bundle's.
         scorer: gives the networks; called only where several slides become one.
         instances: gives a slide's instance values by its id; called where several become one bag.
+        n_slides: see `patients_of`.
     """
 
     def bag(slide_ids: list[str]) -> dict[str, dict[str, float]]:
         return one_bag(slide_ids, scorer(), instances, scorer().bag_scores)
 
-    patients = join_slides(slides, rule, bag)
-    classes = {slide.slide_id: (slide.risk_class, slide.borderline) for slide in slides}
-    for patient in patients:
-        if patient.status == "scored":
-            alone = len(patient.scored) == 1
-            found = classes[patient.scored[0]] if alone else scorer().classify(patient.scores)
-            patient.risk_class, patient.borderline = found
-    return patients
+    for group in patients_of(slides, n_slides):
+        patient = _join(group, rule, bag)
+        if len(patient.scored) == 1 and patient.status == "scored":
+            (alone,) = (slide for slide in group if slide.slide_id in patient.scored)
+            patient.risk_class, patient.borderline = alone.risk_class, alone.borderline
+        elif patient.status == "scored":
+            patient.risk_class, patient.borderline = scorer().classify(patient.scores)
+        yield patient
 
 
 def join_slides(
@@ -150,17 +159,37 @@ def join_slides(
 ) -> list[PatientScore]:
     """One outcome per patient and role, in the order in which they first come, without a class yet.
 
-    Scoring and the lock both join slides here: thresholds belong to the rule by which slides are joined.
+    Scoring and the lock both join slides alike: thresholds belong to the rule by which slides are joined.
 
     Args:
         slides: all slides; scores may be risks, which join alike.
         rule: `RULES`; the bundle's.
         bag: what the members (by resolution and name) say of one bag of several slides' tiles; see `one_bag`.
     """
-    groups: dict[tuple[str, str], list[PatientSlide]] = {}
+    return [_join(group, rule, bag) for group in patients_of(slides)]
+
+
+def patients_of(
+    slides: Iterable[PatientSlide], n_slides: Mapping[PatientKey, int] | None = None
+) -> Iterator[list[PatientSlide]]:
+    """The slides of each patient and role, in the order in which these first come.
+
+    Args:
+        slides: all slides, taken one at a time.
+        n_slides: of each patient and role. With it a patient's slides are given out, and let go, as soon as they and
+            those of all patients before are there; without it at the end.
+    """
+    order: deque[PatientKey] = deque()
+    groups: dict[PatientKey, list[PatientSlide]] = {}
     for slide in slides:
-        groups.setdefault((slide.patient_id, slide.role), []).append(slide)
-    return [_join(group, rule, bag) for group in groups.values()]
+        key = slide.patient_id, slide.role
+        if key not in groups:
+            order.append(key)
+            groups[key] = []
+        groups[key].append(slide)
+        while n_slides is not None and order and len(groups[order[0]]) == n_slides[order[0]]:
+            yield groups.pop(order.popleft())
+    yield from (groups[key] for key in order)
 
 
 def _join(

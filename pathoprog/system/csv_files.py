@@ -42,14 +42,29 @@ def csv_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> 
         rows: values by column; what a row lacks is empty.
         columns: in the order of the file; none given are those of the first row.
     """
-    names = list(columns or rows[0])
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-    writer.writerow({name: quoted(name) for name in names})
-    writer.writerows(
-        {key: quoted(value) if isinstance(value, str) else value for key, value in row.items()} for row in rows
-    )
+    table = CsvLines(text.write, columns or list(rows[0]))
+    for row in rows:
+        table.add(row)
     return text.getvalue()
+
+
+class CsvLines:
+    """Gives out the text of a CSV table line by line, its header first.
+
+    Args:
+        write: takes the text of each line, or more of them.
+        columns: in the order of the file.
+    """
+
+    def __init__(self, write: Callable[[str], object], columns: Sequence[str]):
+        self.write = write
+        self._writer = csv.DictWriter(self, columns, restval="", lineterminator="\n")
+        self._writer.writerow({name: quoted(name) for name in columns})
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One row: values by column; what it lacks is empty."""
+        self._writer.writerow({key: quoted(value) if isinstance(value, str) else value for key, value in row.items()})
 
 
 def frame_text(frame: "pd.DataFrame") -> str:

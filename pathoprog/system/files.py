@@ -8,9 +8,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from pathoprog.errors import InputError
 
@@ -32,6 +32,57 @@ NOT_REPLACED = (
 UMASK = _umask()  # read once: reading it sets it for a moment, for all threads
 
 
+class FileInWriting:
+    """A file that is written under a temporary name beside its place, and put there whole, or not at all.
+
+    A context manager; it removes what was not put in its place.
+
+    Args:
+        path: its place.
+        private: readable by its owner alone.
+
+    Attributes:
+        stream: what to write to.
+    """
+
+    def __init__(self, path: str | Path, private: bool = False):
+        self.path, self._private = Path(path), private
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{self.path.name[:40]}."  # a long name must stay within the file system's 255 bytes
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=self.path.parent)
+        self._temporary: Path | None = Path(name)
+        self.stream: BinaryIO = os.fdopen(handle, "wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):  # what the disk did not take is not wanted
+                self.stream.close()
+            self._temporary.unlink(missing_ok=True)
+
+    def put(self, path: Path) -> None:
+        """Sync it and rename it to `path`, in the same folder; the folder is synced too.
+
+        So that after a power cut the file there is either the old one or the new one.
+        """
+        assert self._temporary is not None
+        if not self.stream.closed:
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+            self.stream.close()
+            if not self._private:
+                self._temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
+        self._temporary.replace(path)
+        self._temporary = None
+        sync_folder(path.parent)
+
+    def put_or_beside(self) -> tuple[Path, str]:
+        """`put` it in its place, or beside it as `write_or_beside` does."""
+        return _where_it_may(self.path, self.put)
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; on success it is synced and renamed to `path`, else removed.
@@ -42,23 +93,9 @@ def atomic_write(path: str | Path, private: bool = False) -> Iterator[BinaryIO]:
         path: of the file.
         private: readable by its owner alone.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name[:40]}."  # a long name must stay within the file system's 255 bytes
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        if not private:
-            temporary.chmod(0o666 & ~UMASK)  # mkstemp makes 0600; a result is as readable as any other file
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with FileInWriting(path, private) as file:
+        yield file.stream
+        file.put(file.path)
 
 
 def bounded_name(name: str, most_bytes: int = MOST_NAME_BYTES - NAME_ROOM_BYTES) -> str:
@@ -110,16 +147,25 @@ def write_or_beside(path: str | Path, text: str, private: bool = False) -> tuple
         InputError: neither there nor beside it.
         OSError: the disk is full or fails.
     """
-    path, why = Path(path), ""
+    return _where_it_may(Path(path), lambda place: write_text(place, text, private))
+
+
+def _where_it_may(path: Path, write: Callable[[Path], None]) -> tuple[Path, str]:
+    why = ""
     for place in (path, *places_beside(path)):
         try:
-            write_text(place, text, private)
+            write(place)
             return place, why
         except OSError as error:
             if error.errno not in NOT_REPLACED:
                 raise
             why = why or error.strerror or str(error)
-    raise InputError(
+    raise takes_nothing(path, why)
+
+
+def takes_nothing(path: Path, why: str) -> InputError:
+    """What to say where a file can be written neither by its name nor beside it."""
+    return InputError(
         f"{path}: cannot be written ({why}), nor beside it; make the folder writable, and give the same command again"
     )
 

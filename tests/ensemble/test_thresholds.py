@@ -1,9 +1,12 @@
 """Thresholds: the log-rank of every cut agrees with lifelines, and the rule finds a planted cut."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from lifelines.statistics import logrank_test
 
+from pathoprog.ensemble import thresholds
 from pathoprog.ensemble.thresholds import candidate_cuts, fit_threshold, logrank_of_cuts
 from pathoprog.errors import InputError
 
@@ -56,3 +59,31 @@ def test_what_cannot_be_fitted_is_refused(patients):
         fit_threshold(score, time, 0 * event, strata)
     with pytest.raises(InputError, match="too alike"):
         fit_threshold(np.full(len(score), 0.5), time, event, strata)
+
+
+@pytest.mark.parametrize("cells", [1, 700, 20_000])
+def test_cuts_taken_in_parts_give_the_same_bits(patients, monkeypatch, cells):
+    score, time, event, strata = patients
+    for n_cuts in (1, 2, 3, 4, 5, 7, 200):
+        cuts = np.linspace(0.2, 0.8, n_cuts)
+        given = score, time, event == 1, strata, cuts
+        monkeypatch.setattr(thresholds, "MOST_CELLS", 1 << 40)
+        whole, fitted = logrank_of_cuts(*given), fit_threshold(score, time, event, strata, bootstrap=5)
+        monkeypatch.setattr(thresholds, "MOST_CELLS", cells)
+        assert logrank_of_cuts(*given).tobytes() == whole.tobytes()
+    assert fit_threshold(score, time, event, strata, bootstrap=5) == fitted
+
+
+def test_memory_does_not_grow_with_patients_times_cuts(monkeypatch):
+    monkeypatch.setattr(thresholds, "MOST_CELLS", 20_000)
+    rng = np.random.default_rng(1)
+    n = 1500
+    score, time = rng.uniform(size=n), rng.exponential(size=n)
+    cuts = candidate_cuts(score, 0.15)
+    tracemalloc.start()
+    try:
+        logrank_of_cuts(score, time, rng.uniform(size=n) < 0.5, np.full(n, "a"), cuts)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < n * len(cuts) * 8 / 2, "half of one table of all patients and cuts, of which there were several"

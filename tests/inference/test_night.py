@@ -112,15 +112,26 @@ def test_every_table_may_be_locked(tmp_path, monkeypatch, capsys, number):
     assert written.written["members.csv"] == tmp_path / "members.new2.csv"
 
 
-def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(bundle, slides, scored, monkeypatch, capsys):
-    def refuse(path, text, private):
-        raise OSError(errno.EACCES, "Permission denied", str(path))
+@pytest.mark.parametrize("refused", ["mkstemp", "replace"])
+def test_a_folder_that_takes_no_table_says_so_and_the_slides_are_kept(
+    bundle, slides, scored, monkeypatch, capsys, refused
+):
+    def refuse(real):
+        def through(*given, **options):
+            place = options.get("dir") or given[-1].parent
+            if place == scored:
+                raise OSError(errno.EACCES, "Permission denied", str(place))
+            return real(*given, **options)
 
-    monkeypatch.setattr(files, "write_text", refuse)
+        return through
+
+    owner = files.tempfile if refused == "mkstemp" else Path
+    monkeypatch.setattr(owner, refused, refuse(getattr(owner, refused)))
     assert cli.main(call(bundle, slides, scored)) == 1
     said = capsys.readouterr().out
-    assert "results.csv: cannot be written (Permission denied), nor beside it" in said
-    assert "the slides are done and kept" in said
+    assert "results.csv: cannot be written (Permission denied), nor beside it" in said or refused == "mkstemp"
+    assert "cannot be written (Permission denied), nor beside it" in said and "the slides are done and kept" in said
+    assert not list(scored.glob("*.csv")) and not list(scored.glob(".*.tmp"))
     monkeypatch.undo()
     assert cli.main(call(bundle, slides, scored)) == 0 and list(rows(scored)) == ["A", "B"]
 

@@ -16,7 +16,7 @@ from pathoprog.ensemble.stage_groups import (
     with_stage_groups,
 )
 from pathoprog.inference.config import ScoreConfig
-from pathoprog.inference.result_tables import stage_combined
+from pathoprog.inference.result_tables import stage_groups_of
 from pathoprog.scoring.patients import PatientScore
 
 SIZE = 32
@@ -62,17 +62,17 @@ STAGE = {"P1": "3,0,20", "P2": "4a,0,20", "P3": "3,0,", "P4": "4,2,"}
 def test_each_patient_gets_the_group_of_its_cell(bundles, tmp_path):
     config = ScoreConfig(ensemble=str(bundles[1]), cohort=str(write_cohort(tmp_path / "cohort.csv", STAGE)))
     patients = [patient("P4", "poor"), patient("P1", "good"), patient("P2", "good"), patient("P3", "good")]
-    assert stage_combined(config, patients) == ["high", "low", "intermediate", ""]
-    assert stage_combined(config, [patient("P1", "poor"), patient("P2", "")]) == ["high", ""]
+    assert stage_groups_of(config)(patients) == ["high", "low", "intermediate", ""]
+    assert stage_groups_of(config)([patient("P1", "poor"), patient("P2", "")]) == ["high", ""]
 
 
 def test_without_table_cohort_or_stage_there_is_none(bundles, tmp_path, capsys):
     cohort = write_cohort(tmp_path / "cohort.csv", STAGE)
     patients = [patient("P1", "good")]
-    assert stage_combined(ScoreConfig(ensemble=str(bundles[0]), cohort=str(cohort)), patients) == [""]
-    assert stage_combined(ScoreConfig(ensemble=str(bundles[1])), patients) == [""]
+    assert stage_groups_of(ScoreConfig(ensemble=str(bundles[0]), cohort=str(cohort)))(patients) == [""]
+    assert stage_groups_of(ScoreConfig(ensemble=str(bundles[1])))(patients) == [""]
     cohort.write_text("patient_id,slide_id,slide_path,cohort,role\nP1,S1,S1.tif,North,external\n")
-    assert stage_combined(ScoreConfig(ensemble=str(bundles[1]), cohort=str(cohort)), patients) == [""]
+    assert stage_groups_of(ScoreConfig(ensemble=str(bundles[1]), cohort=str(cohort)))(patients) == [""]
     assert "no pT, pN, nodes_sampled: no risk groups" in capsys.readouterr().err
 
 

@@ -19,6 +19,7 @@ from pathoprog import cli
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.networks.member import prepare
 from pathoprog.regions.annotations import write_outline
+from pathoprog.scoring.results import read_slide
 from pathoprog.slides import open_slide
 from pathoprog.system.files import sha256_file
 
@@ -153,6 +154,20 @@ def test_running_again_computes_nothing_and_says_the_same(scored, bundle, slides
     assert {path: path.stat().st_mtime_ns for path in out.glob("slides/[A-D]/*")} == before
     for name in ("patients.csv", "members.csv"):
         assert (out / name).read_bytes() == tables[name]
+
+
+def test_running_again_hashes_each_result_once(scored, bundle, slides, monkeypatch):
+    _, out = scored
+    hashed = []
+
+    def counted(folder, slide_id, verify=True):
+        if verify:
+            hashed.append(slide_id)
+        return read_slide(folder, slide_id, verify)
+
+    monkeypatch.setattr("pathoprog.inference.batch.read_slide", counted)
+    assert cli.main(["score", f"cohort={slides / 'cohort.csv'}", f"ensemble={bundle}", f"out={out}", *STREAM]) == 1
+    assert sorted(hashed) == ["A", "B", "C", "D"]
 
 
 def test_equal_work_gives_equal_bytes_whatever_the_number_of_readers(scored, bundle, slides, tmp_path):

@@ -1,11 +1,15 @@
 """Several slides of one patient and role: one class by the bundle's rule."""
 
+import random
+import weakref
+from collections import Counter
+
 import pytest
 import torch
 from made_bundle import made_bundle
 
 from pathoprog.ensemble.loading import load_bundle
-from pathoprog.scoring.patients import PatientSlide, member_rows, patient_row, score_patients
+from pathoprog.scoring.patients import PatientSlide, member_rows, patient_row, patients_of, score_patients
 from pathoprog.scoring.scorer import Scorer
 
 THRESHOLDS = {"10x": 0.5, "40x": 0.5}
@@ -99,3 +103,37 @@ def test_the_same_slide_twice_counts_once(scorer):
     slides = [slide("A"), slide("B", duplicate_of="A")]
     (patient,) = score_patients(slides, "bag", lambda: scorer, no_instances)
     assert patient.scored == ["A"] and patient.reason == "B: the same slide as A"
+
+
+def sizes(slides):
+    return Counter((slide.patient_id, slide.role) for slide in slides)
+
+
+def test_patients_come_in_the_same_order_whether_their_slides_are_counted_before_or_not(scorer):
+    shuffled = random.Random(1)
+    for _ in range(20):
+        slides = [
+            slide(f"S{n}", f"P{shuffled.randrange(12)}", shuffled.choice(["test", "external"]), low=n / 40)
+            for n in range(30)
+        ]
+        whole = list(score_patients(slides, "mean", lambda: scorer, no_instances))
+        assert list(score_patients(iter(slides), "mean", lambda: scorer, no_instances, sizes(slides))) == whole
+        firsts = list(dict.fromkeys((slide.patient_id, slide.role) for slide in slides))
+        assert [(patient.patient_id, patient.role) for patient in whole] == firsts
+
+
+def test_a_patient_s_slides_are_let_go_when_they_are_all_there():
+    made, most = [], 0
+
+    def slides():
+        nonlocal most
+        for n in range(60):
+            one = slide(f"S{n}", f"P{n // 3}")
+            made.append(weakref.ref(one))
+            most = max(most, sum(one() is not None for one in made))
+            yield one
+
+    counted = {(f"P{n}", "external"): 3 for n in range(20)}
+    found = [[one.slide_id for one in group] for group in patients_of(slides(), counted)]
+    assert found == [[f"S{n + i}" for i in range(3)] for n in range(0, 60, 3)]
+    assert most <= 7, "the group in hand, the one before, and the next slide"

@@ -64,3 +64,22 @@ def test_sha256_of_a_file_is_the_known_one(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert files.sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_what_is_not_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
+    with files.FileInWriting(tmp_path / "table.csv") as file:
+        file.stream.write(b"half")
+    with pytest.raises(ZeroDivisionError), files.FileInWriting(tmp_path / "table.csv") as file:
+        file.stream.write(b"half")
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_goes_beside_what_cannot_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").mkdir()
+    with files.FileInWriting(tmp_path / "table.csv") as file:
+        file.stream.write(b"x\n")
+        assert file.put_or_beside() == (tmp_path / "table.new.csv", os.strerror(errno.EISDIR))
+    assert (tmp_path / "table.new.csv").read_bytes() == b"x\n"
+    assert (tmp_path / "table.new.csv").stat().st_mode & 0o777 == 0o666 & ~files.UMASK
+    assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "table.new.csv"}

@@ -185,6 +185,29 @@ def test_the_same_content_is_scored_once(path, clock):
     assert ledger.result_of("key") == '{"slide_id": "A"}', "a key has one result"
 
 
+def test_a_kept_result_that_cannot_be_read_is_scored_once_more(path, clock):
+    ledger = opened(path, clock, "ABCD")
+    first, *others = ledger.lease(CONFIG, 4, alone=True)
+    ledger.claim(first, "key", share=True)
+    assert done(ledger, first)
+    ledger.forget_result("key")
+    assert ledger.result_of("key") == ""
+    second, third, fourth = others
+    assert ledger.claim(second, "key", share=True) == "score", "a twin without its result is none"
+    assert ledger.claim(third, "key", share=True) == "park", "but one that is being scored is"
+    assert done(ledger, second, result='{"slide_id": "B"}')
+    assert ledger.claim(fourth, "key", share=True) == "copy" and ledger.result_of("key") == '{"slide_id": "B"}'
+
+
+@pytest.mark.parametrize("damage", [b"\xff", "\ud800".encode("utf-8", "surrogatepass")])
+def test_what_is_no_text_is_no_result(path, clock, damage):
+    ledger = opened(path, clock, "A")
+    (job,) = ledger.lease(CONFIG, 1, alone=True)
+    done(ledger, job)
+    ledger._db.execute("UPDATE results SET result = CAST(? AS TEXT)", (damage,))
+    assert ledger.result_of("key") == ""
+
+
 def test_slides_refused_before_their_content_was_known_share_no_result(path, clock):
     ledger = opened(path, clock, "AB")
     for job in ledger.lease(CONFIG, 2, alone=True):
