@@ -14,12 +14,12 @@ from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_
 from pathoprog.scoring.results import INSTANCES, Context, instance_bytes, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_result import SlideRun, result_text
+from pathoprog.slide_report.arrow_columns import numbers, repeated
 from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.content import SlidePage, slide_content
 from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
-from pathoprog.system.arrow_columns import numbers, repeated
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pathoprog.system.arrow_columns import numbers, repeated
+from pathoprog.slide_report.arrow_columns import numbers, repeated
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
@@ -28,7 +28,7 @@ def test_a_repeated_text_is_that_of_pyarrow_itself(n):
 
 ALONE = """
 import sys, numpy, pyarrow as pa
-from pathoprog.system.arrow_columns import numbers, repeated
+from pathoprog.slide_report.arrow_columns import numbers, repeated
 import pathoprog.inference.engine.worker
 pa.concat_tables([pa.table({"a": numbers(numpy.zeros(3)), "b": repeated("x", 3)})], promote_options="default")
 sys.exit("pandas" in sys.modules)
