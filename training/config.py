@@ -131,6 +131,10 @@ class FitSettings:
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")
     )
     compile: bool = setting(False, "compile the encoder with torch.compile")
+    checkpoint_activations: bool = setting(
+        False,
+        "save memory: compute the encoder's activations again in the backward pass; slower, with the same gradients",
+    )
 
 
 @dataclass
