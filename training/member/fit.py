@@ -52,8 +52,6 @@ def check_fit(settings: CandidateSettings) -> None:
         raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
     if fit.patients_per_step % fit.accumulate:
         raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
-    if loss.compares_patients and fit.accumulate > 1:
-        raise ConfigError(f"fit.accumulate: fit.loss={fit.loss} compares the patients of one part; leave it at 1")
     if loss.head == "hazards":
         cuts = fit.interval_years
         if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
