@@ -126,6 +126,7 @@ class FitSettings:
     keep_best: int = setting(3, "number of best checkpoints to keep", low=1)
     log_every: int = setting(10, "steps between two lines of metrics", low=1)
     prefetch: int = setting(2, "batches to read ahead", low=0)
+    fetch_threads: int = setting(4, "threads that read a step's tiles; any number gives the same batches", low=1)
     threads: int = setting(1, "CPU threads of PyTorch; another number gives other rounding", low=1)
     dtype: str = setting(
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")

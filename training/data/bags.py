@@ -1,8 +1,8 @@
 """Patients as bags of tiles or features, and the draw of a step's bags: a function of seed and step alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -177,6 +177,23 @@ def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
     return tile_store.build(cohort, data)
 
 
+class Mapper(Protocol):
+    """What `map` is, or a pool's `map`: calls a function for each item, and gives the results in the items' order."""
+
+    def __call__(
+        self, function: Callable[[Callable[[], NDArray[Any]]], NDArray[Any]], items: list[Callable[[], NDArray[Any]]], /
+    ) -> Iterable[NDArray[Any]]:
+        """Results in the order of the items."""
+
+
+Fetch = Callable[[Mapper], BagBatch]
+"""Waits for a step's tiles, patient by patient as the mapper runs them, and puts them together."""
+
+
+def _call(fetch: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    return fetch()
+
+
 class Sampler:
     """Draws a step's patients and tiles, evenly over the groups that `balance` names (see `FitSettings`).
 
@@ -221,12 +238,16 @@ class Sampler:
             result.append((index, tiles))
         return result
 
-    def ask(self, step: int) -> Callable[[], BagBatch]:
+    def ask(self, step: int) -> Fetch:
         """Have one step's tiles read; see `Patient.ask`."""
         chosen = self.choose(step)
         asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in chosen]
-        return lambda: BagBatch([index for index, _ in chosen], np.concatenate([fetch() for fetch in asked]))
+
+        def fetch(run: Mapper) -> BagBatch:
+            return BagBatch([index for index, _ in chosen], np.concatenate(list(run(_call, asked))))
+
+        return fetch
 
     def batch(self, step: int) -> BagBatch:
         """Read one step's tiles."""
-        return self.ask(step)()
+        return self.ask(step)(map)

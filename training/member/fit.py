@@ -36,7 +36,7 @@ from pathoprog.training.member.gradients import backward, times_and_events
 from pathoprog.training.member.metrics import METRICS, cut_metrics
 
 LAST = "last.safetensors"
-CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch", "checkpoint_activations")
+CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch", "fetch_threads", "checkpoint_activations")
 """Settings of `fit` that may change in a folder: what a run goes on to, how it is watched and fed, what it keeps."""
 
 
@@ -133,7 +133,8 @@ def fit(
     start, best, seams = resume(out, settings, network, optimizer, average)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
-    with Prefetch(sampler, start, options.steps, options.prefetch, pin=device.type == "cuda") as batches:
+    ahead = Prefetch(sampler, start, options.steps, options.prefetch, options.fetch_threads, device.type == "cuda")
+    with ahead as batches:
         for step in range(start, options.steps):
             began = time.perf_counter()
             batch = batches.get(step)
@@ -283,7 +284,7 @@ def averaged_network(
         norm.train()
     options = settings.fit
     first, last = options.steps, options.steps + (options.recalibrate if norms else 0)
-    with Prefetch(sampler, first, last, options.prefetch) as batches:
+    with Prefetch(sampler, first, last, options.prefetch, options.fetch_threads) as batches:
         for step in range(first, last):
             for part in np.split(batches.get(step).tiles, options.accumulate):
                 tiles = torch.from_numpy(part).to(device)

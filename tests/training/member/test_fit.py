@@ -222,8 +222,8 @@ def test_batches_are_the_same_however_many_are_read_ahead_and_by_whom(data):
     patients = read_patients(made_settings(data, Path("unused")), "training")
     sampler = Sampler(patients, "class_site", 6, 3, seed=3)
     wanted = [sampler.batch(step) for step in range(8)]
-    for depth in (0, 1, 5):
-        with fit_module.Prefetch(Sampler(patients, "class_site", 6, 3, seed=3), 2, 8, depth) as batches:
+    for depth, threads in ((0, 1), (1, 1), (5, 1), (0, 4), (2, 3), (2, 16)):
+        with fit_module.Prefetch(Sampler(patients, "class_site", 6, 3, seed=3), 2, 8, depth, threads) as batches:
             found = [batches.get(step) for step in range(2, 8)]
         for one, other in zip(found, wanted[2:], strict=True):
             assert one.patients == other.patients and np.array_equal(one.tiles, other.tiles)
