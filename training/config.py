@@ -21,6 +21,9 @@ BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
 """By which patients are drawn evenly; the class is the distinct outcome, or event and no event where there is none."""
 
 
+STORE_FORMATS = ("raw", "jpeg")
+
+
 @dataclass
 class DataSettings:
     """Where patients, outcomes and tiles come from."""
@@ -40,6 +43,13 @@ class DataSettings:
         "folder of the tile store; if source=slides, it keeps only where tiles lie (default: the run's folder)",
         kind="path",
     )
+    store_format: str = setting(
+        "raw",
+        "what the tile store holds: raw, or jpeg, which is smaller but changes pixels (see docs/training.md); the lock"
+        " then scores tuning from the slides",
+        choices=STORE_FORMATS,
+    )
+    store_quality: int = setting(90, "quality of the JPEGs, if store_format=jpeg", low=1, high=100)
     features: str = setting("", "folder of stored features: <resolution>/<slide_id>.safetensors or .h5", kind="path")
     tumour_policy: str = setting(
         "outline", "where tiles may lie: in the given tumour outlines, or in all tissue", choices=("outline", "tissue")
@@ -54,6 +64,11 @@ class DataSettings:
     )
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+
+    @property
+    def jpeg_quality(self) -> int:
+        """Of the tile store's JPEGs; 0 where it holds the pixels themselves."""
+        return self.store_quality if self.store_format == "jpeg" else 0
 
 
 def check_data(data: DataSettings, source: str = "") -> None:

@@ -16,6 +16,7 @@ from pathoprog.system.file_array import FileArray
 from pathoprog.system.h5_array import H5Array
 from pathoprog.training.config import DataSettings, TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
+from pathoprog.training.data.jpeg_tiles import JpegTiles
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Patient:
 
 
 def _asked(
-    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles, index: NDArray[np.int64]
+    tiles: NDArray[Any] | FileArray | JpegTiles | H5Array | PlacedTiles, index: NDArray[np.int64]
 ) -> Callable[[], NDArray[Any]]:
     """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
     if isinstance(tiles, PlacedTiles):
@@ -137,7 +138,7 @@ def _other_cuts(data: DataSettings, resolution: str) -> str:
         return ""
     return (
         f" (it holds tiles of other settings, {', '.join(others)}, not {wanted.name}: other data.tiles_{resolution}.*,"
-        " data.slides.* or data.tumour_policy)"
+        " data.slides.*, data.store_format or data.tumour_policy)"
     )
 
 

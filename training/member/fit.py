@@ -78,6 +78,8 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     parent = parent_of(settings)
     kept |= {"start": plain(parent)} if parent is not None else {}
     kept["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    if settings.data.source == "store" and settings.data.jpeg_quality:
+        kept["data"] |= {"store_format": "jpeg", "store_quality": settings.data.jpeg_quality}
     kept["data"]["slides"] = reading(settings.data.slides)
     kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in CARRIED_ON}
     return kept
