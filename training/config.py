@@ -21,6 +21,9 @@ BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
 """By which patients are drawn evenly; the class is the distinct outcome, or event and no event where there is none."""
 
 
+STORE_FORMATS = ("raw", "jpeg")
+
+
 @dataclass
 class DataSettings:
     """Where patients, outcomes and tiles come from."""
@@ -40,6 +43,13 @@ class DataSettings:
         "folder of the tile store; if source=slides, it keeps only where tiles lie (default: the run's folder)",
         kind="path",
     )
+    store_format: str = setting(
+        "raw",
+        "what the tile store holds: raw, or jpeg, which is smaller but changes pixels (see docs/training.md); the lock"
+        " then scores tuning from the slides",
+        choices=STORE_FORMATS,
+    )
+    store_quality: int = setting(90, "quality of the JPEGs, if store_format=jpeg", low=1, high=100)
     features: str = setting("", "folder of stored features: <resolution>/<slide_id>.safetensors or .h5", kind="path")
     tumour_policy: str = setting(
         "outline", "where tiles may lie: in the given tumour outlines, or in all tissue", choices=("outline", "tissue")
@@ -54,6 +64,11 @@ class DataSettings:
     )
     slides: SlideSettings = setting(SlideSettings(), "how slides are read")
     stream: StreamSettings = setting(StreamSettings(), "the reader processes")
+
+    @property
+    def jpeg_quality(self) -> int:
+        """Of the tile store's JPEGs; 0 where it holds the pixels themselves."""
+        return self.store_quality if self.store_format == "jpeg" else 0
 
 
 def check_data(data: DataSettings, source: str = "") -> None:
@@ -126,11 +141,16 @@ class FitSettings:
     keep_best: int = setting(3, "number of best checkpoints to keep", low=1)
     log_every: int = setting(10, "steps between two lines of metrics", low=1)
     prefetch: int = setting(2, "batches to read ahead", low=0)
+    fetch_threads: int = setting(4, "threads that read a step's tiles; any number gives the same batches", low=1)
     threads: int = setting(1, "CPU threads of PyTorch; another number gives other rounding", low=1)
     dtype: str = setting(
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")
     )
     compile: bool = setting(False, "compile the encoder with torch.compile")
+    checkpoint_activations: bool = setting(
+        False,
+        "save memory: compute the encoder's activations again in the backward pass; slower, with the same gradients",
+    )
 
 
 @dataclass

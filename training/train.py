@@ -15,6 +15,7 @@ from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogEr
 from pathoprog.networks.augmentation import cropped_px
 from pathoprog.networks.config import LOSSES, NO_ENCODER
 from pathoprog.networks.encoders import try_encoder
+from pathoprog.networks.recomputing import check_blocks
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import canonical_json, read_json, write_text
@@ -155,6 +156,8 @@ def check_network(settings: CandidateSettings) -> None:
     sides = {spec.size_px for spec in (settings.data.tiles_10x, settings.data.tiles_40x)}
     for size_px in sorted(sides | {cropped_px(side, settings.augment) for side in sides}):
         try_encoder(settings.network, size_px, training=True)
+    if settings.fit.checkpoint_activations:
+        check_blocks(settings.network, "fit.checkpoint_activations")
 
 
 def check_parts(settings: TrainConfig, learning: list[Patient], judging: list[Patient]) -> list[Patient]:

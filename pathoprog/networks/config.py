@@ -22,7 +22,7 @@ class Loss:
         function: of `pathoprog.networks.losses`: from logits [b, c] and `Targets` to a scalar.
         head: of the network, whose outputs it takes.
         distinct_only: True: it learns from patients with a distinct outcome alone, and needs both classes.
-        compares_patients: True: it compares the patients of one part with one another, so that a step has one part.
+        compares_patients: True: it compares a step's patients with one another, so that it takes all parts at once.
     """
 
     function: str

@@ -18,7 +18,7 @@ from pathoprog.training import train as train_module
 from pathoprog.training.config import CrossValidateConfig, EnsembleConfig
 from pathoprog.training.launchers import LocalEngine
 from pathoprog.training.lock import ensemble as choose
-from pathoprog.training.member import fit as fit_module
+from pathoprog.training.member import gradients
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
 
@@ -39,14 +39,14 @@ class Ended:
 def here(monkeypatch, capfd):
     """Candidates run in this process; those whose name is in `spoilt` come to a loss that is no number."""
     spoilt, started = set(), []
-    whole = fit_module.loss_of
+    whole = gradients.loss_of
 
     def start(self, module, arguments, log, threads, device):
         folder = Path(arguments[0]).parent
         started.append(folder.name)
         bad = folder.name in spoilt or f"{folder.parent.name}/{folder.name}" in spoilt
         loss = (lambda *_: torch.tensor(float("nan"), requires_grad=True)) if bad else whole
-        monkeypatch.setattr(fit_module, "loss_of", loss)
+        monkeypatch.setattr(gradients, "loss_of", loss)
         code = train_module.main(arguments[0])
         log.write_text(capfd.readouterr().err)
         return Ended(code)

@@ -22,7 +22,8 @@ from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import BagBatch, Patient
 from pathoprog.training.data.tile_store import StoredSlide
-from pathoprog.training.member.fit import backward, check_fit, make_optimizer
+from pathoprog.training.member.fit import check_fit, make_optimizer
+from pathoprog.training.member.gradients import backward
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.train import check_network, train
 from pathoprog.training.train_ensemble import make_tasks

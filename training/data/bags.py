@@ -1,8 +1,8 @@
 """Patients as bags of tiles or features, and the draw of a step's bags: a function of seed and step alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from pathoprog.system.file_array import FileArray
 from pathoprog.system.h5_array import H5Array
 from pathoprog.training.config import DataSettings, TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
+from pathoprog.training.data.jpeg_tiles import JpegTiles
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Patient:
 
 
 def _asked(
-    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles, index: NDArray[np.int64]
+    tiles: NDArray[Any] | FileArray | JpegTiles | H5Array | PlacedTiles, index: NDArray[np.int64]
 ) -> Callable[[], NDArray[Any]]:
     """Tiles of a slide by number: an array's are read when they are fetched, a slide's from now on."""
     if isinstance(tiles, PlacedTiles):
@@ -137,7 +138,7 @@ def _other_cuts(data: DataSettings, resolution: str) -> str:
         return ""
     return (
         f" (it holds tiles of other settings, {', '.join(others)}, not {wanted.name}: other data.tiles_{resolution}.*,"
-        " data.slides.* or data.tumour_policy)"
+        " data.slides.*, data.store_format or data.tumour_policy)"
     )
 
 
@@ -175,6 +176,23 @@ def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
         slide_source.lay(cohort, data)
         return 0
     return tile_store.build(cohort, data)
+
+
+class Mapper(Protocol):
+    """What `map` is, or a pool's `map`: calls a function for each item, and gives the results in the items' order."""
+
+    def __call__(
+        self, function: Callable[[Callable[[], NDArray[Any]]], NDArray[Any]], items: list[Callable[[], NDArray[Any]]], /
+    ) -> Iterable[NDArray[Any]]:
+        """Results in the order of the items."""
+
+
+Fetch = Callable[[Mapper], BagBatch]
+"""Waits for a step's tiles, patient by patient as the mapper runs them, and puts them together."""
+
+
+def _call(fetch: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    return fetch()
 
 
 class Sampler:
@@ -221,12 +239,16 @@ class Sampler:
             result.append((index, tiles))
         return result
 
-    def ask(self, step: int) -> Callable[[], BagBatch]:
+    def ask(self, step: int) -> Fetch:
         """Have one step's tiles read; see `Patient.ask`."""
         chosen = self.choose(step)
         asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in chosen]
-        return lambda: BagBatch([index for index, _ in chosen], np.concatenate([fetch() for fetch in asked]))
+
+        def fetch(run: Mapper) -> BagBatch:
+            return BagBatch([index for index, _ in chosen], np.concatenate(list(run(_call, asked))))
+
+        return fetch
 
     def batch(self, step: int) -> BagBatch:
         """Read one step's tiles."""
-        return self.ask(step)()
+        return self.ask(step)(map)

@@ -7,39 +7,41 @@ from typing import TypeVar
 
 import torch
 
-from pathoprog.training.data.bags import BagBatch, Sampler
+from pathoprog.training.data.bags import BagBatch, Fetch, Sampler
 
 T = TypeVar("T")
 
 
 class Prefetch:
-    """Reads the next steps' tiles while the device works: asked for step by step, fetched in a thread.
+    """Reads the next steps' tiles while the device works: asked for and fetched step by step, by several threads.
 
     Args:
         sampler: draws and reads.
         start: the first step.
         stop: the step behind the last.
         depth: batches read ahead; 0 reads each when it is asked for.
+        threads: that read a step's patients side by side; the batches are the same whatever their number.
         pin: into page-locked memory, from which a GPU copies beside its work.
     """
 
-    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, pin: bool = False):
+    def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, threads: int = 1, pin: bool = False):
         self.sampler, self.next, self.stop, self.depth, self.pin = sampler, start, stop, depth, pin
         # Two threads, so that slides' readers know of the steps ahead while a step is still being fetched.
         self.asking = ThreadPoolExecutor(max_workers=1) if depth else None
         self.fetching = ThreadPoolExecutor(max_workers=1) if depth else None
+        self.reading = ThreadPoolExecutor(max_workers=threads) if threads > 1 else None
         self.waiting: dict[int, Future[BagBatch]] = {}
 
     def __enter__(self) -> "Prefetch":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pool in (self.asking, self.fetching):
+        for pool in (self.asking, self.fetching, self.reading):
             if pool is not None:
                 pool.shutdown(cancel_futures=True)
 
-    def _fetch(self, asked: Callable[[], Callable[[], BagBatch]]) -> BagBatch:
-        batch = asked()()
+    def _fetch(self, asked: Callable[[], Fetch]) -> BagBatch:
+        batch = asked()(self.reading.map if self.reading is not None else map)
         return BagBatch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
 
     def get(self, step: int) -> BagBatch:

@@ -1,15 +1,17 @@
-"""The tile store: a cohort's tiles cut once, one plain NumPy file per slide and resolution, read by memory map.
+"""The tile store: a cohort's tiles cut once, one file per slide and resolution, from which single tiles are read.
 
-``<store>/<resolution>/<cut>/<slide_id>.npy`` holds uint8 [n, s, s, 3]; ``….json`` beside it the slide's content hash,
-the tiles' level-0 corners and the key (file, outline and settings) by which a later run knows whether the file still
-holds. `cut` names the settings that tiles follow from, so that tiles of other settings lie beside these, never among
-them.
+``<store>/<resolution>/<cut>/<slide_id>.npy`` holds uint8 [n, s, s, 3], read by memory map; under
+`data.store_format=jpeg` it is a ``.jpegs`` (`jpeg_tiles`) in a folder of its quality. ``….json`` beside it holds
+the slide's content hash, the tiles' level-0 corners and the key (file, outline and settings) by which a later run knows
+whether the file still holds. `cut` names the settings that tiles follow from, so that tiles of other settings lie
+beside these, never among them.
 """
 
 import hashlib
 import os
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,11 @@ from pathoprog.system.file_array import FileArray
 from pathoprog.system.file_names import file_name_in
 from pathoprog.system.files import file_stamp, read_json, sha256_value, sync_folder, write_json
 from pathoprog.system.h5_array import H5Array
+from pathoprog.system.machine.cores import cores
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import DataSettings
-from pathoprog.training.data.disk_space import allocate, cannot_write, check_room
+from pathoprog.training.data.disk_space import allocate, cannot_write, check_room, gigabytes
+from pathoprog.training.data.jpeg_tiles import JpegTiles, JpegWriter
 
 STALE_S = 24 * 3600.0
 """Age of a half-written file that nobody writes any more."""
@@ -50,7 +54,7 @@ class StoredSlide:
 
     slide_id: str
     sha256: str
-    tiles: NDArray[Any] | FileArray | H5Array | PlacedTiles
+    tiles: NDArray[Any] | FileArray | JpegTiles | H5Array | PlacedTiles
     places: str = ""
     scan: str = ""
 
@@ -75,7 +79,7 @@ def spec_of(data: DataSettings, resolution: str) -> TileSpec:
 
 
 def cut_name(data: DataSettings, spec: TileSpec) -> str:
-    """Folder of the tiles that were cut alike: their side, and a hash of every setting that they follow from."""
+    """What tiles that were cut alike are called: their side, and a hash of every setting that they follow from."""
     settings = {
         "policy": data.tumour_policy,
         "spec": as_dict(spec),
@@ -134,11 +138,11 @@ def _cut(jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], s
     wanted = {job.slide_id: job.specs for job in jobs}
     open_slides: dict[str, _Writing] = {}
     try:
-        with progress("tiles", len(jobs), "slides") as counter:
+        with progress("tiles", len(jobs), "slides") as counter, ThreadPoolExecutor(cores()) as pool:
             for event in stream.read(jobs):
                 if isinstance(event, SlideOpened):
                     open_slides[event.slide_id] = writing = _Writing(event, wanted[event.slide_id])
-                    _start(data, writing)
+                    _start(data, writing, pool)
                 elif isinstance(event, TileBatch):
                     array = open_slides[event.slide_id].arrays[event.resolution]
                     array[event.start : event.start + len(event.tiles)] = event.tiles
@@ -153,7 +157,20 @@ def _cut(jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], s
     finally:
         for writing in open_slides.values():
             _forget(data, writing)
+    if data.jpeg_quality:
+        _say_what_is_saved(jobs, data)
     return failed
+
+
+def _say_what_is_saved(jobs: list[SlideJob], data: DataSettings) -> None:
+    paths = [_paths(data, spec.resolution, job.slide_id) for job in jobs for spec in job.specs]
+    files = [JpegTiles(array) for array, info in paths if info.is_file()]
+    packed, plain = (sum(getattr(one, name) for one in files) for name in ("file_bytes", "nbytes"))
+    if plain:
+        say(
+            f"    as JPEG of quality {data.jpeg_quality} the tiles take {gigabytes(packed)} in place of"
+            f" {gigabytes(plain)} ({1 - packed / plain:.0%} saved)"
+        )
 
 
 def slide_job(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -> SlideJob:
@@ -202,7 +219,8 @@ def grid_path(data: DataSettings, resolution: str, slide_id: str) -> Path:
 
 def cut_folder(data: DataSettings, resolution: str) -> Path:
     """Where the store keeps the tiles of one resolution that these settings give."""
-    return Path(data.store) / resolution / cut_name(data, spec_of(data, resolution))
+    packed = f"-jpeg{data.jpeg_quality}" if data.jpeg_quality else ""
+    return Path(data.store) / resolution / f"{cut_name(data, spec_of(data, resolution))}{packed}"
 
 
 def is_stored(data: DataSettings, slide_id: str) -> bool:
@@ -213,8 +231,9 @@ def is_stored(data: DataSettings, slide_id: str) -> bool:
 
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
     folder = cut_folder(data, resolution)
-    name = file_name_in(folder, slide_id, [".npy", ".json"])
-    return folder / f"{name}.npy", folder / f"{name}.json"
+    ending = ".jpegs" if data.jpeg_quality else ".npy"
+    name = file_name_in(folder, slide_id, [ending, ".json"])
+    return folder / f"{name}{ending}", folder / f"{name}.json"
 
 
 def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool:
@@ -231,7 +250,7 @@ def _temporary(array: Path) -> Path:
     return array.with_name(f".{array.name}.{os.getpid()}.tmp")
 
 
-def _start(data: DataSettings, writing: _Writing) -> None:
+def _start(data: DataSettings, writing: _Writing, pool: ThreadPoolExecutor) -> None:
     event = writing.opened
     for spec in writing.wanted:
         array, _ = _paths(data, spec.resolution, event.slide_id)
@@ -241,7 +260,9 @@ def _start(data: DataSettings, writing: _Writing) -> None:
                 path.unlink(missing_ok=True)
         grid = event.grids.get(spec.resolution)
         shape = (len(grid.x0) if grid is not None else 0, spec.size_px, spec.size_px, 3)
-        if shape[0]:
+        if data.jpeg_quality:
+            writing.arrays[spec.resolution] = JpegWriter(_temporary(array), shape, data.jpeg_quality, pool)
+        elif shape[0]:
             writing.arrays[spec.resolution] = np.lib.format.open_memmap(_temporary(array), "w+", np.uint8, shape)
             # room first: writing to a map that the disk has no room for would end this process without a word
             allocate(_temporary(array))
@@ -255,7 +276,9 @@ def _forget(data: DataSettings, writing: _Writing | None) -> None:
     if writing is None:
         return
     for spec in writing.wanted:
-        writing.arrays.pop(spec.resolution, None)
+        stored = writing.arrays.pop(spec.resolution, None)
+        if isinstance(stored, JpegWriter):
+            stored.close()
         _temporary(_paths(data, spec.resolution, writing.opened.slide_id)[0]).unlink(missing_ok=True)
 
 
@@ -346,7 +369,7 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[
             corners, content = np.array([facts["x0"], facts["y0"]], np.int64), str(facts["sha256"])
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{info}: damaged ({error!r}); delete it, and the slide is cut again") from error
-        tiles = FileArray.npy(array)
+        tiles = JpegTiles(array) if data.jpeg_quality else FileArray.npy(array)
         if tiles.shape != (corners.shape[1], size, size, 3):
             raise InputError(
                 f"{array}: holds {list(tiles.shape)}, not {corners.shape[1]} tiles of {size} px; delete it, and the"

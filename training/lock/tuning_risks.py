@@ -172,10 +172,16 @@ def _group(
 def _tiles(
     settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, rows: pd.DataFrame, device: torch.device
 ) -> TuningTiles:
-    """Stored tiles where they are those that scoring would read; else the slides'."""
+    """Stored tiles where they are those that scoring would read; else the slides'.
+
+    A store of JPEGs holds other pixels than scoring reads: thresholds never rest on it.
+    """
     policy = manifest.tumour_policy
-    if policy == trained.data.tumour_policy and trained.data.source != "slides":
+    as_read = trained.data.source == "features" or (trained.data.source == "store" and not trained.data.jpeg_quality)
+    if policy == trained.data.tumour_policy and as_read:
         return StoredTiles(trained, settings.stream)
+    if trained.data.source == "store" and not as_read:
+        say("    the tile store holds JPEGs, so that tuning is scored from the slides")
     if policy != "network":
         return SlidesTiles(trained, rows, settings.stream, policy)
     folder = Path(settings.tumour)

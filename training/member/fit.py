@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
-from pathoprog.networks.augmentation import augment
 from pathoprog.networks.config import LOSSES
-from pathoprog.networks.losses import Targets, baseline_logits, loss_value
+from pathoprog.networks.losses import baseline_logits
 from pathoprog.networks.member import MilNetwork, prepare
+from pathoprog.networks.recomputing import recompute_blocks
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
 from pathoprog.system.files import sha256_value
@@ -28,16 +27,17 @@ from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
 from pathoprog.system.records import RecordError, plain, record_of
 from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig
-from pathoprog.training.data.bags import BagBatch, Patient, Sampler
+from pathoprog.training.data.bags import Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import Best, Verdict, write_verdict
 from pathoprog.training.member.finetune import parent_of, start_weights
+from pathoprog.training.member.gradients import backward, times_and_events
 from pathoprog.training.member.metrics import METRICS, cut_metrics
 
 LAST = "last.safetensors"
-CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch")
-"""Settings of `fit` that may change in a folder: what a run goes on to, and how it is watched and fed."""
+CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch", "fetch_threads", "checkpoint_activations")
+"""Settings of `fit` that may change in a folder: what a run goes on to, how it is watched and fed, what it keeps."""
 
 
 def check_fit(settings: CandidateSettings) -> None:
@@ -52,8 +52,6 @@ def check_fit(settings: CandidateSettings) -> None:
         raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
     if fit.patients_per_step % fit.accumulate:
         raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
-    if loss.compares_patients and fit.accumulate > 1:
-        raise ConfigError(f"fit.accumulate: fit.loss={fit.loss} compares the patients of one part; leave it at 1")
     if loss.head == "hazards":
         cuts = fit.interval_years
         if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
@@ -80,6 +78,8 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     parent = parent_of(settings)
     kept |= {"start": plain(parent)} if parent is not None else {}
     kept["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    if settings.data.source == "store" and settings.data.jpeg_quality:
+        kept["data"] |= {"store_format": "jpeg", "store_quality": settings.data.jpeg_quality}
     kept["data"]["slides"] = reading(settings.data.slides)
     kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in CARRIED_ON}
     return kept
@@ -127,13 +127,16 @@ def fit(
         start_at_baseline(network, training, options)
     network.to(device)
     network.encoder.to(memory_format=torch.channels_last)
+    if options.checkpoint_activations:
+        recompute_blocks(network.encoder)
     optimizer = make_optimizer(network, options, options.head_lr)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
     start, best, seams = resume(out, settings, network, optimizer, average)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
-    with Prefetch(sampler, start, options.steps, options.prefetch, pin=device.type == "cuda") as batches:
+    ahead = Prefetch(sampler, start, options.steps, options.prefetch, options.fetch_threads, device.type == "cuda")
+    with ahead as batches:
         for step in range(start, options.steps):
             began = time.perf_counter()
             batch = batches.get(step)
@@ -149,8 +152,8 @@ def fit(
                     raise
                 raise PathoprogError(
                     f"out of memory at step {step}: a step holds {len(batch.tiles)} tiles of"
-                    f" {batch.tiles.shape[1]} px; raise fit.accumulate, or lower fit.patients_per_step or"
-                    " fit.tiles_per_patient"
+                    f" {batch.tiles.shape[1]} px; raise fit.accumulate, give"
+                    " fit.checkpoint_activations=true, or lower fit.patients_per_step or fit.tiles_per_patient"
                 ) from error
             norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -207,32 +210,6 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def backward(
-    forward: Callable[[Tensor, list[int]], Tensor],
-    settings: TrainConfig,
-    patients: list[Patient],
-    batch: BagBatch,
-    generator: torch.Generator,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> float:
-    """One step's gradients, in `fit.accumulate` parts; returns the loss."""
-    options = settings.fit
-    per_part = options.patients_per_step // options.accumulate
-    t = options.tiles_per_patient
-    total = torch.zeros((), device=device)
-    for part in range(options.accumulate):
-        chosen = [patients[index] for index in batch.patients[part * per_part : (part + 1) * per_part]]
-        tiles = torch.from_numpy(batch.tiles[part * per_part * t : (part + 1) * per_part * t])
-        tiles = prepare(augment(tiles.to(device, non_blocking=True), settings.augment, generator))  # [b * t, 3, s, s]
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            logits = forward(tiles, [t] * per_part)  # [b, c]
-        loss = loss_of(logits.float(), chosen, options) / options.accumulate
-        torch.autograd.backward(loss)
-        total += loss.detach()
-    return float(total)
-
-
 def start_at_baseline(network: MilNetwork, patients: list[Patient], options: FitSettings) -> None:
     """Let a fresh network give everybody about the hazards of these patients as a whole.
 
@@ -244,22 +221,6 @@ def start_at_baseline(network: MilNetwork, patients: list[Patient], options: Fit
     with torch.no_grad():
         network.classifier.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
         weight.copy_(weight[:1].expand_as(weight))
-
-
-def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
-    """Follow-up in years [b] and whether it ended with the event [b]."""
-    years = torch.tensor([patient.followup_days / YEAR_DAYS for patient in patients])
-    return years, torch.tensor([patient.event for patient in patients])
-
-
-def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
-    """The chosen loss of some patients' logits [b, c]."""
-    device = logits.device
-    poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
-    time_years, event = (values.to(device) for values in times_and_events(patients))
-    cuts = torch.tensor(options.interval_years, device=device)
-    targets = Targets(poor, time_years, event, (1.0, options.class_weight_poor), cuts)
-    return loss_value(options.loss, logits, targets)
 
 
 class Pace(Protocol):
@@ -325,7 +286,7 @@ def averaged_network(
         norm.train()
     options = settings.fit
     first, last = options.steps, options.steps + (options.recalibrate if norms else 0)
-    with Prefetch(sampler, first, last, options.prefetch) as batches:
+    with Prefetch(sampler, first, last, options.prefetch, options.fetch_threads) as batches:
         for step in range(first, last):
             for part in np.split(batches.get(step).tiles, options.accumulate):
                 tiles = torch.from_numpy(part).to(device)

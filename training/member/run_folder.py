@@ -180,7 +180,13 @@ def _differences(settings: TrainConfig) -> str:
     path = Path(settings.out) / SETTINGS
     before = flat(read_json(path)) if path.is_file() else {}
     now = flat(as_dict(settings))
-    relevant = flat(settings_of_weights(settings)) | {"start.bundle": "", "start.member": "", "split.folds": 0}
+    relevant = {
+        *flat(settings_of_weights(settings)),
+        "start.bundle",
+        "start.member",
+        "split.folds",
+        "data.store_format",
+    }
     names = [
         name
         for name in now

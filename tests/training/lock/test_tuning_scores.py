@@ -305,3 +305,18 @@ def test_a_bundle_of_an_earlier_version_says_what_to_do(run, data, tmp_path, cap
     assert "under the rule bag in place of max" in said and "lock the same candidates again" in said
     code, found = scored(data, tmp_path / "bundle", tmp_path / "out", "dtype=bf16")  # it never said that it may not
     assert code == 0 and len(found) == 11 and "locked by an earlier version" in capsys.readouterr().err
+
+
+def test_a_store_of_jpegs_is_never_behind_the_thresholds(run, data, tmp_path, capsys):
+    stored = lock(run, tmp_path / "stored")
+    runs = shutil.copytree(run, tmp_path / "runs", ignore=shutil.ignore_patterns("tuning_scores"))
+    packed = replace(data, store_format="jpeg", store_quality=20, store=str(tmp_path / "jpegs"))
+    assert tile_store.build(read_cohort(data.cohort), packed) == 0
+    written = read_json(runs / ENSEMBLE_RUN)
+    written["settings"]["data"] |= {"store_format": "jpeg", "store_quality": 20, "store": packed.store}
+    write_json(runs / ENSEMBLE_RUN, written)
+    capsys.readouterr()
+    read = lock(runs, tmp_path / "read")
+    assert "the tile store holds JPEGs, so that tuning is scored from the slides" in capsys.readouterr().out
+    assert (tmp_path / "read.tuning.csv").read_text() == (tmp_path / "stored.tuning.csv").read_text()
+    assert read.thresholds == stored.thresholds

@@ -16,6 +16,7 @@ from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import Sampler, read_patients
 from pathoprog.training.member import fit as fit_module
+from pathoprog.training.member import gradients
 from pathoprog.training.member.fit import LAST, check_fit, set_learning_rate
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.train import settings_from_dict, train
@@ -125,14 +126,14 @@ def test_a_discrete_time_network_starts_at_the_patients_hazards(data):
 
 def test_nan_stops_the_run_and_names_the_step(data, tmp_path, monkeypatch):
     settings = made_settings(data, tmp_path / "run")
-    whole = fit_module.loss_of
+    whole = gradients.loss_of
     calls = []
 
     def spoilt(logits, patients, options):
         calls.append(1)
         return whole(logits, patients, options) * (float("nan") if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(fit_module, "loss_of", spoilt)
+    monkeypatch.setattr(gradients, "loss_of", spoilt)
     with pytest.raises(PathoprogError, match="step 3"):
         train(settings, nothing)
 
@@ -176,9 +177,9 @@ def test_accumulation_gives_the_gradients_of_the_whole_step(data):
     torch.manual_seed(0)
     logits = torch.randn(4, 2, requires_grad=True)
     options = made_settings(data, Path("unused")).fit
-    whole = fit_module.loss_of(logits, patients[:4], options)
+    whole = gradients.loss_of(logits, patients[:4], options)
     parts = (
-        fit_module.loss_of(logits[:2], patients[:2], options) + fit_module.loss_of(logits[2:], patients[2:4], options)
+        gradients.loss_of(logits[:2], patients[:2], options) + gradients.loss_of(logits[2:], patients[2:4], options)
     ) / 2
     assert whole.item() == pytest.approx(parts.item(), rel=1e-6)
 
@@ -221,8 +222,8 @@ def test_batches_are_the_same_however_many_are_read_ahead_and_by_whom(data):
     patients = read_patients(made_settings(data, Path("unused")), "training")
     sampler = Sampler(patients, "class_site", 6, 3, seed=3)
     wanted = [sampler.batch(step) for step in range(8)]
-    for depth in (0, 1, 5):
-        with fit_module.Prefetch(Sampler(patients, "class_site", 6, 3, seed=3), 2, 8, depth) as batches:
+    for depth, threads in ((0, 1), (1, 1), (5, 1), (0, 4), (2, 3), (2, 16)):
+        with fit_module.Prefetch(Sampler(patients, "class_site", 6, 3, seed=3), 2, 8, depth, threads) as batches:
             found = [batches.get(step) for step in range(2, 8)]
         for one, other in zip(found, wanted[2:], strict=True):
             assert one.patients == other.patients and np.array_equal(one.tiles, other.tiles)

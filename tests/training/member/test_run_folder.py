@@ -14,7 +14,7 @@ from made_store import made_many, made_settings, made_store
 from pathoprog.errors import DivergedError, InputError
 from pathoprog.system.files import sha256_file, write_json
 from pathoprog.training import train_ensemble
-from pathoprog.training.member import checkpoint
+from pathoprog.training.member import checkpoint, gradients
 from pathoprog.training.member import fit as fit_module
 from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.fit import LAST, set_learning_rate
@@ -196,7 +196,7 @@ def test_a_checkpoint_that_is_gone_is_named(data, out):
 def test_a_run_that_diverged_is_not_tried_again_unless_it_is_asked_for(data, tmp_path, monkeypatch):
     settings = made_settings(data, tmp_path / "run")
     with monkeypatch.context() as patched:
-        patched.setattr(fit_module, "loss_of", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+        patched.setattr(gradients, "loss_of", lambda *_: torch.tensor(float("nan"), requires_grad=True))
         with pytest.raises(DivergedError, match="step 0"):
             train(settings, nothing)
     with pytest.raises(DivergedError, match=r"at step 0; lower fit\.lr.*come to the same again \(restart=true"):
