@@ -83,7 +83,7 @@ def test_a_peer_that_cannot_be_installed_is_named_and_the_others_go_on(benchmark
     bench = benchmark.Bench(tmp_path, (2, 4), tmp_path / "weights", {})
     peers = [benchmark.PEERS["tiatoolbox"]]
     given = argparse.Namespace(rounds=2, workers=[0])
-    found = benchmark.measured(bench, peers, given, np.ones((1, 2), np.float32), np.array([0]))
+    found = benchmark.measured(bench, peers, given, np.float32([[1, 1], [2, 2]]), np.array([0, 1]))
     assert found[0].refused == (
         "tiatoolbox==2.1.3 could not be installed: failed with 1: no tiatoolbox==2.1.3 for this Python"
     )
