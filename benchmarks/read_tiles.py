@@ -33,8 +33,16 @@ COPIES = 4
 PAIRS = 5  # of one reader and two in turn: by the clock, and a machine's clock wavers
 
 
-def made_slide(path: Path, side: int) -> Path:
-    """A tiled-JPEG pyramid at 0.25 um/px with about the bytes per pixel of a scanner's; one period of it is 2560 px."""
+def made_slide(path: Path, width: int, height: int = 0, mpp: float = 0.25, tile: int = 256) -> Path:
+    """A tiled-JPEG pyramid with about the bytes per pixel of a scanner's; one period of it is 2560 px.
+
+    Args:
+        path: the file; one that is there is kept.
+        width: level-0 px.
+        height: level-0 px; 0: as the width.
+        mpp: um per level-0 px.
+        tile: side of a stored tile, px, a multiple of 16.
+    """
     if path.exists():
         return path
     rng = np.random.default_rng(0)
@@ -44,18 +52,19 @@ def made_slide(path: Path, side: int) -> Path:
     period = (np.array((224, 150, 190)) * wave + np.array((95, 50, 130)) * (1 - wave)).astype(np.uint8)
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         for level in range(5):
-            px = side >> level
+            w, h = width >> level, (height or width) >> level
+            per_cm = 10_000 / mpp * 0.5**level
 
-            def tiles(px: int = px, period: NDArray[np.uint8] = period) -> Iterator[NDArray[np.uint8]]:
-                wide = np.tile(period, (2, 2, 1))
-                for y in range(0, px, 256):
-                    for x in range(0, px, 256):
-                        yield wide[y % len(period) :, x % len(period) :][:256, :256]
+            def tiles(w: int = w, h: int = h, period: NDArray[np.uint8] = period) -> Iterator[NDArray[np.uint8]]:
+                wide = np.tile(period, (-(-tile // len(period)) + 1,) * 2 + (1,))
+                for y in range(0, h, tile):
+                    for x in range(0, w, tile):
+                        yield wide[y % len(period) :, x % len(period) :][:tile, :tile]
 
             tiff.write(
-                tiles(), shape=(px, px, 3), dtype=np.uint8, tile=(256, 256), compression="jpeg", photometric="rgb",
+                tiles(), shape=(h, w, 3), dtype=np.uint8, tile=(tile, tile), compression="jpeg", photometric="rgb",
                 compressionargs={"level": 80}, metadata=None, subfiletype=1 if level else 0,
-                resolution=(40_000 * 0.5**level, 40_000 * 0.5**level), resolutionunit=3,
+                resolution=(per_cm, per_cm), resolutionunit=3,
             )  # fmt: skip
             half = len(period) // 2
             period = period.reshape(half, 2, half, 2, 3).mean(axis=(1, 3)).astype(np.uint8)

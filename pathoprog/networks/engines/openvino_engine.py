@@ -18,10 +18,10 @@ from pathoprog.networks.engines.converted import converted, openvino
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 from pathoprog.system.machine.device import dtype_name
 
-PIXELS_AT_ONCE = 448 * 448
 MOST_AT_ONCE = 16
-"""Tiles in one call: as many as these pixels hold, and no more than so many, since a slide's last call is filled up.
-Larger ones are no faster, and take memory in each thread (docs/speed.md)."""
+"""Tiles in one call: no more than so many, since a slide's last call is filled up."""
+SINGLE_PX = 192
+"""Tiles of this side or larger go one by one: several share the caches, and took longer (docs/speed.md)."""
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -38,7 +38,7 @@ class OpenVinoEngine:
     def __init__(self, networks: Sequence[TileNetwork], preparation: Preparation, place: Place, size: tuple[int, int]):
         ov = openvino()
         pixels = preparation.pixels(*size)
-        self.at_once = min(max(1, PIXELS_AT_ONCE // pixels), MOST_AT_ONCE)
+        self.at_once = tiles_a_call(pixels)
         self._preparation = preparation
         core = ov.Core()
         n = len(networks)
@@ -76,6 +76,11 @@ class OpenVinoEngine:
             self._queue.start_async({0: part}, (start, part, found), share_inputs=True)
         self._queue.wait_all()
         return [torch.from_numpy(values) for values in found]
+
+
+def tiles_a_call(pixels: int) -> int:
+    """How many tiles of so many pixels one call has; values do not depend on it."""
+    return 1 if pixels >= SINGLE_PX**2 else MOST_AT_ONCE
 
 
 def _collect(request: Any, work: tuple[int, NDArray[Any], list[NDArray[np.float32]]]) -> None:

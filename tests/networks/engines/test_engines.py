@@ -99,6 +99,18 @@ def test_no_bit_depends_on_batches_threads_or_the_tiles_beside(openvino, bundle_
     assert all(torch.equal(found.flip(0), expected) for found, expected in zip(backwards, wanted, strict=True))
 
 
+def test_large_tiles_go_one_by_one_and_no_bit_depends_on_it(openvino, bundle_folder, tiles, monkeypatch):
+    from pathoprog.networks.engines import openvino_engine
+
+    assert [openvino_engine.tiles_a_call(side**2) for side in (96, 191, 192, 448)] == [16, 16, 1, 1]
+    wanted = Scorer(load_bundle(bundle_folder), CPU, runtime=openvino).instances("10x", tiles)
+    for at_once in (1, 3):
+        monkeypatch.setattr(openvino_engine, "tiles_a_call", lambda pixels, at_once=at_once: at_once)
+        scorer = Scorer(load_bundle(bundle_folder), CPU, threads=2, runtime=openvino)
+        found = scorer.instances("10x", tiles)
+        assert not scorer.notes and all(map(torch.equal, found, wanted)), at_once
+
+
 def test_what_is_compiled_is_fp32_and_unpinned(openvino):
     engine = networks(openvino, small(), small(1), threads=2).ready(32, 32)
     assert engine.compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
