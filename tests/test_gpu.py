@@ -1,5 +1,6 @@
 """On a CUDA device: the same scores as on the CPU, whatever the batch, and training that learns (`make test-gpu`)."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,11 @@ def test_a_call_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
     folder = made_bundle(tmp_path / "bundle")
     tiles = np.random.default_rng(4).integers(0, 256, (64, 448, 448, 3), dtype=np.uint8)
     wanted = Scorer(load_bundle(folder), torch.device("cuda", 0)).instances("10x", tiles)
+    gc.collect()  # the graph of 64 tiles goes with the scorer
     torch.cuda.empty_cache()
     scorer = Scorer(load_bundle(folder), torch.device("cuda", 0))
     total = torch.cuda.get_device_properties(0).total_memory
-    room = torch.cuda.memory_allocated() + 2**30  # less than 64 tiles take
+    room = torch.cuda.memory_reserved() + 2**29  # less than 64 tiles take
     torch.cuda.set_per_process_memory_fraction(room / total)
     try:
         parts, _ = scorer.instances_in_parts("10x", tiles)
@@ -71,8 +73,8 @@ def test_a_call_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
         torch.testing.assert_close(part, one, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_compiled_and_captured_networks_give_what_plain_ones_give(dtype: str, tmp_path: Path) -> None:
+def test_compiled_and_captured_networks_give_what_plain_ones_give(tmp_path: Path) -> None:
+    dtype = "bf16"  # what is computed by default; each dtype takes half a minute to compile
     folder = made_bundle(tmp_path / "bundle")
     tiles = np.random.default_rng(5).integers(0, 256, (40, 96, 96, 3), dtype=np.uint8)
     device, said = torch.device("cuda", 0), list[str]()

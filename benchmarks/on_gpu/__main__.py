@@ -8,8 +8,10 @@ DIR gets on_gpu.json, on_gpu.md and on_gpu.log.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +25,7 @@ PARTS = {
     "scoring": ("scoring", "scoring", 150),
     "plain": ("scoring", "plain", 60),
     "training": ("parts", "training", 90),
-    "classes": ("parts", "classes", 90),
+    "classes": ("parts", "classes", 120),
     "tests": ("parts", "gpu_tests", 120),
 }
 """Module, function, and seconds that it may take."""
@@ -82,12 +84,8 @@ def child(name: str, sizes: str, limit_s: float, folder: Path, log: Path) -> dic
 
 def end_all(process: "subprocess.Popen[bytes]") -> None:
     """End a process and whatever it started in its session."""
-    import signal
-
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

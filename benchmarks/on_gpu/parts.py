@@ -22,7 +22,7 @@ from pathoprog.system.machine.pinned import register_for
 from pathoprog.tiles.grid import standard_spec
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPARED_PX = 1536
+COMPARED_PX = 1024
 NEAR = 0.01
 """A class may change where a score lies so near to its threshold."""
 
@@ -115,7 +115,6 @@ def classes(here: Setting) -> list[Row]:
     if here.on_cuda:
         pairs["GPU, bf16 against GPU, fp32"] = found["GPU, bf16"], found["GPU, fp32"]
     for name, (values, others) in pairs.items():
-        far = 0
         changed = [
             index
             for index in range(len(jobs))

@@ -8,6 +8,7 @@ rounding.
 Shapes: n tiles, h and w their height and width in pixels.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -133,7 +134,9 @@ class CudaEngine:
                 forwards = [compiled(network, dynamic=False) for network in self._networks]
                 shown = torch.from_numpy(probe(h, w)).to(self._place.device)
                 shown = shown.repeat(-(-self.at_once // len(shown)), 1, 1, 1)[: self.at_once].contiguous()
-                found, wanted = self._over(shown, forwards), self._over(shown)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # torch's advice to compute less exactly
+                    found, wanted = self._over(shown, forwards), self._over(shown)
                 off = max(difference(one, other) for one, other in zip(found, wanted, strict=True))
                 if off <= AGREES[dtype_name(self._place.dtype)]:
                     self._forwards = forwards
