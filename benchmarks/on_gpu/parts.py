@@ -22,7 +22,6 @@ from pathoprog.system.machine.pinned import register_for
 from pathoprog.tiles.grid import standard_spec
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPARED_PX = 1024
 NEAR = 0.01
 """A class may change where a score lies so near to its threshold."""
 
@@ -76,13 +75,13 @@ def training(here: Setting) -> list[Row]:
 
 def made_slides(here: Setting) -> list[Path]:
     """Small slides in stains and textures of their own."""
-    made = []
+    made, side_px = [], here.sizes.compared_px
     for seed in range(here.sizes.compared):
         rng = np.random.default_rng(seed)
-        blocks = rng.normal(0, rng.uniform(10, 60), (COMPARED_PX // 8, COMPARED_PX // 8, 1)).repeat(8, 0).repeat(8, 1)
+        blocks = rng.normal(0, rng.uniform(10, 60), (side_px // 8, side_px // 8, 1)).repeat(8, 0).repeat(8, 1)
         stain = rng.uniform((120, 60, 120), (215, 150, 200))
         image = np.clip(stain + blocks * rng.uniform(0.5, 1.5, 3), 0, 255)
-        edge = COMPARED_PX // 8
+        edge = side_px // 8
         for side in (np.s_[:edge], np.s_[-edge:], np.s_[:, :edge], np.s_[:, -edge:]):
             image[side] = GLASS
         made.append(write_pyramid(here.folder / f"compared-{seed:03}.tif", image.astype(np.uint8), levels=2))

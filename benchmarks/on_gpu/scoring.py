@@ -24,7 +24,7 @@ from pathoprog.scoring.slide_scores import score_stream
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.compiling import compiled, why_not
 from pathoprog.system.machine.cores import cores
-from pathoprog.system.machine.device import dtype_name, one_thread, resolve_dtype
+from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread, resolve_dtype
 from pathoprog.system.machine.pinned import register_for
 from pathoprog.tiles.grid import standard_spec
 
@@ -102,7 +102,10 @@ def bare(modules: list[nn.Module], dtype: torch.dtype, here: Setting) -> dict[st
     made = torch.randn(n, 3, side, side, device=here.device).to(dtype)
     tiles: Tensor = made.to(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], Any]] = {"eager": lambda: [module(tiles) for module in modules]}
-    if here.on_cuda:
+    if not here.on_cuda:
+        return {"eager": n / repeated(calls["eager"], here)}
+    # the state that the engine compiles in: any other would be compiled anew
+    with exact_fp32(), torch.autocast("cuda", torch.bfloat16, enabled=False, cache_enabled=False):
         calls["graph"] = captured(calls["eager"])
         if not why_not():
             fast = [compiled(module, dynamic=False) for module in modules]
@@ -117,7 +120,7 @@ def bare(modules: list[nn.Module], dtype: torch.dtype, here: Setting) -> dict[st
             except Exception as error:  # then the rest stands
                 here.tell(f"bare, compiled: {type(error).__name__}: {error}")
             torch.backends.cudnn.benchmark = False
-    return {name: n / repeated(call, here) for name, call in calls.items()}
+        return {name: n / repeated(call, here) for name, call in calls.items()}
 
 
 @torch.inference_mode()

@@ -26,6 +26,7 @@ class Sizes:
         plain_tiles: of the plain loop.
         training: keys of benchmarks/train_step.py.
         compared: slides whose classes are compared.
+        compared_px: their side, an eighth of it glass at each edge.
         copied_mib: copied at once to measure bandwidth.
         matrix: side of the matrices.
     """
@@ -40,6 +41,7 @@ class Sizes:
     plain_tiles: int = 500
     training: tuple[tuple[str, int], ...] = ()
     compared: int = 100
+    compared_px: int = 1024
     copied_mib: int = 512
     matrix: int = 8192
 
@@ -52,9 +54,10 @@ A_TENTH = Sizes(
     width=0.35,
     at_once=4,
     repeat_s=0.1,
-    plain_tiles=24,
-    training=(("patients", 2), ("tiles", 2), ("steps", 6), ("size_px", 224)),
+    plain_tiles=8,
+    training=(("patients", 2), ("tiles", 2), ("steps", 5), ("size_px", 128)),
     compared=10,
+    compared_px=512,
     copied_mib=32,
     matrix=512,
 )
@@ -69,6 +72,7 @@ SMALLEST = Sizes(
     plain_tiles=4,
     training=(("patients", 2), ("tiles", 1), ("steps", 4), ("size_px", 32)),
     compared=2,
+    compared_px=512,
     copied_mib=1,
     matrix=64,
 )

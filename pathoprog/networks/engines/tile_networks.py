@@ -227,7 +227,7 @@ def short(error: Exception) -> str:
 def difference(found: Tensor, wanted: Tensor) -> float:
     """Largest difference as a share of the largest value, at least of 1; NaN where either has NaN."""
     scale = max(1.0, float(wanted.abs().max()))
-    return float((found - wanted.cpu()).abs().max()) / scale
+    return float((found.cpu() - wanted.cpu()).abs().max()) / scale
 
 
 def probe(h: int, w: int) -> NDArray[np.uint8]:
