@@ -97,13 +97,11 @@ def captured(call: Callable[[], Any]) -> Callable[[], None]:
 
 @torch.inference_mode()
 def bare(modules: list[nn.Module], dtype: torch.dtype, here: Setting) -> dict[str, float]:
-    """Tiles/s of the networks alone, one after the other, over tiles that lie prepared on the device, by setting."""
+    """On CUDA, by setting: tiles/s of the networks alone, one after the other, over tiles that lie prepared there."""
     n, side = here.sizes.at_once, here.sizes.size_px
     made = torch.randn(n, 3, side, side, device=here.device).to(dtype)
     tiles: Tensor = made.to(memory_format=torch.channels_last)
     calls: dict[str, Callable[[], Any]] = {"eager": lambda: [module(tiles) for module in modules]}
-    if not here.on_cuda:
-        return {"eager": n / repeated(calls["eager"], here)}
     # the state that the engine compiles in: any other would be compiled anew
     with exact_fp32(), torch.autocast("cuda", torch.bfloat16, enabled=False, cache_enabled=False):
         calls["graph"] = captured(calls["eager"])
