@@ -1,5 +1,6 @@
 """On a CUDA device: the same scores as on the CPU, whatever the batch, and training that learns (`make test-gpu`)."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError
 from pathoprog.networks.augmentation import augment
 from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.networks.engines.cuda_engine import CudaEngine
 from pathoprog.scoring.scorer import Scorer
+from pathoprog.system.machine.compiling import why_not
 from pathoprog.system.machine.device import DTYPES, resolve_device, resolve_dtype
+from pathoprog.system.machine.pinned import register
 
 pytestmark = [
     pytest.mark.gpu,
@@ -49,21 +53,56 @@ def test_scores_agree_with_the_cpu_s_whatever_the_batch(dtype: str, tmp_path: Pa
     assert max(expected) - min(expected) > 10 * TOLERANCE[dtype], "members that agree anyway show nothing"
 
 
-def test_a_batch_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
-    scorer = Scorer(load_bundle(made_bundle(tmp_path / "bundle")), torch.device("cuda", 0))
+def test_a_call_too_large_for_the_device_is_halved(tmp_path: Path) -> None:
+    folder = made_bundle(tmp_path / "bundle")
     tiles = np.random.default_rng(4).integers(0, 256, (64, 448, 448, 3), dtype=np.uint8)
-    whole = scorer.instances("10x", tiles)
+    wanted = Scorer(load_bundle(folder), torch.device("cuda", 0)).instances("10x", tiles)
+    gc.collect()  # the graph of 64 tiles goes with the scorer
     torch.cuda.empty_cache()
+    scorer = Scorer(load_bundle(folder), torch.device("cuda", 0))
     total = torch.cuda.get_device_properties(0).total_memory
-    room = torch.cuda.memory_allocated() + 2**30  # less than 64 tiles take
+    room = torch.cuda.memory_reserved() + 2**29  # less than 64 tiles take
     torch.cuda.set_per_process_memory_fraction(room / total)
     try:
-        parts, halved = scorer.instances_in_parts("10x", tiles)
+        parts, _ = scorer.instances_in_parts("10x", tiles)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert halved > 0
-    for part, one in zip(parts, whole, strict=True):
+    engine = scorer.networks["10x"].ready(448, 448)
+    assert isinstance(engine, CudaEngine) and 1 <= engine.at_once < 64
+    for part, one in zip(parts, wanted, strict=True):
         torch.testing.assert_close(part, one, atol=1e-4, rtol=0)
+
+
+def test_compiled_and_captured_networks_give_what_plain_ones_give(tmp_path: Path) -> None:
+    dtype = "bf16"  # what is computed by default; each dtype takes half a minute to compile
+    folder = made_bundle(tmp_path / "bundle")
+    tiles = np.random.default_rng(5).integers(0, 256, (40, 96, 96, 3), dtype=np.uint8)
+    device, said = torch.device("cuda", 0), list[str]()
+    compiled = Scorer(load_bundle(folder), device, DTYPES[dtype], tell=said.append, compiled=True)
+    compiled.warm()
+    plain = Scorer(load_bundle(folder), device, DTYPES[dtype])
+    for resolution in ("10x", "40x"):
+        assert "one graph" in compiled.how(resolution), said
+        assert not why_not() or "not compiled" in compiled.how(resolution)
+        score = np.mean(compiled.bag_scores(resolution, compiled.instances(resolution, tiles)))
+        wanted = np.mean(plain.bag_scores(resolution, plain.instances(resolution, tiles)))
+        assert score == pytest.approx(wanted, abs=TOLERANCE[dtype])
+
+
+def test_tiles_memory_may_be_used_again_while_they_are_computed(tmp_path: Path) -> None:
+    scorer = Scorer(load_bundle(made_bundle(tmp_path / "bundle")), torch.device("cuda", 0))
+    tiles = np.random.default_rng(6).integers(0, 256, (6, 64, 96, 96, 3), dtype=np.uint8)
+    wanted = [scorer.instances("10x", batch)[0].cpu() for batch in tiles]
+    memory = tiles[0].copy()
+    release = register(memory.reshape(-1))
+    found = []
+    for batch in tiles:
+        memory[:] = batch
+        found.append(scorer.instances("10x", scorer.on_device(memory))[0])
+        memory[:] = 0
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.cpu(), other)
+    release()
 
 
 def test_augmentation_gives_the_tiles_that_the_cpu_gives() -> None:

@@ -32,7 +32,7 @@ from pathoprog.system.files import finite_or_none, not_replaced, sha256_file, sh
 from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import dtype_name, resolve_device, resolve_dtype
-from pathoprog.system.machine.pinned import register
+from pathoprog.system.machine.pinned import register_for
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.config import FeaturesConfig, check_data
@@ -128,7 +128,7 @@ def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> FeaturesPlan:
 
 def extract(extractor: Extractor, plan: FeaturesPlan) -> Iterator[dict[str, Any]]:
     """Read the plan's slides and store their features; yields the row of each slide and resolution."""
-    on_device = register if extractor.encoder.device.type == "cuda" else None
+    on_device = register_for(extractor.encoder.device, warn)
     opened: dict[str, SlideOpened] = {}
     parts: dict[tuple[str, str], list[NDArray[Any]]] = {}
     wanted = {job.slide_id: [spec.resolution for spec in job.specs] for job in plan.jobs}

@@ -66,6 +66,7 @@ class Worker:
         from pathoprog.networks.tumour import NetworkOutliner, of_bundle
         from pathoprog.scoring.scorer import Scorer
         from pathoprog.system.machine.device import DTYPES, device_name, resolve_device
+        from pathoprog.system.machine.pinned import register_for
 
         self.connection, self.start = connection, start
         self.sending = threading.Lock()
@@ -78,7 +79,7 @@ class Worker:
         engines = {name: Runtime(**facts["runtime"]) for name, facts in planned.get("encoders", {}).items()}
         encoders = load_encoders(bundle.folder, bundle.manifest.encoders, given, device, engines, threads, self.tell)
         runtime = Runtime(**planned["runtime"])
-        self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell)
+        self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell, True)
         self.scorer.warm()
         self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
@@ -86,8 +87,9 @@ class Worker:
             network = of_bundle(bundle.folder, bundle.manifest.tumour, device, runtime, threads, self.tell)
             network.networks.ready(network.outline.window_px, network.outline.window_px)
             self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
+        self.register = register_for(device, self.tell)
         self.device, self.torch_version = device_name(device), torch.__version__
-        self.runtimes = {name: self.scorer.runtime(name) for name in bundle.specs}
+        self.runtimes = {name: self.scorer.how(name) for name in bundle.specs}
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
         self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.in_hand: dict[str, Assignment] = {}
@@ -123,7 +125,7 @@ class Worker:
         settings = self.start.config.stream
         settings.workers = self.start.readers
         writing = self.writing
-        with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings) as stream:
+        with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings, self.register) as stream:
             events = stream.read(self._jobs(), self.outliner)
             rules = self.start.plan.rules
             for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n), rules):

@@ -78,7 +78,7 @@ class FeatureEncoder:
         )
 
     @torch.inference_mode()
-    def features(self, tiles: NDArray[np.uint8]) -> Tensor:
+    def features(self, tiles: NDArray[np.uint8] | Tensor) -> Tensor:
         """Features [n, d] of tiles uint8 [n, s, s, 3], float16 or float32 as `settings.precision` says, on the device.
 
         Raises:

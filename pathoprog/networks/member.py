@@ -135,6 +135,17 @@ def prepare(
     """
     if tiles.ndim == 2:
         return tiles.to(dtype)
-    centre = torch.tensor(mean, device=tiles.device) * 255
-    spread = torch.tensor(std, device=tiles.device) * 255
+    return normalised(tiles, dtype, *normalising(tiles.device, mean, std))
+
+
+def normalising(
+    device: torch.device, mean: Sequence[float] = NORMALISATION_MEAN, std: Sequence[float] = NORMALISATION_STD
+) -> tuple[Tensor, Tensor]:
+    """What `normalised` subtracts and divides by, [3] each, on a device, which need not wait for it."""
+    centre, spread = torch.tensor(mean) * 255, torch.tensor(std) * 255
+    return centre.to(device, non_blocking=True), spread.to(device, non_blocking=True)
+
+
+def normalised(tiles: Tensor, dtype: torch.dtype, centre: Tensor, spread: Tensor) -> Tensor:
+    """See `prepare`, with the constants of `normalising`."""
     return ((tiles.float() - centre) / spread).to(dtype).contiguous().permute(0, 3, 1, 2)

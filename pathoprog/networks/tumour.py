@@ -78,8 +78,9 @@ class TumourNetwork:
     identity: str = ""
 
     def __post_init__(self) -> None:
+        place = self.place or Place(self.device)
         shown = TileNetwork("tumour network", self.identity, WindowProbabilities(self.network).eval())
-        self.networks = TileNetworks([shown], Preparation(), self.place or Place(self.device))
+        self.networks = TileNetworks([shown], Preparation(), replace(place, at_once=WINDOWS_AT_ONCE))
 
     @torch.inference_mode()
     def probabilities(self, windows: NDArray[np.uint8], at_once: int = WINDOWS_AT_ONCE) -> NDArray[np.float32]:

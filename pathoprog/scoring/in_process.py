@@ -31,6 +31,7 @@ from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, device_name, one_thread, resolve_device
 from pathoprog.system.machine.device_choice import scoring_precision
+from pathoprog.system.machine.pinned import register_for
 from pathoprog.text.plain_text import plain_reason
 
 THUMBNAIL_PX = 640
@@ -83,7 +84,7 @@ class InProcessScorer:
         engines = {name: choose_runtime(runtime, kind, record.dtype) for name, record in records.items()}
         encoders = load_encoders(bundle.folder, records, encoder_weights, self.device, engines, at_once)
         engine = choose_runtime(runtime, kind, precision)
-        self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders, engine)
+        self._scorer = Scorer(bundle, self.device, self.dtype, at_once, encoders, engine, compiled=True)
         self._rules = read_rules(folder, QualitySettings(), bundle.tumour_policy)
         self._outliner: NetworkOutliner | None = None
         self._overview = OutlineSettings()
@@ -122,7 +123,7 @@ class InProcessScorer:
         slides = slides or SlideSettings()
         name = slide_id or slide_id_of(str(path))
         job = self._job(name, Path(path), Path(outline) if str(outline) else None, slides)
-        with one_thread(), TileStream(self._stream) as stream:
+        with one_thread(), TileStream(self._stream, register_for(self.device)) as stream:
             events = stream.read([job], self._outliner)
             (outcome,) = score_stream(events, self._scorer, rules=self._rules)
         outcome.reason = plain_reason(outcome.reason, name, job.path, job.outline_path)

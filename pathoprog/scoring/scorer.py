@@ -20,6 +20,7 @@ from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
+from pathoprog.networks.engines.uploads import Uploads
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import MilNetwork, scores_of_risks
 from pathoprog.settings import as_dict
@@ -60,6 +61,7 @@ class Scorer:
             scored.
         runtime: the engine of whole networks; None: torch. Encoders bring their own.
         tell: is told what takes long.
+        compiled: on CUDA whole networks are compiled, see `tile_networks.Place`.
 
     Attributes:
         networks: by resolution, where members are whole networks.
@@ -74,7 +76,9 @@ class Scorer:
         encoders: Mapping[str, FeatureEncoder] | None = None,
         runtime: Runtime | None = None,
         tell: Callable[[str], None] = lambda text: None,
+        compiled: bool = False,
     ):
+        self._uploads = Uploads(device)
         self.encoders = encoders or {}
         self.bundle, self.device, self.dtype = bundle, device, dtype
         self.development = DevelopmentSlides(bundle.folder)
@@ -84,7 +88,7 @@ class Scorer:
         for member in self.all_members():
             fuse_batch_norm(member.network.encoder)
             member.network.to(device)  # heads stay in float32; encoders are cast where torch computes them
-        place = Place(device, dtype, threads, runtime, tell)
+        place = Place(device, dtype, threads, runtime, tell, compiled=compiled)
         self.networks: dict[str, TileNetworks] = {}
         for resolution in RESOLUTIONS:
             found = bundle.members[resolution]
@@ -117,17 +121,31 @@ class Scorer:
         networks = self._networks_of(resolution)
         return str(networks.runtime) if networks else ""
 
+    def how(self, resolution: str) -> str:
+        """`runtime`, and on CUDA how it computes: tiles at once, compiled or not; for what is told of a run."""
+        networks = self._networks_of(resolution)
+        return ", ".join(filter(None, (self.runtime(resolution), networks.how if networks else "")))
+
     @property
     def notes(self) -> list[str]:
         """Why some networks are not computed by the engine asked for, for the results."""
         found = {resolution: self._networks_of(resolution) for resolution in RESOLUTIONS}
         return [f"runtime: {name}: {one.note}" for name, one in found.items() if one is not None and one.note]
 
+    def on_device(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8] | Tensor:
+        """Tiles for `instances`: on CUDA copied there, so their memory may be used again; on a CPU as they are.
+
+        Raises:
+            torch.OutOfMemoryError: the tiles do not fit the device's memory.
+        """
+        return self._uploads(tiles) if self.device.type == "cuda" else tiles
+
     @torch.inference_mode()
-    def instances(self, resolution: str, tiles: NDArray[Any]) -> list[Tensor]:
+    def instances(self, resolution: str, tiles: NDArray[Any] | Tensor) -> list[Tensor]:
         """Per member the instance values [n, k] (float32, on the device) of tiles uint8 [n, s, s, 3].
 
-        Where members take features, also of features [n, d] that were stored as the encoder gave them.
+        Where members take features, also of features [n, d] that were stored as the encoder gave them. On CUDA the
+        values may be computed later.
 
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
@@ -137,14 +155,14 @@ class Scorer:
         else:
             with exact_fp32(), one_thread():  # [n, d], once for all members
                 stored = tiles.ndim == 2
-                batch = torch.from_numpy(tiles).to(self.device) if stored else self._features(resolution, tiles)
+                batch = torch.as_tensor(tiles, device=self.device) if stored else self._features(resolution, tiles)
                 members = [member.network for member in self.bundle.members[resolution]]
                 found = [one.instances_of_features(one.encoder(batch).float()) for one in members]
         for _ in found:
             point("after_member")
         return found
 
-    def _features(self, resolution: str, tiles: NDArray[np.uint8]) -> Tensor:
+    def _features(self, resolution: str, tiles: NDArray[np.uint8] | Tensor) -> Tensor:
         """Features [n, d] of tiles uint8 [n, s, s, 3], in the precision that the members learned from."""
         encoder = self.encoders.get(resolution)
         if encoder is None:
@@ -153,7 +171,7 @@ class Scorer:
         # an infinite feature (beyond fp16, say) could still end as a finite score; NaN cannot, and the slide fails
         return torch.where(torch.isfinite(features), features, torch.nan)
 
-    def instances_in_parts(self, resolution: str, tiles: NDArray[Any]) -> tuple[list[Tensor], int]:
+    def instances_in_parts(self, resolution: str, tiles: NDArray[Any] | Tensor) -> tuple[list[Tensor], int]:
         """`instances`, with the batch halved as often as the device's memory asks for, and how often that was.
 
         Raises:
@@ -192,14 +210,18 @@ class Scorer:
         """Each member's score of one bag, from its instance values [n, k] of all the bag's tiles."""
         return self.scores_of(resolution, self.bag_risks(resolution, instances))
 
-    @torch.inference_mode()
     def tile_scores(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32]:
         """Each member's score for each tile as a bag of its own, float32 [n, m]."""
+        return self.tile_scores_there(resolution, instances).cpu().numpy()
+
+    @torch.inference_mode()
+    def tile_scores_there(self, resolution: str, instances: list[Tensor]) -> Tensor:
+        """`tile_scores` on the device, for which nothing waits."""
         scores = [
             member.network.tile_scores(values.to(self.device), member.score_map)
             for member, values in zip(self.bundle.members[resolution], instances, strict=True)
         ]
-        return torch.stack(scores, dim=1).float().cpu().numpy()
+        return torch.stack(scores, dim=1).float()
 
     @torch.inference_mode()
     def attention(self, resolution: str, instances: list[Tensor]) -> NDArray[np.float32] | None:

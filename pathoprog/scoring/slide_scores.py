@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pathoprog.quality.checks import FAIL, WARN, QualityRules
 from pathoprog.regions.slide_outline import GIVEN, where_given
+from pathoprog.scoring.arrived_tiles import ArrivedTiles, TilesOnDevice, TilesOnHost
 from pathoprog.scoring.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
@@ -23,41 +22,17 @@ from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, S
 from pathoprog.system.fault_points import point
 from pathoprog.tiles.grid import TileGrid
 
-STRONGEST = 4
-"""Tiles of the highest scores that are kept of each resolution, for the slide's page."""
-
-
-@dataclass
-class _Tiles:
-    """Tiles of one slide and resolution, as far as they have come."""
-
-    instances: list[list[Tensor]] = field(default_factory=list)  # batch -> member -> [n, k]
-    scores: list[NDArray[np.float32]] = field(default_factory=list)  # batch -> [n, m]
-    strongest: list[tuple[float, int, NDArray[np.uint8]]] = field(default_factory=list)  # score, -index, pixels
-
-    def add(self, start: int, tiles: NDArray[np.uint8], instances: list[Tensor], scores: NDArray[np.float32]) -> None:
-        self.instances.append(instances)
-        self.scores.append(scores)
-        means = scores.mean(axis=1)
-        for index in np.argsort(-means, kind="stable")[:STRONGEST]:
-            self.strongest.append((float(means[index]), -(start + int(index)), tiles[index].copy()))
-        self.strongest.sort(key=lambda entry: entry[:2], reverse=True)
-        del self.strongest[STRONGEST:]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.scores))
-
 
 @dataclass
 class _Bag:
     """A slide whose tiles are arriving."""
 
     opened: SlideOpened
-    tiles: dict[str, _Tiles] = field(default_factory=dict)  # by resolution
+    tiles: dict[str, ArrivedTiles] = field(default_factory=dict)  # by resolution
     halved: int = 0
 
 
-def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> ResolutionScore:
+def resolution_score(scorer: Scorer, grid: TileGrid, tiles: ArrivedTiles) -> ResolutionScore:
     """Judge the bag of all tiles of one slide at one resolution.
 
     Args:
@@ -66,22 +41,23 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: _Tiles) -> Resolutio
         tiles: all of them, in the grid's order.
     """
     resolution = grid.spec.resolution
+    tile_scores, strongest = tiles.fetch()
     instances = [torch.cat(parts) for parts in zip(*tiles.instances, strict=True)]
     risks = scorer.bag_risks(resolution, instances)
     return ResolutionScore(
         grid=grid,
         members=[member.name for member in scorer.bundle.members[resolution]],
         member_scores=scorer.scores_of(resolution, risks),
-        tile_scores=np.concatenate(tiles.scores),
+        tile_scores=tile_scores,
         attention=scorer.attention(resolution, instances),
-        strongest=[(-negative, pixels) for _, negative, pixels in tiles.strongest],
+        strongest=strongest,
         instances=[values.cpu() for values in instances],
         member_risks=risks,
         runtime=scorer.runtime(resolution),
     )
 
 
-def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, _Tiles]) -> SlideScore:
+def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, ArrivedTiles]) -> SlideScore:
     """Judge a slide whose tiles have all arrived: scores, class and flags, or why there are none."""
     result = SlideScore(opened.slide_id, "scored", opened=opened, quality=quality_flags(opened) + scorer.notes)
     result.development = scorer.development.role_of(opened.sha256)
@@ -147,13 +123,11 @@ def score_stream(
             if bag is None:
                 continue
             try:
-                instances, halved = scorer.instances_in_parts(event.resolution, event.tiles)
+                halved = _show(scorer, bag.tiles, event)
             except torch.OutOfMemoryError:
                 del bags[event.slide_id]
                 yield failed(bag.opened, "not even one tile fits the device's memory", "device_memory", "scoring")
                 continue
-            scores = scorer.tile_scores(event.resolution, instances)
-            bag.tiles.setdefault(event.resolution, _Tiles()).add(event.start, event.tiles, instances, scores)
             bag.halved += halved
             on_tiles(len(event.tiles))
         elif isinstance(event, SlideDone):
@@ -177,6 +151,23 @@ def score_stream(
                 opened=bag.opened if bag is not None else None,
                 source=event.source,
             )
+
+
+def _show(scorer: Scorer, tiles: dict[str, ArrivedTiles], batch: TileBatch) -> int:
+    """Show a batch to the networks; returns how often it was halved. On CUDA it is in flight then.
+
+    Raises:
+        torch.OutOfMemoryError: not even one tile fits.
+    """
+    shown = scorer.on_device(batch.tiles)
+    instances, halved = scorer.instances_in_parts(batch.resolution, shown)
+    if isinstance(shown, Tensor):
+        on_device = tiles.setdefault(batch.resolution, TilesOnDevice())
+        on_device.add(batch.start, shown, instances, scorer.tile_scores_there(batch.resolution, instances))
+    else:
+        on_host = tiles.setdefault(batch.resolution, TilesOnHost())
+        on_host.add(batch.start, shown, instances, scorer.tile_scores(batch.resolution, instances))
+    return halved
 
 
 def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:

@@ -8,6 +8,7 @@ from made_bundle import made_bundle
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import SlideError
 from pathoprog.regions.tissue import RegionMask
+from pathoprog.scoring.arrived_tiles import TilesOnDevice
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_scores import score_stream
 from pathoprog.slides.slide import Level, SlideFacts
@@ -172,3 +173,25 @@ def test_a_device_without_memory_for_one_tile_fails_the_slide_alone(scorer, monk
     monkeypatch.setattr(scorer, "instances", nothing_fits)
     result = only(score_stream(slide_events(), scorer))
     assert (result.status, result.code, result.stage) == ("failed", "device_memory", "scoring")
+
+
+def test_a_slide_s_result_is_the_same_where_its_tiles_stay_on_the_device(scorer, monkeypatch):
+    wanted = only(score_stream(slide_events(n_40x=11), scorer))
+    monkeypatch.setattr(scorer, "on_device", lambda tiles: torch.from_numpy(tiles.copy()))
+    fetched = []
+    fetch = TilesOnDevice.fetch
+    monkeypatch.setattr(TilesOnDevice, "fetch", lambda tiles: fetched.append(len(tiles)) or fetch(tiles))
+
+    def events():
+        for event in slide_events(n_40x=11):
+            assert not fetched, "a batch was waited for before the slide was done"
+            yield event
+
+    found = only(score_stream(events(), scorer))
+    assert fetched == [3, 11] and found.risk_class == wanted.risk_class
+    for resolution, score in found.resolutions.items():
+        other = wanted.resolutions[resolution]
+        assert score.member_scores == other.member_scores
+        assert np.array_equal(score.tile_scores, other.tile_scores)
+        assert [number for number, _ in score.strongest] == [number for number, _ in other.strongest]
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(score.strongest, other.strongest, strict=True))

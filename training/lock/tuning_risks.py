@@ -149,7 +149,7 @@ def _group(
     given = settings.encoder_weights
     locked = bundle.manifest.encoders
     found = load_encoders(bundle.folder, locked, given, device, engines, threads, _tell) if from_slides else {}
-    scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, found, runtime, _tell)
+    scorer = Scorer(bundle, device, DTYPES[settings.dtype], threads, found, runtime, _tell, compiled=True)
     mark = sha256_value(
         {
             "format": FORMAT,

@@ -20,7 +20,7 @@ from torch.nn import functional
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.networks.engines.choice import ENGINES, FALLBACK, Runtime, installed
 from pathoprog.networks.engines.torch_engine import TorchEngine
-from pathoprog.networks.member import prepare
+from pathoprog.networks.member import normalised, normalising
 from pathoprog.system.machine.device import dtype_name
 
 MOST_SIZES = 4
@@ -39,12 +39,18 @@ class Preparation:
     std: Sequence[float] = NORMALISATION_STD
     input_px: int = 0
 
-    def __call__(self, tiles: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Tiles uint8 [n, h, w, 3] to [n, 3, h, w], on their device."""
-        batch = prepare(tiles, dtype, self.mean, self.std)
+    def __call__(
+        self, tiles: Tensor, dtype: torch.dtype = torch.float32, constants: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Tiles uint8 [n, h, w, 3] to [n, 3, h, w], on their device; `constants` of it spare bringing them there."""
+        batch = normalised(tiles, dtype, *(constants or self.constants(tiles.device)))
         if self.input_px:
             batch = functional.interpolate(batch, (self.input_px, self.input_px), mode="bilinear", antialias=True)
         return batch
+
+    def constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation as they are computed with, on a device."""
+        return normalising(device, self.mean, self.std)
 
     def pixels(self, h: int, w: int) -> int:
         """What a network sees of one tile."""
@@ -77,6 +83,8 @@ class Place:
         runtime: the engine.
         tell: is told what takes long.
         autocast: torch computes `dtype` under autocast; else the networks were cast, and take tiles of that dtype.
+        compiled: on CUDA the networks are compiled, which takes up to a minute the first time on a machine.
+        at_once: on CUDA, tiles of one call at most; each call is filled up to as many.
     """
 
     device: torch.device
@@ -85,6 +93,8 @@ class Place:
     runtime: Runtime | None = None
     tell: Callable[[str], None] = lambda text: None
     autocast: bool = False
+    compiled: bool = False
+    at_once: int = 64
 
 
 class NetworkEngine(Protocol):
@@ -92,6 +102,8 @@ class NetworkEngine(Protocol):
 
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
         """Each network's values [n, …] (float32, on the device) of tiles uint8 [n, h, w, 3].
+
+        Once it returns the tiles' memory may be used again; on CUDA the values may be computed later.
 
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
@@ -119,6 +131,7 @@ class TileNetworks:
         self.note = ""
         self._to_torch = to_torch
         self._torch: TorchEngine | None = None
+        self._with_torch = False
         self._others: dict[tuple[int, int], NetworkEngine] = {}
         planned = place.runtime
         if planned is not None and planned.name != FALLBACK and (here := installed(planned.name)) != planned:
@@ -132,13 +145,17 @@ class TileNetworks:
             return planned
         return _torch()
 
-    def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
+    def values(self, tiles: NDArray[np.uint8] | Tensor) -> list[Tensor]:
         """Each network's values [n, …] (float32, on the device) of tiles uint8 [n, h, w, 3].
+
+        On CUDA the tiles may lie on the device already (`engines.uploads.Uploads`).
 
         Raises:
             torch.OutOfMemoryError: the batch does not fit the device's memory.
         """
-        return self.ready(tiles.shape[1], tiles.shape[2]).values(tiles)
+        engine: Any = self.ready(tiles.shape[1], tiles.shape[2])
+        found: list[Tensor] = engine.values(tiles)
+        return found
 
     def ready(self, h: int, w: int) -> NetworkEngine:
         """The engine for tiles of this size, made now if there is none: else the first tiles wait for it."""
@@ -147,13 +164,28 @@ class TileNetworks:
                 return self._others[h, w]
             made = self._checked(h, w)
             if made is not None:
-                while len(self._others) >= MOST_SIZES:
-                    self._others.pop(next(iter(self._others)))
-                self._others[h, w] = made
-        if self._torch is None:
+                self._keep(made, h, w)
+        if not self._with_torch:
             self._to_torch()
+            self._with_torch = True
+        if self.place.device.type == "cuda":
+            if (h, w) not in self._others:
+                cuda: Any = importlib.import_module("pathoprog.networks.engines.cuda_engine")
+                self._keep(cuda.CudaEngine(self.networks, self.preparation, self.place, (h, w)), h, w)
+            return self._others[h, w]
+        if self._torch is None:
             self._torch = TorchEngine(self.networks, self.preparation, self.place, (h, w))
         return self._torch
+
+    @property
+    def how(self) -> str:
+        """How the engine computes, in words, where there is more to say than `runtime` does."""
+        return "; ".join(how for engine in self._others.values() if (how := getattr(engine, "how", "")))
+
+    def _keep(self, engine: NetworkEngine, h: int, w: int) -> None:
+        while len(self._others) >= MOST_SIZES:
+            self._others.pop(next(iter(self._others)))
+        self._others[h, w] = engine
 
     def _checked(self, h: int, w: int) -> NetworkEngine | None:
         """The engine asked for, if its values on a probe are torch's; else None, and `note` says why."""
@@ -165,11 +197,11 @@ class TileNetworks:
             tiles = probe(h, w)
             found = engine.values(tiles)
         except Exception as error:  # whatever a network holds that an engine does not know: torch knows it
-            self._turn_to_torch(planned, f"it could not compute {self.networks[0].name} ({_short(error)})")
+            self._turn_to_torch(planned, f"it could not compute {self.networks[0].name} ({short(error)})")
             return None
         exact = Place(torch.device("cpu"), threads=self.place.threads)
         wanted = TorchEngine(self.networks, self.preparation, exact, (h, w)).values(tiles)
-        off = max(_difference(one, other) for one, other in zip(found, wanted, strict=True))
+        off = max(difference(one, other) for one, other in zip(found, wanted, strict=True))
         most = AGREES[dtype_name(self.place.dtype)]
         if not off <= most:
             self._turn_to_torch(planned, f"its values on a probe lie {off:.2g} from torch's, {most:g} is allowed")
@@ -186,15 +218,16 @@ def _torch() -> Runtime:
     return installed(FALLBACK) or Runtime(FALLBACK, torch.__version__)
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """An error's kind and its last line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:160] if lines else ''}"
 
 
-def _difference(found: Tensor, wanted: Tensor) -> float:
+def difference(found: Tensor, wanted: Tensor) -> float:
     """Largest difference as a share of the largest value, at least of 1; NaN where either has NaN."""
     scale = max(1.0, float(wanted.abs().max()))
-    return float((found - wanted.cpu()).abs().max()) / scale
+    return float((found.cpu() - wanted.cpu()).abs().max()) / scale
 
 
 def probe(h: int, w: int) -> NDArray[np.uint8]:

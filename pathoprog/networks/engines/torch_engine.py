@@ -41,7 +41,7 @@ class TorchEngine:
         self._pool = ThreadPoolExecutor(place.threads, "network") if side_by_side else None
 
     @torch.inference_mode()
-    def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
+    def values(self, tiles: NDArray[np.uint8] | Tensor) -> list[Tensor]:
         """See `engines.tile_networks.NetworkEngine`."""
         device = self._place.device
         automatic = self._place.autocast and self._place.dtype == torch.bfloat16
@@ -51,7 +51,7 @@ class TorchEngine:
             most = max(1, CPU_PIXELS // self._preparation.pixels(*tiles.shape[1:3]))
         with exact_fp32():
             parts = [
-                self._preparation(torch.from_numpy(tiles[start : start + most]).to(device), dtype)
+                self._preparation(torch.as_tensor(tiles[start : start + most], device=device), dtype)
                 for start in range(0, len(tiles), most)
             ]
 

@@ -30,12 +30,15 @@ def why_not() -> str:
     return ""
 
 
-def compiled(network: Network, wanted: bool = True) -> Network | Callable[..., torch.Tensor]:
+def compiled(
+    network: Network, wanted: bool = True, dynamic: bool | None = None
+) -> Network | Callable[..., torch.Tensor]:
     """The network to call: compiled if that is wanted and can work, else as it is.
 
     Args:
         network: is not changed; its parameters stay those of the result.
         wanted: the setting that asks for it.
+        dynamic: False compiles for one shape alone; None lets torch see whether shapes change.
     """
     if not wanted:
         return network
@@ -44,5 +47,5 @@ def compiled(network: Network, wanted: bool = True) -> Network | Callable[..., t
     if reason:
         warn(f"not compiled: {reason}; it runs uncompiled, with the same results, more slowly")
         return network
-    result: Callable[..., torch.Tensor] = torch.compile(network)
+    result: Callable[..., torch.Tensor] = torch.compile(network, dynamic=dynamic)
     return result

@@ -1,5 +1,6 @@
 """Page-locked memory: lets a CUDA device fetch tiles from the stream's shared memory by itself, without a copy."""
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -33,3 +34,29 @@ def register(memory: NDArray[np.uint8]) -> Callable[[], None]:
             f"{memory.nbytes >> 20} MiB cannot be page-locked (CUDA error {int(code)}): lower stream.buffer_mib"
         )
     return lambda: runtime.cudaHostUnregister(address) and None
+
+
+def register_for(
+    device: torch.device, tell: Callable[[str], None] = lambda text: None
+) -> Callable[[NDArray[np.uint8]], Callable[[], None]] | None:
+    """What to give to a `TileStream` whose tiles go to this device: `register` on CUDA, None elsewhere.
+
+    Memory that cannot be page-locked is used as it is, which is slower; `tell` is told of the first.
+    """
+    if device.type != "cuda":
+        return None
+    refused: list[str] = []
+
+    def locked(memory: NDArray[np.uint8]) -> Callable[[], None]:
+        with torch.cuda.device(device):
+            if not refused:
+                try:
+                    return register(memory)
+                except ConfigError as error:
+                    refused.append(str(error))
+                    tell(f"tiles are copied from memory that is not page-locked: {error}")
+                    with contextlib.suppress(RuntimeError):  # else the error would be taken for the next call's
+                        torch.zeros(1, device=device)
+        return lambda: None
+
+    return locked
