@@ -58,8 +58,14 @@ control: $(READY)
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 7 ? cores + 1 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test: lint
-	$(PYTEST) -m "not slow and not gpu" --durations=15
+# mypy takes a minute from cold on one core: beside the tests, and its verdict after theirs.
+test: $(READY)
+	$(RUFF_AND_IMPORTS)
+	@types=$$(mktemp); $(BIN)/mypy >$$types 2>&1 & mypy=$$!; \
+	echo '$(PYTEST) -m "not slow and not gpu" --durations=15'; \
+	$(PYTEST) -m "not slow and not gpu" --durations=15; tests=$$?; \
+	wait $$mypy; types_hold=$$?; echo $(BIN)/mypy; cat $$types; rm $$types; \
+	exit $$((tests || types_hold))
 
 test-long: lint
 	$(PYTEST)
@@ -88,10 +94,14 @@ GPU_TESTS = $(shell grep -rlE 'mark\.gpu' --include='test_*.py' tests)
 test-gpu:
 	PYTHONPATH=.:$$PYTHONPATH $(GPU_PYTHON) -m pytest -m gpu $(GPU_TESTS)
 
+define RUFF_AND_IMPORTS
+$(BIN)/ruff check .
+$(BIN)/ruff format --check .
+$(BIN)/lint-imports --no-cache
+endef
+
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-cache
+	$(RUFF_AND_IMPORTS)
 	$(BIN)/mypy
 
 format: $(READY)

@@ -262,6 +262,7 @@ def test_wrong_calls_do_nothing(bundle, slides, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_real_slides_are_judged_as_they_must_be(bundle, tmp_path, capsys):
     coarse = shared_data("wsi/aperio_CMU-1-Small-Region.svs")
     fine = shared_data("wsi/ome_OS-1-detail_HE.ome.tif")

@@ -102,6 +102,7 @@ def test_two_real_steps(name, data, tmp_path):
             assert kept[part][key] == value
 
 
+@pytest.mark.slow
 def test_domore_v1_at_full_size_takes_a_real_step(tmp_path):
     settings = compose("train_ensemble", ["experiment=domore_v1", "out=x", "data.cohort=x", "data.store=x"])
     check_fit(settings)

@@ -128,6 +128,7 @@ def test_promote_takes_mlflow(
     assert "pip install 'pathoprog[train]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # test_installs has the same in environments that hold nothing else
 def test_the_core_s_commands_run_where_nothing_else_can_be_imported(tmp_path: Path) -> None:
     calls = core_calls(tmp_path)
     assert set(calls) == set(cli.COMMANDS) - set(NEEDED)

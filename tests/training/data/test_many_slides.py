@@ -32,7 +32,7 @@ def few_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("source", ["store", "features"])
+@pytest.mark.parametrize("source", ["store", pytest.param("features", marks=pytest.mark.slow)])
 def test_1200_slides_train_under_a_limit_of_1024_files(tmp_path, source, few_files):
     data = DataSettings(
         str(tmp_path / "cohort.csv"),
