@@ -79,7 +79,7 @@ class OpenVinoEngine:
 
 
 def tiles_a_call(pixels: int) -> int:
-    """How many tiles of so many pixels one call has; values do not depend on it."""
+    """How many tiles of so many pixels one call has: one number for a size, since last bits may depend on it."""
     return 1 if pixels >= SINGLE_PX**2 else MOST_AT_ONCE
 
 
