@@ -1,6 +1,7 @@
 """The environment of all tests: no display, no telemetry, one thread a process where tests run side by side."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -49,10 +50,20 @@ def _register_of_a_test(
 
 @pytest.fixture(scope="session")
 def tumour(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A cohort of made slides and a tumour network trained on it: `cohort` (cohort.csv) and `trained` (folder)."""
+    """A cohort of made slides and a tumour network trained on it: `cohort` (cohort.csv) and `trained` (folder).
+
+    Made once for all processes that run tests side by side, whichever of them is the first to ask.
+    """
     from made_tumour import made_cohort, train
 
-    folder = tmp_path_factory.mktemp("tumour")
-    cohort = made_cohort(folder / "cohort")
-    assert train(cohort, folder / "trained") == 0
-    return SimpleNamespace(cohort=cohort, trained=folder / "trained")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tumour"
+    folder.mkdir(exist_ok=True)
+    made = SimpleNamespace(cohort=folder / "cohort" / "cohort.csv", trained=folder / "trained")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            assert made_cohort(folder / "cohort") == made.cohort
+            assert train(made.cohort, made.trained) == 0
+            (folder / "done").touch()
+    return made
