@@ -46,8 +46,11 @@ from pathoprog.system.machine.cores import cores
 
 PARTS = ("start", "small", "growth", "cohort", "steps")
 SIZE_PX = 96
-TILES = (100, 300, 1_000, 3_000, 10_000, 20_000)
+SIDES_PX = (4_096, 8_192, 12_288)
+"""Of the tissue in a slide, whole tiles of its smallest level: some 2,000 to 17,000 tiles."""
 COHORTS = (10, 60, 240)
+MARGIN_TILES = 16
+"""Of glass around it: a whole tile of the smallest level."""
 SMALL_SLIDES = 60
 STEPS = ("reading", "networks", "tile scores, bag and class", "page, maps, PDF", "writing and syncing")
 RUNS = 3
@@ -69,16 +72,22 @@ def score(slides: Path, bundle: Path, out: Path) -> Cost:
     call = [sys.executable, "-m", "pathoprog.cli", "score", f"slides={slides}", f"ensemble={bundle}", f"out={out}"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     first, mib, looked = 0.0, 0.0, 0.0
-    with subprocess.Popen([*call, "device=cpu", "settle_s=0"], stdout=subprocess.DEVNULL) as process:
+    call += ["device=cpu", "settle_s=0"]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=said) as process,
+    ):
         while process.poll() is None:
             if not first and any(out.glob("slides/*/result.json")):
                 first = time.monotonic() - began
             if time.monotonic() - looked > 0.5:
                 mib, looked = max(mib, sum(family_mib(psutil.Process(process.pid)).values())), time.monotonic()
             time.sleep(0.02)
+        said.seek(0)
+        warned = said.read().decode(errors="replace")
     seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
-        raise SystemExit(f"score ended with {process.returncode}; run it by hand: {' '.join(call)}")
+        raise SystemExit(f"score ended with {process.returncode}: {' '.join(call)}\n{warned}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(seconds, cpu, first or seconds, mib)
 
@@ -118,7 +127,7 @@ def start(folder: Path, bundle: Path, full: bool) -> None:
         bundles["full size, 448 px"] = made_bundle(folder / "full", 448, network={"width": 1.0, "instance_dim": 64})
         slides_full = folder / "one-full"
         slides_full.mkdir()
-        write_pyramid(slides_full / "S.tif", texture(3_000, 3_000, seed=1, margin=200))
+        write_pyramid(slides_full / "S.tif", texture(1_000, 1_000, seed=1, margin=30))
     for name, ensemble in bundles.items():
         of_it = slides if ensemble is bundle else slides_full
         with own_cache(folder / f"cache {name}"):
@@ -167,12 +176,13 @@ def growth(folder: Path, bundle: Path, most: int) -> None:
     """One slide of ever more tiles: the straight line through seconds and CPU seconds."""
     table("tiles of one slide", "s", "CPU s", "MiB")
     found: list[tuple[int, Cost]] = []
-    for tiles in (wanted for wanted in TILES if wanted <= most):
-        inside = int((tiles / (1 + 1 / 16)) ** 0.5 * SIZE_PX)  # px: a 10x tile covers 16 of 40x
-        slides = folder / f"growth-{tiles}"
-        slides.mkdir()
-        write_giant(slides / "S.tif", -(-inside // 256) * 256 + 2 * 4 * 256, margin_tiles=4)
-        out = folder / f"growth-{tiles}-out"
+    score(small_slides(folder / "growth-small", 1), bundle, folder / "growth-first-out")  # converts the networks
+    for side in (0, *(wanted for wanted in SIDES_PX if (wanted / SIZE_PX) ** 2 <= most)):
+        slides = folder / f"growth-{side or 'small'}"
+        if side:
+            slides.mkdir()
+            write_giant(slides / "S.tif", side + 2 * MARGIN_TILES * 256, margin_tiles=MARGIN_TILES)
+        out = folder / f"growth-{side}-out"
         cost = score(slides, bundle, out)
         found.append((tiles_of(out), cost))
         row(str(found[-1][0]), f"{cost.seconds:.1f}", f"{cost.cpu:.1f}", f"{cost.mib:.0f}")
@@ -260,7 +270,7 @@ def main() -> int:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--most", type=int, default=TILES[-1], help="most tiles of a slide in growth")
+    parser.add_argument("--most", type=int, default=20_000, help="most tiles of a slide in growth")
     parser.add_argument("--full", action="store_true", help="start-up with networks of the real size, too")
     given = parser.parse_args()
     parts = given.parts or PARTS
