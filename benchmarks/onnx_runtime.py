@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -91,10 +92,10 @@ def onnx_values(path: Path, at_once: int, calls: int, threads: int = 1) -> Value
     return values
 
 
-def engine_values(name: str, networks: list[TileNetwork], threads: int) -> Values:
-    """The project's own engine of that name as a function of tiles."""
+def engine_values(name: str, n: int, width: float, threads: int) -> Values:
+    """The project's own engine of that name over n random members, as a function of tiles."""
     place = Place(torch.device("cpu"), threads=threads, runtime=installed(name))
-    engine = TileNetworks(networks, Preparation(), place)
+    engine = TileNetworks(members(n, width), Preparation(), place)
     return lambda tiles: [values.numpy() for values in engine.values(tiles)]
 
 
@@ -148,10 +149,9 @@ def main() -> None:
         for count in (1, 5):
             path = Path(os.environ["XDG_CACHE_HOME"]) / f"{side}_{count}.onnx"
             made: dict[str, Callable[[int], Values]] = {
-                name: lambda threads, name=name: engine_values(name, members(count, given.width), threads)  # noqa: B023
-                for name in ("torch", "openvino")
+                name: partial(engine_values, name, count, given.width) for name in ("torch", "openvino")
             }
-            made["onnxruntime"] = lambda calls: onnx_values(path, at_once, calls)  # noqa: B023
+            made["onnxruntime"] = partial(onnx_values, path, at_once)
             for threads in given.threads:
                 wanted = None
                 for name, make in made.items():

@@ -14,12 +14,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pathoprog.networks.augmentation import augment
 from pathoprog.networks.augmentation_config import AugmentSettings
@@ -44,6 +46,7 @@ FULL = {"patients": 16, "tiles": 32, "accumulate": 2, "steps": 30, "size_px": 44
         "checkpoint_activations": 0, "prefetch": 2, "fetch_threads": 4, "jpeg": 0}  # fmt: skip
 SMALL = FULL | {"patients": 2, "tiles": 4, "accumulate": 1, "steps": 8}
 WARM_UP = 3
+Forward = Callable[[Tensor, list[int]], Tensor]
 PARTS = ("fetch", "augment", "forward", "backward", "optimiser")
 STORED_TILES = 2  # times as many tiles a patient as a step draws
 
@@ -115,16 +118,21 @@ def by_the_loop(settings: TrainConfig, patients: list[Patient]) -> tuple[float, 
     return rate, statistics.median(line["wait_share"] for line in steps)
 
 
+def ready_network(settings: TrainConfig, device: torch.device) -> tuple[MilNetwork, Forward]:
+    """A fresh network as the loop has it, and what to call for its logits."""
+    network = MilNetwork(settings.network).to(device).train()
+    network.encoder.to(memory_format=torch.channels_last)
+    if settings.fit.checkpoint_activations:
+        recompute_blocks(network.encoder)
+    return network, compiled(network, settings.fit.compile)
+
+
 def by_the_bound(settings: TrainConfig, size_px: int) -> float:
     """Tiles a second of forward and backward alone, a step's part at a time, everything on the device."""
     options = settings.fit
     device = resolve_device(settings.device)
     dtype = resolve_dtype(options.dtype, device)
-    network = MilNetwork(settings.network).to(device).train()
-    network.encoder.to(memory_format=torch.channels_last)
-    if options.checkpoint_activations:
-        recompute_blocks(network.encoder)
-    forward = compiled(network, options.compile)
+    network, forward = ready_network(settings, device)
     bags = options.patients_per_step // options.accumulate
     n = bags * options.tiles_per_patient
     tiles = torch.randn(n, 3, size_px, size_px, device=device).to(memory_format=torch.channels_last)
@@ -148,11 +156,7 @@ def taken_apart(settings: TrainConfig, patients: list[Patient]) -> dict[str, flo
     options = settings.fit
     device = resolve_device(settings.device)
     dtype = resolve_dtype(options.dtype, device)
-    network = MilNetwork(settings.network).to(device).train()
-    network.encoder.to(memory_format=torch.channels_last)
-    if options.checkpoint_activations:
-        recompute_blocks(network.encoder)
-    forward = compiled(network, options.compile)
+    network, forward = ready_network(settings, device)
     optimizer = make_optimizer(network, options, options.head_lr)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     sampler = Sampler(patients, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)

@@ -79,7 +79,9 @@ class Worker:
         engines = {name: Runtime(**facts["runtime"]) for name, facts in planned.get("encoders", {}).items()}
         encoders = load_encoders(bundle.folder, bundle.manifest.encoders, given, device, engines, threads, self.tell)
         runtime = Runtime(**planned["runtime"])
-        self.scorer = Scorer(bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell, True)
+        self.scorer = Scorer(
+            bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell, compiled=True
+        )
         self.scorer.warm()
         self.outliner: NetworkOutliner | None = None
         if start.plan.tumour_policy == "network":
