@@ -14,7 +14,9 @@ from pathoprog.ensemble.loading import load_bundle
 from pathoprog.errors import ConfigError
 from pathoprog.networks.augmentation import augment
 from pathoprog.networks.augmentation_config import AugmentSettings
+from pathoprog.networks.config import FeatureEncoderSettings
 from pathoprog.networks.engines.cuda_engine import CudaEngine
+from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.system.machine.compiling import why_not
 from pathoprog.system.machine.device import DTYPES, resolve_device, resolve_dtype
@@ -105,6 +107,21 @@ def test_tiles_memory_may_be_used_again_while_they_are_computed(tmp_path: Path) 
     release()
 
 
+def test_features_that_are_fetched_at_the_end_are_those_of_each_batch() -> None:
+    settings = FeatureEncoderSettings("mobilenet_v2", precision="fp32")
+    encoder = FeatureEncoder(settings, torch.device("cuda", 0), torch.float32)
+    tiles = np.random.default_rng(7).integers(0, 256, (6, 64, 96, 96, 3), dtype=np.uint8)
+    wanted = [encoder.features(batch).cpu() for batch in tiles]
+    memory = tiles[0].copy()
+    found = []
+    for batch in tiles:
+        memory[:] = batch
+        found.append(encoder.features(memory))
+        memory[:] = 0
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one.cpu(), other)
+
+
 def test_augmentation_gives_the_tiles_that_the_cpu_gives() -> None:
     settings = AugmentSettings(crop=0.2, blur=1.0, zoom=0.1, jpeg=0.5)
     tiles = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (32, 96, 96, 3), dtype=np.uint8))
@@ -126,4 +143,19 @@ def test_training_on_the_gpu_learns(dtype: str, tmp_path: Path) -> None:
     settings.device = "cuda:0"
     settings.fit.ema_decay = 0.8
     train(settings, lambda step: None)
+    assert separation(tmp_path / "run") > 0.85
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@pytest.mark.parametrize("loss", ["cross_entropy", "cox"])
+def test_two_gpus_train_one_candidate_alike(loss: str, tmp_path: Path) -> None:
+    pytest.importorskip("shapely", reason="reading a cohort's tiles needs shapely")
+    from made_store import made_settings, made_store, separation
+
+    from pathoprog.training.train import train
+
+    settings = made_settings(made_store(tmp_path / "store"), tmp_path / "run", steps=30, evaluate_every=30, loss=loss)
+    settings.device, settings.network.head = "auto", {"cross_entropy": "poor", "cox": "risk"}[loss]
+    settings.fit.ema_decay, settings.fit.gpus, settings.fit.balance = 0.8, 2, "none"
+    train(settings, lambda step: None)  # which checks that the GPUs' networks stay equal
     assert separation(tmp_path / "run") > 0.85

@@ -100,7 +100,7 @@ class FitSettings:
     patients_per_step: int = setting(16, "patients (bags) in each step", low=2)
     tiles_per_patient: int = setting(32, "tiles drawn for each patient's bag", low=1)
     accumulate: int = setting(
-        1, "number of parts that a step is split into to save memory; must divide patients_per_step", low=1
+        1, "number of parts that each device takes its share of a step in; more save memory", low=1
     )
     balance: str = setting("class", "what patients are drawn evenly over", choices=BALANCES)
     class_weight_poor: float = setting(
@@ -143,6 +143,9 @@ class FitSettings:
     prefetch: int = setting(2, "batches to read ahead", low=0)
     fetch_threads: int = setting(4, "threads that read a step's tiles; any number gives the same batches", low=1)
     threads: int = setting(1, "CPU threads of PyTorch; another number gives other rounding", low=1)
+    gpus: int = setting(
+        1, "GPUs of one machine that train a candidate together; 0: all of them; with device=cpu, processes", low=0
+    )
     dtype: str = setting(
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")
     )

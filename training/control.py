@@ -27,7 +27,7 @@ from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import ControlConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import read_patients
-from pathoprog.training.launchers import LocalEngine, local_devices
+from pathoprog.training.launchers import LocalEngine, local_devices, settle_devices
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import read_candidate
 from pathoprog.training.member.fit import check_fit
@@ -89,7 +89,8 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
         one = deepcopy(base)
         one.resolution, one.out = resolution, str(folder / resolution)
         tasks.append(CandidateTask(one))
-    engine = LocalEngine(local_devices(settings.device, settings.workers, settings.fit.threads))
+    fit = settings.fit
+    engine = LocalEngine(local_devices(settings.device, settings.workers, fit.threads, fit.gpus))
     train_all(tasks, engine, 0, Tracking(base.track), "")
     return external_c(tasks)
 
@@ -122,6 +123,7 @@ def made_cohort(settings: ControlConfig, seed: int, folder: Path) -> TrainConfig
         fit=settings.fit,
         track=TrackingSettings(tracking="none"),
     )
+    settle_devices(base)
     check_fit(base)
     base.data.cohort, base.data.outcomes = str(cohort / "cohort.csv"), str(cohort / "outcomes.csv")
     base.data.overlap, base.data.store = str(cohort / "overlap.json"), str(folder / "tiles")

@@ -30,7 +30,7 @@ from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
 from pathoprog.training.data.slide_source import settle
-from pathoprog.training.launchers import engine_of
+from pathoprog.training.launchers import engine_of, settle_devices
 from pathoprog.training.member.candidate import read_candidate, write_verdict
 from pathoprog.training.member.fit import check_fit
 from pathoprog.training.member.run_folder import recipe
@@ -55,6 +55,7 @@ def run(settings: CrossValidateConfig) -> int:
     """
     check_data(settings.data)
     settle(settings)
+    settle_devices(settings)
     refits = refit_tasks(settings)
     settings.network = refits[0].settings.network  # the parent's, where there is one
     check_fit(settings)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohort_tables.cohort import read_cohort
@@ -51,15 +52,17 @@ class Extractor:
     encoder: FeatureEncoder
     facts: dict[str, Any]
 
-    def features(self, tiles: NDArray[np.uint8]) -> NDArray[np.floating[Any]]:
+    def features(self, tiles: NDArray[np.uint8]) -> Tensor:
         """Features [n, d] of tiles uint8 [n, s, s, 3], as scoring computes them: equal tiles give equal bits.
+
+        They stay on the encoder's device, where CUDA may compute them later: it has the next tiles copied beside that
+        (`pathoprog.networks.engines.uploads`). The tiles' memory may be used again at once.
 
         Raises:
             PathoprogError: the batch does not fit the device's memory.
         """
         try:
-            found: NDArray[np.floating[Any]] = self.encoder.features(tiles).cpu().numpy()
-            return found
+            return self.encoder.features(tiles)
         except torch.OutOfMemoryError as error:
             raise PathoprogError(
                 f"out of memory with {len(tiles)} tiles at once; lower data.stream.batch_tiles"
@@ -130,7 +133,7 @@ def extract(extractor: Extractor, plan: FeaturesPlan) -> Iterator[dict[str, Any]
     """Read the plan's slides and store their features; yields the row of each slide and resolution."""
     on_device = register_for(extractor.encoder.device, warn)
     opened: dict[str, SlideOpened] = {}
-    parts: dict[tuple[str, str], list[NDArray[Any]]] = {}
+    parts: dict[tuple[str, str], list[Tensor]] = {}  # fetched at a slide's end, so that no batch is waited for
     wanted = {job.slide_id: [spec.resolution for spec in job.specs] for job in plan.jobs}
     with (
         progress("features", len(plan.jobs), "slides") as counter,
@@ -214,14 +217,13 @@ def _stored(extractor: Extractor, spec: TileSpec, slide_id: str, key: str) -> di
     return None
 
 
-def _write(
-    extractor: Extractor, opened: SlideOpened, resolution: str, parts: list[NDArray[Any]], key: str
-) -> dict[str, Any]:
-    """Store one slide's features at one resolution; returns its row."""
+def _write(extractor: Extractor, opened: SlideOpened, resolution: str, parts: list[Tensor], key: str) -> dict[str, Any]:
+    """Fetch one slide's features at one resolution from the device and store them; returns its row."""
     settings = extractor.settings
     grid = opened.grids.get(resolution)
     n = 0 if grid is None else len(grid)
-    values = np.concatenate(parts) if parts else np.zeros((0, extractor.facts["d"]), STORED[settings.precision])
+    none = np.zeros((0, extractor.facts["d"]), STORED[settings.precision])
+    values = np.concatenate([part.cpu().numpy() for part in parts]) if parts else none
     assert len(values) == n
     spec = next(spec for spec in wanted_specs(settings) if spec.resolution == resolution)
     reason = opened.refused.get(resolution, "")
@@ -252,10 +254,10 @@ def _write(
         "software_version": __version__,
         "research_use_only": RESEARCH_USE_ONLY,
     }
-    none = np.zeros(0, np.int64)
     path = feature_path(settings.data, resolution, opened.slide_id)
+    x0, y0 = (np.zeros(0, np.int64),) * 2 if grid is None else (grid.x0, grid.y0)
     try:
-        write_features(path, values, none if grid is None else grid.x0, none if grid is None else grid.y0, facts)
+        write_features(path, values, x0, y0, facts)
     except InputError as error:
         hint = "; give precision=fp32" if settings.precision == "fp16" else ""
         warn(f"{opened.slide_id}: {resolution}: {error}{hint}")

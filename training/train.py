@@ -1,10 +1,11 @@
-"""`pathoprog train`: one candidate member, from tiles to its best checkpoints.
+"""`pathoprog train`: one candidate member, from tiles to its best checkpoints, on one device or several (`fit.gpus`).
 
 As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble` starts for each candidate.
 """
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pathoprog.networks.recomputing import check_blocks
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import canonical_json, read_json, write_text
+from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import CandidateSettings, TrainConfig, check_data
@@ -26,7 +28,10 @@ from pathoprog.training.data.bags import Patient, make_ready
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
 from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
 from pathoprog.training.data.slide_source import REMEDY, settle
+from pathoprog.training.launchers import settle_devices
 from pathoprog.training.member.candidate import Candidate, read_candidate, write_candidate
+from pathoprog.training.member.device_group import ALONE, DeviceGroup
+from pathoprog.training.member.device_processes import ProcessDiedError, train_together
 from pathoprog.training.member.finetune import adopt, parent_of
 from pathoprog.training.member.fit import check_fit, fingerprint, fit
 from pathoprog.training.member.learning_curve import log_candidate
@@ -41,6 +46,7 @@ def run(settings: TrainConfig) -> int:
     """Check, cut missing tiles, train, and print where the candidate lies."""
     check_data(settings.data)
     settle(settings)
+    settle_devices(settings)
     adopt(settings)
     check_fit(settings)
     check_network(settings)
@@ -99,15 +105,27 @@ def train(settings: TrainConfig, tick: Any) -> Candidate:
         InputError: the folder holds a run of other settings or data; no outcome can be learned, or judged by.
         DivergedError: a loss or a risk that is not finite.
         InputError: a slide whose tiles cannot be read on the way, where they come from slides.
+        ProcessDiedError: one of the processes of several devices died.
     """
-    with TileRequests(settings.data.stream) as requests:  # readers start when tiles of slides are first asked for
+    if settings.fit.gpus > 1:
+        train_together(settings, tick)
+        return read_candidate(Path(settings.out))
+    return train_in_group(settings, tick, ALONE)
+
+
+def train_in_group(settings: TrainConfig, tick: Any, group: DeviceGroup) -> Candidate:
+    """`train` in one of the processes that train a candidate together, of which the first alone writes."""
+    stream = settings.data.stream
+    if group.share.of > 1:  # the readers are the candidate's
+        stream = replace(stream, workers=max(1, (stream.workers or cores()) // group.share.of))
+    with TileRequests(stream) as requests:  # readers start when tiles of slides are first asked for
         try:
-            return _train(settings, tick, requests)
+            return _train(settings, tick, requests, group)
         except SlideError as error:
             raise InputError(f"{error}; training has stopped: {REMEDY}") from error
 
 
-def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> Candidate:
+def _train(settings: TrainConfig, tick: Any, requests: TileRequests, group: DeviceGroup) -> Candidate:
     out = Path(settings.out)
     training, tuning = read_parts(settings, requests)
     cohorts = facts_of_parts(settings, training, tuning)
@@ -115,15 +133,19 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> Candidat
     if is_done(settings, cohorts):
         tick(settings.fit.steps)
         return read_candidate(out)
-    begin(settings, cohorts)
+    if group.is_first:
+        begin(settings, cohorts)
 
     def log(line: dict[str, Any]) -> None:
-        add_metrics(out, {**line, "time": time.time()})
+        if group.is_first:
+            add_metrics(out, {**line, "time": time.time()})
 
     try:
-        best = fit(settings, learned, judge_of(settings, tuning), log, tick)
+        with group:  # the others wait here until the folder is this run's
+            best = fit(settings, learned, judge_of(settings, tuning, group), log, tick, group)
     except DivergedError as error:
-        write_failure(settings, str(error))
+        if group.is_first:
+            write_failure(settings, str(error))
         raise
     candidate = Candidate(
         fingerprint=mark_of(settings, cohorts),
@@ -137,7 +159,8 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests) -> Candidat
         parent=parent_of(settings),
         folder=out,
     )
-    write_candidate(candidate)
+    if group.is_first:
+        write_candidate(candidate)
     return candidate
 
 
@@ -222,7 +245,7 @@ def main(path: str) -> int:
         train(settings, tick)
     except PathoprogError as error:
         print(f"{out.name}: {error}", file=sys.stderr, flush=True)
-        return 2
+        return 1 if isinstance(error, ProcessDiedError) else 2  # 2: starting again would change nothing
     return 0
 
 

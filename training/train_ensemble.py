@@ -24,7 +24,7 @@ from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsem
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
-from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices
+from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices, settle_devices
 from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.finetune import adopt
 from pathoprog.training.member.fit import check_fit, fingerprint
@@ -75,6 +75,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
     check_data(settings.data)
     settle(settings)
+    settle_devices(settings)
     tasks = make_tasks(settings)
     settings.network = tasks[0].settings.network  # the parent's, where there is one
     check_fit(settings)
@@ -175,7 +176,7 @@ def readers_each(settings: TrainEnsembleConfig) -> int:
     given = settings.data.stream.workers
     if given or settings.data.source != "slides":
         return given
-    slots = len(local_devices(settings.device, settings.workers, settings.fit.threads))
+    slots = len(local_devices(settings.device, settings.workers, settings.fit.threads, settings.fit.gpus))
     tasks = len(RESOLUTIONS) * settings.candidates * max(1, settings.split.folds)
     return max(1, cores() // min(slots, tasks))
 
@@ -327,7 +328,7 @@ def again(task: CandidateTask, code: int, restarts: int) -> bool:
     log = task.folder / LOG
     text = log.read_text(encoding="utf-8", errors="replace").strip() if log.is_file() else ""
     end = "\n  ".join(text.splitlines()[-5:])
-    how = how_ended(task.process, code)
+    how = how_ended(code, task.process)
     if code == 2 or task.starts > restarts:
         lines = text.splitlines()
         refused = code == 2 and bool(lines)

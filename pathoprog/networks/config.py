@@ -23,16 +23,18 @@ class Loss:
         head: of the network, whose outputs it takes.
         distinct_only: True: it learns from patients with a distinct outcome alone, and needs both classes.
         compares_patients: True: it compares a step's patients with one another, so that it takes all parts at once.
+        weighs_classes: True: it is a mean weighted by patients' classes (`fit.class_weight_poor`), else a plain one.
     """
 
     function: str
     head: str
     distinct_only: bool = False
     compares_patients: bool = False
+    weighs_classes: bool = False
 
 
 LOSSES = {
-    "cross_entropy": Loss("cross_entropy_of", "poor", distinct_only=True),
+    "cross_entropy": Loss("cross_entropy_of", "poor", distinct_only=True, weighs_classes=True),
     "cox": Loss("cox_of", "risk", compares_patients=True),
     "discrete_time": Loss("discrete_time_of", "hazards"),
 }

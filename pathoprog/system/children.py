@@ -1,5 +1,6 @@
 """Child processes that never outlive their parent, so that no forgotten one goes on writing beside its successor."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ _BOUND = (
 
 
 def spawn(
-    command: list[str], log: str | Path, environment: dict[str, str], folder: str | Path = "."
+    command: list[str], log: str | Path | None, environment: dict[str, str], folder: str | Path = "."
 ) -> subprocess.Popen[bytes]:
     """Start a command whose life ends with this process's, even by SIGKILL.
 
@@ -21,17 +22,17 @@ def spawn(
 
     Args:
         command: program and arguments; the program as a path.
-        log: file that its output is appended to.
+        log: file that its output is appended to; None: where this process's goes.
         environment: variables that differ from this process's.
         folder: its current one.
     """
     bound = [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid())]
-    with Path(log).open("ab") as stream:
+    with Path(log).open("ab") if log is not None else contextlib.nullcontext() as stream:
         return subprocess.Popen(
             [*bound, *command],
             stdin=subprocess.DEVNULL,
             stdout=stream,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT if stream else None,
             env={**os.environ, **environment},
             cwd=folder,
         )

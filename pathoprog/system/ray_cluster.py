@@ -116,6 +116,11 @@ class Cluster:
         found = self.ray.cluster_resources()
         return {name: int(found.get(name, 0)) for name in ("CPU", "GPU")}
 
+    def nodes(self) -> list[dict[str, int]]:
+        """CPUs and GPUs of each node that is there now: ``[{"CPU": n, "GPU": m}, …]``."""
+        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return [{name: int(found.get(name, 0)) for name in ("CPU", "GPU")} for found in alive]
+
     def start(
         self, command: list[str], log: str | Path, environment: dict[str, str], cpus: int, gpus: int
     ) -> "RunningCommand":

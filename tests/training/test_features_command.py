@@ -1,5 +1,8 @@
 """`pathoprog features`: slides to feature files, each slide accounted for; and training on them in place of tiles."""
 
+from itertools import groupby
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -128,6 +131,35 @@ def test_a_second_run_reads_only_what_is_missing(stored, monkeypatch):
     assert features.run(stored) == 1
     assert asked == ["fine", "cut"]
     assert path.read_bytes() == before and sha256_file(stored.data.features + "/features.csv") == table
+
+
+def test_no_batch_is_waited_for_before_its_slide_is_done_and_bytes_stay_the_same(
+    stored, cohort, weights, tmp_path, monkeypatch
+):
+    """As where a device computes: what fetches features from it waits for it, and must not come between batches."""
+    happened = []
+    compute = features.FeatureEncoder.features
+
+    class OnDevice(torch.Tensor):
+        def cpu(self):
+            happened.append("fetched")
+            return self.as_subclass(torch.Tensor).cpu()
+
+    def given(encoder, tiles):
+        happened.append("given")
+        return compute(encoder, tiles).as_subclass(OnDevice)
+
+    monkeypatch.setattr(features.FeatureEncoder, "features", given)
+    assert features.run(settings_of(cohort, weights, tmp_path)) == 1
+    fine, fine_fetched, coarse, coarse_fetched, *_ = [(what, len(list(run))) for what, run in groupby(happened)]
+    assert fine[0] == "given" and fine_fetched == ("fetched", fine[1]) and fine[1] > 3, "of both resolutions"
+    assert coarse[0] == "given" and coarse_fetched == ("fetched", coarse[1])
+    before = {
+        path.relative_to(stored.data.features): path for path in Path(stored.data.features).rglob("*.safetensors")
+    }
+    assert len(before) >= 3
+    for name, path in before.items():
+        assert (tmp_path / name).read_bytes() == path.read_bytes(), name
 
 
 def test_features_of_another_encoder_are_not_overwritten(stored):

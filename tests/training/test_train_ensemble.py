@@ -122,24 +122,37 @@ def test_ray_deals_out_the_devices_itself(data, tmp_path):
 class SmallCluster:
     """What `RayEngine` asks of a cluster."""
 
-    def __init__(self, cpus, gpus):
-        self.found = {"CPU": cpus, "GPU": gpus}
+    def __init__(self, *nodes):
+        self.found = [{"CPU": cpus, "GPU": gpus} for cpus, gpus in nodes]
 
-    def capacity(self):
+    def nodes(self):
         return self.found
 
 
 def test_slots_follow_the_cluster_as_it_is_now():
-    cluster = SmallCluster(8, 2)
+    cluster = SmallCluster((8, 2))
     gpus = RayEngine(cluster, "auto", threads=1, most=0)
     assert gpus.take(1) == "cuda:0" and gpus.take(2) == ""
-    cluster.found = {"CPU": 8, "GPU": 3}
+    cluster.found = [{"CPU": 8, "GPU": 3}]
     assert gpus.take(2) == "cuda:0"
     cpus = RayEngine(cluster, "cpu", threads=4, most=0)
     assert cpus.take(1) == "cpu" and cpus.take(2) == ""
     assert RayEngine(cluster, "cpu", threads=1, most=2).take(2) == ""
     with pytest.raises(ConfigError, match="8 CPUs"):
         RayEngine(cluster, "cpu", threads=9, most=0)
+
+
+def test_a_candidate_on_several_gpus_takes_as_many_of_one_node():
+    cluster = SmallCluster((8, 4), (8, 3), (1, 4))
+    pairs = RayEngine(cluster, "auto", threads=1, most=0, together=2)
+    assert (pairs.gpus, pairs.cpus) == (2, 2)
+    assert pairs.take(2) == "cuda:0" and pairs.take(3) == "", "two on the first node, one on the second, no CPUs left"
+    with pytest.raises(ConfigError, match=r"fit\.gpus=8: a candidate needs 8 CPUs and 8 GPUs of one node, .* 4 GPUs"):
+        RayEngine(cluster, "auto", threads=1, most=0, together=8)
+    with pytest.raises(ConfigError, match=r"fit\.gpus=2: the Ray cluster has no GPU; .* device=cpu"):
+        RayEngine(SmallCluster((8, 0)), "auto", threads=1, most=0, together=2)
+    on_cpus = RayEngine(cluster, "cpu", threads=2, most=0, together=2)
+    assert (on_cpus.gpus, on_cpus.cpus) == (0, 4) and on_cpus.take(3) == "cpu" and on_cpus.take(4) == ""
 
 
 def test_local_slots_are_given_back(monkeypatch):

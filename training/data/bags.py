@@ -149,9 +149,27 @@ def _site(rows: pd.DataFrame) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes takes of a step's bags: the part `number` of `of` equal ones."""
+
+    number: int = 0
+    of: int = 1
+
+    def part(self, n: int) -> slice:
+        """Which of n things, a multiple of `of`."""
+        return slice(self.number * n // self.of, (self.number + 1) * n // self.of)
+
+
+WHOLE_STEP = Share()
+
+
 @dataclass
 class BagBatch:
-    """One step's bags: `tiles` uint8 [b * t, s, s, 3] or features [b * t, d], t for each of the b patients."""
+    """One step's bags: `patients` of all of them, b by number, and the tiles of those that this process takes.
+
+    `tiles` are uint8 [m * t, s, s, 3] or features [m * t, d], t of each of the m patients in `Share.part(b)`.
+    """
 
     patients: list[int]
     tiles: NDArray[Any]
@@ -198,13 +216,20 @@ def _call(fetch: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 class Sampler:
     """Draws a step's patients and tiles, evenly over the groups that `balance` names (see `FitSettings`).
 
-    The draw depends on seed and step alone, so a resumed run and any number of readers see the same batches.
+    The draw depends on seed and step alone, so a resumed run, any number of readers and any number of processes that
+    share a step's bags (`share`: what this one reads of them) see the same batches.
     """
 
     def __init__(
-        self, patients: list[Patient], balance: str, patients_per_step: int, tiles_per_patient: int, seed: int
+        self,
+        patients: list[Patient],
+        balance: str,
+        patients_per_step: int,
+        tiles_per_patient: int,
+        seed: int,
+        share: Share = WHOLE_STEP,
     ):
-        self.patients = patients
+        self.patients, self.share = patients, share
         self.patients_per_step = patients_per_step
         self.tiles_per_patient = tiles_per_patient
         self.seed = seed
@@ -240,9 +265,10 @@ class Sampler:
         return result
 
     def ask(self, step: int) -> Fetch:
-        """Have one step's tiles read; see `Patient.ask`."""
+        """Have one step's tiles read, as far as they are this process's; see `Patient.ask`."""
         chosen = self.choose(step)
-        asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in chosen]
+        mine = chosen[self.share.part(len(chosen))]
+        asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in mine]
 
         def fetch(run: Mapper) -> BagBatch:
             return BagBatch([index for index, _ in chosen], np.concatenate(list(run(_call, asked))))
@@ -250,5 +276,5 @@ class Sampler:
         return fetch
 
     def batch(self, step: int) -> BagBatch:
-        """Read one step's tiles."""
+        """Read one step's tiles, as `ask` does."""
         return self.ask(step)(map)

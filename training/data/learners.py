@@ -17,6 +17,7 @@ from pathoprog.training.config import TrainConfig
 from pathoprog.training.data.bags import Patient, read_patients
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.member.candidate import Verdict, read_verdict
+from pathoprog.training.member.device_group import ALONE, DeviceGroup
 from pathoprog.training.member.tuning_concordance import judge
 
 OUT_OF_FOLD = "out_of_fold.json"
@@ -77,8 +78,11 @@ def refuse_same_scans(*parts: list[Patient]) -> None:
         )
 
 
-def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
-    """What judges a network: those patients' bags; or, where all of them learned, what their folds' networks said."""
+def judge_of(settings: TrainConfig, judging: list[Patient], group: DeviceGroup = ALONE) -> Judge:
+    """What judges a network: those patients' bags; or, where all of them learned, what their folds' networks said.
+
+    The processes of a group share the patients out, and all of them must ask.
+    """
     fit = settings.fit
     if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
         verdict = read_verdict(_out_of_fold(settings))
@@ -88,7 +92,7 @@ def judge_of(settings: TrainConfig, judging: list[Patient]) -> Judge:
     ahead = -(-fit.prefetch * fit.patients_per_step * fit.tiles_per_patient // fit.evaluate_batch)
 
     def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Verdict:
-        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead)
+        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead, group)
 
     return by_bags
 

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -21,14 +22,16 @@ class Prefetch:
         stop: the step behind the last.
         depth: batches read ahead; 0 reads each when it is asked for.
         threads: that read a step's patients side by side; the batches are the same whatever their number.
-        pin: into page-locked memory, from which a GPU copies beside its work.
+        pin: into page-locked memory, from which the current GPU copies beside its work.
     """
 
     def __init__(self, sampler: Sampler, start: int, stop: int, depth: int, threads: int = 1, pin: bool = False):
         self.sampler, self.next, self.stop, self.depth, self.pin = sampler, start, stop, depth, pin
         # Two threads, so that slides' readers know of the steps ahead while a step is still being fetched.
         self.asking = ThreadPoolExecutor(max_workers=1) if depth else None
-        self.fetching = ThreadPoolExecutor(max_workers=1) if depth else None
+        # a thread that locks memory takes the first GPU, whose memory it then holds too, unless told of another
+        there = partial(torch.cuda.set_device, torch.cuda.current_device()) if pin else None
+        self.fetching = ThreadPoolExecutor(max_workers=1, initializer=there) if depth else None
         self.reading = ThreadPoolExecutor(max_workers=threads) if threads > 1 else None
         self.waiting: dict[int, Future[BagBatch]] = {}
 

@@ -1,7 +1,8 @@
 """The training loop of one candidate, in sight: draw, augment, forward, backward, step; judge on tuning; keep the best.
 
 Everything random is a function of (seed, step), so a run that was killed and resumed gives the weights of one that was
-not (bit for bit on CPUs of one type with equal settings).
+not (bit for bit on CPUs of one type with equal settings). Where several devices share a step (`device_group`), each has
+a process that goes through this loop, and the first of them alone writes.
 """
 
 import math
@@ -31,6 +32,7 @@ from pathoprog.training.data.bags import Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import Best, Verdict, write_verdict
+from pathoprog.training.member.device_group import ALONE, DeviceGroup
 from pathoprog.training.member.finetune import parent_of, start_weights
 from pathoprog.training.member.gradients import backward, times_and_events
 from pathoprog.training.member.metrics import METRICS, cut_metrics
@@ -50,8 +52,10 @@ def check_fit(settings: CandidateSettings) -> None:
     loss = LOSSES[fit.loss]
     if loss.head != settings.network.head:
         raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
-    if fit.patients_per_step % fit.accumulate:
-        raise ConfigError(f"fit.accumulate={fit.accumulate}: must divide fit.patients_per_step={fit.patients_per_step}")
+    parts = max(1, fit.gpus) * fit.accumulate
+    if fit.patients_per_step % parts:
+        named = f"fit.accumulate={fit.accumulate}" + (f" times fit.gpus={fit.gpus}" if fit.gpus > 1 else "")
+        raise ConfigError(f"{named}: must divide fit.patients_per_step={fit.patients_per_step}")
     if loss.head == "hazards":
         cuts = fit.interval_years
         if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
@@ -81,7 +85,8 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     if settings.data.source == "store" and settings.data.jpeg_quality:
         kept["data"] |= {"store_format": "jpeg", "store_quality": settings.data.jpeg_quality}
     kept["data"]["slides"] = reading(settings.data.slides)
-    kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in CARRIED_ON}
+    left_out = CARRIED_ON if settings.fit.gpus > 1 else (*CARRIED_ON, "gpus")  # as before there was such a setting
+    kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in left_out}
     return kept
 
 
@@ -91,6 +96,7 @@ def fit(
     judged: Callable[[MilNetwork, torch.device, torch.dtype], Verdict],
     log: Callable[[dict[str, Any]], None],
     tick: Callable[[int], None],
+    group: DeviceGroup = ALONE,
 ) -> list[Best]:
     """Train one candidate and keep its best checkpoints in `settings.out`.
 
@@ -100,6 +106,7 @@ def fit(
         judged: judges a checkpoint's network, in evaluation mode on its device.
         log: takes every line of metrics.
         tick: told each finished step's number.
+        group: the processes that share each step; all of them call this, and only the first writes.
 
     Returns:
         The kept checkpoints, best first.
@@ -111,14 +118,16 @@ def fit(
 
     Raises:
         DivergedError: a loss that is not finite.
-        PathoprogError: out of memory, or a folder that holds another run.
+        PathoprogError: out of memory, a folder that holds another run, or devices that do not compute alike.
     """
     options, out = settings.fit, Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    device = resolve_device(settings.device)
+    device = resolve_device(group.device or settings.device)
     dtype = resolve_dtype(options.dtype, device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     torch.manual_seed(settings.seed)
     network = MilNetwork(settings.network)
     if settings.start.bundle:
@@ -131,8 +140,11 @@ def fit(
         recompute_blocks(network.encoder)
     optimizer = make_optimizer(network, options, options.head_lr)
     average = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    sampler = Sampler(training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed)
-    start, best, seams = resume(out, settings, network, optimizer, average)
+    sampler = Sampler(
+        training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed, group.share
+    )
+    start, best, seams = resume(out, settings, network, optimizer, average, group.is_first)
+    group.check_alike(network, start)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
     ahead = Prefetch(sampler, start, options.steps, options.prefetch, options.fetch_threads, device.type == "cuda")
@@ -141,12 +153,10 @@ def fit(
             began = time.perf_counter()
             batch = batches.get(step)
             waited = time.perf_counter() - began
-            torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout
-            generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
             set_learning_rate(optimizer, options, step, seams[-1] if seams else 0)
             network.train()
             try:
-                loss = backward(forward, settings, training, batch, generator, device, dtype)
+                loss = backward(forward, settings, training, batch, step, device, dtype, group)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -155,6 +165,7 @@ def fit(
                     f" {batch.tiles.shape[1]} px; raise fit.accumulate, give"
                     " fit.checkpoint_activations=true, or lower fit.patients_per_step or fit.tiles_per_patient"
                 ) from error
+            group.add_gradients(network)
             norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise DivergedError(
@@ -163,6 +174,7 @@ def fit(
                 )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            group.average_statistics(network)
             update_average(average, network, options.ema_decay, step)
             done = step + 1
             if done % options.log_every == 0 or done == options.steps:
@@ -173,13 +185,13 @@ def fit(
                         "loss": loss,
                         "grad_norm": norm,
                         "lr": optimizer.param_groups[0]["lr"],
-                        "tiles_per_s": len(batch.tiles) / seconds,
+                        "tiles_per_s": len(batch.patients) * options.tiles_per_patient / seconds,
                         "wait_share": waited / seconds,
                     }
                 )
             if done % options.evaluate_every == 0 or done == options.steps:
                 try:
-                    averaged = averaged_network(settings, average, sampler, device, dtype)
+                    averaged = averaged_network(settings, average, sampler, device, dtype, group)
                     verdict = judged(averaged, device, dtype)
                 except RuntimeError as error:
                     if not out_of_memory(error):
@@ -190,8 +202,11 @@ def fit(
                     ) from error
                 interval = {"tuning_c_lower": verdict.c_lower, "tuning_c_upper": verdict.c_upper}
                 log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se, **interval})
-                best = keep_best(out, best, done, averaged.state_dict(), verdict, options.keep_best)
+                best, entered = ranked(best, done, verdict, options.keep_best)
+                if entered is not None and group.is_first:
+                    keep(out, entered, averaged.state_dict(), verdict)
             if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
+                group.check_alike(network, done)
                 state = {
                     "step": done,
                     "steps": options.steps,
@@ -199,8 +214,9 @@ def fit(
                     "fingerprint": fingerprint(settings),
                     "best": [plain(item) for item in best],
                 }
-                checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
-                remove_others(out, best)
+                if group.is_first:
+                    checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
+                    remove_others(out, best)
             tick(done)
     return best
 
@@ -268,12 +284,14 @@ def averaged_network(
     sampler: Sampler,
     device: torch.device,
     dtype: torch.dtype,
+    group: DeviceGroup,
 ) -> MilNetwork:
     """The network of the averaged weights, in evaluation mode, ready to be judged and kept.
 
     It is shown each batch in the parts that training takes it in (`fit.accumulate`), so that it needs no more memory.
     Its normalisation statistics are estimated anew over some training batches: those gathered on the way belong to
-    weights that are gone (Izmailov et al. 2018, UAI, section 3.2, on averaged weights).
+    weights that are gone (Izmailov et al. 2018, UAI, section 3.2, on averaged weights). They are means over all parts
+    of these batches, also where devices share them.
     """
     averaged = MilNetwork(settings.network).to(device)
     averaged.load_state_dict(average)
@@ -292,22 +310,22 @@ def averaged_network(
                 tiles = torch.from_numpy(part).to(device)
                 with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
                     averaged.encoder(prepare(tiles))
+    group.average_statistics(averaged)
     return averaged.eval()
 
 
-def keep_best(
-    out: Path, best: list[Best], step: int, weights: dict[str, Tensor], verdict: Verdict, keep: int
-) -> list[Best]:
-    """Write this checkpoint if it is among the best `keep`; returns these, best first.
-
-    What falls out stays until the run's state no longer names it, see `remove_others`.
-    """
+def ranked(best: list[Best], step: int, verdict: Verdict, most: int) -> tuple[list[Best], Best | None]:
+    """The best `most` with this step's checkpoint, best first, and its entry if it is one of them."""
     entry = Best(step=step, c_index=verdict.c_index, file=f"step-{step:06d}.safetensors")
-    ranked = sorted([*(item for item in best if item.step != step), entry], key=lambda item: (-item.c_index, item.step))
-    if entry in ranked[:keep]:
-        checkpoint.write(out / entry.file, weights, {})
-        write_verdict(out / entry.verdict_file, verdict)
-    return ranked[:keep]
+    others = [item for item in best if item.step != step]
+    kept = sorted([*others, entry], key=lambda item: (-item.c_index, item.step))[:most]
+    return kept, entry if entry in kept else None
+
+
+def keep(out: Path, entry: Best, weights: dict[str, Tensor], verdict: Verdict) -> None:
+    """Write one of the best; what falls out stays until the run's state no longer names it (`remove_others`)."""
+    checkpoint.write(out / entry.file, weights, {})
+    write_verdict(out / entry.verdict_file, verdict)
 
 
 def remove_others(out: Path, best: list[Best]) -> None:
@@ -319,9 +337,14 @@ def remove_others(out: Path, best: list[Best]) -> None:
 
 
 def resume(
-    out: Path, settings: TrainConfig, network: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]
+    out: Path,
+    settings: TrainConfig,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    tidy: bool = True,
 ) -> tuple[int, list[Best], list[int]]:
-    """Go on from the last checkpoint, if there is one.
+    """Go on from the last checkpoint, if there is one; with `tidy` what was written after it goes.
 
     Returns:
         The step to start at, the kept checkpoints, and the steps at which a finished run was gone on from.
@@ -330,8 +353,9 @@ def resume(
         InputError: the folder holds a run with other settings, or lacks a checkpoint that it names.
     """
     if not (out / LAST).exists():
-        (out / METRICS).unlink(missing_ok=True)
-        remove_others(out, [])
+        if tidy:
+            (out / METRICS).unlink(missing_ok=True)
+            remove_others(out, [])
         return 0, [], []
     tensors, state = checkpoint.read(out / LAST)
     if state.get("fingerprint") != fingerprint(settings):
@@ -344,7 +368,8 @@ def resume(
     for item in best:
         if not (out / item.file).is_file() or not (out / item.verdict_file).is_file():
             raise InputError(f"{out}: {item.file} or its .json is gone; give restart=true to train it anew")
-    remove_others(out, best)
     average.update(checkpoint.unpack(tensors, network, optimizer))
-    cut_metrics(out, step)
+    if tidy:
+        remove_others(out, best)
+        cut_metrics(out, step)
     return step, best, seams

@@ -1,7 +1,11 @@
-"""One step's gradients: augment, forward, loss, backward, in as many parts as memory asks for."""
+"""One step's gradients: augment, forward, loss, backward, in parts where memory asks for it, on one device or several.
 
-import contextlib
-from collections.abc import Callable, Iterator
+A step has `fit.gpus` times `fit.accumulate` parts of equally many patients. Its data are those of the undivided step
+however many there are. What works on a part's tiles at once is a part's own: normalisation, and dropout, which is drawn
+by the part's number and not by the device that takes it.
+"""
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +18,10 @@ from pathoprog.networks.member import prepare
 from pathoprog.networks.recomputing import kept_buffers
 from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.data.bags import BagBatch, Patient
+from pathoprog.training.member.device_group import ALONE, DeviceGroup
+
+PART_SEED = 2**40
+"""What the dropout's seeds of two parts of a step lie apart, more than those of two steps."""
 
 
 def backward(
@@ -21,82 +29,95 @@ def backward(
     settings: TrainConfig,
     patients: list[Patient],
     batch: BagBatch,
-    generator: torch.Generator,
+    step: int,
     device: torch.device,
     dtype: torch.dtype,
+    group: DeviceGroup = ALONE,
 ) -> float:
-    """One step's gradients, in `fit.accumulate` parts.
+    """This process's part of one step's gradients: those of all processes add up to the step's.
 
-    A loss that compares patients takes the outputs of all parts at once (`gradients_of_logits`): its gradients are
-    those of one part that holds them all, but for normalisation over a part's tiles, which is so with every loss.
+    A loss that compares patients takes the outputs of all parts at once, gathered from all processes: its gradients are
+    those of one part that holds them all. The other losses are means, to which a part adds its share. Either way only
+    normalisation is over a part's tiles.
 
     Args:
         forward: tiles [n, 3, s, s] and bag sizes to logits [b, c]: the network, compiled or not.
         settings: of the run.
         patients: those that the batch's numbers stand for.
         batch: the step's bags.
-        generator: of the augmentation.
+        step: its number, from which all draws follow.
         device: of the network.
         dtype: of the forward pass.
+        group: the processes that share the step.
 
     Returns:
-        The loss.
+        The loss of the whole step.
     """
     options = settings.fit
-    per_part = options.patients_per_step // options.accumulate
-    t = options.tiles_per_patient
+    n_parts = group.share.of * options.accumulate
+    per_part, t = options.patients_per_step // n_parts, options.tiles_per_patient
+    mine = range(n_parts)[group.share.part(n_parts)]
     chosen = [patients[index] for index in batch.patients]
 
     def logits_of(part: int) -> Tensor:
-        tiles = torch.from_numpy(batch.tiles[part * per_part * t : (part + 1) * per_part * t])
-        tiles = prepare(augment(tiles.to(device, non_blocking=True), settings.augment, generator))  # [b * t, 3, s, s]
+        first = (part - mine.start) * per_part * t
+        tiles = torch.from_numpy(batch.tiles[first : first + per_part * t]).to(device, non_blocking=True)
+        torch.manual_seed(settings.seed * 1_000_003 + step + part * PART_SEED)  # dropout
+        generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
+        changed = augment(tiles, settings.augment, generator, part * per_part * t, len(chosen) * t)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            logits = forward(tiles, [t] * per_part)  # [b, c]
+            logits = forward(prepare(changed), [t] * per_part)  # [b, c]
         return logits.float()
 
-    if options.accumulate > 1 and LOSSES[options.loss].compares_patients:
-        assert isinstance(forward, nn.Module)
-        with seen_before(forward, generator, device):
-            logits = [logits_of(part) for part in range(options.accumulate)]
-        total, by_part = gradients_of_logits(logits, chosen, options)
-        for part, gradient in enumerate(by_part):
-            torch.autograd.backward(logits_of(part), gradient)
+    if n_parts > 1 and LOSSES[options.loss].compares_patients:
+        kept = [logits_of(part) for part in mine] if options.accumulate == 1 else []
+        seen = kept or first_pass(forward, logits_of, mine)
+        there = group.share.part(len(chosen))
+        logits = group.gathered(torch.cat([one.detach() for one in seen]), len(chosen), there)
+        total, gradient = gradient_of_logits(logits, chosen, options)
+        for part, one in zip(mine, torch.split(gradient[there], per_part), strict=True):
+            torch.autograd.backward(kept.pop() if kept else logits_of(part), one)
         return float(total)
     total = torch.zeros((), device=device)
-    for part in range(options.accumulate):
+    whole = weight_of(chosen, options)
+    for part in mine:
         of_part = chosen[part * per_part : (part + 1) * per_part]
-        loss = loss_of(logits_of(part), of_part, options) / options.accumulate
+        loss = loss_of(logits_of(part), of_part, options) / (whole / weight_of(of_part, options))
         torch.autograd.backward(loss)
         total += loss.detach()
-    return float(total)
+    return float(group.summed(total))
 
 
-@contextlib.contextmanager
-def seen_before(network: nn.Module, generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """A first pass that leaves no trace: the second augments and drops alike, and it alone moves running statistics."""
-    state = generator.get_state()
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), kept_buffers(network), torch.no_grad():
-        yield
-    generator.set_state(state)
-
-
-def gradients_of_logits(
-    logits: list[Tensor], patients: list[Patient], options: FitSettings
-) -> tuple[Tensor, list[Tensor]]:
-    """The loss of all parts' patients together, and its gradient with respect to each part's logits.
+def first_pass(
+    forward: Callable[[Tensor, list[int]], Tensor], logits_of: Callable[[int], Tensor], parts: Sequence[int]
+) -> list[Tensor]:
+    """The logits of all parts, without a graph or a trace: the second pass alone moves running statistics.
 
     Source: Gao, Zhang, Han, Callan 2021, RepL4NLP, arXiv:2101.06983 (gradient caching).
 
     Args:
-        logits: of each part [b, c], without a graph.
-        patients: of all parts, in their order.
-        options: name the loss.
+        forward: the network, compiled or not.
+        logits_of: a part's logits; it draws alike whenever it is asked.
+        parts: to be asked for.
     """
-    leaves = torch.cat(logits).requires_grad_()
+    assert isinstance(forward, nn.Module)
+    with kept_buffers(forward), torch.no_grad():
+        return [logits_of(part) for part in parts]
+
+
+def gradient_of_logits(logits: Tensor, patients: list[Patient], options: FitSettings) -> tuple[Tensor, Tensor]:
+    """The loss of a step's patients, of their logits [b, c] without a graph, and its gradient with respect to these."""
+    leaves = logits.clone().requires_grad_()
     loss = loss_of(leaves, patients, options)
     (gradient,) = torch.autograd.grad(loss, leaves)
-    return loss.detach(), list(torch.split(gradient, [len(part) for part in logits]))
+    return loss.detach(), gradient
+
+
+def weight_of(patients: list[Patient], options: FitSettings) -> float:
+    """What the loss of these patients, a mean, was divided by: their number, or the sum of their classes' weights."""
+    if not LOSSES[options.loss].weighs_classes:
+        return float(len(patients))
+    return sum(options.class_weight_poor if patient.label == "poor" else 1.0 for patient in patients)
 
 
 def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:

@@ -178,7 +178,7 @@ def _finished(out: Path, steps: int) -> bool:
 
 def _differences(settings: TrainConfig) -> str:
     path = Path(settings.out) / SETTINGS
-    before = flat(read_json(path)) if path.is_file() else {}
+    before = {"fit.gpus": 1, **flat(read_json(path))} if path.is_file() else {}  # those of earlier versions had one
     now = flat(as_dict(settings))
     relevant = {
         *flat(settings_of_weights(settings)),
@@ -186,6 +186,7 @@ def _differences(settings: TrainConfig) -> str:
         "start.member",
         "split.folds",
         "data.store_format",
+        "fit.gpus",
     }
     names = [
         name

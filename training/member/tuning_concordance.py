@@ -11,6 +11,7 @@ from pathoprog.survival import harrell_c
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.prefetch import in_turn
 from pathoprog.training.member.candidate import Verdict
+from pathoprog.training.member.device_group import ALONE, DeviceGroup
 
 
 def spread(n: int, most: int) -> np.ndarray:
@@ -27,6 +28,7 @@ def judge(
     device: torch.device,
     dtype: torch.dtype,
     ahead: int = 0,
+    group: DeviceGroup = ALONE,
 ) -> Verdict:
     """Score every patient's bag with one network in evaluation mode.
 
@@ -38,15 +40,18 @@ def judge(
         device: where the network is.
         dtype: bf16 runs the encoder under autocast.
         ahead: batches that slides' readers are asked for beforehand.
+        group: the processes that share out the patients; each comes to the same verdict.
 
     Raises:
         DivergedError: a risk that is not finite.
     """
     batches = []
-    for patient in patients:
+    mine = slice(group.share.number, None, group.share.of)  # by turns, since neighbours may be alike in size
+    shown = patients[mine]
+    for patient in shown:
         chosen = spread(patient.n_tiles, most_tiles)
         batches.append([chosen[start : start + batch] for start in range(0, len(chosen), batch)])
-    asks = (partial(patient.ask, part) for patient, parts in zip(patients, batches, strict=True) for part in parts)
+    asks = (partial(patient.ask, part) for patient, parts in zip(shown, batches, strict=True) for part in parts)
     read = in_turn(asks, ahead)
     risks = []
     for parts in batches:
@@ -57,6 +62,7 @@ def judge(
                 found.append(network.instances(prepare(tiles)))  # [n, k]
         instances = torch.cat(found)
         risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
+    risks = group.gathered(torch.tensor(risks, dtype=torch.float64, device=device), len(patients), mine).tolist()
     if not np.isfinite(risks).all():
         raise DivergedError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
     return judgement(patients, risks)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pathoprog.errors import DivergedError, InputError
-from pathoprog.networks.augmentation import augment, turn, zoom
+from pathoprog.networks.augmentation import Draws, augment, turn, zoom
 from pathoprog.networks.member import prepare
 from pathoprog.networks.tumour import TumourNetwork, make_tumour_network
 from pathoprog.regions.overview import Windows, starts
@@ -157,8 +157,9 @@ def change(
     coloured = augment(pixels, replace(options, flips=False, zoom=0.0), generator)
     truth = (labels == TUMOUR).to(pixels.device)[..., None] * 255.0
     both = torch.cat([coloured, truth], dim=3)
-    both = zoom(both, options.zoom, generator) if options.zoom > 0 else both
-    both = turn(both, generator) if options.flips else both
+    draws = Draws(generator, len(both))  # behind those of the colours
+    both = zoom(both, options.zoom, draws) if options.zoom > 0 else both
+    both = turn(both, draws) if options.flips else both
     return both[..., :3], both[..., 3] >= 127.5
 
 

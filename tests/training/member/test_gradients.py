@@ -12,16 +12,16 @@ from made_store import made_settings, made_store
 from torch import nn
 
 from pathoprog.networks.augmentation import augment
-from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.networks.recomputing import recompute_blocks
 from pathoprog.system.files import sha256_file
 from pathoprog.training.data.bags import Sampler, read_patients
 from pathoprog.training.member.fit import LAST, check_fit
-from pathoprog.training.member.gradients import backward, loss_of
+from pathoprog.training.member.gradients import PART_SEED, backward, loss_of
 from pathoprog.training.train import train
 
 CPU = torch.device("cpu")
+STEP = 5
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +44,22 @@ def network_of(settings):
 def step(settings, network, forward=None):
     """The loss of one step whose gradients are left in the network."""
     patients = read_patients(settings, "training")
-    batch = Sampler(patients, "none", settings.fit.patients_per_step, settings.fit.tiles_per_patient, 1).batch(0)
-    torch.manual_seed(7)
-    return backward(
-        network if forward is None else forward, settings, patients, batch, torch.Generator().manual_seed(8), CPU,
-        torch.float32,
-    )  # fmt: skip
+    batch = Sampler(patients, "none", settings.fit.patients_per_step, settings.fit.tiles_per_patient, 1).batch(STEP)
+    return backward(network if forward is None else forward, settings, patients, batch, STEP, CPU, torch.float32)
 
 
 def graph_kept(settings, network):
-    """The same parts, each with its graph kept until the loss of all of them is there."""
+    """The undivided step's tiles in the same parts, each with its graph kept until the loss of all of them is there."""
     patients = read_patients(settings, "training")
     options = settings.fit
-    batch = Sampler(patients, "none", options.patients_per_step, options.tiles_per_patient, 1).batch(0)
-    torch.manual_seed(7)
-    generator = torch.Generator().manual_seed(8)
+    batch = Sampler(patients, "none", options.patients_per_step, options.tiles_per_patient, 1).batch(STEP)
+    generator = torch.Generator().manual_seed(2_000_003 + STEP)
+    tiles = prepare(augment(torch.from_numpy(batch.tiles), settings.augment, generator))
     per_part = options.patients_per_step // options.accumulate
     logits = []
-    for tiles in torch.from_numpy(batch.tiles).split(per_part * options.tiles_per_patient):
-        logits.append(
-            network(prepare(augment(tiles, settings.augment, generator)), [options.tiles_per_patient] * per_part)
-        )
+    for part, shown in enumerate(tiles.split(per_part * options.tiles_per_patient)):
+        torch.manual_seed(1_000_003 + STEP + part * PART_SEED)
+        logits.append(network(shown, [options.tiles_per_patient] * per_part))
     loss = loss_of(torch.cat(logits), [patients[index] for index in batch.patients], options)
     loss.backward()
     return loss.item()
@@ -89,9 +84,6 @@ def test_cox_in_parts_has_the_gradients_of_the_same_parts_with_their_graphs_kept
 @pytest.mark.parametrize("accumulate", [4])
 def test_without_normalisation_over_a_part_they_are_those_of_the_undivided_step(data, accumulate):
     whole, parts = (cox(data, dropout=0.0, accumulate=number) for number in (1, accumulate))
-    whole.augment = parts.augment = AugmentSettings(
-        stain=0.0, stain_shift=0.0, brightness=0.0, blur=0.0, zoom=0.0, flips=False
-    )
     one = network_of(whole)
     norms = [module for module in one.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -113,6 +105,20 @@ def test_cox_of_single_parts_would_be_another_loss(data):
     logits = torch.randn(4, 1, generator=torch.Generator().manual_seed(0))
     apart = (loss_of(logits[:2], patients[:2], settings.fit) + loss_of(logits[2:], patients[2:], settings.fit)) / 2
     assert abs(apart - loss_of(logits, patients, settings.fit)) > 0.05
+
+
+@pytest.mark.parametrize("weight", [1.0, 5.0])
+def test_cross_entropy_in_parts_weighs_classes_over_the_whole_step(data, weight):
+    whole, parts = (
+        made_settings(data, Path("unused"), accumulate=number, class_weight_poor=weight, balance="none")
+        for number in (1, 4)
+    )
+    whole.network = parts.network = replace(whole.network, dropout=0.0)
+    one = network_of(whole).eval()  # no normalisation over a part
+    other = copy.deepcopy(one)
+    assert step(parts, other) == pytest.approx(step(whole, one), rel=1e-5)
+    same(one, other)
+    assert any(parameter.grad.norm() > 1e-3 for parameter in one.parameters()), "there is something to compare"
 
 
 def test_checkpointed_activations_go_with_parts(data):
