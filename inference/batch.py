@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,7 +22,7 @@ from pathoprog.scoring.eligibility import Eligibility, judge
 from pathoprog.scoring.results import PATIENT_LEVEL, SLIDE_LEVEL, Context, has_instances, read_slide, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_result import SlideResult, SlideRun
-from pathoprog.system.console import progress, warn
+from pathoprog.system.console import Progress, progress, warn
 from pathoprog.text.plain_text import spelling
 
 if TYPE_CHECKING:
@@ -144,16 +145,7 @@ class ScoringBatch:
         starts = [Start(self.config, self.plan, device, readers, threads) for device in crew.devices]
         begun = time.monotonic()
         with progress("scoring", todo, "slides") as counter:
-
-            def count(n: int) -> None:
-                self.tiles += n
-                counter.advance(0, f"{self.tiles} tiles")
-
-            def finished() -> None:
-                self.scored_now += 1
-                counter.advance()
-
-            complete = Engine(crew, starts, ledger, self.tasks, finished, count).run()
+            complete = Engine(crew, starts, ledger, self.tasks, _Counts(self, counter)).run()
         self.seconds = time.monotonic() - begun
         return complete
 
@@ -202,6 +194,33 @@ class ScoringBatch:
                 raise PathoprogError(f"{self.config.ensemble}: the bundle was changed during this run")
             self._scorer = Scorer(bundle, torch.device(self.device), DTYPES[self.plan.settings["dtype"]])
         return self._scorer
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Counts for the run, and on the terminal."""
+
+    batch: ScoringBatch
+    counter: Progress
+
+    def given(self, slide_id: str) -> None:
+        """Not counted."""
+
+    def put_back(self, slide_id: str, reason: str) -> None:
+        """Not counted: the engine has said it."""
+
+    def done(self, slide_id: str, state: str) -> None:
+        """See `EngineListener`."""
+        self.batch.scored_now += 1
+        self.counter.advance()
+
+    def tiles(self, n: int) -> None:
+        """See `EngineListener`."""
+        self.batch.tiles += n
+        self.counter.advance(0, f"{self.batch.tiles} tiles")
+
+    def worker_died(self) -> None:
+        """Not counted: the engine has said it."""
 
 
 def _rows(found: Found) -> dict[str, str]:

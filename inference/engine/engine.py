@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.exchange import Assignment, Start, run_record
 from pathoprog.inference.engine.ledger import LEASE_S, Ledger, WriteError
+from pathoprog.inference.engine.listener import EngineListener
 from pathoprog.inference.engine.scoring_plan import ScoringTask
 from pathoprog.inference.engine.transport import POLL_S, Transport, WorkerLink
 from pathoprog.inference.slides.jobs import DONE, FAILED, Job
@@ -54,8 +54,7 @@ not even ready.
 """
 
 START_TRIES = 3
-"""So often in a row a worker may end before it is ready; then the others go on without it, if there are others."""
-
+"""So often in a row a worker may end before it is ready; then the others, if there are any, go on without it."""
 
 ITS_OWN_FOLDER = (
     errno.EACCES, errno.EPERM, errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR,
@@ -97,9 +96,8 @@ class Engine:
         crew: starts workers and hears them.
         starts: one per worker.
         ledger: with the run's slides enrolled.
-        tasks: of the run's slides, by id.
-        on_done: told of each slide that is finished.
-        on_tiles: told how many tiles went through the networks.
+        tasks: of the run's slides, by id; whoever admits a slide to the ledger has put it there before.
+        listener: told what happens.
     """
 
     def __init__(
@@ -108,13 +106,12 @@ class Engine:
         starts: list[Start],
         ledger: Ledger,
         tasks: dict[str, ScoringTask],
-        on_done: Callable[[], None],
-        on_tiles: Callable[[int], None],
+        listener: EngineListener,
     ):
         self.crew, self.starts, self.ledger, self.tasks = crew, starts, ledger, tasks
         self.plan, self.config = starts[0].plan, starts[0].config
         self.slides_folder = Path(self.config.out) / "slides"
-        self.on_done, self.on_tiles = on_done, on_tiles
+        self.listener = listener
         self.stopping = False
         self.workers: list[_Worker] = []
         self._silence_s = 3 * self.config.stream.timeout_s + SILENCE_S  # the readers' own watchdog has its turn first
@@ -130,24 +127,53 @@ class Engine:
         """
         before = signal.signal(signal.SIGTERM, self._stop)
         try:
-            self._reconcile()
-            self.workers = [self._start(start) for start in self.starts]
-            while self._busy() or self.ledger.unfinished(self.plan.config):  # the count takes milliseconds
-                if self.stopping and not self._busy():
+            self.begin()
+            while self.busy or self.ledger.unfinished(self.plan.config):  # the count takes milliseconds
+                if self.stopping and not self.busy:
                     return False
-                self._beat()
-                self._supply()
-                self._listen()
+                self.step(POLL_S)
         finally:
             signal.signal(signal.SIGTERM, before)
-            for worker in self.workers:
-                self._end(worker)
-            with contextlib.suppress(WriteError):  # leases of a process that is gone are free anyhow
-                self.ledger.release()
+            self.end()
         return True
 
-    def _busy(self) -> bool:
+    def begin(self) -> None:
+        """Make files and ledger agree, and start the workers; `step` goes on from there, and `end` must follow."""
+        self._reconcile()
+        self.workers = [self._start(start) for start in self.starts]
+
+    def step(self, timeout_s: float) -> None:
+        """Give out slides, and take what workers say; waits for their first word up to `timeout_s`.
+
+        Raises:
+            WriteError: the disk is full or fails.
+            PathoprogError: no worker can be started.
+        """
+        self._beat()
+        self._supply()
+        self._listen(timeout_s)
+
+    def end(self) -> None:
+        """End the workers at once; what they had in hand waits again."""
+        for worker in self.workers:
+            self._end(worker)
+        self.workers = []
+        with contextlib.suppress(WriteError):  # leases of a process that is gone are free anyhow
+            self.ledger.release(self.plan.config)
+
+    @property
+    def busy(self) -> bool:
+        """Whether workers have slides in hand."""
         return any(worker.in_hand for worker in self.workers)
+
+    @property
+    def n_ready(self) -> int:
+        """How many workers have loaded their networks."""
+        return sum(bool(worker.device) for worker in self.workers)
+
+    def look_for_work(self) -> None:
+        """A slide was admitted: ask the ledger with the next step."""
+        self._next_lease = 0.0
 
     def _start(self, start: Start, tries: int = 1) -> _Worker:
         line = self.crew.start()
@@ -155,8 +181,7 @@ class Engine:
         return _Worker(line, start, tries)
 
     def _stop(self, *_: Any) -> None:
-        """Finish what is in hand, take nothing new."""
-        self.stopping = True
+        self.stopping = True  # finish what is in hand, take nothing new
 
     def _reconcile(self) -> None:
         """Make files and ledger agree: what killed attempts left is removed, what waited for them is freed."""
@@ -166,8 +191,7 @@ class Engine:
         self.ledger.free_parked(self.plan.config)
 
     def _beat(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_beat:
+        if (now := time.monotonic()) >= self._next_beat:
             self._next_beat = now + LEASE_S / 6
             self.ledger.heartbeat()
 
@@ -183,7 +207,7 @@ class Engine:
                 self._give(worker, job)
             if room > 0 and not jobs:
                 self._next_lease = time.monotonic() + POLL_S
-                if not self._busy():
+                if not self.busy:
                     self.ledger.free_parked(self.plan.config)
 
     def _give(self, worker: _Worker, job: Job) -> None:
@@ -192,10 +216,11 @@ class Engine:
         worker.in_hand[job.job_id] = (job, assignment)
         worker.heard = time.monotonic()
         worker.line.send(("assign", assignment))
+        self.listener.given(job.slide_id)
 
-    def _listen(self) -> None:
+    def _listen(self, timeout_s: float) -> None:
         of_line = {id(worker.line): worker for worker in self.workers}
-        for line, message in self.crew.hear([worker.line for worker in self.workers], POLL_S):
+        for line, message in self.crew.hear([worker.line for worker in self.workers], timeout_s):
             worker = of_line[id(line)]
             if message is None:
                 self._replace(worker, "died")
@@ -210,7 +235,7 @@ class Engine:
         if kind == "ready":
             worker.device = values[0]
         elif kind == "tiles":
-            self.on_tiles(values[0])
+            self.listener.tiles(values[0])
         elif kind == "says":
             say(f"    {values[0]}")
         elif kind == "opened":
@@ -222,6 +247,7 @@ class Engine:
             job, _ = worker.in_hand.pop(values[0])
             if values[1] == CHANGING:
                 self.ledger.postpone(job, values[-1], self.config.settle_s)
+                self.listener.put_back(job.slide_id, values[2])
             else:
                 self._try_again(job, *values[1:])
         elif kind == "write_error":
@@ -243,6 +269,8 @@ class Engine:
             del worker.in_hand[job_id]
         if twin is not None:
             self._copy(job, twin, worker.device)
+        elif answer == "park":
+            self.listener.put_back(job.slide_id, "its content is being scored as another slide")
 
     def _kept(self, job: Job, key: str) -> SlideResult | None:
         """The result that the ledger keeps for a key; one that cannot be read is none, and kept no longer."""
@@ -287,9 +315,10 @@ class Engine:
                     f"slides/{folder_name(job.slide_id)} in the result folder; requeue=true then tries it again"
                 )
                 warn(f"{job.slide_id} failed: {said}")
-                committed = self.ledger.commit(job, FAILED, "", f"{reason}; {said}" if reason else said, "", _nothing)
+                state = FAILED
+                committed = self.ledger.commit(job, state, "", f"{reason}; {said}" if reason else said, "", _nothing)
         if committed:
-            self.on_done()
+            self.listener.done(job.slide_id, state)
 
     def _try_again(
         self, job: Job, code: str, reason: str, stage: str, source: str | None = None, died: bool = False
@@ -302,6 +331,7 @@ class Engine:
         changed = source is not None and source != job.source
         if (died or code in MAY_PASS or changed) and self.ledger.retry(job, reason, source or "", died):
             warn(f"{job.slide_id} will be tried again: {reason}")
+            self.listener.put_back(job.slide_id, reason)
             return
         outcome = SlideScore(job.slide_id, "failed", reason=reason, code=code, stage=stage)
         result = result_record(outcome, self.plan.context(self.tasks[job.slide_id], None))
@@ -317,7 +347,6 @@ class Engine:
         self._commit(job, state, result.reason, "", folder, result.result_key)
 
     def _end(self, worker: _Worker) -> str:
-        """End a worker, and remove what it was writing."""
         how = worker.line.end()
         for _, assignment in worker.in_hand.values():
             discard_staged(self.slides_folder, assignment.name)
@@ -330,6 +359,7 @@ class Engine:
             InputError: it never was ready, and there is no other.
         """
         how = self._end(worker)
+        self.listener.worker_died()
         self.workers.remove(worker)
         for job, _ in worker.in_hand.values():
             reason = f"{job.slide_id}: the worker that scored it {what} ({how})"

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from pathoprog.errors import InputError, PathoprogError
+from pathoprog.inference.engine.ledger_tables import RUN, SCHEMA, TABLES, job_of
 from pathoprog.inference.engine.process_identity import boot_id, is_alive, this_process
 from pathoprog.inference.slides.jobs import DONE, FAILED, LEASED, PARKED, WAITING, Job, NewJob
 
@@ -27,39 +28,6 @@ WORKER_DEATHS = 2
 """A slide in whose hands so many workers died is failed."""
 AT_ONCE = 500
 """Jobs that are held at once while all of a run are looked at."""
-SCHEMA = 1
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS jobs (
-    job_id INTEGER PRIMARY KEY,
-    slide_id TEXT NOT NULL,
-    config TEXT NOT NULL,              -- hash of bundle, scoring configuration and preprocessing
-    path TEXT NOT NULL,
-    source TEXT NOT NULL,              -- hash of path, names, sizes, times and outline: changed means another slide
-    request TEXT NOT NULL,             -- JSON: whose slide it is
-    state TEXT NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    tries INTEGER NOT NULL DEFAULT 0,  -- failed tries whose cause may pass
-    deaths INTEGER NOT NULL DEFAULT 0, -- workers that died with it
-    owner TEXT NOT NULL DEFAULT '',
-    boot TEXT NOT NULL DEFAULT '',     -- the clock's epoch: monotonic times of another boot mean nothing
-    lease_until REAL NOT NULL DEFAULT 0,
-    not_before REAL NOT NULL DEFAULT 0,
-    result_key TEXT NOT NULL DEFAULT '',
-    reason TEXT NOT NULL DEFAULT '',
-    updated_at TEXT NOT NULL,
-    UNIQUE (slide_id, config)
-);
-CREATE TABLE IF NOT EXISTS results (
-    result_key TEXT PRIMARY KEY,
-    slide_id TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    result TEXT NOT NULL,              -- result.json
-    committed_at TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (config, state);
-CREATE INDEX IF NOT EXISTS jobs_by_key ON jobs (config, result_key);
-"""
 
 
 class WriteError(PathoprogError):
@@ -68,6 +36,8 @@ class WriteError(PathoprogError):
 
 class Ledger:
     """The ledger of one result folder. One process writes through one object; several processes may share the file.
+
+    `connection` is for whoever copies the file; changes go through the methods.
 
     Args:
         path: of the SQLite file, on a local disk.
@@ -97,24 +67,26 @@ class Ledger:
                 f"{path}: cannot be used as a ledger ({error.strerror or error}); ledger=FILE puts it elsewhere, on a "
                 "local disk"
             ) from error
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
+        self.connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
         try:
-            self._db.execute("PRAGMA journal_mode=DELETE")  # not WAL: SQLite before 3.51.3 can corrupt there
-            self._db.execute("PRAGMA synchronous=EXTRA")
-            self._db.execute("PRAGMA temp_store=MEMORY")  # the list of a run's slides needs no file of its own
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            self.connection.execute("PRAGMA journal_mode=DELETE")  # not WAL: SQLite before 3.51.3 can corrupt there
+            self.connection.execute("PRAGMA synchronous=EXTRA")
+            self.connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
+            self.connection.execute("PRAGMA temp_store=MEMORY")  # the list of a run's slides needs no file of its own
+            version = self.connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise InputError(f"{path}: a ledger of version {version}, this version reads {SCHEMA}")
-            self._db.executescript(_TABLES)
-            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+            self.connection.executescript(TABLES)
+            self.connection.execute(RUN)
+            self.connection.execute(f"PRAGMA user_version={SCHEMA}")
         except sqlite3.DatabaseError as error:
-            self._db.close()
+            self.connection.close()
             raise InputError(f"{path}: cannot be used as a ledger ({error})") from error
 
     def close(self) -> None:
         """Close the file; leases stay."""
-        self._db.close()
+        self.connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -124,12 +96,12 @@ class Ledger:
             WriteError: the disk is full or fails.
         """
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self.connection.execute("BEGIN IMMEDIATE")
             yield
-            self._db.execute("COMMIT")
+            self.connection.execute("COMMIT")
         except BaseException as error:
             with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-                self._db.execute("ROLLBACK")
+                self.connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError):
                 raise WriteError(f"{self.path}: {error}; the same command goes on later") from error
             raise
@@ -150,7 +122,7 @@ class Ledger:
         waiting = iter(jobs)
         while some := list(islice(waiting, AT_ONCE)):
             asked = (config, json.dumps([new.slide_id for new in some]))
-            known = {row["slide_id"]: _job(row) for row in self._db.execute(query, asked).fetchall()}
+            known = {row["slide_id"]: job_of(row) for row in self.connection.execute(query, asked).fetchall()}
             for new in some:
                 old = known.get(new.slide_id)
                 if old is None or old.source != new.source or not new.source or old.request != new.request:
@@ -164,31 +136,70 @@ class Ledger:
 
         A recent file waits until it has stood still for a while. `lease` serves the run's slides only.
         """
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS run (slide_id TEXT PRIMARY KEY, place INTEGER)")
         with self.transaction():
-            self._db.execute("DELETE FROM run")
+            self.connection.execute("DELETE FROM run WHERE config = ?", (config,))
             for place, new in enumerate(jobs):
-                self._db.execute("INSERT INTO run VALUES (?, ?)", (new.slide_id, place))
-                if new.slide_id in standing:
-                    continue
-                not_before = self.clock() + new.delay_s
-                values = (new.path, new.source, json.dumps(new.request, sort_keys=True), WAITING, not_before, self.boot)
-                self._db.execute(
-                    "INSERT INTO jobs (path, source, request, state, not_before, boot, updated_at, slide_id, config)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slide_id, config) DO UPDATE SET"
-                    " path = excluded.path, source = excluded.source, request = excluded.request,"
-                    " state = excluded.state, not_before = excluded.not_before, boot = excluded.boot,"
-                    " attempt = attempt + 1, tries = 0, deaths = 0, result_key = '', reason = ''",
-                    (*values, _now(), new.slide_id, config),
-                )
+                self._admit(new, config, place, anew=new.slide_id not in standing)
+
+    def admit(self, new: NewJob, config: str, place: int, anew: bool) -> None:
+        """Take one more slide into a run that is under way.
+
+        Args:
+            new: the slide.
+            config: of the run.
+            place: in the queue; lower ones are taken first, equal ones in any order.
+            anew: it waits for a worker, whatever was done with it before; else its job stays as it is.
+        """
+        with self.transaction():
+            self._admit(new, config, place, anew)
+
+    def _admit(self, new: NewJob, config: str, place: int, anew: bool) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO run VALUES (?, ?, ?)", (config, new.slide_id, place))
+        if not anew:
+            return
+        not_before = self.clock() + new.delay_s
+        values = (new.path, new.source, json.dumps(new.request, sort_keys=True), WAITING, not_before, self.boot)
+        self.connection.execute(
+            "INSERT INTO jobs (path, source, request, state, not_before, boot, updated_at, slide_id, config)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slide_id, config) DO UPDATE SET"
+            " path = excluded.path, source = excluded.source, request = excluded.request,"
+            " state = excluded.state, not_before = excluded.not_before, boot = excluded.boot,"
+            " attempt = attempt + 1, tries = 0, deaths = 0, result_key = '', reason = ''",
+            (*values, _now(), new.slide_id, config),
+        )
+
+    def move(self, slide_id: str, config: str, place: int) -> None:
+        """Give a slide of the run another place in the queue."""
+        with self.transaction():
+            self.connection.execute(
+                "UPDATE run SET place = ? WHERE config = ? AND slide_id = ?", (place, config, slide_id)
+            )
+
+    def leave(self, slide_id: str, config: str) -> None:
+        """Take a slide that is done out of the run; its job stays."""
+        self.connection.execute("DELETE FROM run WHERE config = ? AND slide_id = ?", (config, slide_id))
+
+    def forget_slide(self, slide_id: str) -> None:
+        """Take a slide out, with all that was done with it; what is overwritten cannot be read from the file again."""
+        with self.transaction():
+            for table in ("run", "results", "jobs"):
+                self.connection.execute(f"DELETE FROM {table} WHERE slide_id = ?", (slide_id,))  # noqa: S608 - names of ours
+
+    def call_off(self, slide_id: str, config: str) -> bool:
+        """Take a slide that waits out of the run and out of the ledger; False if it does not wait."""
+        with self.transaction():
+            gone = self.connection.execute(
+                "DELETE FROM jobs WHERE slide_id = ? AND config = ? AND state IN (?, ?)",
+                (slide_id, config, WAITING, PARKED),
+            ).rowcount
+            if gone:
+                self.connection.execute("DELETE FROM run WHERE config = ? AND slide_id = ?", (config, slide_id))
+        return bool(gone)
 
     def unfinished(self, config: str) -> int:
         """How many of the run's jobs are neither done nor failed, whoever works on them."""
-        query = (
-            "SELECT count(*) FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ?"
-            " WHERE state NOT IN (?, ?)"
-        )
-        return int(self._db.execute(query, (config, DONE, FAILED)).fetchone()[0])
+        query = "SELECT count(*) FROM run JOIN jobs USING (config, slide_id) WHERE config = ? AND state NOT IN (?, ?)"
+        return int(self.connection.execute(query, (config, DONE, FAILED)).fetchone()[0])
 
     def lease(self, config: str, n: int, alone: bool) -> list[Job]:
         """Lease up to `n` of the run's jobs that wait, or whose lease has run out.
@@ -201,20 +212,20 @@ class Ledger:
         """
         now = self.clock()
         with self.transaction():
-            waiting = self._db.execute(
-                "SELECT jobs.* FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ?"
-                " WHERE state = ? AND (boot != ? OR not_before <= ?) ORDER BY deaths, place LIMIT ?",
+            waiting = self.connection.execute(
+                "SELECT jobs.* FROM run JOIN jobs USING (config, slide_id)"
+                " WHERE config = ? AND state = ? AND (boot != ? OR not_before <= ?) ORDER BY deaths, place LIMIT ?",
                 (config, WAITING, self.boot, now, n),
             ).fetchall()
-            leased = self._db.execute(
-                "SELECT jobs.* FROM run JOIN jobs ON jobs.slide_id = run.slide_id AND jobs.config = ? WHERE state = ?",
+            leased = self.connection.execute(
+                "SELECT jobs.* FROM run JOIN jobs USING (config, slide_id) WHERE config = ? AND state = ?",
                 (config, LEASED),
             ).fetchall()
             free = waiting + [row for row in leased if self._has_run_out(row, now)]
             calm = [row for row in free if not row["deaths"]]
             chosen = calm[:n] if calm else free[:1] if alone else []
             for row in chosen:
-                self._db.execute(
+                self.connection.execute(
                     "UPDATE jobs SET state = ?, attempt = attempt + 1, owner = ?, boot = ?, lease_until = ?,"
                     " result_key = '', updated_at = ? WHERE job_id = ?",
                     (LEASED, self.owner, self.boot, now + LEASE_S, _now(), row["job_id"]),
@@ -227,14 +238,16 @@ class Ledger:
     def heartbeat(self) -> None:
         """Extend all leases of this process."""
         with self.transaction():
-            self._db.execute(
+            self.connection.execute(
                 "UPDATE jobs SET lease_until = ? WHERE state = ? AND owner = ? AND boot = ?",
                 (self.clock() + LEASE_S, LEASED, self.owner, self.boot),
             )
 
     def _mine(self, job: Job) -> bool:
         """Whether an attempt still holds its lease; call inside a transaction."""
-        row = self._db.execute("SELECT state, attempt, owner FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
+        row = self.connection.execute(
+            "SELECT state, attempt, owner FROM jobs WHERE job_id = ?", (job.job_id,)
+        ).fetchone()
         return row is not None and tuple(row) == (LEASED, job.attempt, self.owner)
 
     def claim(self, job: Job, key: str, share: bool) -> str:
@@ -252,7 +265,7 @@ class Ledger:
         with self.transaction():
             if not self._mine(job):
                 return "stale"
-            twin = self._db.execute(
+            twin = self.connection.execute(
                 "SELECT state FROM jobs WHERE config = ? AND result_key = ? AND slide_id != ? AND (state = ? OR"
                 " state = ? AND EXISTS (SELECT 1 FROM results WHERE results.result_key = jobs.result_key))"
                 " ORDER BY state LIMIT 1",
@@ -260,7 +273,9 @@ class Ledger:
             ).fetchone()
             twin = twin if share else None
             state = PARKED if twin is not None and twin["state"] == LEASED else LEASED
-            self._db.execute("UPDATE jobs SET result_key = ?, state = ? WHERE job_id = ?", (key, state, job.job_id))
+            self.connection.execute(
+                "UPDATE jobs SET result_key = ?, state = ? WHERE job_id = ?", (key, state, job.job_id)
+            )
         return "score" if twin is None else "park" if state == PARKED else "copy"
 
     def commit(self, job: Job, state: str, key: str, reason: str, result: str, publish: Callable[[], None]) -> bool:
@@ -281,12 +296,12 @@ class Ledger:
             if not self._mine(job):
                 return False
             publish()
-            self._db.execute(
+            self.connection.execute(
                 "UPDATE jobs SET state = ?, result_key = ?, reason = ?, updated_at = ? WHERE job_id = ?",
                 (state, key, reason, _now(), job.job_id),
             )
             if key and result:
-                self._db.execute(
+                self.connection.execute(
                     "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
                     (key, job.slide_id, job.attempt, result, _now()),
                 )
@@ -296,7 +311,7 @@ class Ledger:
     def _unpark(self, config: str, key: str) -> None:
         """Let those that waited for this key wait for a worker again: for a copy, or for a try of their own."""
         if key:
-            self._db.execute(
+            self.connection.execute(
                 "UPDATE jobs SET state = ?, boot = '' WHERE config = ? AND result_key = ? AND state = ?",
                 (WAITING, config, key, PARKED),
             )
@@ -305,7 +320,7 @@ class Ledger:
         """Put a job back whose file is still changing; this counts as no try."""
         with self.transaction():
             if self._mine(job):
-                self._db.execute(
+                self.connection.execute(
                     "UPDATE jobs SET state = ?, source = ?, not_before = ?, boot = ?, owner = '' WHERE job_id = ?",
                     (WAITING, source, self.clock() + seconds, self.boot, job.job_id),
                 )
@@ -330,32 +345,41 @@ class Ledger:
             if tries >= TRANSIENT_TRIES or deaths >= WORKER_DEATHS:
                 return False
             not_before = self.clock() + (PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries and not died else 0.0)
-            self._db.execute(
+            self.connection.execute(
                 "UPDATE jobs SET state = ?, source = ?, tries = ?, deaths = ?, not_before = ?, boot = ?, owner = '',"
                 " reason = ?, updated_at = ? WHERE job_id = ?",
                 (WAITING, source or job.source, tries, deaths, not_before, self.boot, reason, _now(), job.job_id),
             )
-            row = self._db.execute("SELECT result_key FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
+            row = self.connection.execute("SELECT result_key FROM jobs WHERE job_id = ?", (job.job_id,)).fetchone()
             self._unpark(job.config, row["result_key"])
         return True
 
-    def release(self) -> None:
-        """Give back all leases of this process, for an orderly stop."""
+    def release(self, config: str = "") -> None:
+        """Give back all leases of this process, or those of one configuration, for an orderly stop."""
         with self.transaction():
-            mine = (LEASED, self.owner)
-            keys = self._db.execute(
-                "SELECT config, result_key FROM jobs WHERE state = ? AND owner = ?", mine
+            mine = (LEASED, self.owner, config, config)
+            keys = self.connection.execute(
+                "SELECT config, result_key FROM jobs WHERE state = ? AND owner = ? AND (config = ? OR ? = '')", mine
             ).fetchall()
-            self._db.execute(
-                "UPDATE jobs SET state = ?, owner = '', boot = '' WHERE state = ? AND owner = ?", (WAITING, *mine)
+            self.connection.execute(
+                "UPDATE jobs SET state = ?, owner = '', boot = ''"
+                " WHERE state = ? AND owner = ? AND (config = ? OR ? = '')",
+                (WAITING, *mine),
             )
             for row in keys:
                 self._unpark(row["config"], row["result_key"])
 
+    def state_of(self, slide_id: str, config: str) -> Job | None:
+        """A slide's job as it is now, or None."""
+        row = self.connection.execute(
+            "SELECT * FROM jobs WHERE slide_id = ? AND config = ?", (slide_id, config)
+        ).fetchone()
+        return job_of(row) if row is not None else None
+
     def free_parked(self, config: str) -> None:
         """Let parked jobs wait for a worker again whose twin is no longer being scored (its process was killed)."""
         with self.transaction():
-            self._db.execute(
+            self.connection.execute(
                 "UPDATE jobs SET state = ?, boot = '' WHERE config = ? AND state = ? AND result_key NOT IN"
                 " (SELECT result_key FROM jobs WHERE config = ? AND state = ?)",
                 (WAITING, config, PARKED, config, LEASED),
@@ -364,22 +388,22 @@ class Ledger:
     def live_attempts(self) -> set[tuple[int, int]]:
         """(job_id, attempt) of every lease that holds, of all processes."""
         now = self.clock()
-        rows = self._db.execute("SELECT * FROM jobs WHERE state = ?", (LEASED,)).fetchall()
+        rows = self.connection.execute("SELECT * FROM jobs WHERE state = ?", (LEASED,)).fetchall()
         return {(row["job_id"], row["attempt"]) for row in rows if not self._has_run_out(row, now)}
 
     def job(self, job_id: int) -> Job:
         """One job as it is now."""
-        return _job(self._db.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone())
+        return job_of(self.connection.execute("SELECT * FROM jobs WHERE job_id = ?", (job_id,)).fetchone())
 
     def failures(self, config: str) -> dict[str, str]:
         """Why the failed slides of a configuration failed, by id."""
         query = "SELECT slide_id, reason FROM jobs WHERE config = ? AND state = ?"
-        return dict(self._db.execute(query, (config, FAILED)).fetchall())
+        return dict(self.connection.execute(query, (config, FAILED)).fetchall())
 
     def result_of(self, key: str) -> str:
         """The committed result.json of a key; empty where there is none, or no text."""
         query = "SELECT CAST(result AS BLOB) AS result FROM results WHERE result_key = ?"
-        row = self._db.execute(query, (key,)).fetchone()
+        row = self.connection.execute(query, (key,)).fetchone()
         try:
             return bytes(row["result"]).decode("utf-8") if row is not None else ""
         except UnicodeDecodeError:
@@ -388,12 +412,7 @@ class Ledger:
     def forget_result(self, key: str) -> None:
         """Keep the result of a key no longer, since it cannot be read: the next slide with this key is scored."""
         with self.transaction():
-            self._db.execute("DELETE FROM results WHERE result_key = ?", (key,))
-
-
-def _job(row: sqlite3.Row) -> Job:
-    names = ("job_id", "slide_id", "config", "path", "source", "state", "attempt", "tries", "deaths", "result_key")
-    return Job(**{name: row[name] for name in names}, request=json.loads(row["request"]), reason=row["reason"])
+            self.connection.execute("DELETE FROM results WHERE result_key = ?", (key,))
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ from pathoprog.settings import setting
 QUALITY_VERSION = "1"
 """What is measured of a slide and how (`quality_look`): a change of any value raises it."""
 POLICIES = ("enforce", "report")
+ELIGIBILITY_POLICIES = (*POLICIES, "require")
 
 
 @dataclass
@@ -92,8 +93,9 @@ class QualitySettings:
     )
     eligibility: str = setting(
         "enforce",
-        "if the bundle was not made for such a slide: enforce withholds its class, report keeps it with a flag",
-        choices=POLICIES,
+        "if the bundle was not made for such a slide: enforce withholds its class, report keeps it with a flag; "
+        "require withholds it also if that is not known",
+        choices=ELIGIBILITY_POLICIES,
     )
     limits: LimitSettings = setting(LimitSettings(), "limits that replace the bundle's")
 

@@ -191,10 +191,13 @@ def judge_eligibility(outcome: SlideScore, eligibility: Eligibility, policy: str
     Args:
         outcome: of the slide.
         eligibility: what the table says of it, held against the bundle.
-        policy: ``enforce``, or ``report``: it is a flag only.
+        policy: ``enforce``; ``report``: it is a flag only; ``require``: what is not known withholds the class too, as
+            METHOD asks of a service that releases results.
     """
     outcome.eligibility = eligibility
-    if eligibility.verdict == NOT_CONFIRMED:
+    if eligibility.verdict == NOT_CONFIRMED and policy == "require":
+        outcome.withhold(f"eligibility not confirmed: {eligibility.says}", "eligibility_not_confirmed")
+    elif eligibility.verdict == NOT_CONFIRMED:
         outcome.quality.append(f"eligibility not confirmed: {eligibility.says}")
     elif eligibility.verdict == NOT_ELIGIBLE and policy == "report":
         outcome.quality.append(f"not eligible, reported only: {eligibility.says}")

@@ -157,11 +157,11 @@ def test_a_ledger_on_a_full_disk_commits_nothing(tmp_path):
     jobs = [NewJob("A", "/a.svs", "source", {})]
     ledger.enrol(jobs, "config", ())
     (job,) = ledger.lease("config", 1, alone=True)
-    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
-    ledger._db.execute(f"PRAGMA max_page_count={pages}")
+    pages = ledger.connection.execute("PRAGMA page_count").fetchone()[0]
+    ledger.connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(WriteError, match="full"):
         ledger.commit(job, "done", "key", "", "x" * 100_000, lambda: None)
-    ledger._db.execute("PRAGMA max_page_count=100000")
+    ledger.connection.execute("PRAGMA max_page_count=100000")
     assert ledger.unfinished("config") == 1
     assert ledger.commit(job, "done", "key", "", "x" * 100_000, lambda: None)
     ledger.close()

@@ -75,7 +75,7 @@ def test_what_is_no_result_of_the_key_is_kept_no_longer(scored, capsys, damage):
     try:
         assert engine._kept(job, key) == read_result_text(whole) and kept(folder)
         said = whole.replace(key, "0" * 64) if damage == "another's" else damage
-        engine.ledger._db.execute("UPDATE results SET result = ?", (said,))
+        engine.ledger.connection.execute("UPDATE results SET result = ?", (said,))
         assert engine._kept(job, key) is None and kept(folder) == []
     finally:
         engine.ledger.close()

@@ -72,7 +72,7 @@ def test_it_is_readable_by_its_owner_alone_and_safe_on_disk(path, clock):
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
     ledger = opened(path, clock)
-    assert ledger._db.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
+    assert ledger.connection.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
 
 
 def test_slides_are_leased_in_order_and_once(path, clock):
@@ -204,7 +204,7 @@ def test_what_is_no_text_is_no_result(path, clock, damage):
     ledger = opened(path, clock, "A")
     (job,) = ledger.lease(CONFIG, 1, alone=True)
     done(ledger, job)
-    ledger._db.execute("UPDATE results SET result = CAST(? AS TEXT)", (damage,))
+    ledger.connection.execute("UPDATE results SET result = CAST(? AS TEXT)", (damage,))
     assert ledger.result_of("key") == ""
 
 
@@ -213,7 +213,7 @@ def test_slides_refused_before_their_content_was_known_share_no_result(path, clo
     for job in ledger.lease(CONFIG, 2, alone=True):
         assert done(ledger, job, key="", result='{"reason": "no um/px"}')
     assert ledger.unfinished(CONFIG) == 0
-    assert ledger._db.execute("SELECT count(*) FROM results").fetchone()[0] == 0
+    assert ledger.connection.execute("SELECT count(*) FROM results").fetchone()[0] == 0
 
 
 def test_a_twin_of_a_failed_slide_is_tried_itself(path, clock):
