@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
 COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo control test test-caps test-long test-gpu lint format docs requirements clean
+.PHONY: help setup demo serve-demo control test test-caps test-long test-gpu lint format docs requirements clean
 
 help: $(READY)
 	@echo "make demo          the whole way on made-up slides: simulate, train ten, lock, score, validate, report"
+	@echo "make serve-demo    the service on the demo's bundle, on a loopback port, with a watched folder"
 	@echo "make control       the same with a hazard that ignores the images: must find nothing"
 	@echo "make test          lint, types and the quick tests"
 	@echo "make test-caps     the quick tests as older processors would compute them (CAPS=avx2 TESTS=tests/training)"
@@ -49,6 +50,9 @@ $(READY): requirements.txt requirements-uv.txt pyproject.toml
 
 demo: $(READY)
 	@$(BIN)/pathoprog demo
+
+serve-demo: $(READY)
+	@$(BIN)/pathoprog serve demo=runs/demo
 
 control: $(READY)
 	@$(BIN)/pathoprog control
@@ -117,7 +121,7 @@ docs: $(READY)
 requirements: $(READY)
 	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
 	$(COMPILE) pyproject.toml --extra dev --extra all --universal --python-version 3.11 -o requirements.txt
-	$(COMPILE) pyproject.toml --extra train --extra ray --extra signing --constraint requirements.txt --python-version 3.12 \
+	$(COMPILE) pyproject.toml --extra train --extra service --extra ray --extra signing --constraint requirements.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
 
 clean:

@@ -53,6 +53,12 @@ COMMANDS = {
         "what a slide is, and whether it can be used",
         "paths",
     ),
+    "deidentify": Command(
+        "pathoprog.commands.deidentify",
+        "pathoprog.commands.deidentify_config:DeidentifyConfig",
+        "what in a slide could name a person",
+        "paths",
+    ),
     "simulate": Command(
         "pathoprog.simulate.run",
         "pathoprog.simulate.config:SimulateConfig",
@@ -112,6 +118,36 @@ COMMANDS = {
         "score slides with a locked ensemble",
         "paths",
         "slides",
+    ),
+    "serve": Command(
+        "pathoprog.inference.service.serve",
+        "pathoprog.inference.service.config:ServeConfig",
+        "the batch service: watched folders and a REST address",
+        "settings",
+    ),
+    "token": Command(
+        "pathoprog.inference.service.access.token_command",
+        "pathoprog.inference.service.access.access_config:TokenConfig",
+        "who may use the service: make, list and revoke tokens",
+        "action",
+    ),
+    "audit": Command(
+        "pathoprog.inference.service.records.audit_command",
+        "pathoprog.inference.service.records.records_config:AuditConfig",
+        "is the service's audit log whole, and where does it end",
+        "action",
+    ),
+    "forget": Command(
+        "pathoprog.inference.service.forget",
+        "pathoprog.inference.service.config:ForgetConfig",
+        "take a patient's ids, files and results out of the service for good",
+        "settings",
+    ),
+    "restore": Command(
+        "pathoprog.inference.service.restore",
+        "pathoprog.inference.service.config:RestoreConfig",
+        "make a backup the service's state again",
+        "settings",
     ),
     "survival": Command(
         "pathoprog.cohorts.survival",
@@ -329,7 +365,8 @@ def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list
             continue
         kind = kinds.get(key, "") if equals else ""
         if not equals or (key.lstrip("+~") not in kinds and positional and _exists(argument)):
-            wrong = argument in kinds or argument.startswith("--") or not positional
+            named = argument in kinds and kinds.get(positional) != "names"  # a list of words may hold any word
+            wrong = named or argument.startswith("--") or not positional
             if wrong and not (positional and _exists(argument)):
                 raise ConfigError(f"{argument}: settings are given as key=value (see `pathoprog {name} --help`)")
             key, value, kind = positional, argument, "path" if kinds[positional] == "path" else "bare"

@@ -55,7 +55,7 @@ def setting(
 
 
 def check(settings: Any, prefix: str = "") -> None:
-    """Check every field of a settings dataclass against its declared range, nested ones too.
+    """Check every field of a settings dataclass against its declared range, nested ones and lists of them too.
 
     Raises:
         ConfigError: names the full key, the value and what is allowed.
@@ -65,6 +65,10 @@ def check(settings: Any, prefix: str = "") -> None:
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             check(value, f"{key}.")
+            continue
+        if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
+            for number, item in enumerate(value, 1):
+                check(item, f"{key}[{number}].")
             continue
         rule = field.metadata
         if rule.get("required") and (value is None or value == "" or value == []):

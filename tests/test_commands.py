@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -15,6 +15,7 @@ from settings_read import Reads
 
 from pathoprog import cli
 from pathoprog.errors import ConfigError
+from pathoprog.inference.service.config import ServiceSettings
 
 COMMANDS = list(cli.COMMANDS)
 SLOW_TO_LOAD = ("torch", "pandas", "numpy", "mlflow", "lifelines", "matplotlib", "scipy", "shapely", "openslide")
@@ -99,8 +100,9 @@ def owners(schema: type, prefix: str = "") -> Iterator[tuple[str, type, str]]:
     """Full key, the class that holds it, and its field, of every setting."""
     types = get_type_hints(schema)
     for field in dataclasses.fields(schema):
-        if dataclasses.is_dataclass(types[field.name]):
-            yield from owners(types[field.name], f"{prefix}{field.name}.")
+        inner = [types[field.name], *get_args(types[field.name])]  # also lists of them
+        if parts := [each for each in inner if dataclasses.is_dataclass(each)]:
+            yield from owners(parts[0], f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}", schema, field.name
 
@@ -140,7 +142,8 @@ def test_every_setting_is_read_somewhere() -> None:
     files = [ROOT / path for path in sources("pathoprog", *DOORS)]
     found = Reads(files)
     named = set(re.findall(r'"(\w+)"', "\n".join((ROOT / path).read_text("utf-8") for path in code_of_the_project())))
-    missing = {f"{name}: {key}" for name in COMMANDS for key in unread(cli.settings_class(name), found, named)}
+    schemas = {name: cli.settings_class(name) for name in COMMANDS} | {"serve's file": ServiceSettings}
+    missing = {f"{name}: {key}" for name, schema in schemas.items() for key in unread(schema, found, named)}
     assert not missing, f"settings that nothing reads: {sorted(missing)}"
 
     @dataclasses.dataclass

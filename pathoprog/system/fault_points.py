@@ -14,7 +14,9 @@ from pathlib import Path
 _POINT, _NUMBER, _ACTION, _MARKER = (os.environ.get("PATHOPROG_FAULT") or ":::").split(":", 3)
 _passed = 0
 
-POINTS = ("after_reading", "after_member", "write", "before_rename", "before_commit", "look")
+POINTS = (
+    "after_reading", "after_member", "write", "before_rename", "before_commit", "look", "watch", "identify", "stage",
+)  # fmt: skip
 
 
 def point(name: str) -> None:

@@ -41,4 +41,10 @@ def core_calls(folder: Path) -> dict[str, list[str]]:
         name: [name, *(f"{key}={value}" for key, value in {**call, "out": folder / "out" / name}.items())]
         for name, call in calls.items()
     }
-    return {**lines, "verify": ["verify", files["ensemble"]]}
+    state = folder / "state"
+    return {
+        **lines,
+        "verify": ["verify", files["ensemble"]],
+        "token": ["token", "add", "night-shift", "role=operator", f"state={state}"],
+        "audit": ["audit", "verify", str(state / "audit.jsonl")],  # of the line that the token has left
+    }

@@ -27,7 +27,10 @@ def named_in(annotation: ast.expr | None) -> Types:
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= named_in(ast.parse(node.value, mode="eval").body)
+            try:
+                found |= named_in(ast.parse(node.value, mode="eval").body)
+            except SyntaxError:  # words in an annotation, such as the description of a parameter
+                continue
     return frozenset(found)
 
 
@@ -95,6 +98,9 @@ class Reads(ast.NodeVisitor):
             self._scope["self"] = frozenset({self._class})
         self.generic_visit(node)
         self._scope = outer
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self.visit_FunctionDef(node)  # type: ignore[arg-type]
 
     def _bind(self, target: ast.expr, value: Types, source: ast.expr | None = None) -> None:
         if isinstance(target, ast.Name) and isinstance(source, ast.Tuple):

@@ -56,16 +56,26 @@ EXTRAS = {
         includes=("slides",),
         spared=("openvino",),  # without it torch computes
     ),
+    "service": Extra(
+        {
+            "fastapi": "fastapi",
+            "prometheus-client": "prometheus_client",
+            "urllib3": "urllib3",
+            "uvicorn": "uvicorn",
+        },
+        includes=("score",),
+    ),
     "train": Extra({"mlflow": "mlflow"}, includes=("score",), spared=("mlflow",)),  # without it runs are not logged
     "ray": Extra({"ray": "ray"}),
     "signing": Extra({"model-signing": "model_signing", "pyopenssl": "OpenSSL"}),
-    "all": Extra(includes=("train", "ray", "signing")),
+    "all": Extra(includes=("train", "service", "ray", "signing")),
     "notebook": Extra({"jupyterlab": "jupyterlab"}),
 }
 
 NEEDED = {
     "demo": "train",
     "inspect": "slides",
+    "deidentify": "slides",
     "simulate": "slides",
     "tiles": "score",
     "segment": "train",
@@ -77,6 +87,9 @@ NEEDED = {
     "ensemble": "train",
     "promote": "train",
     "score": "score",
+    "serve": "service",
+    "forget": "service",
+    "restore": "service",
     "sign": "signing",
 }
 """The extra that a command needs; one that is not here runs with the core alone."""

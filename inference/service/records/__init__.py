@@ -1,0 +1,1 @@
+"""What was done, by whom: the audit log, each line chained to the last by hash."""
