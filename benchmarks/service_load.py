@@ -111,11 +111,22 @@ def kill_one(made: MadeService, rng: random.Random) -> str:
         made.start()
         return what
     service = psutil.Process(made.process.pid)
-    workers = [one for one in service.children() if "engine.worker" in " ".join(one.cmdline())]
-    victims = workers if what == "worker" else [one for worker in workers for one in worker.children()]
-    if victims:
-        rng.choice(victims).kill()
+    try:
+        workers = [one for one in service.children() if "engine.worker" in command_of(one)]
+        victims = workers if what == "worker" else [one for worker in workers for one in worker.children()]
+        if victims:
+            rng.choice(victims).kill()
+    except psutil.NoSuchProcess:  # it ended by itself meanwhile
+        return "nobody"
     return what if victims else "nobody"
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line; empty where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def run(folder: Path, n_slides: int, n_clients: int, n_kills: int, seed: int = 0) -> tuple[list[str], list[str]]:

@@ -185,3 +185,8 @@ def settings_of(file: str) -> ServiceSettings:
         ConfigError: what is wrong with them.
     """
     return read_settings(ServiceSettings, Path(file), os.environ, PREFIX)
+
+
+def staging_folder(settings: ServiceSettings) -> Path:
+    """Where local copies of slides lie."""
+    return Path(settings.staging.folder or Path(settings.state) / "staging")

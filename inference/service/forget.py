@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.ledger import Ledger
-from pathoprog.inference.service.config import ForgetConfig, ServiceSettings, settings_of
+from pathoprog.inference.service.config import ForgetConfig, ServiceSettings, settings_of, staging_folder
 from pathoprog.inference.service.intake.staging import StagingCache
 from pathoprog.inference.service.names import Names
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AUDIT_FILE, AuditLog
-from pathoprog.inference.service.state_folder import IDS_KEY, STAGING, alone, forgotten_file
+from pathoprog.inference.service.state_folder import IDS_KEY, alone, forgotten_file
 from pathoprog.inference.service.work.conductor import LEDGER, STORE
 from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.inference.service.work.forgetting import Forgetting, Forgotten, Holdings
@@ -55,7 +55,7 @@ def offline(settings: ServiceSettings) -> tuple[Forgetting, Names]:
     store, snapshot = Store(state / STORE), Snapshot()
     for submission in store.submissions():
         snapshot.put(submission)
-    staging = Path(settings.staging.folder or state / STAGING)
+    staging = staging_folder(settings)
     names = Names(settings.routes, state / KEY, state / MAP)
     holdings = Holdings(
         store=store,

@@ -21,13 +21,13 @@ from pathoprog.inference.service.access.sessions import Sessions, is_loopback, n
 from pathoprog.inference.service.access.tokens import TokenStore
 from pathoprog.inference.service.catalogue import Catalogue
 from pathoprog.inference.service.checks import check_settings
-from pathoprog.inference.service.config import ServeConfig, ServiceSettings, settings_of
+from pathoprog.inference.service.config import ServeConfig, ServiceSettings, settings_of, staging_folder
 from pathoprog.inference.service.demo_service import prepare_demo
 from pathoprog.inference.service.intake.staging import StagingCache
 from pathoprog.inference.service.names import Names
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AUDIT_FILE, AuditLog
-from pathoprog.inference.service.state_folder import IDS_KEY, STAGING, alone, forgotten_file
+from pathoprog.inference.service.state_folder import IDS_KEY, alone, forgotten_file
 from pathoprog.inference.service.vigil import Vigil
 from pathoprog.inference.service.web.app import make_app
 from pathoprog.inference.service.web.limits import timed_protocol
@@ -82,7 +82,7 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
         watched.append(WatchedFolder(watch, route, SlideSettings(roots=[folders[route.root]]), conductor, names))
     audit.append("service", "", Action.SERVICE_STARTED, secrets.token_hex(4), version=__version__)
     with ExitStack() as parts:
-        staging = _staging(settings, state, parts)
+        staging = _staging(settings, parts)
         preparers = _preparers(settings, conductor, staging)
         conductor.start(Preparers(preparers))
         parts.callback(conductor.stop, settings.stop_s)
@@ -120,11 +120,11 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
     return 1 if conductor.failed else 0
 
 
-def _staging(settings: ServiceSettings, state: Path, parts: ExitStack) -> StagingCache | None:
+def _staging(settings: ServiceSettings, parts: ExitStack) -> StagingCache | None:
     """The folder of local copies, which all routes with such copies share."""
     if not any(route.staged for route in settings.routes):
         return None
-    folder = Path(settings.staging.folder or state / STAGING)
+    folder = staging_folder(settings)
     given = settings.staging
     staging = StagingCache(folder, int(given.max_gib * GIB), int(given.keep_free_gib * GIB))
     parts.callback(staging.close)

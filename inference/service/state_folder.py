@@ -10,7 +10,7 @@ from pathoprog.errors import ConfigError, InputError
 from pathoprog.inference.service.config import ServiceSettings
 from pathoprog.inference.service.work.forgetting import RECORD
 
-LOCK, IDS_KEY, STAGING = "service.lock", "slide_ids.key", "staging"
+LOCK, IDS_KEY = "service.lock", "slide_ids.key"
 
 
 def forgotten_file(settings: ServiceSettings) -> Path:

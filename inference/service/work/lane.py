@@ -15,7 +15,7 @@ from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.engine.listener import EngineListener
 from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask, make_plan
 from pathoprog.inference.engine.transport import LocalCrew, WorkerProcess
-from pathoprog.inference.service.config import BundleSettings, ServiceSettings
+from pathoprog.inference.service.config import BundleSettings, ServiceSettings, staging_folder
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.inference.slides.jobs import Job, NewJob
 from pathoprog.inference.slides.looks import Look
@@ -56,6 +56,9 @@ def plan_lane(bundle: BundleSettings, settings: ServiceSettings) -> LanePlan:
         ConfigError, InputError: see `make_plan`.
     """
     scoring = settings.scoring
+    roots = [root.folder for root in settings.roots]
+    if any(route.staged for route in settings.routes):
+        roots.append(str(staging_folder(settings)))  # local copies are read from there
     config = ScoreConfig(
         ensemble=bundle.folder,
         key=bundle.key,
@@ -63,7 +66,7 @@ def plan_lane(bundle: BundleSettings, settings: ServiceSettings) -> LanePlan:
         out=str(Path(settings.out) / bundle.name),
         tumour_policy=bundle.tumour_policy,
         outlines=bundle.outlines,
-        slides=SlideSettings(roots=[root.folder for root in settings.roots]),
+        slides=SlideSettings(roots=roots),
         quality=scoring.quality,
         stream=scoring.stream,
         settle_s=scoring.settle_s,

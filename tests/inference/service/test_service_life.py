@@ -133,9 +133,13 @@ def test_what_was_forgotten_stays_forgotten_after_a_restore(made, tmp_path):
     """Every byte of state and results is searched; the backup, which still knows, is restored and forgets again."""
     many(made, 3)
     made.settings["routes"][0]["patients"] = {"ids": "pseudonym", "pattern": r"(?P<patient>S\d\d)"}
+    made.settings["routes"][0]["staged"] = True
     made.start()
     ids = [slide["id"] for slide in made.ask("GET", "/v1/slides?root=scans").json["slides"]]
     known = [made.ended(made.submit(one).json["id"]) for one in ids]
+    assert [one["state"] for one in known] == ["done"] * 3
+    copies = sorted(path.name for path in (made.state / "staging").rglob("*") if path.is_file())
+    assert len(copies) > 3 and not [name for name in copies if "S0" in name], "local copies, under neutral names"
     backup = tmp_path / "backups" / made.ask("POST", "/v1/backups?pseudonyms=true", role="admin").json["name"]
     gone, kept = known[0], known[1]
     refused = made.ask("POST", "/v1/forget", {"patient": gone["patient_id"]}, role="operator")

@@ -4,102 +4,15 @@ import time
 from dataclasses import replace
 
 import pytest
-from made_bundle import made_bundle
+from made_desk import MadeDesk
 
-from pathoprog.inference.engine.ledger import Ledger, WriteError
-from pathoprog.inference.service.config import BundleSettings, RootSettings, RouteSettings, ServiceSettings
-from pathoprog.inference.service.intake.intake_config import PatientRule
+from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.service.work.conductor import Conductor
-from pathoprog.inference.service.work.desk import ConflictError, Desk
-from pathoprog.inference.service.work.lane import Lane, plan_lane
-from pathoprog.inference.service.work.orders import Orders
-from pathoprog.inference.service.work.preparing import Prepared, Preparers
-from pathoprog.inference.service.work.snapshot import Snapshot
+from pathoprog.inference.service.work.desk import ConflictError
+from pathoprog.inference.service.work.preparing import Prepared
 from pathoprog.inference.service.work.store import Request, Store
 from pathoprog.inference.service.work.submissions import NewSubmission
 from pathoprog.inference.slides.looks import Look
-
-
-class Asked(Preparers):
-    """Keeps what is to be looked at, and looks at nothing."""
-
-    def __init__(self):
-        super().__init__({})
-        self.waiting, self.gone = [], []
-
-    def prepare(self, root, asked):
-        self.waiting.append(asked)
-
-    def let_go(self, submission):
-        self.gone.append(submission)
-
-
-class Silent:
-    """Hears, and does nothing."""
-
-    def given(self, slide_id): ...
-    def put_back(self, slide_id, reason): ...
-    def done(self, slide_id, state): ...
-    def tiles(self, n): ...
-    def worker_died(self): ...
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return made_bundle(tmp_path_factory.mktemp("locked") / "bundle", 64)
-
-
-class Made:
-    """A desk with all that it stands on."""
-
-    def __init__(self, folder, bundle):
-        folder.mkdir(exist_ok=True)
-        self.settings = ServiceSettings(
-            state=str(folder),
-            out=str(folder / "out"),
-            bundles=[BundleSettings(name="colon", folder=str(bundle))],
-            roots=[RootSettings(name="scans", folder=str(folder))],
-            routes=[
-                RouteSettings(name="colon", root="scans", bundles=["colon"], patients=PatientRule(ids="given")),
-                RouteSettings(name="other", root="scans", bundles=["colon"], patients=PatientRule(ids="given")),
-            ],
-        )
-        self.store, self.ledger = Store(folder / "service.sqlite"), Ledger(folder / "ledger.sqlite")
-        self.plan = plan_lane(self.settings.bundles[0], self.settings)
-        self.lane = Lane(self.plan, self.ledger, Silent())
-        self.snapshot, self.asked = Snapshot(), Asked()
-        self.desk = Desk(self.settings, self.store, self.ledger, {"colon": self.lane}, self.snapshot, self.asked)
-        self.orders = Orders(self.desk)
-        self.desk.open()
-
-    def submit(self, name, patient="", **changes):
-        new = NewSubmission("colon", f"/scans/{name}.tif", name, patient or name, "routine", "me")
-        return self.desk.submit(replace(new, **changes)).submission.id
-
-    def admit(self, submission, source="seen"):
-        asked = next(one for one in reversed(self.asked.waiting) if one.submission == submission)
-        self.desk.admit(Prepared(asked, {"colon": Look(source=source)}))
-
-    def score(self, n=1):
-        """Lease and commit, as an engine without a result's files would."""
-        for job in self.ledger.lease(self.lane.key, n, alone=True):
-            self.desk.given("colon", job.slide_id)
-            assert self.ledger.commit(job, "failed", "", "blank", "", print)
-            self.desk.done("colon", job.slide_id)
-
-    def state(self, submission):
-        return self.desk.of(submission).state
-
-    def close(self):
-        self.ledger.close()
-        self.store.close()
-
-
-@pytest.fixture
-def made(bundle, tmp_path):
-    one = Made(tmp_path / "state", bundle)
-    yield one
-    one.close()
 
 
 def test_a_submission_s_way_and_its_events(made):
@@ -184,7 +97,7 @@ def test_after_a_restart_what_was_open_is_taken_up_and_the_ledger_is_right(made,
     (job,) = made.ledger.lease(made.lane.key, 1, alone=True)
     made.ledger.commit(job, "failed", "", "blank", "", print)  # and killed before the store knew
     made.close()
-    again = Made(tmp_path / "state", bundle)
+    again = MadeDesk(tmp_path / "state", bundle)
     assert {one.submission for one in again.asked.waiting} == {done, waiting}
     again.admit(done)
     again.admit(waiting)
@@ -195,7 +108,7 @@ def test_after_a_restart_what_was_open_is_taken_up_and_the_ledger_is_right(made,
 def test_a_route_that_is_gone_ends_its_open_submissions_in_words(made, bundle, tmp_path):
     one = made.submit("A", route="other")
     made.close()
-    again = Made(tmp_path / "state", bundle)
+    again = MadeDesk(tmp_path / "state", bundle)
     del again.desk.routes["other"]
     again.desk.open()
     assert again.state(one) == "cancelled" and "no longer served" in again.desk.of(one).reason

@@ -1,0 +1,85 @@
+"""The service's desk without workers and without looking at files, on a made bundle; for tests."""
+
+from dataclasses import replace
+
+from pathoprog.inference.engine.ledger import Ledger
+from pathoprog.inference.service.config import BundleSettings, RootSettings, RouteSettings, ServiceSettings
+from pathoprog.inference.service.intake.intake_config import PatientRule
+from pathoprog.inference.service.work.desk import Desk
+from pathoprog.inference.service.work.lane import Lane, plan_lane
+from pathoprog.inference.service.work.orders import Orders
+from pathoprog.inference.service.work.preparing import Prepared, Preparers
+from pathoprog.inference.service.work.snapshot import Snapshot
+from pathoprog.inference.service.work.store import Store
+from pathoprog.inference.service.work.submissions import NewSubmission
+from pathoprog.inference.slides.looks import Look
+
+
+class Asked(Preparers):
+    """Keeps what is to be looked at, and looks at nothing."""
+
+    def __init__(self):
+        super().__init__({})
+        self.waiting, self.gone = [], []
+
+    def prepare(self, root, asked):
+        self.waiting.append(asked)
+
+    def let_go(self, submission):
+        self.gone.append(submission)
+
+
+class Silent:
+    """Hears, and does nothing."""
+
+    def given(self, slide_id): ...
+    def put_back(self, slide_id, reason): ...
+    def done(self, slide_id, state): ...
+    def tiles(self, n): ...
+    def worker_died(self): ...
+
+
+class MadeDesk:
+    """A desk with all that it stands on."""
+
+    def __init__(self, folder, bundle):
+        folder.mkdir(exist_ok=True)
+        self.settings = ServiceSettings(
+            state=str(folder),
+            out=str(folder / "out"),
+            bundles=[BundleSettings(name="colon", folder=str(bundle))],
+            roots=[RootSettings(name="scans", folder=str(folder))],
+            routes=[
+                RouteSettings(name="colon", root="scans", bundles=["colon"], patients=PatientRule(ids="given")),
+                RouteSettings(name="other", root="scans", bundles=["colon"], patients=PatientRule(ids="given")),
+            ],
+        )
+        self.store, self.ledger = Store(folder / "service.sqlite"), Ledger(folder / "ledger.sqlite")
+        self.plan = plan_lane(self.settings.bundles[0], self.settings)
+        self.lane = Lane(self.plan, self.ledger, Silent())
+        self.snapshot, self.asked = Snapshot(), Asked()
+        self.desk = Desk(self.settings, self.store, self.ledger, {"colon": self.lane}, self.snapshot, self.asked)
+        self.orders = Orders(self.desk)
+        self.desk.open()
+
+    def submit(self, name, patient="", **changes):
+        new = NewSubmission("colon", f"/scans/{name}.tif", name, patient or name, "routine", "me")
+        return self.desk.submit(replace(new, **changes)).submission.id
+
+    def admit(self, submission, source="seen"):
+        asked = next(one for one in reversed(self.asked.waiting) if one.submission == submission)
+        self.desk.admit(Prepared(asked, {"colon": Look(source=source)}))
+
+    def score(self, n=1):
+        """Lease and commit, as an engine without a result's files would."""
+        for job in self.ledger.lease(self.lane.key, n, alone=True):
+            self.desk.given("colon", job.slide_id)
+            assert self.ledger.commit(job, "failed", "", "blank", "", print)
+            self.desk.done("colon", job.slide_id)
+
+    def state(self, submission):
+        return self.desk.of(submission).state
+
+    def close(self):
+        self.ledger.close()
+        self.store.close()
