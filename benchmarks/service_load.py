@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -39,6 +40,7 @@ from pathoprog.scoring.results import read_slide
 from pathoprog.system.machine.cores import cores
 
 DONE = ("done", "not_reportable", "failed")
+VICTIM_S = 30.0
 
 
 @dataclass
@@ -103,22 +105,24 @@ def listener(made: MadeService, load: Load) -> None:
 
 
 def kill_one(made: MadeService, rng: random.Random) -> str:
-    """SIGKILL for a reader, a worker or the service, which is then started again."""
+    """SIGKILL for a reader, a worker or the service, which is then started again; waits until there is such a one."""
     assert made.process is not None
     what = rng.choice(("reader", "worker", "service"))
     if what == "service":
         made.stop(signal.SIGKILL)
         made.start()
         return what
-    service = psutil.Process(made.process.pid)
-    try:
-        workers = [one for one in service.children() if "engine.worker" in command_of(one)]
-        victims = workers if what == "worker" else [one for worker in workers for one in worker.children()]
-        if victims:
-            rng.choice(victims).kill()
-    except psutil.NoSuchProcess:  # it ended by itself meanwhile
-        return "nobody"
-    return what if victims else "nobody"
+    end = time.monotonic() + VICTIM_S
+    while time.monotonic() < end:  # after a kill the next worker takes seconds to load its networks
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(made.process.pid).children()
+            workers = [one for one in children if "engine.worker" in command_of(one)]
+            victims = workers if what == "worker" else [one for worker in workers for one in worker.children()]
+            if victims:
+                rng.choice(victims).kill()
+                return what
+        time.sleep(0.2)
+    return "nobody"
 
 
 def command_of(process: psutil.Process) -> str:
