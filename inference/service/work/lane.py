@@ -59,6 +59,7 @@ def plan_lane(bundle: BundleSettings, settings: ServiceSettings) -> LanePlan:
     roots = [root.folder for root in settings.roots]
     if any(route.staged for route in settings.routes):
         roots.append(str(staging_folder(settings)))  # local copies are read from there
+    roots += [bundle.outlines] if bundle.outlines else []
     config = ScoreConfig(
         ensemble=bundle.folder,
         key=bundle.key,
