@@ -34,7 +34,7 @@ class CohortCurves:
         stamp: what limits its use (for example that it was selected on outcome), or empty.
         n: patients.
         counts: patients of each class.
-        points: by class, by year.
+        points: by class, by year; a year at which nobody of the class was followed any more has no estimate, and none.
     """
 
     cohort: str
@@ -47,7 +47,7 @@ class CohortCurves:
     @property
     def last_year(self) -> float:
         """Where the longest curve ends."""
-        return max(point.year for points in self.points.values() for point in points)
+        return max((point.year for points in self.points.values() for point in points), default=0.0)
 
     def title(self, risk_class: str) -> str:
         """What the curve of a class is the curve of."""
@@ -78,7 +78,7 @@ def read_cohort_curves(folder: str | Path, ensemble_ids: list[str]) -> CohortCur
             name: tuple(
                 CurvePoint(row["year"], row["survival"], row["lower"], row["upper"], row["n_risk"])
                 for row in rows
-                if row["risk_class"] == name
+                if row["risk_class"] == name and None not in (row["survival"], row["lower"], row["upper"])
             )
             for name in population["classes"]
         }

@@ -215,6 +215,8 @@ def validation(tmp_path):
         for name, n, values in (("good", 10, (1.0, 0.9, 0.85)), ("poor", 4, (1.0, 0.5)))
         for year, survival in enumerate(values)
     ]  # fmt: skip
+    beyond = {"survival": None, "lower": None, "upper": None, "n_risk": 0, "events_until_next": 0}
+    rows += [{"risk_class": name, "year": 7.0, **beyond} for name in ("good", "poor")]  # nobody was followed so long
     population = {
         "cohort": "North", "role": "external", "stamp": "", "n": 14,
         "classes": {"good": 10, "uncertain": 0, "poor": 4}, "survival": rows,
@@ -227,6 +229,7 @@ def validation(tmp_path):
 def test_the_cohort_s_curve_of_the_class_stands_with_name_and_n(validation):
     curves = read_cohort_curves(validation, ["ens"])
     html, pdf = page(curves=curves), pdf_text(slide_pdf(content(curves=curves)))
+    assert curves.last_year == 2.0 and [len(points) for points in curves.points.values()] == [3, 0, 2]
     for said in ("Class poor in validation cohort North (external): 4 of 14 patients", "nothing of one person"):
         assert said in html and said in pdf
     assert "What became" not in page(curves=curves, **UNCERTAIN), "no patient of the cohort had this class"
