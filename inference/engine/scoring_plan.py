@@ -211,7 +211,7 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
             "tile_specs": [as_dict(spec) for spec in specs],
             "slides": reading(config.slides),
             "thumbnail_px": config.thumbnail_px,
-            "quality": {"version": QUALITY_VERSION, **quality.overrides(config.quality)},
+            "quality": {"version": QUALITY_VERSION, **quality.in_force(config.quality)},
             **({"encoders": encoders} if encoders else {}),
             **({"outline_runtime": choose_runtime(config.runtime, device).as_dict()} if policy == "network" else {}),
         },

@@ -263,9 +263,15 @@ def overrides(settings: QualitySettings) -> dict[str, Any]:
     result: dict[str, Any] = {f"quality.limits.{key}": value for key, value in given_limits(settings).items()}
     if settings.policy != "enforce":
         result["quality.policy"] = settings.policy
-    if settings.eligibility != "enforce":
+    if settings.eligibility == "report":
         result["quality.eligibility"] = settings.eligibility
     return result
+
+
+def in_force(settings: QualitySettings) -> dict[str, Any]:
+    """What a result follows from beside the bundle's rules: overrides, and what is stricter than they are."""
+    stricter = {"quality.eligibility": "require"} if settings.eligibility == "require" else {}
+    return {**overrides(settings), **stricter}
 
 
 def quality_file(

@@ -127,6 +127,18 @@ def test_an_override_keeps_the_class_and_is_recorded(bundle, slides, scored, tmp
     assert found["result_key"] != result(scored, "good")["result_key"]
 
 
+def test_a_service_may_require_that_eligibility_is_known(bundle, slides, scored, tmp_path):
+    """Stricter than the bundle's rule: no override to warn of, and yet another result than under that rule."""
+    call = ["score", f"cohort={slides / 'cohort.csv'}", f"ensemble={bundle}", f"out={tmp_path / 'out'}", *STREAM]
+    cli.main([*call, "quality.eligibility=require"])
+    table = rows(tmp_path / "out")
+    assert (table["unsaid"]["status"], table["unsaid"]["risk_class"]) == ("not_reportable", "")
+    assert "eligibility not confirmed: organ not known" in table["unsaid"]["reason"]
+    found = result(tmp_path / "out", "good")
+    assert found["risk_class"] and found["overrides"] == {} and "eligibility" not in table["good"]["quality"]
+    assert found["result_key"] != result(scored, "good")["result_key"]
+
+
 def test_real_slides_that_are_no_h_and_e_are_refused(bundle, tmp_path):
     ki67 = shared_data("wsi/ome_OS-2-ndpi_Ki67.ome.tif")
     call = ["score", f"ensemble={bundle}", *STREAM, f"slides={ki67}", "tumour_policy=tissue", f"out={tmp_path / 'out'}"]
