@@ -34,6 +34,29 @@ class WriteError(PathoprogError):
     """Results or the ledger cannot be written; what was written before is whole."""
 
 
+@contextmanager
+def transaction_of(connection: sqlite3.Connection, failure: str) -> Iterator[None]:
+    """Read and write with nobody in between, or change nothing.
+
+    Args:
+        connection: that commits nothing by itself.
+        failure: what to say where the disk is full or fails; ``{}`` is SQLite's word for it.
+
+    Raises:
+        WriteError: the disk is full or fails.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    except BaseException as error:
+        with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+            connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.OperationalError):
+            raise WriteError(failure.replace("{}", str(error))) from error
+        raise
+
+
 class Ledger:
     """The ledger of one result folder. One process writes through one object; several processes may share the file.
 
@@ -95,16 +118,8 @@ class Ledger:
         Raises:
             WriteError: the disk is full or fails.
         """
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
+        with transaction_of(self.connection, f"{self.path}: {{}}; the same command goes on later"):
             yield
-            self.connection.execute("COMMIT")
-        except BaseException as error:
-            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-                self.connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise WriteError(f"{self.path}: {error}; the same command goes on later") from error
-            raise
 
     def standing(
         self, jobs: Iterable[NewJob], config: str, requeue: bool, holds: Callable[[Job], bool]

@@ -7,6 +7,7 @@ from pathlib import Path
 from pathoprog.errors import ConfigError
 from pathoprog.inference.service.access.sessions import is_loopback
 from pathoprog.inference.service.config import ServiceSettings
+from pathoprog.inference.service.outbound.outbound_config import check_outbound
 from pathoprog.scoring.eligibility import TRAITS
 from pathoprog.system.file_names import folder_name
 
@@ -57,6 +58,7 @@ def check_settings(settings: ServiceSettings) -> None:
         for what, path in (("state", state), ("out", out)):
             if path.is_relative_to(folder):
                 raise ConfigError(f"{what}={path} lies in the root {root.name}, where slides are looked for; move it")
+    check_outbound(settings.outbound)
     _check_address(settings)
 
 

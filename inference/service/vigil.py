@@ -15,7 +15,7 @@ from pathoprog.inference.service.events import RISK_CLASS, SHADOW, STATUS, Event
 from pathoprog.inference.service.outbound.alarms import ServiceState, alarm_data, judge, log_alarm, standing_after
 from pathoprog.inference.service.outbound.audit_head import send_head_if_due
 from pathoprog.inference.service.outbound.dead_letters import DeadLetters
-from pathoprog.inference.service.outbound.log_lines import LogLevel, ServiceLog, why
+from pathoprog.inference.service.outbound.log_lines import LOG_NAME, LogLevel, ServiceLog, why
 from pathoprog.inference.service.outbound.metrics import Latency, ResultCount, ServiceFigures
 from pathoprog.inference.service.outbound.webhooks import senders_of
 from pathoprog.inference.service.records.audit_log import head, verify
@@ -24,7 +24,7 @@ from pathoprog.inference.service.work.forgetting import Forgetting
 from pathoprog.inference.service.work.submissions import OPEN
 from pathoprog.inference.service.work.watching import WatchedFolder
 
-LOG, DEAD_LETTERS = "service.log", "undelivered.jsonl"
+DEAD_LETTERS = "undelivered.jsonl"
 LOOK_S = 5.0
 AUDIT_S = 3600.0
 """So often the whole audit log is verified."""
@@ -80,7 +80,7 @@ class Vigil:
         self._settings, self._state, self._conductor, self._watched = settings, state, conductor, watched
         self._audit, self._snapshot, self._forgetting = audit, conductor.snapshot, forgetting
         outbound = settings.outbound
-        self.log = ServiceLog(state / LOG, outbound.log)
+        self.log = ServiceLog(state / LOG_NAME, outbound.log)
         self._dead = DeadLetters(state / DEAD_LETTERS)
         self._kept = KeptEvents(conductor)
         self._senders = senders_of(outbound, self._kept, self._dead, self.log)

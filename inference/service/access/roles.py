@@ -27,7 +27,6 @@ class Permission(StrEnum):
     REQUEUE = "requeue"
     CANCEL = "cancel"
     PRIORITISE = "prioritise"
-    CORRECT_OUTLINE = "correct_outline"
     OVERRIDE = "override"
     """Submit with a statement that replaces what the file or route says (um/px, eligibility)."""
     LOOK_UP = "look_up"
@@ -36,7 +35,6 @@ class Permission(StrEnum):
     """Let a bundle's results out of shadow, or take a result back."""
     FORGET = "forget"
     """Take a patient's ids, files and results away for good, as the law may ask."""
-    MANAGE_TOKENS = "manage_tokens"
     SEE_AUDIT = "see_audit"
 
 
@@ -51,14 +49,12 @@ MAY: dict[Permission, frozenset[Role]] = {
     Permission.REQUEUE: frozenset({_O, _A}),
     Permission.CANCEL: frozenset({_O, _A}),
     Permission.PRIORITISE: frozenset({_O, _A}),
-    Permission.CORRECT_OUTLINE: frozenset({_R, _A}),
     Permission.OVERRIDE: frozenset({_R, _A}),
     # Not the admin: who gives out tokens has no need to know whose slide it is. An admin who must look makes a
     # reviewer's token, and the audit log has a line of that.
     Permission.LOOK_UP: frozenset({_R}),
     Permission.RELEASE: frozenset({_A}),
     Permission.FORGET: frozenset({_A}),
-    Permission.MANAGE_TOKENS: frozenset({_A}),
     Permission.SEE_AUDIT: frozenset({_A}),
 }
 """Who may do what."""

@@ -46,7 +46,6 @@ class Action(StrEnum):
     CANCEL = "cancel"
     PRIORITY = "priority"
     OVERRIDE = "override"
-    CORRECTION = "correction"
     RESULT_VIEWED = "result_viewed"
     REPORT_VIEWED = "report_viewed"
     EXPORT = "export"

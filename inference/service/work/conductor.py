@@ -117,7 +117,7 @@ class Conductor:
         except WriteError:
             self._late.append((time.monotonic() + AGAIN_S, prepared))
             raise
-        except Exception:
+        except Exception:  # whatever one slide brings about: it is said, and ends that submission alone
             traceback.print_exc()
             self.desk.give_up(prepared.asked.submission)
 

@@ -7,14 +7,14 @@ whom. A change of state and the event that tells of it are one transaction.
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pathoprog.errors import InputError
-from pathoprog.inference.engine.ledger import WriteError
+from pathoprog.inference.engine.ledger import transaction_of
 from pathoprog.inference.service.events import Event
 from pathoprog.inference.service.work.store_tables import SCHEMA, TABLES
 from pathoprog.inference.service.work.submissions import ENDED, NewSubmission, Submission, Work
@@ -79,18 +79,8 @@ class Store:
         """Close the file."""
         self.connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException as error:
-            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-                self.connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
-                raise WriteError(f"{self.path}: {error}") from error
-            raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return transaction_of(self.connection, f"{self.path}: {{}}")
 
     def submissions(self) -> list[Submission]:
         """All of them, in the order of submission."""

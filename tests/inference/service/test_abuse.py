@@ -70,7 +70,7 @@ def test_abuse_is_answered_in_words(service, number, who, method, path, body, he
     if answer.status >= 400 and answer.headers["Content-Type"] == "application/problem+json":
         found = json.loads(text)
         assert found["detail"] and found["status"] == answer.status
-    assert b"Traceback" not in text and b"/work/" not in text and b"site-packages" not in text
+    assert b"Traceback" not in text and str(service.folder).encode() not in text and b"site-packages" not in text
     assert service.tokens["admin"].encode() not in text
 
 

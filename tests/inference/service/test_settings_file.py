@@ -98,6 +98,15 @@ def test_what_does_not_fit_together_is_refused(tmp_path, changes, said):
         check_settings(settings(tmp_path, **changes))
 
 
+def test_webhooks_are_told_apart_and_a_head_needs_one_that_takes_it(tmp_path):
+    hook = {"name": "lis", "url": "https://lis.example/hook", "secret_file": "secret"}
+    check_settings(settings(tmp_path, outbound={"webhooks": [hook]}))
+    with pytest.raises(ConfigError, match="another webhook has this name"):
+        check_settings(settings(tmp_path, outbound={"webhooks": [hook, hook]}))
+    with pytest.raises(ConfigError, match="no webhook takes it"):
+        check_settings(settings(tmp_path, outbound={"webhooks": [hook], "audit_head": {"event": True}}))
+
+
 def test_watched_folders_lie_in_their_root_and_apart(tmp_path):
     (tmp_path / "scans" / "a" / "b").mkdir(parents=True)
     inside = {"folder": "scans/a", "route": "colon"}

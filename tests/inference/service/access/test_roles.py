@@ -15,12 +15,10 @@ submit           . . O R A
 requeue          . . O . A
 cancel           . . O . A
 prioritise       . . O . A
-correct_outline  . . . R A
 override         . . . R A
 look_up          . . . R .
 release          . . . . A
 forget           . . . . A
-manage_tokens    . . . . A
 see_audit        . . . . A
 """
 
