@@ -1,16 +1,18 @@
 """What runs of `pathoprog score` cost: start-up, small slides, growth with a slide's and a cohort's size, each step.
 
-    python benchmarks/score_runs.py [start] [small] [growth] [cohort] [steps] [--most TILES] [--full]
+    python benchmarks/score_runs.py [start] [small] [growth] [cohort] [steps] [ten] [--most TILES] [--full]
 
-Without a name all parts run, in one folder that is removed. Slides are made (a few compressed tiles pointed at again
-and again), networks are random and of the demo's size, `--full` adds the real size to `start`; one worker on the CPU,
-readers and threads as by default. Seconds are by the clock, CPU seconds those of all processes, memory the largest sum
-of all processes with shared pages once. `score_speed.py` measures the networks alone.
+Without a name all parts run but `ten`, in one folder that is removed. `ten`: what a tile of 448 px costs with ten
+members of the real size, reading and all else included, in forward passes of one member. Slides are made (a few
+compressed tiles pointed at again and again), networks are random and of the demo's size, `--full` adds the real size
+to `start`; one worker on the CPU, readers and threads as by default. Seconds are by the clock, CPU seconds those of all
+processes, memory the largest sum of all processes with shared pages once. `score_speed.py` measures networks alone.
 """
 
 import argparse
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,7 @@ import torch
 from giant import family_mib
 from made_bundle import made_bundle  # on the path since giant; the tests' helpers make slides and bundles
 from made_slides import texture, write_giant, write_pyramid
-from score_speed import cpu_name
+from score_speed import cpu_name, measure, members
 
 from pathoprog.cli import compose
 from pathoprog.ensemble.loading import load_bundle
@@ -36,6 +38,7 @@ from pathoprog.inference.engine.exchange import run_record
 from pathoprog.inference.engine.scoring_plan import make_plan
 from pathoprog.inference.score import read_slides
 from pathoprog.networks.engines.choice import choose_runtime
+from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetworks
 from pathoprog.scoring.results import publish_slide, stage_slide
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_scores import score_stream
@@ -45,7 +48,15 @@ from pathoprog.system.files import read_json
 from pathoprog.system.machine.cores import cores
 
 PARTS = ("start", "small", "growth", "cohort", "steps")
+TEN = "ten"
 SIZE_PX = 96
+FULL_PX = 448
+FULL: dict[str, float] = {"width": 1.0, "instance_dim": 64}
+TEN_SIDES_PX = (4_096, 14_336)
+"""Of the tissue in its two slides: some 80 and 1,000 tiles."""
+TEN_TILES = 64
+"""Of one forward pass."""
+TEN_ROUNDS = 2
 SIDES_PX = (4_096, 8_192, 12_288)
 """Of the tissue in a slide, whole tiles of its smallest level: some 2,000 to 17,000 tiles."""
 COHORTS = (10, 60, 240)
@@ -124,7 +135,7 @@ def start(folder: Path, bundle: Path, full: bool) -> None:
     slides = small_slides(folder / "one", 1)
     bundles = {"demo size": bundle}
     if full:
-        bundles["full size, 448 px"] = made_bundle(folder / "full", 448, network={"width": 1.0, "instance_dim": 64})
+        bundles[f"full size, {FULL_PX} px"] = made_bundle(folder / "full", FULL_PX, network=FULL)
         slides_full = folder / "one-full"
         slides_full.mkdir()
         write_pyramid(slides_full / "S.tif", texture(1_000, 1_000, seed=1, margin=30))
@@ -227,6 +238,38 @@ def steps(folder: Path, bundle: Path) -> None:
         row(title, *(f"{value:.1f} ({value / whole:.0%})" for value in spent.values()), f"{whole:.1f}")
 
 
+def ten(folder: Path) -> None:
+    """The steady cost of a tile with ten members, from two slides' difference, against one member's forward pass."""
+    bundle = made_bundle(folder / "ten", FULL_PX, network=FULL)
+    one = TileNetworks(
+        members(1, FULL["width"]),
+        Preparation(),
+        Place(torch.device("cpu"), threads=cores(), runtime=choose_runtime("auto", "cpu")),
+    )
+    tiles = np.random.default_rng(0).integers(0, 256, (TEN_TILES, FULL_PX, FULL_PX, 3), dtype=np.uint8)
+    one.ready(FULL_PX, FULL_PX)
+    score(small_slides(folder / "ten-small", 1), bundle, folder / "ten-first-out")  # converts the networks
+    table("ten members, 448 px", "forward pass of one, ms a tile", "tiles", "s", "ms a tile, steady", "forward passes")
+    for _ in range(TEN_ROUNDS):
+        forward = 1 / measure(one, tiles)[0]
+        found: list[tuple[int, float]] = []
+        for side in TEN_SIDES_PX:
+            slides = folder / f"ten-{side}"
+            if not slides.exists():
+                slides.mkdir()
+                write_giant(slides / "S.tif", side + 2 * MARGIN_TILES * 256, margin_tiles=MARGIN_TILES)
+            out = folder / f"ten-{side}-out"
+            cost = score(slides, bundle, out)
+            found.append((tiles_of(out), cost.seconds))
+            shutil.rmtree(out)
+        (few, short), (many, long) = found
+        each = (long - short) / (many - few)
+        row(
+            str(one.runtime), f"{1e3 * forward:.1f}", f"{few}, {many}", f"{short:.1f}, {long:.1f}",
+            f"{1e3 * each:.1f}", f"{each / forward:.2f}",
+        )  # fmt: skip
+
+
 def one_by_one(slides: Path, bundle: Path, out: Path) -> dict[str, float]:
     """Score with a meter at each step: CPU seconds by the names of `STEPS`."""
     spent = dict.fromkeys(STEPS, 0.0)
@@ -269,13 +312,13 @@ def one_by_one(slides: Path, bundle: Path, out: Path) -> dict[str, float]:
 def main() -> int:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join((*PARTS, TEN)))
     parser.add_argument("--most", type=int, default=20_000, help="most tiles of a slide in growth")
     parser.add_argument("--full", action="store_true", help="start-up with networks of the real size, too")
     given = parser.parse_args()
     parts = given.parts or PARTS
-    if unknown := sorted(set(parts) - set(PARTS)):
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if unknown := sorted({*parts} - {*PARTS, TEN}):
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join((*PARTS, TEN))}")
     print(f"{cpu_name()}, {cores()} cores; {time.strftime('%Y-%m-%d')}; load {os.getloadavg()[0]:.1f} at the beginning")
     with tempfile.TemporaryDirectory(prefix="pathoprog-runs-") as name, own_cache(Path(name) / "cache"):
         folder = Path(name)
@@ -285,6 +328,8 @@ def main() -> int:
                 start(folder, bundle, given.full)
             elif part == "growth":
                 growth(folder, bundle, given.most)
+            elif part == TEN:
+                ten(folder)
             else:
                 {"small": small, "cohort": cohort, "steps": steps}[part](folder, bundle)
     return 0

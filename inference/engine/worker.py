@@ -71,6 +71,10 @@ class Worker:
         self.connection, self.start = connection, start
         self.sending = threading.Lock()
         device = resolve_device(start.device)
+        settings = start.config.stream
+        settings.workers = start.readers
+        self.stream = TileStream(settings, register_for(device, self.tell))
+        self.stream.start()  # beside the networks
         torch.set_num_threads(1)  # members compute side by side instead: equal bits whatever the machine
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
@@ -89,7 +93,6 @@ class Worker:
             network = of_bundle(bundle.folder, bundle.manifest.tumour, device, runtime, threads, self.tell)
             network.networks.ready(network.outline.window_px, network.outline.window_px)
             self.outliner = NetworkOutliner(network, lambda n: self.send("tiles", 0))  # a sign of life
-        self.register = register_for(device, self.tell)
         self.device, self.torch_version = device_name(device), torch.__version__
         self.runtimes = {name: self.scorer.how(name) for name in bundle.specs}
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
@@ -124,10 +127,8 @@ class Worker:
 
     def run(self) -> None:
         """Score what comes until told to close."""
-        settings = self.start.config.stream
-        settings.workers = self.start.readers
         writing = self.writing
-        with ThreadPoolExecutor(1, "writer") as writer, TileStream(settings, self.register) as stream:
+        with ThreadPoolExecutor(1, "writer") as writer, self.stream as stream:
             events = stream.read(self._jobs(), self.outliner)
             rules = self.start.plan.rules
             for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n), rules):

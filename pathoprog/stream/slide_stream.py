@@ -208,6 +208,11 @@ class TileStream:
         """Process ids of the readers that are alive."""
         return [reader.process.pid for reader in self._readers]
 
+    def start(self) -> None:
+        """Start the first reader now, so that it is ready when the first job comes: that takes it a second."""
+        if not self._readers:
+            self._readers.append(_Reader(self.settings, self._register))
+
     def close(self) -> None:
         """End the readers."""
         for reader in self._readers:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pathoprog.networks.engines import probe_values
 from pathoprog.networks.engines.choice import cpu_flags
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork
 from pathoprog.system.caches import private_folder
@@ -29,7 +30,7 @@ from pathoprog.system.machine.device import dtype_name
 
 CONVERSION = 2
 """Raise it if a network is converted differently: what is kept is then made anew."""
-FOLDER = "networks"
+FOLDER = probe_values.FOLDER
 KEPT_DAYS = 90
 MARK = ".sha256"
 
@@ -169,9 +170,9 @@ def _mark(path: Path) -> str:
 
 def _remove_old(folder: Path) -> None:
     """Remove what nobody asked for in a long time."""
-    for old in folder.glob("*.xml"):
+    for old in (*folder.glob("*.xml"), *folder.glob(f"*{probe_values.SUFFIX}")):
         if time.time() - old.stat().st_mtime > KEPT_DAYS * 86400:
-            for suffix in (".xml", ".bin", ".lock", MARK):
+            for suffix in (".xml", ".bin", ".lock", MARK, probe_values.SUFFIX):
                 old.with_suffix(suffix).unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.networks.engines.choice import ENGINES, FALLBACK, Runtime, installed
+from pathoprog.networks.engines.probe_values import torch_values
 from pathoprog.networks.engines.torch_engine import TorchEngine
 from pathoprog.networks.member import normalised, normalising
 from pathoprog.system.machine.device import dtype_name
@@ -200,7 +201,7 @@ class TileNetworks:
             self._turn_to_torch(planned, f"it could not compute {self.networks[0].name} ({short(error)})")
             return None
         exact = Place(torch.device("cpu"), threads=self.place.threads)
-        wanted = TorchEngine(self.networks, self.preparation, exact, (h, w)).values(tiles)
+        wanted = torch_values(self.networks, self.preparation, exact, tiles)
         off = max(difference(one, other) for one, other in zip(found, wanted, strict=True))
         most = AGREES[dtype_name(self.place.dtype)]
         if not off <= most:

@@ -20,6 +20,7 @@ from pathoprog.errors import ConfigError
 from pathoprog.networks.engines import choice
 from pathoprog.networks.engines.choice import Runtime, choose_runtime, installed
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks, probe
+from pathoprog.networks.engines.torch_engine import TorchEngine
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.system import caches
@@ -159,6 +160,35 @@ def test_a_damaged_or_foreign_network_in_the_folder_is_not_believed(openvino, ow
     harmed = networks(openvino, small(), tell=said.append)
     assert torch.equal(harmed.values(probe(32, 32))[0], wanted)
     assert len(said) == 1 and harmed.runtime == openvino, "its hash no longer fits: converted again"
+
+
+def test_torch_s_values_on_the_probe_are_kept_and_damaged_ones_are_not_believed(openvino, own_folder, monkeypatch):
+    computed = []
+    values_of = TorchEngine.values
+    monkeypatch.setattr(
+        TorchEngine, "values", lambda self, tiles: computed.append(len(self._modules)) or values_of(self, tiles)
+    )
+
+    def start(*modules, **changes):
+        computed.clear()
+        found = networks(openvino, *modules, **changes)
+        found.ready(32, 32)
+        assert found.runtime == openvino
+        return sum(computed)
+
+    assert start(small(), small(1)) == 2 and start(small(), small(1)) == 0
+    assert start(small(), small(1), small(2)) == 1, "each network's are its own"
+    assert start(small(), mean=[0.5, 0.5, 0.5]) == 1, "shown otherwise, it has other values"
+    kept = list(own_folder.glob("*.probe"))
+    assert len(kept) == 4 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in kept)
+    for file in kept:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 64
+        file.write_bytes(data)
+    assert start(small(), small(1)) == 2 and start(small(), small(1)) == 0
+    for file in kept:
+        file.write_bytes(b"")
+    assert start(small()) == 1
 
 
 def test_a_network_that_computes_other_values_is_torch_s(openvino, own_folder, monkeypatch):
