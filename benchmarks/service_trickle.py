@@ -5,8 +5,8 @@
 A service on a small made bundle watches a folder into which distinct tiny slides are copied one by one at even times.
 Printed: how long each took from its last byte to its result (median, 95th percentile, longest; `settle_s` and one look
 at the folder included), the memory of the service and of all its children at a quarter and at the end, and the rate
-that the same slides have when they lie there from the start, which is the command's. Exit code 1 if a slide was lost or
-scored twice.
+that the same slides have when they lie there from the start (`service_rate.py` sets it beside the command's). Exit code
+1 if a slide was lost or scored twice.
 """
 
 import argparse

@@ -48,12 +48,13 @@ class CouldNotError(Exception):
     """A contender cannot take part; its text is for the table."""
 
 
-def steady(runs: list[tuple[Spent, Spent]], tiles: tuple[int, int]) -> Steady:
+def steady(runs: list[tuple[Spent, Spent]], tiles: tuple[int, int], unit: str = "tiles") -> Steady:
     """The steady rate, from the medians of the smaller and the larger runs.
 
     Args:
         runs: of each round the smaller and the larger.
-        tiles: their numbers of tiles.
+        tiles: their numbers of tiles, or of what `unit` says.
+        unit: what is counted.
 
     Raises:
         CouldNotError: the larger took no longer, so that nothing can be said.
@@ -63,7 +64,7 @@ def steady(runs: list[tuple[Spent, Spent]], tiles: tuple[int, int]) -> Steady:
     clock = [statistics.median(spent.clock_s for spent in side) for side in (small, large)]
     cpu = [statistics.median(spent.cpu_s for spent in side) for side in (small, large)]
     if clock[1] <= clock[0] or cpu[1] <= cpu[0]:
-        raise CouldNotError(f"{tiles[1]} tiles took no longer than {tiles[0]}: too few to tell")
+        raise CouldNotError(f"{tiles[1]} {unit} took no longer than {tiles[0]}: too few to tell")
     rate = more / (clock[1] - clock[0])
     return Steady(rate, 1e3 * (cpu[1] - cpu[0]) / more, clock[0] - tiles[0] / rate)
 

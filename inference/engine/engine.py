@@ -36,7 +36,6 @@ from pathoprog.system.console import say, warn
 from pathoprog.system.fault_points import point
 from pathoprog.system.file_names import folder_name
 from pathoprog.system.records import RecordError
-from pathoprog.text.plain_text import plain_reason
 
 MAY_PASS = ("missing", "io", "hung", "changed", "device_memory")
 """Codes of failures that are tried again; so is any failure of a file that is gone or has changed meanwhile.
@@ -327,7 +326,7 @@ class Engine:
 
         `source` is what its files look like now, None where that is not known.
         """
-        reason = plain_reason(reason, job.slide_id, job.path, self.tasks[job.slide_id].slide.outline_path)
+        reason = self.tasks[job.slide_id].slide.plain(reason)
         changed = source is not None and source != job.source
         if (died or code in MAY_PASS or changed) and self.ledger.retry(job, reason, source or "", died):
             warn(f"{job.slide_id} will be tried again: {reason}")
@@ -350,6 +349,7 @@ class Engine:
         how = worker.line.end()
         for _, assignment in worker.in_hand.values():
             discard_staged(self.slides_folder, assignment.name)
+            how = assignment.task.slide.plain(how)  # it becomes the reason of all of them
         return how
 
     def _replace(self, worker: _Worker, what: str) -> None:

@@ -1,8 +1,8 @@
 """The ledger of work: which slide is whose, what was tried, what is done. SQLite on a local disk; the truth.
 
 At-least-once work, exactly one result: a job is leased with the number of its attempt, and only that attempt may commit
-(a fencing token). Leases run by a monotonic clock, so that the wall clock may jump. The only file that maps slide ids
-to paths; readable by its owner alone.
+(a fencing token). Leases run by a monotonic clock, so that the wall clock may jump. It says where slides lie
+(a service's not: `ServiceLedger`), and is readable by its owner alone.
 """
 
 import json

@@ -71,6 +71,7 @@ class ScoringPlan:
             thumbnail_px=config.thumbnail_px,
             source=source,
             outline_sha256=task.outline_sha256 if source is not None else None,
+            names=slide.names,
         )
 
     @property

@@ -23,7 +23,6 @@ from pathoprog.scoring.slide_scores import judge_eligibility, score_stream
 from pathoprog.slide_report.slide_folder import slide_files
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
 from pathoprog.system.machine.allocator import keep_freed_memory
-from pathoprog.text.plain_text import plain_reason
 
 MOST_WRITES_WAITING = 8
 
@@ -163,8 +162,7 @@ class Worker:
     def _finish(self, outcome: SlideScore) -> None:
         assignment = self.in_hand.pop(outcome.slide_id)
         slide = assignment.task.slide
-        reason = plain_reason(outcome.reason, slide.slide_id, slide.path, slide.outline_path)
-        outcome.reason = reason
+        outcome.reason = reason = slide.plain(outcome.reason)
         if outcome.status == "failed":
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
             return

@@ -13,6 +13,7 @@ from pathoprog.inference.service.intake.intake_config import (
     WatchSettings,
 )
 from pathoprog.inference.service.outbound.outbound_config import OutboundSettings
+from pathoprog.inference.service.records.records_config import AuditLogSettings
 from pathoprog.inference.service.settings_file import read_settings
 from pathoprog.networks.engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.quality.config import QualitySettings
@@ -133,6 +134,7 @@ class ServiceSettings:
     watch: list[WatchSettings] = field(default_factory=list, metadata={"help": "watched folders"})
     staging: StagingSettings = setting(StagingSettings(), "local copies of slides that lie on slow shares")
     outbound: OutboundSettings = setting(OutboundSettings(), "webhooks, alarms, the log")
+    audit: AuditLogSettings = setting(AuditLogSettings(), "the audit log")
     backups: str = setting("", "folder for backups of the state; without one none are made", kind="path")
     forgotten: str = setting(
         "",

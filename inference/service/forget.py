@@ -4,18 +4,16 @@ import getpass
 from pathlib import Path
 
 from pathoprog.errors import InputError
-from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.service.config import ForgetConfig, ServiceSettings, settings_of, staging_folder
 from pathoprog.inference.service.intake.staging import StagingCache
 from pathoprog.inference.service.names import Names
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AUDIT_FILE, AuditLog
 from pathoprog.inference.service.state_folder import IDS_KEY, alone, forgotten_file
-from pathoprog.inference.service.work.conductor import LEDGER, STORE
 from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.inference.service.work.forgetting import Forgetting, Forgotten, Holdings
 from pathoprog.inference.service.work.snapshot import Snapshot
-from pathoprog.inference.service.work.store import Store
+from pathoprog.inference.service.work.state_files import open_databases
 from pathoprog.inference.slides.pseudonyms import KEY, MAP, read_key
 from pathoprog.system.console import say
 from pathoprog.text.wording import count
@@ -52,17 +50,17 @@ def put_on_record(settings: ServiceSettings, done: Forgotten) -> None:
 def offline(settings: ServiceSettings) -> tuple[Forgetting, Names]:
     """What forgets while no service runs; call with the state folder held."""
     state = Path(settings.state)
-    store, snapshot = Store(state / STORE), Snapshot()
+    names, snapshot = Names(settings.routes, state / KEY, state / MAP), Snapshot()
+    store, ledger = open_databases(state, names.paths)
     for submission in store.submissions():
         snapshot.put(submission)
     staging = staging_folder(settings)
-    names = Names(settings.routes, state / KEY, state / MAP)
     holdings = Holdings(
         store=store,
-        ledger=Ledger(state / LEDGER),
+        ledger=ledger,
         snapshot=snapshot,
         slides_folders=[Path(settings.out) / bundle.name / "slides" for bundle in settings.bundles],
-        pseudonyms=names.pseudonyms,
+        names=names.paths,
         staging=StagingCache(staging, 1 << 62) if staging.is_dir() else None,
     )
     return Forgetting(holdings, forgotten_file(settings), read_key(state / IDS_KEY)), names

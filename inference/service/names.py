@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.inference.service.config import RouteSettings
+from pathoprog.inference.service.intake.path_names import PathNames
 from pathoprog.inference.service.intake.patients import PatientOf, PatientReader, Refused, Waits
 from pathoprog.inference.service.intake.pseudonym_map import PseudonymMap
 from pathoprog.inference.service.work.desk import ConflictError
@@ -36,6 +37,7 @@ class Names:
     def __init__(self, routes: list[RouteSettings], key_file: Path, map_file: Path):
         self._key = read_key(key_file)
         self.pseudonyms = PseudonymMap(map_file)
+        self.paths = PathNames(routes, self._key, self.pseudonyms)
         self._readers = {route.name: PatientReader(route.patients, key_file, self.pseudonyms) for route in routes}
 
     def of_watched(self, route: RouteSettings, path: str) -> Named | Waits | Refused:
@@ -76,6 +78,16 @@ class Names:
         given = slide_id_of(Path(path).name)
         return given if route.patients.ids == "given" else pseudonym(self._key, "slide", given)
 
+    def of_refused(self, route: RouteSettings, path: str) -> str:
+        """The same of a file that cannot be taken; the map then says which it is.
+
+        Raises:
+            ConfigError: the map of pseudonyms cannot be written.
+        """
+        if route.patients.ids == "pseudonym":
+            self.pseudonyms.add([self.paths.slide_row(path)])
+        return self.plain(route, path)
+
     def of_patient(self, given: str) -> list[str]:
         """The ids by which a patient may be known here: as given, and its pseudonym."""
         return [given, pseudonym(self._key, "patient", given), pseudonym(self._key, "slide", given)]
@@ -86,5 +98,5 @@ class Names:
         patients: list[str] = []
         for name, kind, given, _ in self.pseudonyms.rows.values():
             if given == case or given.startswith((f"{case}-", f"{case} ", f"{case}_")):
-                (slides if kind == "slide" else patients).append(name)
+                {"slide": slides, "patient": patients}.get(kind, []).append(name)
         return sorted(slides), sorted(patients)

@@ -9,7 +9,7 @@ from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AUDIT_FILE, AuditLog
 from pathoprog.inference.service.records.backup import reconcile_listing, restore
 from pathoprog.inference.service.state_folder import alone
-from pathoprog.inference.service.work.conductor import LEDGER
+from pathoprog.inference.service.work.state_files import LEDGER
 from pathoprog.system.console import say
 from pathoprog.text.wording import count
 

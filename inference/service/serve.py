@@ -1,8 +1,10 @@
 """`pathoprog serve service.yaml`: the batch service, from its settings to its stop."""
 
+import logging
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,9 +44,10 @@ from pathoprog.inference.service.work.watching import WatchedFolder
 from pathoprog.inference.slides.pseudonyms import KEY, MAP, read_key
 from pathoprog.slides.config import SlideSettings
 from pathoprog.system.console import say
+from pathoprog.text.plain_text import defect_text
 from pathoprog.text.wording import count
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 GRACE_S = 5
 """Seconds that answers under way have at a stop; streams of events end by themselves."""
 
@@ -69,9 +72,9 @@ def run(config: ServeConfig) -> int:
 def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int:
     """Start the parts, each to be ended in the reverse order, and answer requests until told to stop."""
     snapshot = Snapshot()
-    conductor = Conductor(settings, plans, snapshot)
-    audit = AuditLog(state / AUDIT_FILE)
     names = Names(settings.routes, state / KEY, state / MAP)
+    conductor = Conductor(settings, plans, snapshot, names.paths)
+    audit = AuditLog(state / AUDIT_FILE, most_bytes=int(settings.audit.most_mib * MIB))
     gate, secure = _gate(settings, state)
     catalogue = Catalogue(settings.roots, read_key(state / IDS_KEY), settings.scoring.stream.timeout_s)
     folders = {root.name: root.folder for root in settings.roots}
@@ -82,6 +85,7 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
         watched.append(WatchedFolder(watch, route, SlideSettings(roots=[folders[route.root]]), conductor, names))
     audit.append("service", "", Action.SERVICE_STARTED, secrets.token_hex(4), version=__version__)
     with ExitStack() as parts:
+        parts.enter_context(_defects_without_words())
         staging = _staging(settings, parts)
         preparers = _preparers(settings, conductor, staging)
         conductor.start(Preparers(preparers))
@@ -91,7 +95,7 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
             ledger=conductor.desk.ledger,
             snapshot=snapshot,
             slides_folders=[plan.slides_folder for plan in plans],
-            pseudonyms=names.pseudonyms,
+            names=names.paths,
             staging=staging,
         )
         forgetting = Forgetting(holdings, forgotten_file(settings), read_key(state / IDS_KEY))
@@ -183,6 +187,33 @@ class _Server:
     def _watch(self) -> None:
         self._conductor.wait()
         self._server.should_exit = True
+
+
+@contextmanager
+def _defects_without_words() -> Iterator[None]:
+    """Have defects of threads and of the server told without their words, which may hold the name of a file."""
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "asyncio")]
+    before = threading.excepthook
+    threading.excepthook = _tell_defect
+    for logger in loggers:
+        logger.addFilter(_leave_words_out)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        for logger in loggers:
+            logger.removeFilter(_leave_words_out)
+
+
+def _tell_defect(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        print(defect_text(args.exc_value), file=sys.stderr, flush=True)
+
+
+def _leave_words_out(record: logging.LogRecord) -> bool:
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = defect_text(record.exc_info[1])
+    return True
 
 
 class _Announced(uvicorn.Server):

@@ -9,6 +9,7 @@ from pathlib import Path
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.inference.service.config import ServiceSettings
 from pathoprog.inference.service.work.forgetting import RECORD
+from pathoprog.inference.slides.pseudonyms import MAP
 
 LOCK, IDS_KEY = "service.lock", "slide_ids.key"
 
@@ -39,6 +40,8 @@ def alone(state: Path) -> Iterator[None]:
                 f"{state}: another service works on this state folder; stop it first, or give this one a state=… of "
                 "its own"
             ) from error
+        for rest in state.glob(f".{MAP}.*.tmp"):  # the map, as it was being written anew when a kill came
+            rest.unlink(missing_ok=True)
         yield
     finally:
         os.close(handle)

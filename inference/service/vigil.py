@@ -14,23 +14,24 @@ from pathoprog.inference.service.config import ServiceSettings
 from pathoprog.inference.service.events import RISK_CLASS, SHADOW, STATUS, Event, EventKind
 from pathoprog.inference.service.outbound.alarms import ServiceState, alarm_data, judge, log_alarm, standing_after
 from pathoprog.inference.service.outbound.audit_head import send_head_if_due
-from pathoprog.inference.service.outbound.dead_letters import DeadLetters
+from pathoprog.inference.service.outbound.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
 from pathoprog.inference.service.outbound.log_lines import LOG_NAME, LogLevel, ServiceLog, why
 from pathoprog.inference.service.outbound.metrics import Latency, ResultCount, ServiceFigures
-from pathoprog.inference.service.outbound.webhooks import senders_of
-from pathoprog.inference.service.records.audit_log import head, verify
+from pathoprog.inference.service.outbound.webhooks import WebhookStanding, senders_of
+from pathoprog.inference.service.records.audit_check import verify
+from pathoprog.inference.service.records.audit_log import head
 from pathoprog.inference.service.work.conductor import Conductor
+from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.inference.service.work.forgetting import Forgetting
-from pathoprog.inference.service.work.submissions import OPEN
+from pathoprog.inference.service.work.submissions import DONE, OPEN
 from pathoprog.inference.service.work.watching import WatchedFolder
 
-DEAD_LETTERS = "undelivered.jsonl"
 LOOK_S = 5.0
 AUDIT_S = 3600.0
 """So often the whole audit log is verified."""
 HOUR_S = 3600.0
 ENDS = (EventKind.DONE, EventKind.NOT_REPORTABLE, EventKind.FAILED)
-STATUS_OF = {"done": "scored"}
+STATUS_OF = {DONE: "scored"}
 """What a submission's end is called in metrics, where it is another word."""
 
 
@@ -109,18 +110,48 @@ class Vigil:
         """For metrics."""
         queue = {(state, route): n for (route, state), n in self._snapshot.counts().items() if state in OPEN}
         results = tuple(ResultCount(*key, n=n) for key, n in sorted(self._results.items()))
-        standing = [sender.standing() for sender in self._senders]
+        standing = self.webhooks()
         return ServiceFigures(
             queue=queue,
             results=results,
             latency=self._latency,
             oldest_waiting_s=self._oldest_waiting_s(),
             tiles=self._snapshot.tiles,
-            worker_restarts=len(self._snapshot.deaths),
+            worker_restarts=self._snapshot.worker_deaths,
             webhook_waiting={one.name: one.waiting for one in standing},
             webhook_undelivered=self._dead.counts(),
             disk_free_bytes=self._free(),
         )
+
+    def webhooks(self) -> list[WebhookStanding]:
+        """How each receiver of the settings stands."""
+        return [sender.standing() for sender in self._senders]
+
+    def undelivered(self, webhook: str = "") -> list[DeadLetter]:
+        """What a receiver (without a name: each) refused and has not got since, the oldest first."""
+        return self._dead.letters(webhook)
+
+    def send_again(self, webhook: str, delivery: str) -> int:
+        """Have dead letters of a receiver sent again.
+
+        Args:
+            webhook: its name.
+            delivery: of one letter; empty: all of them.
+
+        Returns:
+            How many.
+
+        Raises:
+            AbsentError: no such receiver in the settings, or no such letter of it.
+        """
+        senders = [sender for sender in self._senders if sender.name == webhook]
+        if not senders:
+            raise AbsentError(f"the settings have no webhook '{webhook}'")
+        letters = [one for one in self.undelivered(webhook) if delivery in ("", one.delivery)]
+        if delivery and not letters:
+            raise AbsentError("no such delivery is undelivered")
+        senders[0].send_again(letters)
+        return len(letters)
 
     def _hear(self, event: Event) -> None:
         """Called in the conductor's thread: count, write a line, wake the senders."""
@@ -149,7 +180,7 @@ class Vigil:
             self._chain_at, self._chain_broken = now, not verify(self._audit).whole
             self._expire()
         self._write_errors = self._write_errors + 1 if self._snapshot.health.trouble else 0
-        standing = [sender.standing() for sender in self._senders]
+        standing = self.webhooks()
         free = self._free()
         state = ServiceState(
             oldest_waiting_s=self._oldest_waiting_s(),

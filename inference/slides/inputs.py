@@ -16,7 +16,7 @@ from pathoprog.slides.finding import NotTaken, barred_link, slides_in
 from pathoprog.slides.identity import SUFFIXES
 from pathoprog.slides.identity import slide_id_of as slide_id_of
 from pathoprog.slides.roots import leads_outside
-from pathoprog.text.plain_text import spelling
+from pathoprog.text.plain_text import plain_reason, spelling
 from pathoprog.text.wording import count, listing
 
 LIST_SUFFIX = ".txt"
@@ -29,7 +29,7 @@ class SlideInput:
 
     Without a table `patient_id` is the slide's id, each slide a patient of its own, and `cohort` and `role` are empty.
     `traits` is what the table says of its eligibility, by trait. Where ids are pseudonyms, `given_id` and
-    `given_patient_id` are those that they stand for; else empty.
+    `given_patient_id` are those that they stand for; else empty. `names` is of a copy: see `identity.content_sha256`.
     """
 
     slide_id: str
@@ -41,6 +41,12 @@ class SlideInput:
     traits: dict[str, str] = field(default_factory=dict)
     given_id: str = ""
     given_patient_id: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+
+    def plain(self, reason: str) -> str:
+        """Why it has no class, in words that may leave with its result."""
+        given = (self.given_id, self.given_patient_id)
+        return plain_reason(reason, self.slide_id, self.path, self.outline_path, given)
 
 
 @dataclass(frozen=True)

@@ -5,31 +5,21 @@ answers one question after the other; while it searches it gives signs of life.
 """
 
 import contextlib
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pathoprog
-from pathoprog.errors import InputError, PathoprogError
+from pathoprog.errors import InputError
+from pathoprog.inference.slides.asked_child import AskedChild, Beat, NoAnswerError, answer_questions
 from pathoprog.inference.slides.inputs import Found, SlideInput, slides_from_cohort, slides_from_paths, within_roots
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import is_recent, source_sha256
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import sha256_file
 
-BEAT_S = 1.0
-PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from pathoprog.inference.slides.looks import main; main(int(sys.argv[2]))"
-)
+WAIT_S = 3600.0  # one wait; what ends it is `timeout_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,28 +67,10 @@ def look_at(path: str, outline_path: str, policy: str, settle_s: float) -> Look:
 
 def main(socket_fd: int) -> None:
     """Answer one parent until it closes the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    connection = Connection(socket_fd)
-    last = time.monotonic()
-
-    def beat() -> None:
-        nonlocal last
-        if time.monotonic() - last > BEAT_S:
-            last = time.monotonic()
-            connection.send(("beat", None))
-
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            question, *arguments = connection.recv()
-            try:
-                answer = _answer(question, arguments, beat)
-            except PathoprogError as error:
-                connection.send(("error", error))
-            else:
-                connection.send(("answer", answer))
+    answer_questions(socket_fd, _answer)
 
 
-def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Found | Look:
+def _answer(question: str, arguments: list[Any], beat: Beat) -> Found | Look:
     if question == "look":
         return look_at(*arguments)
     if question == "cohort":
@@ -108,25 +80,16 @@ def _answer(question: str, arguments: list[Any], beat: Callable[[], None]) -> Fo
     return slides_from_paths(paths, outlines, out, beat, settings)
 
 
-class NoAnswerError(Exception):
-    """The child said nothing for too long (`silent`), or died; the text says which."""
-
-    def __init__(self, text: str, silent: bool):
-        super().__init__(text)
-        self.silent = silent
-
-
 class Looker:
     """The child; a context manager. It is started with the first question, and anew after one that it did not answer.
 
     Args:
         timeout_s: how long it may be silent.
+        one_place: see `AskedChild`.
     """
 
-    def __init__(self, timeout_s: float):
-        self.timeout_s = timeout_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+    def __init__(self, timeout_s: float, one_place: bool = False):
+        self._child = AskedChild(__name__, timeout_s, start_s=0.0, one_place=one_place)
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +97,7 @@ class Looker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._child.end()
 
     def find(self, paths: list[str], outlines: str, out: str, settings: SlideSettings) -> Found:
         """`inputs.slides_from_paths`.
@@ -173,42 +136,11 @@ class Looker:
             return Look(trouble=str(error), silent=error.silent)
 
     def _ask(self, question: str, *arguments: Any) -> Any:
-        connection = self._connection or self._start()
-        kind, value = "", None
-        try:
-            connection.send((question, *arguments))
-            while kind not in ("answer", "error"):
-                if not connection.poll(self.timeout_s):
-                    self._end()
-                    raise NoAnswerError(f"no answer for {self.timeout_s:g} s", silent=True)
-                kind, value = connection.recv()
-        except (EOFError, ConnectionResetError, BrokenPipeError) as error:
-            self._end()
-            raise NoAnswerError("the process that looked at it ended", silent=False) from error
-        if isinstance(value, PathoprogError):
-            raise value
-        return value
-
-    def _start(self) -> Connection:
-        root = Path(pathoprog.__file__).resolve().parents[1]
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(root), str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-            )
-        self._connection = Connection(ours.detach())
-        return self._connection
-
-    def _end(self) -> None:
-        """End the child; one whose call hangs in the system is left behind, and ends when that does."""
-        if self._process is not None and self._connection is not None:
-            self._connection.close()
-            self._process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(BEAT_S)
-        self._process = self._connection = None
+        self._child.ask(question, *arguments)
+        done, found = False, None
+        while not done:
+            done, found = self._child.answer(WAIT_S)
+        return found
 
 
 def look_at_all(

@@ -7,7 +7,7 @@ Scoring, training, features, the tumour network and `inspect` all ask here; a fo
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,9 @@ def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: None) -> str:
+def content_sha256(
+    path: str | Path, on_progress: Callable[[], None] = lambda: None, names: Mapping[str, str] | None = None
+) -> str:
     """SHA-256 of a slide's content, hexadecimal.
 
     Of one file its bytes; of several the names and hashes of all.
@@ -181,6 +183,7 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
     Args:
         path: of the slide.
         on_progress: called often.
+        names: of a copy's files that are called otherwise than the slide's own: name in the copy -> name that counts.
 
     Raises:
         SlideError: code ``missing`` where a file that it names is not there, else ``io``.
@@ -193,6 +196,7 @@ def content_sha256(path: str | Path, on_progress: Callable[[], None] = lambda: N
         total = hashlib.sha256()
         for file in files:
             name = _name_in_slide(file, path)
+            name = (names or {}).get(name, name)
             total.update(f"{name}\0{_file_sha256(file, on_progress)}\n".encode(errors="surrogateescape"))
         return total.hexdigest()
     except FileNotFoundError as error:

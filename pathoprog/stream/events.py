@@ -60,6 +60,7 @@ class SlideJob:
         source: `identity.source_sha256` of the slide that is meant; None for whatever is there. A slide that looks
             otherwise is not touched (`changing`), one that looks otherwise at the end has failed (`changed`).
         outline_sha256: hash of the outline file that is meant; None for whatever is there.
+        names: see `identity.content_sha256`.
     """
 
     slide_id: str
@@ -76,6 +77,7 @@ class SlideJob:
     places: Places | None = None
     source: str | None = None
     outline_sha256: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,8 @@ class Reader:
         with open_slide(job.path, job.slides.backend, job.slides.mpp) as slide:
             self.facts = slide.known_facts
             slide.on_read = self._beat
-            sha256 = self.hasher.submit(content_sha256, job.path, self._beat) if job.hash_content else None
+            hashed = (job.path, self._beat, job.names)
+            sha256 = self.hasher.submit(content_sha256, *hashed) if job.hash_content else None
             opened = self._opened(job, slide, sha256)
             self._send("opened", opened)
             self._stage("tiles")

@@ -1,7 +1,9 @@
 """Text as it may leave: nothing that a terminal acts on, no path, no traceback."""
 
 import re
+import traceback
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -9,6 +11,8 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4}))")
 _LITERAL = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _PATH = re.compile(r"(?<![\w/.:])(?:/(?:[^\s/:;,'\"()<>]+/)+[^\s:;,'\"()<>]*|[A-Za-z]:\\[^\s:;,'\"()<>]+)")
+LONG_ID = 6
+"""An id of so many characters is taken out of other words too."""
 _NOT_SAID = (
     "Traceback (",
     "Current thread",
@@ -54,12 +58,18 @@ def log_end(text: str, chars: int) -> str:
     return without_paths(printable(" ".join(said)))[-chars:]
 
 
+def defect_text(error: BaseException) -> str:
+    """A defect's traceback for a log, without the words of the error: they may hold the name of a file."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last, the error's words left out):\n{frames}{type(error).__name__}"
+
+
 def without_paths(text: str) -> str:
     """Text without absolute paths, of slides or of code: their place is marked."""
     return _PATH.sub("…", text)
 
 
-def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") -> str:
+def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "", given: Iterable[str] = ()) -> str:
     """Why a slide has no class, in words that may leave with its result.
 
     The one place that every reader's and worker's reason passes: paths, file names and tracebacks are taken out, and
@@ -70,6 +80,7 @@ def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") ->
         slide_id: stands for the slide's file wherever it is named.
         path: of the slide.
         outline_path: of its outline.
+        given: ids that pseudonyms stand for: they go wherever they stand, also within names of other files.
     """
     if "Traceback (" in text or "\n  File " in text:
         text = log_end(text, len(text))
@@ -82,9 +93,17 @@ def plain_reason(text: str, slide_id: str, path: str, outline_path: str = "") ->
         if private and (folder := str(Path(private).parent)) not in (".", "/"):
             text = re.sub(rf"{re.escape(folder)}(?:/[^\s:;,'\"()]+)*", "…", text)
     text = _with_names(without_paths(text), {slide_id: slide}, {path: slide, outline_path: outline})
-    text = text.replace(slide, slide_id).replace(outline, "the outline")
+    text = _without_ids(text, given, slide).replace(slide, slide_id).replace(outline, "the outline")
     while text.startswith(f"{slide_id}: "):
         text = text.removeprefix(f"{slide_id}: ")
+    return text
+
+
+def _without_ids(text: str, given: Iterable[str], name: str) -> str:
+    """Text without ids; short ones only where they stand as a word: "10" is in many a number."""
+    for one in sorted(filter(None, given), key=len, reverse=True):
+        word = re.escape(one) if len(one) >= LONG_ID else rf"(?<![A-Za-z0-9]){re.escape(one)}(?![A-Za-z0-9])"
+        text = re.sub(word, name, text) if len(one) > 1 else text
     return text
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_damage import HALF_LOST, with_changed_tiles
+from made_mirax import write_mirax
 from made_slides import texture, write_giant, write_pyramid, write_sparse
 from shared_data import shared_data
 
@@ -81,6 +82,14 @@ def test_tiles_are_the_slide_s_pixels_and_readers_live_on(stream, slide_path):
                     assert np.array_equal(tiles[i], expected)
     collect(stream.read([SlideJob("again", slide_path, SPECS)]))
     assert stream.pids == pids
+
+
+def test_a_copy_s_hash_is_of_the_names_that_count(stream, tmp_path):
+    path = str(write_mirax(tmp_path / "copy.mrxs", texture(512, 512)))
+    names = {"/Slidedat.ini": "/as it was called.ini"}
+    found = collect(stream.read([SlideJob("s", path, SPECS), SlideJob("t", path, SPECS, names=names)]))
+    assert found["s"]["opened"].sha256 == content_sha256(path)
+    assert found["t"]["opened"].sha256 == content_sha256(path, names=names) != content_sha256(path)
 
 
 def test_bad_slides_fail_alone_with_their_reason(stream, slide_path, tmp_path):

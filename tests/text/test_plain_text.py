@@ -1,8 +1,10 @@
 """Reasons without paths, tracebacks and control characters."""
 
+from pathlib import Path
+
 import pytest
 
-from pathoprog.text.plain_text import log_end, plain_reason, printable
+from pathoprog.text.plain_text import defect_text, log_end, plain_reason, printable
 
 TRACEBACK = """Some library: a word before
 Traceback (most recent call last):
@@ -70,6 +72,32 @@ def test_an_id_is_not_looked_for_in_what_stands_for_the_outline():
         "outline and the outline, …"
     )
     assert plain_reason("Hansen is cut", "Hansen.tif", "/a/Hansen.tif", "/b/Hansen.geojson") == "Hansen.tif is cut"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("26H04711-A1_1.jpg, which belongs to it, is not there", "S0f_1.jpg, which belongs to it, is not there"),
+        ("of 26H04711 there are 26H04711-A1 and 26H04711-A2", "of S0f there are S0f and S0f-A2"),
+        ("patient A7 has A77 tiles (A7_2)", "patient A7 has A77 tiles (A7_2)"),
+    ],
+)
+def test_ids_that_pseudonyms_stand_for_are_in_no_reason(text, reason):
+    assert plain_reason(text, "S0f", "/srv/in/26H04711-A1.vms", given=("26H04711-A1", "26H04711", "")) == reason
+
+
+def test_a_short_id_goes_where_it_is_a_word():
+    said = "patient A7 has A77 tiles (A7_2)"
+    assert plain_reason(said, "S0f", "/srv/in/x.tif", given=("", "A7")) == "patient S0f has A77 tiles (S0f_2)"
+
+
+def test_a_defect_is_told_without_its_words():
+    path = Path("/srv/Nordmann Ola/S1.svs")
+    try:
+        path.read_bytes()
+    except OSError as error:
+        said = defect_text(error)
+    assert "Nordmann" not in said and "FileNotFoundError" in said and "test_plain_text.py" in said
 
 
 def test_printable_keeps_lines_where_asked():

@@ -35,6 +35,8 @@ class Permission(StrEnum):
     """Let a bundle's results out of shadow, or take a result back."""
     FORGET = "forget"
     """Take a patient's ids, files and results away for good, as the law may ask."""
+    REDELIVER = "redeliver"
+    """See what receivers of webhooks refused, and have it sent again."""
     SEE_AUDIT = "see_audit"
 
 
@@ -55,6 +57,7 @@ MAY: dict[Permission, frozenset[Role]] = {
     Permission.LOOK_UP: frozenset({_R}),
     Permission.RELEASE: frozenset({_A}),
     Permission.FORGET: frozenset({_A}),
+    Permission.REDELIVER: frozenset({_A}),
     Permission.SEE_AUDIT: frozenset({_A}),
 }
 """Who may do what."""

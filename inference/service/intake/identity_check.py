@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathoprog.errors import SlideError
-from pathoprog.inference.service.intake.asked_child import AskedChild, Beat, answer_questions
 from pathoprog.inference.service.intake.intake_config import IdentitySettings
-from pathoprog.inference.slides.looks import NoAnswerError
+from pathoprog.inference.slides.asked_child import AskedChild, Beat, NoAnswerError, answer_questions
 from pathoprog.slides.identifying.kinds import Finding
 from pathoprog.slides.identifying.reading import identifying_in
 from pathoprog.system.fault_points import point

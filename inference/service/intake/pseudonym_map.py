@@ -19,7 +19,7 @@ from pathoprog.system.csv_files import csv_text, unquoted
 from pathoprog.system.files import sync_folder, write_text
 
 Row = tuple[str, str, str, str]
-"""Pseudonym, kind (``slide``, ``patient``), id, path; see `COLUMNS`."""
+"""Pseudonym, kind (``slide``, ``patient``, ``file``), id, path; see `COLUMNS`."""
 
 
 class PseudonymMap:
@@ -45,6 +45,11 @@ class PseudonymMap:
         """All rows by pseudonym; a copy."""
         with self._lock:
             return dict(self._rows)
+
+    def get(self, name: str) -> Row | None:
+        """The row of a pseudonym."""
+        with self._lock:
+            return self._rows.get(name)
 
     def add(self, rows: list[Row]) -> None:
         """Add the rows whose pseudonyms are not there yet; when it returns they are on the disk.

@@ -25,6 +25,8 @@ RECORD, FILES = "unit.json", "files"
 BLOCK = 1 << 22
 SYNC_EVERY = 64 << 20  # bytes between two entries in the record: what a kill costs at most
 RENAMED = "slide"
+INDEXED = (".mrxs", ".vms", ".vmu")
+"""Endings of slides whose parts are found by their names."""
 MIRAX = next(form.suffixes[0] for form in FORMATS if form.name == "MIRAX")
 
 
@@ -53,11 +55,13 @@ class StagedUnit:
         folder: its own.
         main: what is to be opened: a name in its folder of files, or "" for that folder itself.
         parts: all its files.
+        given: names in the copy -> names in the slide's folder, where they are others; not in the record.
     """
 
     folder: Path
     main: str = ""
     parts: list[PartCopy] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -123,13 +127,15 @@ def _part(item: dict[str, Any]) -> PartCopy:
     return PartCopy(name, (size, mtime, inode), int(item["synced"]), str(item["sha256"]))
 
 
-def plan_unit(folder: Path, path: Path, sources: list[Path]) -> StagedUnit:
+def plan_unit(folder: Path, path: Path, sources: list[Path], neutral: bool = False) -> StagedUnit:
     """What a slide's copy is to be.
 
     Args:
         folder: of the unit.
         path: of the slide.
         sources: its files, that which stands for it first.
+        neutral: DICOM files of one folder are numbered in the order of their names, which may be those of people.
+            Whoever hashes the content must be told `given`.
 
     Raises:
         OSError: one of them cannot be looked at.
@@ -139,8 +145,13 @@ def plan_unit(folder: Path, path: Path, sources: list[Path]) -> StagedUnit:
     for name in names:
         _check_inside(name)
     looks = [_look(source.stat()) for source in sources]
+    given: dict[str, str] = {}
+    if neutral and sources != [path] and path.suffix.lower() not in INDEXED and not any("/" in name for name in names):
+        order = sorted(names)
+        given = {f"{number:05d}.dcm": name for number, name in enumerate(order)}
+        names = [f"{order.index(name):05d}.dcm" for name in names]
     main = "" if path not in sources else names[sources.index(path)]
-    return StagedUnit(folder, main, [PartCopy(*pair) for pair in zip(names, looks, strict=True)])
+    return StagedUnit(folder, main, [PartCopy(*pair) for pair in zip(names, looks, strict=True)], given)
 
 
 def _names(path: Path, sources: list[Path]) -> list[str]:

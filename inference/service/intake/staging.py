@@ -14,8 +14,8 @@ import secrets
 import shutil
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pathoprog.errors import ConfigError, SlideError
@@ -37,11 +37,13 @@ class StagedSlide:
         path: to open: of its local copy, or where it lies.
         is_copy: it is the local copy.
         why: why it is none, as a sentence; "" where it is.
+        names: of its files, where the copy's are others: see `identity.content_sha256`.
     """
 
     path: str
     is_copy: bool
     why: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class StagingCache:
@@ -82,7 +84,12 @@ class StagingCache:
 
     @contextlib.contextmanager
     def use(
-        self, path: str, files: Sequence[str] = (), on_progress: Callable[[], None] = lambda: None
+        self,
+        path: str,
+        files: Sequence[str] = (),
+        on_progress: Callable[[], None] = lambda: None,
+        known_as: str = "",
+        neutral: bool = False,
     ) -> Iterator[StagedSlide]:
         """A slide's local copy, made if it is not there; it stays as long as the context lasts.
 
@@ -91,17 +98,19 @@ class StagingCache:
             files: all its files, as the watch gives them (needed for a series that lies in several folders); found by
                 `identity.files_of` where none is given.
             on_progress: called often.
+            known_as: what its copy is known by; its path where nothing is given.
+            neutral: see `plan_unit`.
 
         Raises:
             SlideError: code ``missing`` or ``io``: it cannot be read; what was copied is kept for the next time.
                 ``changed``: its files change while they are copied.
         """
-        name = self._name(path)
+        name = self._name(known_as or path)
         reads = False
         self._begin(name)
         try:
             try:
-                staged = self._staged(name, Path(path), files, on_progress)
+                staged = self._staged(name, Path(path), files, on_progress, neutral)
                 reads = staged.is_copy
             finally:
                 self._finish_copy(name, reads)
@@ -109,9 +118,9 @@ class StagingCache:
         finally:
             self._end(name, reads)
 
-    def remove(self, path: str) -> None:
+    def remove(self, known_as: str) -> None:
         """Take a slide's copy away, if there is one that nobody reads; it is forgotten."""
-        name = self._name(path)
+        name = self._name(known_as)
         with self._lock:
             if (
                 name not in self._pins
@@ -120,8 +129,8 @@ class StagingCache:
             ):
                 unit.remove()
 
-    def _name(self, path: str) -> str:
-        return hmac.digest(self._key, path.encode(errors="surrogateescape"), "sha256").hex()[:NAME_DIGITS]
+    def _name(self, known_as: str) -> str:
+        return hmac.digest(self._key, known_as.encode(errors="surrogateescape"), "sha256").hex()[:NAME_DIGITS]
 
     def _open(self) -> None:
         """Take the folder, and look at what lies there: what is no copy of ours is a leftover, or a reason to stop."""
@@ -183,12 +192,14 @@ class StagingCache:
                 with contextlib.suppress(OSError):
                     os.utime(self._units[name].folder)  # the order at the next start
 
-    def _staged(self, name: str, path: Path, files: Sequence[str], on_progress: Callable[[], None]) -> StagedSlide:
+    def _staged(
+        self, name: str, path: Path, files: Sequence[str], on_progress: Callable[[], None], neutral: bool
+    ) -> StagedSlide:
         """The copy, or why the slide is read in place."""
         for _ in range(TRIES):
             try:
                 sources = [Path(file) for file in files] or files_of(path)
-                wanted = plan_unit(self.folder / name, path, sources)
+                wanted = plan_unit(self.folder / name, path, sources, neutral)
             except FileNotFoundError as error:
                 raise SlideError(f"{path}: it, or a file that belongs to it, is not there", "missing") from error
             except OSError as error:
@@ -211,7 +222,7 @@ class StagingCache:
                 why = "the disk of the local copies is full" if full else f"no local copy ({error.strerror or error})"
                 return _in_place(path, why)
             else:
-                return StagedSlide(str(unit.path), True)
+                return StagedSlide(str(unit.path), True, names=wanted.given)
         raise SlideError(f"{path}: its files change while they are copied", "changed")
 
     def _copy_to_use(

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pathoprog.errors import ConfigError
-from pathoprog.inference.service.intake.asked_child import AskedChild, Beat, answer_questions
 from pathoprog.inference.service.intake.intake_config import WatchSettings
 from pathoprog.inference.service.intake.listing import list_tree
 from pathoprog.inference.service.intake.settling import Settling, WatchMemory
 from pathoprog.inference.service.intake.watch_records import SHARE_LOST, WatchEvent, WatchRound
-from pathoprog.inference.slides.looks import NoAnswerError
+from pathoprog.inference.slides.asked_child import AskedChild, Beat, NoAnswerError, answer_questions
 from pathoprog.slides.config import SlideSettings
 from pathoprog.system.fault_points import point
 

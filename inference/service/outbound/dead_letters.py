@@ -1,11 +1,12 @@
-"""Events that a receiver refused for good: kept on file and counted, so that none is lost in silence."""
+"""Events that a receiver refused: kept on file and counted until they arrive after all, so that none is just lost."""
 
 import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from pathoprog.inference.service.events import line_json
@@ -39,6 +40,31 @@ class DeadLetter:
     status: int
 
 
+class LetterOutcome(StrEnum):
+    """What became of a dead letter."""
+
+    DELIVERED = "delivered"
+    GONE = "gone"
+    """Its event is no longer there: it was forgotten, or a backup from before it was restored."""
+
+
+@dataclass(frozen=True)
+class LetterEnd:
+    """That a dead letter is none any more; a line of its own.
+
+    Attributes:
+        at: UTC, ISO 8601.
+        webhook: name of the receiver.
+        delivery: id of the delivery.
+        outcome: one of `LetterOutcome`.
+    """
+
+    at: str
+    webhook: str
+    delivery: str
+    outcome: str
+
+
 class DeadLetters:
     """The file of dead letters, one JSON record a line. Several threads may use one.
 
@@ -52,7 +78,17 @@ class DeadLetters:
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
-        self._counts = Counter(letter.webhook for letter in self.letters())
+        self._letters: dict[str, DeadLetter] = {}  # by delivery, in the order in which they were put aside
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:
+            lines = []
+        for line in lines:
+            record = _record(line)
+            if isinstance(record, DeadLetter):
+                self._letters.setdefault(record.delivery, record)
+            elif record is not None:
+                self._letters.pop(record.delivery, None)
 
     def add(self, letter: DeadLetter) -> None:
         """Keep one, synced to the disk.
@@ -61,39 +97,41 @@ class DeadLetters:
             OSError: the disk is full or fails.
         """
         with self._lock:
-            new = not self.path.exists()
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with os.fdopen(handle, "ab+") as stream:
-                if not _ends_whole(stream.fileno()):
-                    stream.write(b"\n")
-                stream.write(f"{line_json(asdict(letter))}\n".encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            if new:
-                sync_folder(self.path.parent)
-            self._counts[letter.webhook] += 1
+            self._write(letter)
+            self._letters.setdefault(letter.delivery, letter)
 
-    def letters(self) -> Iterator[DeadLetter]:
-        """All of them, the oldest first. One that was put aside again after a crash comes once.
+    def end(self, letter: DeadLetter, at: str, outcome: LetterOutcome) -> None:
+        """Note that one is none any more, synced to the disk.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the disk is full or fails; it stays.
         """
-        seen: set[str] = set()
-        try:
-            with self.path.open("rb") as stream:
-                for line in stream:
-                    letter = _letter(line)
-                    if letter is not None and letter.delivery not in seen:
-                        seen.add(letter.delivery)
-                        yield letter
-        except FileNotFoundError:
-            return
+        with self._lock:
+            self._write(LetterEnd(at, letter.webhook, letter.delivery, str(outcome)))
+            self._letters.pop(letter.delivery, None)
+
+    def _write(self, record: DeadLetter | LetterEnd) -> None:
+        new = not self.path.exists()
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        with os.fdopen(handle, "ab+") as stream:
+            if not _ends_whole(stream.fileno()):
+                stream.write(b"\n")
+            stream.write(f"{line_json(asdict(record))}\n".encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        if new:
+            sync_folder(self.path.parent)
+
+    def letters(self, webhook: str = "") -> list[DeadLetter]:
+        """Those of one webhook (without a name of all), the oldest event first. One put aside again comes once."""
+        with self._lock:
+            found = [one for one in self._letters.values() if webhook in ("", one.webhook)]
+        return sorted(found, key=lambda one: one.seq)
 
     def counts(self) -> Mapping[str, int]:
         """How many there are of each webhook."""
         with self._lock:
-            return dict(self._counts)
+            return Counter(one.webhook for one in self._letters.values())
 
 
 def _ends_whole(handle: int) -> bool:
@@ -102,9 +140,12 @@ def _ends_whole(handle: int) -> bool:
     return size == 0 or os.pread(handle, 1, size - 1) == b"\n"
 
 
-def _letter(line: bytes) -> DeadLetter | None:
+def _record(line: bytes) -> DeadLetter | LetterEnd | None:
     """A line's record; None for one that a crash cut."""
     try:
-        return record_of(DeadLetter, json.loads(line))
+        value = json.loads(line)
+        if isinstance(value, dict) and "outcome" in value:
+            return record_of(LetterEnd, value)
+        return record_of(DeadLetter, value)
     except (RecordError, ValueError):
         return None

@@ -6,6 +6,9 @@ from pathoprog.errors import ConfigError
 from pathoprog.inference.service.events import SENT_KINDS, EventKind
 from pathoprog.settings import check, setting
 
+MOST_NAME = 64
+"""Characters of a webhook's name."""
+
 
 @dataclass
 class WebhookSettings:
@@ -101,9 +104,12 @@ def check_outbound(settings: OutboundSettings, prefix: str = "outbound.") -> Non
     for number, webhook in enumerate(settings.webhooks, 1):
         key = f"{prefix}webhooks[{number}]."
         check(webhook, key)
-        if webhook.name in taken:
-            raise ConfigError(f"{key}name={webhook.name!r}: another webhook has this name, and its cursor goes by it")
-        taken.add(webhook.name)
+        name = webhook.name
+        if len(name) > MOST_NAME or not name.isprintable() or "/" in name or "\\" in name:
+            raise ConfigError(f"{key}name={name!r}: cannot be a name: it is part of an address and of records")
+        if name in taken:
+            raise ConfigError(f"{key}name={name!r}: another webhook has this name, and its cursor goes by it")
+        taken.add(name)
     head = settings.audit_head
     sends = any(EventKind.AUDIT_HEAD in webhook.kinds for webhook in settings.webhooks)
     if head.event and not sends:

@@ -2,7 +2,8 @@
 
 Each receiver has a sender with a thread and a cursor of its own, so that none holds up another. A receiver that cannot
 be reached, or is busy, is tried without end with growing pauses; an event that it refuses often enough is put aside
-(`dead_letters`) and the next one goes.
+(`dead_letters`) and the next one goes. What was put aside is sent again when somebody asks for it, while nothing newer
+waits.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -35,7 +36,7 @@ from pathoprog.inference.service.events import (
     event_json,
     line_json,
 )
-from pathoprog.inference.service.outbound.dead_letters import DeadLetter, DeadLetters
+from pathoprog.inference.service.outbound.dead_letters import DeadLetter, DeadLetters, LetterOutcome
 from pathoprog.inference.service.outbound.event_source import EventSource
 from pathoprog.inference.service.outbound.http_post import Answer, Poster
 from pathoprog.inference.service.outbound.log_lines import LogLevel, ServiceLog, why
@@ -81,6 +82,7 @@ class WebhookStanding:
         problem: of the last try; empty where it went well.
         delivered: events that were delivered since the service started.
         running: its thread lives.
+        again: dead letters that are being sent again.
     """
 
     name: str
@@ -89,6 +91,7 @@ class WebhookStanding:
     problem: str = ""
     delivered: int = 0
     running: bool = False
+    again: int = 0
 
 
 def payload(event: Event) -> bytes:
@@ -156,6 +159,9 @@ class WebhookSender:
         self._pending: deque[Event] = deque()
         self._reached: int | None = None  # number of the last event that was looked at
         self._tries = self._refusals = self._delivered = 0
+        self._again: list[DeadLetter] = []  # to be sent again, in the order of their events
+        self._again_tries = 0
+        self._asking = threading.Lock()
         self._standing = WebhookStanding(self.name)
         self._stopped, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"webhook {self.name}", daemon=True)
@@ -166,6 +172,17 @@ class WebhookSender:
 
     def notify(self) -> None:
         """Say that there are new events; a pause after a failure is kept."""
+        self._woken.set()
+
+    def send_again(self, letters: Sequence[DeadLetter]) -> None:
+        """Send letters again, in the order of their events, each under its delivery's id; from any thread.
+
+        What waits newly goes first. One that is refused again stays a dead letter, and the next one goes; where the
+        receiver cannot be reached, or is busy, as many times as it may refuse one event, all the others stay too.
+        """
+        with self._asking:
+            known = {one.delivery: one for one in (*self._again, *letters)}
+            self._again = sorted(known.values(), key=lambda one: one.seq)
         self._woken.set()
 
     def stop(self, timeout_s: float) -> bool:
@@ -181,12 +198,12 @@ class WebhookSender:
 
     def standing(self) -> WebhookStanding:
         """How it stands; from any thread."""
-        return replace(self._standing, running=self._thread.is_alive())
+        return replace(self._standing, running=self._thread.is_alive(), again=len(self._again))
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             pause_s = self.step()
-            if self._tries:
+            if self._tries or self._again_tries:
                 self._stopped.wait(pause_s)
             elif pause_s:
                 self._woken.wait(pause_s)
@@ -206,7 +223,7 @@ class WebhookSender:
         self._look()
         if not self._pending:
             self._tries = 0
-            return IDLE_S, ""
+            return self._step_again() if self._again else (IDLE_S, "")
         event = self._pending[0]
         answer = self._post(event)
         verdict = verdict_on(answer)
@@ -220,6 +237,43 @@ class WebhookSender:
             self._put_aside(event, answer)
             return 0.0, problem
         return max(self._failed(problem, event), answer.retry_after_s), problem
+
+    def _step_again(self) -> tuple[float, str]:
+        """Try one dead letter once."""
+        letter = self._again[0]
+        found = self._source.after(letter.seq - 1, 1)
+        event = found[0] if found and delivery_id(self.name, found[0]) == letter.delivery else None
+        if event is None:
+            self._end(letter, LetterOutcome.GONE)
+            return 0.0, ""
+        answer = self._post(event)
+        verdict = verdict_on(answer)
+        if verdict is DeliveryVerdict.DELIVERED:
+            self._delivered += 1
+            self._end(letter, LetterOutcome.DELIVERED)
+            return 0.0, ""
+        problem = answer.problem or f"HTTP status {answer.status}"
+        self._log.write(LogLevel.WARNING, f"sent again, and not delivered: {problem}", webhook=self.name, seq=event.seq)
+        self._again_tries += 1
+        if verdict is DeliveryVerdict.REFUSED:
+            self._leave([letter])
+        elif self._again_tries >= self._endpoint.refusals:
+            self._leave(list(self._again))
+        else:
+            return max(self._pause(self._again_tries), answer.retry_after_s), problem
+        return 0.0, problem
+
+    def _end(self, letter: DeadLetter, outcome: LetterOutcome) -> None:
+        """Keep what became of a letter, then take it off: if keeping fails it is sent again."""
+        self._dead_letters.end(letter, self._at(), outcome)
+        self._leave([letter])
+
+    def _leave(self, letters: Sequence[DeadLetter]) -> None:
+        """Send these no more."""
+        gone = {one.delivery for one in letters}
+        with self._asking:
+            self._again = [one for one in self._again if one.delivery not in gone]
+        self._again_tries = 0
 
     def _look(self) -> None:
         """Fetch events where none are held; after a failure also the newer ones, so that what waits is counted."""
@@ -260,14 +314,13 @@ class WebhookSender:
         self._tries = self._refusals = 0
 
     def _put_aside(self, event: Event, answer: Answer) -> None:
-        at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
         delivery, tries = delivery_id(self.name, event), self._tries + 1
-        letter = DeadLetter(at, self.name, delivery, event.seq, str(event.kind), tries, answer.status)
+        letter = DeadLetter(self._at(), self.name, delivery, event.seq, str(event.kind), tries, answer.status)
         self._dead_letters.add(letter)
         self._log.write(
             LogLevel.ERROR,
-            "the receiver refuses an event, which is put aside as undelivered; mend the receiver, then let it fetch "
-            "results since that event",
+            "the receiver refuses an event, which is put aside as undelivered; mend the receiver, then have it sent "
+            "again",
             webhook=self.name,
             seq=event.seq,
             status=answer.status,
@@ -275,11 +328,18 @@ class WebhookSender:
         self._go_on(event)
 
     def _failed(self, problem: str, event: Event | None = None) -> float:
-        """Count and log a try in vain; returns the pause, between half and all of what has doubled each time."""
+        """Count and log a try in vain; returns the pause."""
         self._tries += 1
         seq = {} if event is None else {"seq": event.seq}
         self._log.write(LogLevel.WARNING, f"not delivered: {problem}", webhook=self.name, n=self._tries, **seq)
-        doubled = self._endpoint.first_pause_s * 2.0 ** min(self._tries - 1, 60)
+        return self._pause(self._tries)
+
+    def _at(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
+
+    def _pause(self, tries: int) -> float:
+        """Between half and all of what has doubled with each try, seconds."""
+        doubled = self._endpoint.first_pause_s * 2.0 ** min(tries - 1, 60)
         return min(doubled, self._endpoint.most_pause_s) * (1 + self._jitter()) / 2
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from pathoprog.errors import ConfigError
+from pathoprog.inference.service.records.audit_check import AuditReport, verify
 from pathoprog.inference.service.records.audit_lines import BrokenLogError
-from pathoprog.inference.service.records.audit_log import AuditReport, head, verify
+from pathoprog.inference.service.records.audit_log import head
 from pathoprog.inference.service.records.records_config import AuditConfig
 from pathoprog.system.console import say
 from pathoprog.text.wording import count
@@ -31,10 +32,11 @@ def run(settings: AuditConfig) -> int:
 
 def _say_report(path: Path, report: AuditReport, known: bool) -> int:
     if not report.whole:
-        say(f"{path}: BROKEN at line {report.broken_line}: {report.reason}")
+        say(f"{path}: BROKEN at {report.fault}")
         say(f"  whole lines before it: {report.lines}")
     else:
-        say(f"{path}: whole, {count(report.lines, 'line')}")
+        files = f" in {report.files} files" if report.files > 1 else ""
+        say(f"{path}: whole, {count(report.lines, 'line')}{files}")
     if report.torn:
         places = ", ".join(map(str, report.torn))
         say(f"  an unfinished line was taken off before line {places} (a crash or a full disk)")

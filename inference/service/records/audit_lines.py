@@ -14,6 +14,8 @@ from pathoprog.text.plain_text import CONTROL, printable, without_paths
 MOST_LINE_BYTES = 16_384
 MOST_SUBJECT_CHARACTERS = 300
 MOST_DETAIL_CHARACTERS = 1000
+PART = "part"
+"""Key of a `LOG_CONTINUED` line's detail: the number of the file that it begins."""
 _KEYS = {"seq", "at", "who", "role", "action", "subject", "detail", "prev", "hash"}
 _HEAD = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})")
 
@@ -31,6 +33,8 @@ class Action(StrEnum):
 
     LOG_STARTED = "log_started"
     """The first line of a log; its subject is random, so that no two logs have a line in common."""
+    LOG_CONTINUED = "log_continued"
+    """The first line of a further file of a log: the one before, which it names, was full and is closed."""
     TORN = "torn"
     """The line after this log's last whole one was begun and not ended (a crash, a full disk), and was taken off."""
     SERVICE_STARTED = "service_started"
@@ -55,6 +59,8 @@ class Action(StrEnum):
     FORGET = "forget"
     BACKUP = "backup"
     RESTORE = "restore"
+    REDELIVER = "redeliver"
+    AUDIT_VIEWED = "audit_viewed"
 
 
 @dataclass(frozen=True)

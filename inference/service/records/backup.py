@@ -19,6 +19,8 @@ from pathlib import Path
 
 from pathoprog import __version__
 from pathoprog.errors import InputError
+from pathoprog.inference.service.records.audit_lines import AuditError
+from pathoprog.inference.service.records.audit_parts import closed_parts, parts_now
 from pathoprog.inference.slides.jobs import DONE
 from pathoprog.scoring.slide_result import read_result_text
 from pathoprog.system.file_names import folder_name
@@ -31,7 +33,8 @@ AUDIT_LOG = "audit.jsonl"
 KEPT_FILES = ("tokens.json", "slide_ids.key")
 """Files of the state that are copied as they are where they are there; each is always whole."""
 GROWING = "*.jsonl"
-"""Files of the state that only grow, copied up to their last whole line: the audit log, undelivered events and more."""
+"""Files of the state that only grow, copied up to their last whole line: undelivered events, what was forgotten. Those
+of the audit log, which has several, are copied as they are at one moment."""
 PSEUDONYMS = ("pseudonyms.key", "pseudonyms.csv")
 """With these who has the backup knows whose slides they are."""
 
@@ -164,18 +167,21 @@ def write_backup(
         for name in databases:
             _check_database(partial / name)
             _sync(partial / name)
-        for source in sorted(state.glob(GROWING)):
+        audit = state / AUDIT_LOG
+        its_files = {audit, *closed_parts(audit).values()}
+        for source in sorted({*state.glob(GROWING)} - its_files):
             _copy_whole_lines(source, partial / source.name)
+        if any(path.exists() for path in its_files):
+            _copy_audit_log(audit, partial)
         for name in (*KEPT_FILES, *(PSEUDONYMS if pseudonyms else ())):
             if (state / name).is_file():
                 _copy(state / name, partial / name)
-        audit = partial / AUDIT_LOG
         files = {path.name: BackupFile(path.stat().st_size, sha256_file(path)) for path in sorted(partial.iterdir())}
         manifest = BackupManifest(
             format=FORMAT,
             software_version=__version__,
             at=now().isoformat(timespec="seconds"),
-            audit_head=_last_head(audit) if audit.exists() else "",
+            audit_head=_last_head(partial / AUDIT_LOG),
             databases=databases,
             files=files,
         )
@@ -185,6 +191,8 @@ def write_backup(
         sync_folder(folder.parent)
     except OSError as error:
         raise InputError(f"{folder}: the backup cannot be written ({error.strerror or error})") from error
+    except AuditError as error:
+        raise InputError(str(error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
@@ -344,20 +352,38 @@ def _copy_whole_lines(source: Path, target: Path) -> None:
                 written.write(line)
 
 
+def _copy_audit_log(source: Path, folder: Path) -> None:
+    """Copy all files of the audit log as they are at one moment, up to the last whole line."""
+    with parts_now(source) as parts:
+        for part in parts:
+            with atomic_write(folder / part.path.name, private=True) as written:
+                written.writelines(part.lines())
+
+
 def _last_head(path: Path) -> str:
-    """``seq:hash`` of an audit log's last line; empty for an empty log.
+    """``seq:hash`` of an audit log's last line; empty for an empty log, or none.
 
     Raises:
-        InputError: it is no line of an audit log.
+        InputError: it is no line of an audit log, or cannot be read.
     """
+    last = b""
+    try:
+        for file in (path, *reversed(closed_parts(path).values())):
+            if not last and file.exists():  # empty where it was only just begun
+                last = _last_line(file)
+        if not last:
+            return ""
+        entry = json.loads(last)
+        return f"{int(entry['seq'])}:{entry['hash']}"
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: the last line is not of an audit log; `pathoprog audit verify` says more") from error
+
+
+def _last_line(path: Path) -> bytes:
     last = b""
     with path.open("rb") as stream:
         for line in stream:
             last = line
-    if not last:
-        return ""
-    try:
-        entry = json.loads(last)
-        return f"{int(entry['seq'])}:{entry['hash']}"
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: the last line is not of an audit log; `pathoprog audit verify` says more") from error
+    return last

@@ -1,4 +1,4 @@
-"""Settings of `pathoprog audit` (light)."""
+"""Settings of the audit log and of `pathoprog audit` (light)."""
 
 from dataclasses import dataclass
 
@@ -12,4 +12,13 @@ class AuditConfig:
     action: list[str] = setting([], "what to do: verify FILE, or head FILE", kind="names")
     head: str = setting(
         "", "head that was noted before, as SEQ:HASH; with it a log that was cut or made anew shows", kind="name"
+    )
+
+
+@dataclass
+class AuditLogSettings:
+    """The audit log of a service. Its closed files are kept for good."""
+
+    most_mib: float = setting(
+        64.0, "size at which a file of the audit log is closed and the next begins, MiB", low=0.01, high=65536
     )

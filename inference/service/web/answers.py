@@ -1,14 +1,14 @@
 """What requests hold and what answers hold, as the interface describes them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.inference.service.access.principal import Principal
 from pathoprog.inference.service.access.roles import Permission
 from pathoprog.inference.service.config import PRIORITIES
-from pathoprog.inference.service.events import Event
+from pathoprog.inference.service.events import Event, EventKind
 from pathoprog.inference.service.work.snapshot import BundleState, Snapshot
 from pathoprog.inference.service.work.submissions import DONE, NOT_REPORTABLE, STATES, Submission
 from pathoprog.scoring.eligibility import TRAITS
@@ -17,8 +17,10 @@ Priority = Literal["urgent", "routine"]
 State = Literal[
     "received", "waiting", "running", "done", "not_reportable", "failed", "cancelled", "withdrawn", "superseded"
 ]
-assert Priority.__args__ == PRIORITIES  # type: ignore[attr-defined]
-assert State.__args__ == STATES  # type: ignore[attr-defined]
+assert get_args(Priority) == PRIORITIES and get_args(State) == STATES
+PRIORITY: TypeAdapter[Priority] = TypeAdapter(Priority)
+STATE: TypeAdapter[State] = TypeAdapter(State)
+"""These make one of the words of a text; any other is a defect."""
 
 PLAIN = r"^[^\x00-\x1f\x7f/\\]+$"
 """No control characters, and nothing that separates folders."""
@@ -246,6 +248,26 @@ class AuditAnswer(Answered):
     fault: str
 
 
+class AuditLineAnswer(BaseModel):
+    """One line of the audit log."""
+
+    seq: int
+    at: str
+    who: str
+    role: str
+    action: str
+    subject: str
+    detail: dict[str, str | int | float | bool | None]
+
+
+class AuditLines(Answered):
+    """A page of the audit log, newest first."""
+
+    lines: list[AuditLineAnswer]
+    fault: str = Field("", description="why it goes no further back where it should")
+    next: int = Field(0, description="give it as `before` for the next page; 0: there is none")
+
+
 class BackupAnswer(Answered):
     """A backup: its folder's name, and what is in it."""
 
@@ -288,8 +310,8 @@ def submission_answer(submission: Submission, snapshot: Snapshot, who: Principal
         route=submission.route,
         slide_id=submission.slide_id,
         patient_id=submission.patient_id,
-        priority=submission.priority,  # type: ignore[arg-type]  # pydantic checks it
-        state=veiled_state(submission.state, champion, who),  # type: ignore[arg-type]
+        priority=PRIORITY.validate_python(submission.priority),
+        state=veiled_state(submission.state, champion, who),
         reason=submission.reason if open_to or not ended else "",
         withheld=not open_to,
         submitted_by=submission.by,
@@ -299,7 +321,7 @@ def submission_answer(submission: Submission, snapshot: Snapshot, who: Principal
         works=[
             WorkAnswer(
                 bundle=work.bundle,
-                state=work.state,  # type: ignore[arg-type]
+                state=STATE.validate_python(work.state),
                 reason=work.reason,
                 shadow=not bundle.released_at if bundle is not None else True,
             )
@@ -309,9 +331,9 @@ def submission_answer(submission: Submission, snapshot: Snapshot, who: Principal
     )
 
 
-def veiled_state(state: str, bundle: BundleState | None, who: Principal) -> str:
+def veiled_state(state: str, bundle: BundleState | None, who: Principal) -> State:
     """A state as somebody may see it: of a bundle in shadow only that a slide is done, and not how."""
-    return DONE if state == NOT_REPORTABLE and not sees(who, bundle) else state
+    return STATE.validate_python(DONE if state == NOT_REPORTABLE and not sees(who, bundle) else state)
 
 
 def bundle_answer(state: BundleState) -> BundleAnswer:
@@ -334,10 +356,10 @@ def event_answer(event: Event, snapshot: Snapshot, who: Principal) -> EventAnswe
     submission = snapshot.get(event.submission) if event.submission else None
     kind, data = event.kind, dict(event.data)
     if submission is not None and not sees(who, snapshot.bundles.get(submission.works[0].bundle)):
-        if kind == NOT_REPORTABLE:
-            kind = DONE
+        if kind == EventKind.NOT_REPORTABLE:
+            kind = EventKind.DONE
         data = {name: value for name, value in data.items() if name in ("route", "priority")}
-    if submission is None and not who.may(Permission.SEE_METRICS) and kind in ("alarm", "watch"):
+    if submission is None and not who.may(Permission.SEE_METRICS) and kind in (EventKind.ALARM, EventKind.WATCH):
         return None
     return EventAnswer(
         seq=event.seq, at=event.at, kind=kind, submission=event.submission, slide_id=event.slide_id, data=data

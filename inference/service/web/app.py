@@ -10,6 +10,7 @@ from pathoprog.inference.service.web import (
     open_routes,
     result_routes,
     submission_routes,
+    webhook_routes,
 )
 from pathoprog.inference.service.web.limits import LimitedRequests
 from pathoprog.inference.service.web.problems import handle_problems
@@ -22,6 +23,7 @@ ROUTERS = (
     admin_routes.router,
     event_routes.router,
     export_routes.router,
+    webhook_routes.router,
 )
 
 

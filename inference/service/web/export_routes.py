@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.exchange import run_record
 from pathoprog.inference.service.access.principal import Principal
-from pathoprog.inference.service.events import Event
+from pathoprog.inference.service.events import Event, EventKind
 from pathoprog.inference.service.outbound.exports import ExportRow, Since, export_csv, export_json_lines, since_of
 from pathoprog.inference.service.outbound.metrics import METRICS_TYPE, ServiceMetrics
 from pathoprog.inference.service.records.audit_lines import Action
@@ -22,9 +22,9 @@ from pathoprog.inference.service.records.backup import backup_databases, write_b
 from pathoprog.inference.service.web.answers import BackupAnswer, sees
 from pathoprog.inference.service.web.problems import documented
 from pathoprog.inference.service.web.service import Auditing, Measuring, Reading, Served, Service
-from pathoprog.inference.service.work.conductor import LEDGER, STORE
 from pathoprog.inference.service.work.desk import AbsentError, ConflictError
 from pathoprog.inference.service.work.snapshot import BundleState
+from pathoprog.inference.service.work.state_files import LEDGER, STORE
 from pathoprog.inference.service.work.submissions import DONE, FAILED, NOT_REPORTABLE, Submission, Work
 from pathoprog.scoring.results import Context, read_slide, result_record, slide_row
 from pathoprog.scoring.slide_outcomes import SlideScore
@@ -65,7 +65,7 @@ async def results(
 
 def _rows(service: Service, endings: list[Event], who: Principal) -> Iterator[ExportRow]:
     """Rows in the order of their numbers: of its end, or of the release that showed it first."""
-    released = {event.data["ensemble_id"]: event for event in endings if event.kind == "released"}
+    released = {event.data["ensemble_id"]: event for event in endings if event.kind == EventKind.RELEASED}
     ends: list[tuple[Event, str]] = []
     for event in endings:
         submission = service.snapshot.get(event.submission) if event.submission else None

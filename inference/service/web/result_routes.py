@@ -174,7 +174,7 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
             PatientSlideAnswer(
                 submission=one.id,
                 slide_id=one.slide_id,
-                state=veiled_state(work.state, state, who),  # type: ignore[arg-type]
+                state=veiled_state(work.state, state, who),
                 status=slides[one.slide_id].status if one.slide_id in slides else "",
                 risk_class=slides[one.slide_id].risk_class if one.slide_id in slides else "",
             )

@@ -35,8 +35,10 @@ from pathoprog.inference.service.web.service import (
     Submitting,
     Viewing,
 )
-from pathoprog.inference.service.work.desk import AbsentError, traits_of
+from pathoprog.inference.service.work.asked_slides import traits_of
+from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.inference.service.work.store import Request as SentRequest
+from pathoprog.inference.service.work.store_tables import REQUEST_BODY, REQUEST_KEY
 from pathoprog.inference.service.work.submissions import NewSubmission, Submission
 
 router = APIRouter(prefix="/v1", tags=["submissions"])
@@ -99,9 +101,10 @@ async def submit(
     if listed is None or listed.root != route.root:
         raise AbsentError("no such slide in the route's root")
     named = await to_thread(service.names.of_submitted, route, listed.path, body.patient or "")
+    (file,) = await to_thread(service.names.paths.kept, route.name, (listed.path,))
     new = NewSubmission(
         route=route.name,
-        path=listed.path,
+        file=file,
         slide_id=named.slide_id,
         patient_id=named.patient_id,
         priority=body.priority or route.priority,
@@ -110,7 +113,9 @@ async def submit(
     )
     request = None
     if idempotency_key is not None:
-        request = SentRequest(who.name, idempotency_key, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
+        hashed = service.names.paths.hashed  # both may hold a case number, and short ones can be tried
+        sent = hashed(REQUEST_BODY, hashlib.sha256(body.model_dump_json().encode()).hexdigest())
+        request = SentRequest(who.name, hashed(REQUEST_KEY, idempotency_key), sent)
     if traits:
         said = ", ".join(f"{trait} is {value}" for trait, value in traits.items())
         await service.record(who, Action.OVERRIDE, named.slide_id, traits=said)

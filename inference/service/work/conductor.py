@@ -6,9 +6,9 @@ Whoever wants a change asks it (`Conductor.ask`) and gets a future; whoever want
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pathoprog.errors import PathoprogError
-from pathoprog.inference.engine.ledger import Ledger, WriteError
+from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.engine.transport import POLL_S
 from pathoprog.inference.service.config import ServiceSettings
+from pathoprog.inference.service.intake.path_names import PathNames
 from pathoprog.inference.service.work.desk import Desk
 from pathoprog.inference.service.work.lane import Lane, LanePlan
 from pathoprog.inference.service.work.orders import Orders
 from pathoprog.inference.service.work.preparing import Prepared, Preparers
 from pathoprog.inference.service.work.snapshot import BundleState, Snapshot
-from pathoprog.inference.service.work.store import Store
+from pathoprog.inference.service.work.state_files import open_databases
 from pathoprog.system.console import warn
+from pathoprog.text.plain_text import defect_text
 
 Answer = TypeVar("Answer")
-LEDGER, STORE = "ledger.sqlite", "service.sqlite"
 AGAIN_S = 10.0
 """Pause after an error of the disk, or of a bundle's workers, before it is tried again."""
 
@@ -43,6 +44,7 @@ class Conductor:
         settings: of the service.
         plans: of its bundles.
         snapshot: written here, read everywhere.
+        names: what slides' files are called, and where they lie.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class Conductor:
         settings: ServiceSettings,
         plans: list[LanePlan],
         snapshot: Snapshot,
+        names: PathNames,
     ):
-        self.settings, self.plans, self.snapshot = settings, plans, snapshot
+        self.settings, self.plans, self.snapshot, self.names = settings, plans, snapshot, names
         self._asked: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._heard, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._run, name="conductor")
@@ -117,8 +120,8 @@ class Conductor:
         except WriteError:
             self._late.append((time.monotonic() + AGAIN_S, prepared))
             raise
-        except Exception:  # whatever one slide brings about: it is said, and ends that submission alone
-            traceback.print_exc()
+        except Exception as error:  # whatever one slide brings about: it is said, and ends that submission alone
+            print(defect_text(error), file=sys.stderr, flush=True)
             self.desk.give_up(prepared.asked.submission)
 
     def _call(self) -> None:
@@ -132,7 +135,7 @@ class Conductor:
             if not self.started.done():
                 self.started.set_exception(error)
             else:
-                traceback.print_exc()
+                print(defect_text(error), file=sys.stderr, flush=True)
                 self._trouble(f"the service's own thread ended ({type(error).__name__})")
                 self.ended.set_exception(error)
         finally:
@@ -141,11 +144,9 @@ class Conductor:
             self._refuse_rest()
 
     def _work(self) -> None:
-        state = Path(self.settings.state)
-        store = Store(state / STORE)
-        ledger = Ledger(state / LEDGER)
+        store, ledger = open_databases(Path(self.settings.state), self.names)
         lanes = {plan.name: Lane(plan, ledger, _Ears(self, plan.name)) for plan in self.plans}
-        self.desk = Desk(self.settings, store, ledger, lanes, self.snapshot, self._preparers)
+        self.desk = Desk(self.settings, store, ledger, lanes, self.snapshot, self._preparers, self.names)
         self.orders = Orders(self.desk)
         try:
             self.desk.open()
@@ -194,7 +195,7 @@ class Conductor:
                 future.set_exception(error)
             except Exception as error:
                 if not isinstance(error, PathoprogError):
-                    traceback.print_exc()
+                    print(defect_text(error), file=sys.stderr, flush=True)
                 future.set_exception(error)
 
     def _refuse_rest(self) -> None:
@@ -263,4 +264,4 @@ class _Ears:
 
     def worker_died(self) -> None:
         """See `EngineListener`."""
-        self._conductor.snapshot.deaths.append(time.monotonic())
+        self._conductor.snapshot.worker_died(time.monotonic())

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.service.config import PRIORITIES, RouteSettings, ServiceSettings
-from pathoprog.inference.service.events import CODE, RISK_CLASS, ROUTE, SHADOW, STATUS, Event
+from pathoprog.inference.service.events import CODE, RISK_CLASS, ROUTE, SHADOW, STATUS, Event, EventKind
+from pathoprog.inference.service.intake.path_names import PathNames
+from pathoprog.inference.service.work.asked_slides import paths_of, slide_of
 from pathoprog.inference.service.work.lane import Lane
 from pathoprog.inference.service.work.preparing import Prepared, Preparers, ToPrepare
 from pathoprog.inference.service.work.snapshot import BundleState, Snapshot
@@ -32,9 +34,12 @@ from pathoprog.inference.service.work.submissions import (
 )
 from pathoprog.inference.slides import jobs
 from pathoprog.inference.slides.given_outlines import BARRED_OUTLINE, outline_in
-from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.scoring.results import SLIDE_LEVEL
 
+UNKNOWN_PATH = (
+    "where its files lie is not known, since the map of pseudonyms does not have it: put the map of that time back and "
+    "requeue it, or submit the slide anew"
+)
 PLACES = 10**12
 """Places in the queue between one priority and the next."""
 GONE = (CANCELLED, WITHDRAWN, SUPERSEDED)
@@ -67,6 +72,7 @@ class Desk:
         lanes: by bundle.
         snapshot: written after each change.
         preparers: look at submissions' files; the answer comes by `admit`.
+        names: what slides' files are called, and where they lie.
     """
 
     def __init__(
@@ -77,11 +83,12 @@ class Desk:
         lanes: Mapping[str, Lane],
         snapshot: Snapshot,
         preparers: Preparers,
+        names: PathNames,
     ):
         self.settings, self.store, self.ledger, self.lanes, self.snapshot = settings, store, ledger, lanes, snapshot
         self.routes: dict[str, RouteSettings] = {route.name: route for route in settings.routes}
         self._outlines = {bundle.name: bundle.outlines for bundle in settings.bundles}
-        self._preparers = preparers
+        self._preparers, self._names = preparers, names
         self._current: dict[tuple[str, str], str] = {}  # (bundle, slide_id) -> submission under way
 
     def open(self) -> None:
@@ -135,15 +142,15 @@ class Desk:
             if known[0] != request.body_sha256:
                 raise ConflictError("this Idempotency-Key was used for another request; take a new one")
             return Accepted(self.of(known[1]), created=False)
-        earlier = self.snapshot.get(self.store.last_of(new.route, new.path))
+        earlier = self.snapshot.get(self.store.last_of(new.route, new.file))
         if earlier is not None and earlier.state in OPEN:
             if request is not None:
                 self.store.note_request(request, earlier.id)
             if taken:
-                self.store.take(new.route, new.path, taken)
+                self.store.take(new.route, new.file, taken)
                 self.prepare(earlier, requeue=False)  # its files are others now
             return Accepted(earlier, created=False)
-        if any(self.of(other).state not in GONE for other in self.store.other_files(new.slide_id, new.path)):
+        if any(self.of(other).state not in GONE for other in self.store.other_files(new.slide_id, new.file)):
             raise ConflictError(f"another file is known as slide '{new.slide_id}': give one of them another name")
         works = [Work(name, self.lanes[name].key) for name in route.bundles]
         submission, event = self.store.add(new, works, request, taken)
@@ -166,22 +173,26 @@ class Desk:
     def refuse(self, new: NewSubmission, reason: str, taken: str) -> Submission:
         """Take in a file of a watched folder that cannot be scored, as failed: nothing is silently skipped."""
         works = [Work(name, self.lanes[name].key, FAILED, reason) for name in self.routes[new.route].bundles]
-        taken_ids = {self.of(name).slide_id for name in self.store.other_files(new.slide_id, new.path)}
+        taken_ids = {self.of(name).slide_id for name in self.store.other_files(new.slide_id, new.file)}
         number, slide_id = 1, new.slide_id
         while slide_id in taken_ids:  # as `score` does: a row of its own, whose id no other has
             number += 1
             slide_id = f"{new.slide_id} ({number})"
-            taken_ids |= {self.of(name).slide_id for name in self.store.other_files(slide_id, new.path)}
+            taken_ids |= {self.of(name).slide_id for name in self.store.other_files(slide_id, new.file)}
         new = replace(new, slide_id=slide_id)
         submission, event = self.store.add(new, works, None, taken)
         self.show(submission, [event])
-        self.put(submission, works[0], "failed", {ROUTE: new.route, STATUS: FAILED, CODE: "input", SHADOW: "false"})
+        self.put(submission, works[0], FAILED, {ROUTE: new.route, STATUS: FAILED, CODE: "input", SHADOW: "false"})
         return self.again(submission)
 
     def prepare(self, submission: Submission, requeue: bool) -> None:
         """Have its files looked at; `requeue`: what failed is tried again."""
         route = self.routes[submission.route]
         file = self.store.slide_file(submission)
+        slide = slide_of(submission, file, route, self._names)
+        if slide is None:
+            self._refused(submission, UNKNOWN_PATH)
+            return
         outlines, policies = {}, {}
         for work in submission.works:
             lane = self.lanes.get(work.bundle)
@@ -189,13 +200,10 @@ class Desk:
                 continue
             outline, barred = outline_in(self._outlines[work.bundle], submission.slide_id, lane.config.slides)
             if barred:
-                self.put(submission, replace(work, state=FAILED, reason=BARRED_OUTLINE), "failed")
+                self.put(submission, replace(work, state=FAILED, reason=BARRED_OUTLINE), FAILED)
                 submission = self.again(submission)
                 continue
             outlines[work.bundle], policies[work.bundle] = outline, lane.plan.tumour_policy
-        slide = SlideInput(
-            submission.slide_id, file.path, submission.patient_id, route.cohort, route.role, traits=file.traits
-        )
         asked = ToPrepare(
             submission=submission.id,
             slide=slide,
@@ -203,7 +211,8 @@ class Desk:
             policies=policies,
             settle_s=self.settings.scoring.settle_s,
             requeue=requeue,
-            files=file.files,
+            file=file.file,
+            files=paths_of(file, self._names),
             identity=route.identity,
             staged=route.staged,
         )
@@ -289,7 +298,7 @@ class Desk:
         """A worker has it in hand."""
         if found := self._under_way(bundle, slide_id):
             submission, work = found
-            self.put(submission, replace(work, state=RUNNING, reason=""), "started", {ROUTE: submission.route})
+            self.put(submission, replace(work, state=RUNNING, reason=""), EventKind.STARTED, {ROUTE: submission.route})
 
     def put_back(self, bundle: str, slide_id: str, reason: str) -> None:
         """It waits again."""
@@ -340,7 +349,7 @@ class Desk:
             ended = old is not None and old.state in (DONE, NOT_REPORTABLE)
             if old is not None and ended and other.seq < submission.seq and old.result_key != work.result_key:
                 reason = f"the slide was scored again as {submission.id}"
-                kind = "withdrawn" if other.works[0].bundle == work.bundle else ""
+                kind = WITHDRAWN if other.works[0].bundle == work.bundle else ""
                 self.put(other, replace(old, state=SUPERSEDED, reason=reason), kind, {ROUTE: other.route})
 
     def catch_up(self, lane: Lane) -> None:
@@ -389,8 +398,3 @@ class Desk:
             self._preparers.let_go(submission.id)
         self.snapshot.put(submission)
         self.snapshot.add_events(events)
-
-
-def traits_of(route: RouteSettings, known: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a slide's eligibility: the route's word, and above it that of its table."""
-    return {**route.eligibility, **{trait: value for trait, value in known.items() if value}}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.ledger import Ledger
-from pathoprog.inference.service.intake.pseudonym_map import PseudonymMap
+from pathoprog.inference.service.intake.path_names import PathNames
 from pathoprog.inference.service.intake.staging import StagingCache
 from pathoprog.inference.service.work.desk import AbsentError, ConflictError
 from pathoprog.inference.service.work.snapshot import Snapshot
@@ -35,7 +35,7 @@ class Holdings:
         ledger: of work.
         snapshot: what is shown.
         slides_folders: of each bundle's results.
-        pseudonyms: the map; None where no route has any.
+        names: has the map of the pseudonyms.
         staging: local copies; None where there are none.
     """
 
@@ -43,7 +43,7 @@ class Holdings:
     ledger: Ledger
     snapshot: Snapshot
     slides_folders: Sequence[Path]
-    pseudonyms: PseudonymMap | None
+    names: PathNames
     staging: StagingCache | None
 
 
@@ -114,11 +114,10 @@ class Forgetting:
         folders = self._remove_files(found, slides)
         for slide_id in slides:
             self.holdings.ledger.forget_slide(slide_id)
-        self.holdings.store.forget(found)
+        files = self.holdings.store.forget(found)
         for one in found:
             self.holdings.snapshot.remove(one)
-        if self.holdings.pseudonyms is not None:
-            self.holdings.pseudonyms.forget(slides | patients)
+        self.holdings.names.pseudonyms.forget(slides | patients | files)
         return Forgotten(len(found), folders, hashes)
 
     def _remove_files(self, found: Sequence[Submission], slides: Collection[str]) -> int:
@@ -131,7 +130,7 @@ class Forgetting:
                     n += 1
         if self.holdings.staging is not None:
             for one in found:
-                self.holdings.staging.remove(self.holdings.store.slide_file(one).path)
+                self.holdings.staging.remove(self.holdings.store.slide_file(one).file)
         return n
 
     def _hash(self, name: str) -> str:

@@ -162,7 +162,8 @@ class Lane:
         slide_id = task.slide.slide_id
         self.tasks[slide_id] = task
         delay_s = self.config.settle_s if look.recent else 0.0
-        new = NewJob(slide_id, task.slide.path, look.source, task.request(), delay_s)
+        path = "" if task.slide.given_id else task.slide.path  # where ids are pseudonyms, the map alone says it
+        new = NewJob(slide_id, path, look.source, task.request(), delay_s)
         standing = self.ledger.standing([new], self.key, requeue, self._holds)
         self.ledger.admit(new, self.key, place, anew=slide_id not in standing)
         if self.engine is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pathoprog.inference.service.events import ROUTE, Event
+from pathoprog.inference.service.events import ROUTE, Event, EventKind
 from pathoprog.inference.service.work.desk import AbsentError, ConflictError, Desk
 from pathoprog.inference.service.work.snapshot import BundleState
 from pathoprog.inference.service.work.submissions import (
@@ -44,7 +44,7 @@ class Orders:
             self.desk.call_off(submission, work)
             champion = submission.works[0].bundle == work.bundle
             gone = replace(work, state=CANCELLED, reason="called off")
-            self.desk.put(submission, gone, "cancelled" if champion else "", {ROUTE: submission.route})
+            self.desk.put(submission, gone, EventKind.CANCELLED if champion else "", {ROUTE: submission.route})
             submission = self.desk.again(submission)
         return submission
 
@@ -83,7 +83,7 @@ class Orders:
             if work.state in (DONE, NOT_REPORTABLE, *OPEN):
                 champion = submission.works[0].bundle == work.bundle
                 gone = replace(work, state=WITHDRAWN, reason=reason)
-                self.desk.put(submission, gone, "withdrawn" if champion else "", {ROUTE: submission.route})
+                self.desk.put(submission, gone, EventKind.WITHDRAWN if champion else "", {ROUTE: submission.route})
                 submission = self.desk.again(submission)
         return submission
 

@@ -30,7 +30,8 @@ class ToPrepare:
         policies: by bundle, the tumour policy in force.
         settle_s: a file that changed in the last seconds is recent.
         requeue: it is to be tried again if it failed.
-        files: all of the slide's, where a watched folder has told them.
+        file: what the slide's file is called (`PathNames`), and its local copy known by.
+        files: paths of all of the slide's, where a watched folder has told them.
         identity: what is done if the slide could name a person.
         staged: it is copied to the local disk first.
     """
@@ -41,6 +42,7 @@ class ToPrepare:
     policies: dict[str, str]
     settle_s: float
     requeue: bool = False
+    file: str = ""
     files: tuple[str, ...] = ()
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     staged: bool = False
@@ -106,7 +108,7 @@ class RootPreparer:
             held.close()
 
     def _run(self) -> None:
-        with Looker(self._timeout_s) as looker, IdentityReader(self._timeout_s) as reader:
+        with Looker(self._timeout_s, one_place=True) as looker, IdentityReader(self._timeout_s) as reader:
             while (asked := self._waiting.get()) is not None:
                 self._done(self._prepared(asked, looker, reader))
 
@@ -133,14 +135,14 @@ class RootPreparer:
     def _copied(self, asked: ToPrepare, staging: StagingCache) -> ToPrepare:
         """The same with the local copy's path, which is held until the slide is done with."""
         self.let_go(asked.submission)
-        held = ExitStack()
+        held, hidden = ExitStack(), bool(asked.slide.given_id)
         try:
-            staged = held.enter_context(staging.use(asked.slide.path, asked.files))
+            staged = held.enter_context(staging.use(asked.slide.path, asked.files, known_as=asked.file, neutral=hidden))
         except PathoprogError:
             held.close()
             return asked  # it is read where it lies, and what is wrong is said there
         self._held[asked.submission] = held
-        return replace(asked, slide=replace(asked.slide, path=staged.path))
+        return replace(asked, slide=replace(asked.slide, path=staged.path, names=dict(staged.names)))
 
 
 class Preparers:

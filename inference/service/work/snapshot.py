@@ -62,13 +62,14 @@ class Snapshot:
         health: of the service.
         bundles: by name.
         tiles: scored since the start.
-        deaths: times of a monotonic clock at which workers died, the last ones.
+        deaths: times of a monotonic clock at which workers died, the last ones; `worker_deaths` counts them all.
     """
 
     health: Health = field(default_factory=Health)
     bundles: dict[str, BundleState] = field(default_factory=dict)
     tiles: int = 0
     deaths: deque[float] = field(default_factory=partial(deque, maxlen=1000))
+    worker_deaths: int = 0
 
     def __post_init__(self) -> None:
         self._by_id: dict[str, Submission] = {}
@@ -129,6 +130,11 @@ class Snapshot:
             found = self._by_id.get(order[place][1])
             if found is not None:
                 yield found
+
+    def worker_died(self, at: float) -> None:
+        """Count a worker's death, at a time of a monotonic clock."""
+        self.deaths.append(at)
+        self.worker_deaths += 1
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many submissions there are of each route and state."""

@@ -7,7 +7,7 @@ whom. A change of state and the event that tells of it are one transaction.
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,9 +15,11 @@ from pathlib import Path
 
 from pathoprog.errors import InputError
 from pathoprog.inference.engine.ledger import transaction_of
-from pathoprog.inference.service.events import Event
-from pathoprog.inference.service.work.store_tables import SCHEMA, TABLES
+from pathoprog.inference.service.events import Event, EventKind
+from pathoprog.inference.service.intake.path_names import PathNames
+from pathoprog.inference.service.work.store_tables import READ, SCHEMA, TABLES, WIPE, hide_paths, upgrade
 from pathoprog.inference.service.work.submissions import ENDED, NewSubmission, Submission, Work
+from pathoprog.system.console import warn
 
 ID_BYTES = 9
 """Random bytes of a submission's id: 12 characters."""
@@ -25,9 +27,12 @@ ID_BYTES = 9
 
 @dataclass(frozen=True, slots=True)
 class SlideFile:
-    """Where a submission's slide lies, and what is known of it; never shown."""
+    """What a submission's slide is called where its path may not stand, and what is known of it; never shown.
 
-    path: str
+    `file` and `files` are found by `PathNames.path`.
+    """
+
+    file: str
     source: str
     files: tuple[str, ...]
     traits: dict[str, str]
@@ -35,7 +40,7 @@ class SlideFile:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A client's request that may be sent again: its Idempotency-Key, whose it is, and a hash of its body."""
+    """A client's request that may be sent again: whose it is, and keyed hashes of its Idempotency-Key and its body."""
 
     principal: str
     key: str
@@ -47,12 +52,15 @@ class Store:
 
     Args:
         path: of the SQLite file, on a local disk.
+        names: what slides' files are called in it.
 
     Raises:
-        InputError: the file is of another version, or no such file.
+        InputError: the file is of a newer version, or no such file.
+        ConfigError: the map of pseudonyms cannot be written.
+        WriteError: the disk is full or fails; the file is as it was.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, names: PathNames):
         self.path = path
         try:
             path.touch(mode=0o600)
@@ -67,13 +75,29 @@ class Store:
             self.connection.execute("PRAGMA synchronous=EXTRA")
             self.connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
             version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA):
+            if version not in READ:
+                self.connection.close()
                 raise InputError(f"{path}: of version {version}, this version of the service reads {SCHEMA}")
+            with self._transaction():
+                if version == 1:
+                    upgrade(self.connection, names)
+                if version:
+                    hide_paths(self.connection, names)
             self.connection.executescript(TABLES)
             self.connection.execute(f"PRAGMA user_version={SCHEMA}")
+            self._do_chores()
         except sqlite3.DatabaseError as error:
             self.connection.close()
             raise InputError(f"{path}: cannot be used as the service's file ({error})") from error
+
+    def _do_chores(self) -> None:
+        """Write the file anew where something was taken out of it; a kill before has it done at the next start."""
+        if self.connection.execute("SELECT 1 FROM chores WHERE name = ?", (WIPE,)).fetchone():
+            try:
+                self.connection.execute("VACUUM")
+                self.connection.execute("DELETE FROM chores WHERE name = ?", (WIPE,))
+            except sqlite3.OperationalError as error:
+                warn(f"{self.path}: cannot be written anew ({error}), which wipes out paths; the next start tries it")
 
     def close(self) -> None:
         """Close the file."""
@@ -105,10 +129,10 @@ class Store:
         with self._transaction():
             found = self.connection.execute(
                 "INSERT INTO submissions (id, route, slide_id, patient_id, priority, submitted_by, submitted_at, "
-                "changed_at, path, source, files, traits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "changed_at, file, source, files, traits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(name, new.route, new.slide_id, new.patient_id, new.priority, new.by, now, now),
-                    *(new.path, new.source, json.dumps(new.files), json.dumps(new.traits, sort_keys=True)),
+                    *(new.file, new.source, json.dumps(new.files), json.dumps(new.traits, sort_keys=True)),
                 ),
             )
             seq = found.lastrowid
@@ -123,8 +147,8 @@ class Store:
             if request is not None:
                 self._note(request, name)
             if taken:
-                self._take(new.route, new.path, taken)
-            event = self._event("submitted", name, new.slide_id, {"route": new.route, "priority": new.priority})
+                self._take(new.route, new.file, taken)
+            event = self._event(EventKind.SUBMITTED, name, new.slide_id, {"route": new.route, "priority": new.priority})
         submission = Submission(
             seq=seq, id=name, route=new.route, slide_id=new.slide_id, patient_id=new.patient_id, priority=new.priority,
             by=new.by, submitted_at=now, changed_at=now, works=tuple(works),
@@ -132,14 +156,23 @@ class Store:
         return submission, event
 
     def slide_file(self, submission: Submission) -> SlideFile:
-        """Where its slide lies."""
+        """What its slide is called."""
         row = self.connection.execute("SELECT * FROM submissions WHERE seq = ?", (submission.seq,)).fetchone()
-        return SlideFile(row["path"], row["source"], tuple(json.loads(row["files"])), json.loads(row["traits"]))
+        return SlideFile(row["file"], row["source"], tuple(json.loads(row["files"])), json.loads(row["traits"]))
 
-    def last_of(self, route: str, path: str) -> str:
+    def files(self) -> set[str]:
+        """What the files of all submissions are called."""
+        return {str(row[0]) for row in self.connection.execute("SELECT DISTINCT file FROM submissions")}
+
+    def slides_of(self, routes: Collection[str]) -> set[str]:
+        """The slide ids of routes."""
+        query = "SELECT DISTINCT slide_id FROM submissions WHERE route IN (SELECT value FROM json_each(?))"
+        return {str(row[0]) for row in self.connection.execute(query, (json.dumps(sorted(routes)),))}
+
+    def last_of(self, route: str, file: str) -> str:
         """The id of the last submission of a file on a route; empty where there is none."""
-        query = "SELECT id FROM submissions WHERE route = ? AND path = ? ORDER BY seq DESC LIMIT 1"
-        row = self.connection.execute(query, (route, path)).fetchone()
+        query = "SELECT id FROM submissions WHERE route = ? AND file = ? ORDER BY seq DESC LIMIT 1"
+        row = self.connection.execute(query, (route, file)).fetchone()
         return str(row[0]) if row is not None else ""
 
     def of_slide(self, slide_id: str) -> list[str]:
@@ -147,10 +180,10 @@ class Store:
         query = "SELECT id FROM submissions WHERE slide_id = ? ORDER BY seq"
         return [str(row[0]) for row in self.connection.execute(query, (slide_id,))]
 
-    def other_files(self, slide_id: str, path: str) -> list[str]:
+    def other_files(self, slide_id: str, file: str) -> list[str]:
         """Submissions of other files that are known by this slide id."""
-        query = "SELECT id FROM submissions WHERE slide_id = ? AND path != ?"
-        return [str(row[0]) for row in self.connection.execute(query, (slide_id, path))]
+        query = "SELECT id FROM submissions WHERE slide_id = ? AND file != ?"
+        return [str(row[0]) for row in self.connection.execute(query, (slide_id, file))]
 
     def set_work(
         self, submission: Submission, work: Work, kind: str = "", data: dict[str, str] | None = None
@@ -232,13 +265,13 @@ class Store:
         """Show a bundle's results to everybody from now on."""
         with self._transaction():
             self.connection.execute("INSERT OR REPLACE INTO releases VALUES (?, ?, ?)", (ensemble_id, by, _now()))
-            return self._event("released", "", "", {"bundle": bundle, "ensemble_id": ensemble_id})
+            return self._event(EventKind.RELEASED, "", "", {"bundle": bundle, "ensemble_id": ensemble_id})
 
     def withhold(self, ensemble_id: str, bundle: str) -> Event:
         """Put a bundle back into shadow."""
         with self._transaction():
             self.connection.execute("DELETE FROM releases WHERE ensemble_id = ?", (ensemble_id,))
-            return self._event("withdrawn", "", "", {"bundle": bundle, "ensemble_id": ensemble_id})
+            return self._event(EventKind.WITHDRAWN, "", "", {"bundle": bundle, "ensemble_id": ensemble_id})
 
     def cursor(self, name: str) -> int:
         """How far somebody has read the events."""
@@ -251,32 +284,37 @@ class Store:
             self.connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, seq))
 
     def taken(self, route: str) -> dict[str, str]:
-        """What was taken from a watched folder: path -> signature."""
-        query = "SELECT path, signature FROM taken WHERE route = ?"
+        """What was taken from a watched folder: what a slide is called -> signature."""
+        query = "SELECT file, signature FROM taken WHERE route = ?"
         return dict(self.connection.execute(query, (route,)).fetchall())
 
-    def take(self, route: str, path: str, signature: str) -> None:
+    def take(self, route: str, file: str, signature: str) -> None:
         """Note that a slide of a watched folder was taken."""
         with self._transaction():
-            self._take(route, path, signature)
+            self._take(route, file, signature)
 
-    def _take(self, route: str, path: str, signature: str) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO taken VALUES (?, ?, ?)", (route, path, signature))
+    def _take(self, route: str, file: str, signature: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO taken VALUES (?, ?, ?)", (route, file, signature))
 
-    def forget(self, submissions: Sequence[Submission]) -> None:
-        """Take submissions out, and all that was told of them."""
+    def forget(self, submissions: Sequence[Submission]) -> set[str]:
+        """Take submissions out, and all that was told of them; returns what files are called that no other has."""
+        gone: dict[str, set[str]] = {}
         with self._transaction():
             for one in submissions:
                 file = self.slide_file(one)
+                gone.setdefault(file.file, {file.file}).update(file.files)
                 for query, value in (
                     ("DELETE FROM works WHERE seq = ?", one.seq),
                     ("DELETE FROM submissions WHERE seq = ?", one.seq),
                     ("DELETE FROM requests WHERE submission = ?", one.id),
                     ("DELETE FROM events WHERE submission = ?", one.id),
                     ("DELETE FROM events WHERE slide_id = ?", one.slide_id),
-                    ("DELETE FROM taken WHERE path = ?", file.path),
+                    ("DELETE FROM taken WHERE file = ?", file.file),
                 ):
                     self.connection.execute(query, (value,))
+        kept = "SELECT 1 FROM submissions WHERE file = ? LIMIT 1"
+        left = (files for file, files in gone.items() if not self.connection.execute(kept, (file,)).fetchone())
+        return {file for files in left for file in files}
 
     def _event(self, kind: str, submission: str, slide_id: str, data: dict[str, str]) -> Event:
         now = _now()

@@ -79,12 +79,13 @@ class Submission:
 class NewSubmission:
     """What is asked for, before the files were looked at.
 
-    `path` stays inside the process and its own files; `source` is the signature of the files where a watched folder saw
-    them, `files` all of them, `traits` what is known of the slide's eligibility.
+    `file` is what the slide's file is called (`PathNames`: its path only where the route's ids are as given); `source`
+    is the signature of the files where a watched folder saw them, `files` all of them, called likewise; `traits` is
+    what is known of the slide's eligibility.
     """
 
     route: str
-    path: str
+    file: str
     slide_id: str
     patient_id: str
     priority: str

@@ -18,6 +18,11 @@ def described(bundle, tmp_path_factory):
     made = MadeService(tmp_path_factory.mktemp("described"), bundle)
     made.settings["access"] = {"requests_per_minute": 1e6, "requests_at_once": 100_000}
     made.settings["backups"] = str(made.folder / "backups")
+    secret = made.folder / "secret"
+    secret.write_text("s" * 32)
+    secret.chmod(0o600)
+    hook = {"name": "colon", "url": "http://127.0.0.1:9/", "plain_http": True, "secret_file": str(secret)}
+    made.settings["outbound"] = {"webhooks": [hook]}
     write_pyramid(made.slides / "A.tif", texture(500, 400, seed=1, margin=40))
     made.start()
     submission = made.submit(made.listed()["A.tif"]).json["id"]

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from made_bundle import made_bundle
+from made_old_state import old_ledger, old_store
 from made_service import PROGRAM, MadeService
 from made_slides import texture, write_pyramid
 
-from pathoprog.inference.service.records.audit_log import verify
+from pathoprog.inference.service.records.audit_check import verify
 from pathoprog.inference.service.records.backup import restore, verify_backup
+from pathoprog.inference.slides.pseudonyms import pseudonym, read_key
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
@@ -175,6 +177,65 @@ def test_what_was_forgotten_stays_forgotten_after_a_restore(made, tmp_path):
     assert by_command.returncode == 0, by_command.stderr
     assert_absent(made, kept)
     assert verify(made.state / "audit.jsonl").whole
+
+
+@pytest.mark.slow
+def test_a_backup_without_its_map_names_nobody_and_its_service_goes_on(made, tmp_path):
+    """What is done stays; what waits fails in words; with the map of that time it is tried again."""
+    many(made, 2)
+    made.settings["routes"][0]["patients"] = {"ids": "pseudonym"}
+    made.start()
+    ids = [slide["id"] for slide in made.ask("GET", "/v1/slides?root=scans").json["slides"]]
+    done = made.ended(made.submit(ids[0]).json["id"])
+    assert done["state"] == "done"
+    called_off = made.submit(ids[1]).json["id"]
+    made.ask("POST", f"/v1/submissions/{called_off}/cancel")
+    backup = tmp_path / "backups" / made.ask("POST", "/v1/backups", role="admin").json["name"]
+    assert made.stop() == 0
+    assert not [path for path in backup.iterdir() if b"S0" in path.read_bytes() or b"scans" in path.read_bytes()]
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o700)
+    for name in ("pseudonyms.key", "pseudonyms.csv"):
+        shutil.copy(made.state / name, kept)
+    shutil.rmtree(made.state)
+    restored = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "restore", str(made.file), f"backup={backup}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert "does not know where 2 slides of service.sqlite lie" in restored.stderr
+    made.start()
+    assert made.ask("GET", f"/v1/submissions/{done['id']}/result", role="admin").status == 200
+    made.ask("POST", f"/v1/submissions/{called_off}/requeue")
+    failed = made.ended(called_off)
+    assert failed["state"] == "failed" and "map of pseudonyms does not have it" in failed["reason"]
+    assert made.stop() == 0
+    for path in kept.iterdir():
+        shutil.copy(path, made.state)
+    made.start()
+    made.ask("POST", f"/v1/submissions/{called_off}/requeue")
+    assert made.ended(called_off)["state"] == "done"
+    assert made.stop() == 0
+
+
+@pytest.mark.slow
+def test_work_that_waited_in_version_1_is_scored_and_its_names_are_wiped(made):
+    many(made, 1)
+    made.settings["routes"][0]["patients"] = {"ids": "pseudonym"}
+    key = read_key(made.state / "pseudonyms.key")
+    path, slide_id = str(made.slides / "S00.tif"), pseudonym(key, "slide", "S00")
+    row = ("colon", slide_id, path, [path], "waiting", "")
+    old_store(made.state / "service.sqlite", [row], "colon", "of another version")
+    old_ledger(made.state / "ledger.sqlite", [(slide_id, path)], "of another version")
+    made.start()
+    assert made.ended("id1")["state"] == "done"
+    assert made.stop() == 0
+    for name in ("service.sqlite", "ledger.sqlite"):
+        assert path.encode() not in (made.state / name).read_bytes() and b"S00" not in (made.state / name).read_bytes()
+    assert path in (made.state / "pseudonyms.csv").read_text()
 
 
 def assert_absent(made, submission):

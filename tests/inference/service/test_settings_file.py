@@ -103,6 +103,9 @@ def test_webhooks_are_told_apart_and_a_head_needs_one_that_takes_it(tmp_path):
     check_settings(settings(tmp_path, outbound={"webhooks": [hook]}))
     with pytest.raises(ConfigError, match="another webhook has this name"):
         check_settings(settings(tmp_path, outbound={"webhooks": [hook, hook]}))
+    for name in ("a/b", "a\\b", "a\nb", "x" * 65):  # it is part of an address, and of the audit log
+        with pytest.raises(ConfigError, match="cannot be a name"):
+            check_settings(settings(tmp_path, outbound={"webhooks": [{**hook, "name": name}]}))
     with pytest.raises(ConfigError, match="no webhook takes it"):
         check_settings(settings(tmp_path, outbound={"webhooks": [hook], "audit_head": {"event": True}}))
 

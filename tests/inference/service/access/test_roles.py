@@ -19,6 +19,7 @@ override         . . . R A
 look_up          . . . R .
 release          . . . . A
 forget           . . . . A
+redeliver        . . . . A
 see_audit        . . . . A
 """
 

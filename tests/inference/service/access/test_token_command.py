@@ -9,7 +9,7 @@ from made_access import NOON, Clock
 from pathoprog import cli
 from pathoprog.inference.service.access.roles import Role
 from pathoprog.inference.service.access.tokens import TokenError, TokenStore
-from pathoprog.inference.service.records.audit_log import verify
+from pathoprog.inference.service.records.audit_check import verify
 
 
 @pytest.fixture

@@ -79,6 +79,25 @@ def test_dicom_is_copied_by_folder_by_series_and_out_of_several_folders(tmp_path
         assert staged.is_copy and lie == ["00000.dcm", "00001.dcm"]
 
 
+def test_dicom_under_pseudonyms_is_numbered_and_has_the_same_hash(tmp_path):
+    """By folder, by series, one instance, and after a break: no name of a file is in the folder of copies."""
+    share = tmp_path / "share" / "LINDQVIST"
+    for n in (3, 1, 2):
+        write_dicom(share / "one" / f"LINDQVIST-{n}.dcm", "5.5", f"5.5.{n}", data=bytes([n]))
+        write_dicom(share / f"LINDQVIST-b{n}.dcm", "6.6", f"6.6.{n}", data=bytes([n]))
+    write_dicom(share / "single" / "LINDQVIST.dcm", "9.9", "9.9.1")
+    for slide in (share / "one", share / "LINDQVIST-b2.dcm", share / "single"):
+        in_place = content_sha256(slide)
+        for _ in range(2):  # the second time by the record
+            cache = staging(tmp_path)
+            with cache.use(str(slide), known_as="F1", neutral=True) as staged:
+                assert staged.is_copy and content_sha256(staged.path, names=staged.names) == in_place, slide
+            for path in (tmp_path / "staging").rglob("*"):
+                assert "LINDQVIST" not in path.name
+                assert path.name != "unit.json" or "LINDQVIST" not in path.read_text()
+            cache.close()
+
+
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
     "from pathoprog.inference.service.intake import staged_unit\n"

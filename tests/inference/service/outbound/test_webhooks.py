@@ -6,9 +6,10 @@ import time
 
 import pytest
 from made_receiver import Receiver, answer, running_receiver
+from made_sender import NOW, SECRET, Store, done, letters, seqs
 
 from pathoprog.errors import ConfigError
-from pathoprog.inference.service.events import Event, EventKind
+from pathoprog.inference.service.events import EventKind
 from pathoprog.inference.service.outbound.dead_letters import DeadLetters
 from pathoprog.inference.service.outbound.log_lines import ServiceLog
 from pathoprog.inference.service.outbound.outbound_config import LogSettings, OutboundSettings, WebhookSettings
@@ -16,62 +17,10 @@ from pathoprog.inference.service.outbound.signatures import verify_signature
 from pathoprog.inference.service.outbound.webhooks import (
     IDLE_S,
     MOST_HELD,
-    WebhookSender,
     delivery_id,
     payload,
     senders_of,
 )
-
-SECRET = b"s" * 32
-NOW = 1_800_000_000.0
-
-
-class Store:
-    """Events and cursors in memory; `broken` makes the next uses fail."""
-
-    def __init__(self, *events):
-        self.events, self.cursors, self.broken = list(events), {}, []
-
-    def after(self, seq, limit):
-        return [event for event in self.events if event.seq > seq][:limit]
-
-    def get(self, name):
-        return self.cursors.get(name, 0)
-
-    def put(self, name, seq):
-        if self.broken:
-            raise self.broken.pop()
-        assert seq >= self.get(name), "a cursor goes forward"
-        self.cursors[name] = seq
-
-
-def done(seq, kind="done", **data):
-    return Event(seq, "2026-12-01T08:00:00+00:00", kind, f"sub-{seq}", f"S{seq}", {"status": "scored", **data})
-
-
-def seqs(receiver):
-    return [json.loads(one.body)["seq"] for one in receiver.received]
-
-
-@pytest.fixture
-def sender(tmp_path):
-    """Makes senders that tell the time `NOW` and take pauses in full."""
-    (tmp_path / "state").mkdir()
-    log = ServiceLog(tmp_path / "state" / "service.log", LogSettings())
-
-    def make(url, store, name="lis", secret=None, **more):
-        endpoint = WebhookSettings(**{"name": name, "url": url, "secret_file": "none", "refusals": 3, **more})
-        letters = DeadLetters(tmp_path / "state" / "undelivered.jsonl")
-        return WebhookSender(
-            endpoint, store, secret or (lambda: (SECRET,)), letters, log, clock=lambda: NOW, jitter=lambda: 1.0
-        )
-
-    yield make
-    log.close()
-
-
-def letters(tmp_path):
-    return list(DeadLetters(tmp_path / "state" / "undelivered.jsonl").letters())
 
 
 def test_events_arrive_in_order_signed_and_are_done_with(sender):

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pathoprog.inference.service.records import audit_log
+from pathoprog.inference.service.records.audit_check import verify
 from pathoprog.inference.service.records.audit_lines import (
     Action,
     AuditError,
@@ -22,7 +23,7 @@ from pathoprog.inference.service.records.audit_lines import (
     line_of,
     parsed_head,
 )
-from pathoprog.inference.service.records.audit_log import AuditLog, head, verify
+from pathoprog.inference.service.records.audit_log import AuditLog, head
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 LINES = 9

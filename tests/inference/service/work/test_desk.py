@@ -10,8 +10,9 @@ from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.service.work.conductor import Conductor
 from pathoprog.inference.service.work.desk import ConflictError
 from pathoprog.inference.service.work.preparing import Prepared
-from pathoprog.inference.service.work.store import Request, Store
+from pathoprog.inference.service.work.store import Request
 from pathoprog.inference.service.work.submissions import NewSubmission
+from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.inference.slides.looks import Look
 
 
@@ -45,7 +46,7 @@ def test_the_same_request_and_the_same_slide_are_one_submission(made):
     with pytest.raises(ConflictError, match="used for another request"):
         made.desk.submit(new, Request("me", "k", "another"))
     with pytest.raises(ConflictError, match="another file is known as slide 'A'"):
-        made.desk.submit(replace(new, path="/scans/below/A.tif", route="other"))
+        made.desk.submit(replace(new, file="/scans/below/A.tif", route="other"))
 
 
 def test_a_file_with_another_s_id_in_a_watched_folder_fails_under_an_id_of_its_own(made):
@@ -53,7 +54,7 @@ def test_a_file_with_another_s_id_in_a_watched_folder_fails_under_an_id_of_its_o
     new = NewSubmission("colon", "/scans/below/A.tif", "A", "A", "routine", "watch")
     refused = made.desk.refuse(new, "another file has this id", "signature")
     assert (refused.slide_id, refused.state) == ("A (2)", "failed")
-    again = made.desk.refuse(replace(new, path="/scans/c/A.tif"), "another file has this id", "signature")
+    again = made.desk.refuse(replace(new, file="/scans/c/A.tif"), "another file has this id", "signature")
     assert again.slide_id == "A (3)"
     assert made.store.taken("colon") == {"/scans/below/A.tif": "signature", "/scans/c/A.tif": "signature"}
 
@@ -118,7 +119,7 @@ def test_a_route_that_is_gone_ends_its_open_submissions_in_words(made, bundle, t
 def test_a_defect_ends_one_submission_and_a_full_disk_is_waited_for(made, monkeypatch, capsys):
     """By the conductor's own hand-over, without its thread."""
     one, other = made.submit("A"), made.submit("B")
-    conductor = Conductor(made.settings, [made.plan], made.snapshot)
+    conductor = Conductor(made.settings, [made.plan], made.snapshot, made.names)
     conductor.desk = made.desk
     prepared = [Prepared(asked, {"colon": Look(source="seen")}) for asked in made.asked.waiting]
     real = made.lane.admit
@@ -142,14 +143,67 @@ def test_a_defect_ends_one_submission_and_a_full_disk_is_waited_for(made, monkey
     assert "KeyError" in capsys.readouterr().err
 
 
-def test_a_file_of_another_version_is_refused_and_not_touched(made, tmp_path):
-    from pathoprog.errors import InputError
+HIDDEN = "/scans/LINDQVIST/26H04711-A1.svs"
 
-    path = tmp_path / "newer.sqlite"
-    store = Store(path)
-    store.connection.execute("PRAGMA user_version=99")
-    store.close()
-    before = path.read_bytes()
-    with pytest.raises(InputError, match="of version 99, this version of the service reads 1"):
-        Store(path)
-    assert path.read_bytes() == before
+
+def test_hidden_slides_are_found_again_after_a_restart_by_the_map(made, bundle, tmp_path):
+    parts = (HIDDEN, "/scans/LINDQVIST/more/26H04711-A1.dcm")
+    one = made.submit_hidden(HIDDEN, files=parts)
+    asked = made.asked.waiting[-1]
+    assert (asked.slide.path, asked.files, asked.slide.given_id) == (HIDDEN, parts, "26H04711-A1")
+    made.admit(one)
+    made.close()
+    state = tmp_path / "state"
+    for name in ("service.sqlite", "ledger.sqlite"):
+        assert b"LINDQVIST" not in (state / name).read_bytes() and b"26H04711" not in (state / name).read_bytes()
+    again = MadeDesk(state, bundle)
+    assert (again.asked.waiting[-1].slide.path, again.asked.waiting[-1].files) == (HIDDEN, parts)
+    again.admit(one)
+    again.score()
+    assert again.state(one) == "failed" and again.desk.of(one).reason == "blank"
+    again.close()
+
+
+def test_what_the_map_does_not_know_fails_in_words_and_others_go_on(made, bundle, tmp_path, capsys):
+    lost, kept = made.submit_hidden(HIDDEN), made.submit_hidden("/scans/B.svs")
+    made.names.pseudonyms.forget([made.names.name("hidden", HIDDEN)])
+    made.close()
+    again = MadeDesk(tmp_path / "state", bundle)
+    said = capsys.readouterr().err
+    assert "does not know where 1 slide of service.sqlite lie" in said and "LINDQVIST" not in said
+    assert again.state(lost) == "failed" and "map of pseudonyms does not have it" in again.desk.of(lost).reason
+    assert [one.submission for one in again.asked.waiting] == [kept]
+    again.names.kept("hidden", [HIDDEN])  # the map of that time is back
+    again.orders.requeue(lost)
+    assert again.asked.waiting[-1].slide.path == HIDDEN and again.state(lost) == "received"
+    again.close()
+
+
+def test_parts_that_the_map_does_not_know_are_looked_for_anew(made, bundle, tmp_path):
+    made.submit_hidden(HIDDEN, files=(HIDDEN, "/scans/LINDQVIST/x.dcm"))
+    made.names.pseudonyms.forget([made.names.name("hidden", "/scans/LINDQVIST/x.dcm")])
+    made.close()
+    again = MadeDesk(tmp_path / "state", bundle)
+    assert (again.asked.waiting[-1].slide.path, again.asked.waiting[-1].files) == (HIDDEN, ())
+    again.close()
+
+
+def test_one_file_name_in_two_hidden_folders_is_refused_as_before(made):
+    made.submit_hidden(HIDDEN)
+    with pytest.raises(ConflictError, match="another file is known as slide 'S"):
+        made.submit_hidden("/scans/other/26H04711-A1.svs")
+    assert not made.desk.submit(made_again(made, HIDDEN)).created, "the same file is the same submission"
+
+
+def made_again(made, path):
+    """What `submit_hidden` asks for."""
+    slide_id = made.names.slide_row(path)[0]
+    return NewSubmission("hidden", made.names.name("hidden", path), slide_id, slide_id, "routine", "me")
+
+
+def test_what_a_copy_s_files_are_called_goes_to_the_reader(made):
+    """And what pseudonyms stand for stays in memory: the ledger's request has none of it."""
+    slide = SlideInput("S1", "/copies/00000.dcm", "P", names={"00000.dcm": "26H04711.dcm"}, given_id="26H04711")
+    task = made.lane.task(slide, Look(source="seen"), several=False)
+    assert made.plan.plan.job(task, made.plan.config, "seen").names == slide.names
+    assert "26H04711" not in str(task.request())

@@ -1,7 +1,8 @@
 """A child process that answers one question after another, so that a share that hangs hangs the child alone.
 
-While it works it gives signs of life. One that is silent for too long is ended, and the next question starts another;
-a call that hangs in the system cannot be ended: as long as it does, no second child is started beside it.
+While it works it gives signs of life. One that is silent for too long is ended, and the next question starts another.
+A call that hangs in the system cannot be ended: as long as it does, no second child is started beside it where all
+questions are about one place.
 """
 
 import contextlib
@@ -18,16 +19,24 @@ from typing import Any
 
 import pathoprog
 from pathoprog.errors import PathoprogError
-from pathoprog.inference.slides.looks import BEAT_S, NoAnswerError
 
 PROGRAM = """
 import importlib, sys
 sys.path.insert(0, sys.argv[1])
 importlib.import_module(sys.argv[2]).main(int(sys.argv[3]))
 """
+BEAT_S = 1.0
 START_S = 60.0  # a child that is starting says nothing: a busy machine takes its time
 
 Beat = Callable[[], None]
+
+
+class NoAnswerError(Exception):
+    """The child said nothing for too long (`silent`), or died; the text says which."""
+
+    def __init__(self, text: str, silent: bool):
+        super().__init__(text)
+        self.silent = silent
 
 
 class AskedChild:
@@ -36,10 +45,13 @@ class AskedChild:
     Args:
         module: whose `main` the child runs: it calls `answer_questions`.
         silence_s: how long it may give no sign of life.
+        start_s: how long it may say nothing while it starts, if that is longer.
+        one_place: all questions are about one place, so that none is put while one hangs there in the system; else
+            another child is started, since it may be asked about another place.
     """
 
-    def __init__(self, module: str, silence_s: float):
-        self.module, self.silence_s = module, silence_s
+    def __init__(self, module: str, silence_s: float, start_s: float = START_S, one_place: bool = True):
+        self.module, self.silence_s, self._start_s, self._one_place = module, silence_s, start_s, one_place
         self.asked = False
         self._process: subprocess.Popen[bytes] | None = None
         self._stuck: subprocess.Popen[bytes] | None = None
@@ -84,7 +96,7 @@ class AskedChild:
             while True:
                 left = until - time.monotonic()
                 if not self._connection.poll(max(0.0, min(left, self.silence_s))):
-                    limit = self.silence_s if self._ready else max(self.silence_s, START_S)
+                    limit = self.silence_s if self._ready else max(self.silence_s, self._start_s)
                     if time.monotonic() - self._heard > limit and not self._connection.poll():
                         self.end()
                         raise NoAnswerError(f"no answer for {self.silence_s:g} s", silent=True)
@@ -120,7 +132,7 @@ class AskedChild:
         self.asked = self._ready = False
 
     def _start(self) -> Connection:
-        if self._stuck is not None and self._stuck.poll() is None:
+        if self._one_place and self._stuck is not None and self._stuck.poll() is None:
             raise NoAnswerError("the last look at it hangs in the system still", silent=True)
         self._stuck = None
         root = Path(pathoprog.__file__).resolve().parents[1]
