@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
 COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
 
-.PHONY: help setup demo serve-demo control test test-caps test-long test-gpu lint format docs requirements clean
+.PHONY: help setup viewer wheel demo serve-demo control test test-caps test-long test-gpu lint format docs requirements clean
 
 help: $(READY)
 	@echo "make demo          the whole way on made-up slides: simulate, train ten, lock, score, validate, report"
 	@echo "make serve-demo    the service on the demo's bundle, on a loopback port, with a watched folder"
+	@echo "make viewer        fetch the page's slide viewer (needs npm);  make wheel: a release, with it in"
 	@echo "make control       the same with a hazard that ignores the images: must find nothing"
 	@echo "make test          lint, types and the quick tests"
 	@echo "make test-caps     the quick tests as older processors would compute them (CAPS=avx2 TESTS=tests/training)"
@@ -46,7 +47,19 @@ $(READY): requirements.txt requirements-uv.txt pyproject.toml
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes --compile-bytecode --build-constraints requirements.txt \
 	  -r requirements.txt
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python .ci/openseadragon
+	@$(BIN)/python .ci/axe_core
 	@touch $@
+
+# The viewer of slides on the service's page: one pinned npm package, unpacked; `make setup` tries the same.
+viewer: $(READY)
+	@$(BIN)/python .ci/openseadragon --required
+
+# For a release: the viewer must be in it.
+wheel: viewer
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist
+	@PATHOPROG_RELEASE=1 $(BIN)/python -m pytest -q tests/test_wheel.py
 
 demo: $(READY)
 	@$(BIN)/pathoprog demo

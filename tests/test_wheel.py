@@ -1,13 +1,14 @@
 """The built wheel: one top-level package, the doors inside it as real files, working from any folder."""
 
+import os
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
-from house import DOORS, sources, tracked
-from made_wheel import build_wheel, call
+from house import DOORS, ROOT, sources, tracked
+from made_wheel import VIEWER, build_wheel, call
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,24 @@ def test_the_wheel_holds_one_package_with_real_files(wheel: Path) -> None:
     assert data and {f"pathoprog/{path.as_posix()}" for path in data} <= names
     templates = [path for path in tracked() if "templates" in path.parts and path.parts[0] == "pathoprog"]
     assert {path.as_posix() for path in templates} <= names
+    static = [path for path in tracked() if "static" in path.parts and path.parts[0] == "inference"]
+    assert static and {f"pathoprog/{path.as_posix()}" for path in static} <= names
     assert "pathoprog/py.typed" in names and any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_a_release_holds_the_slide_viewer_and_nothing_else_of_others(wheel: Path) -> None:
+    """A user's own build may lack it; what is released (`make wheel`) may not."""
+    with zipfile.ZipFile(wheel) as archive:
+        prefix = f"pathoprog/{VIEWER.as_posix()}/"
+        inside = {name.removeprefix(prefix) for name in archive.namelist() if name.startswith(prefix)}
+        scripts = [name for name in archive.namelist() if name.endswith((".min.js", ".map"))]
+    if not (ROOT / VIEWER).is_dir() and not os.environ.get("PATHOPROG_RELEASE"):
+        assert not inside
+        pytest.skip("the viewer was not fetched here (make viewer)")
+    assert {"openseadragon.min.js", "LICENSE.txt"} <= inside, "a release without its viewer: run make viewer"
+    pictures = {name for name in inside if name.startswith("images/") and name.endswith(".png")}
+    assert pictures and inside - pictures <= {"openseadragon.min.js", "LICENSE.txt", ".sha512"}
+    assert scripts == [f"{prefix}openseadragon.min.js"]
 
 
 def test_the_wheel_gives_one_identity_and_works_from_another_folder(python: Path, tmp_path: Path) -> None:

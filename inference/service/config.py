@@ -15,6 +15,7 @@ from pathoprog.inference.service.intake.intake_config import (
 from pathoprog.inference.service.outbound.outbound_config import OutboundSettings
 from pathoprog.inference.service.records.records_config import AuditLogSettings
 from pathoprog.inference.service.settings_file import read_settings
+from pathoprog.inference.service.viewing.viewing_config import ViewingSettings
 from pathoprog.networks.engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.quality.config import QualitySettings
 from pathoprog.regions.tumour_config import POLICIES as TUMOUR_POLICIES
@@ -43,6 +44,7 @@ class RequestLimits:
     """What one client may take."""
 
     body_kib: int = setting(64, "largest body of a request, KiB", low=1, high=65536)
+    outline_kib: int = setting(4096, "largest body that holds a corrected outline, KiB", low=1, high=65536)
     header_s: float = setting(10.0, "seconds in which a request's head must have come", open_low=True, low=0, high=600)
     body_s: float = setting(20.0, "seconds in which a request's body must have come", open_low=True, low=0, high=600)
     connections: int = setting(200, "connections at the same time; more are told to come later", low=1, high=10000)
@@ -144,6 +146,7 @@ class ServiceSettings:
     )
     scoring: ScoringSettings = setting(ScoringSettings(), "how slides are scored")
     access: AccessSettings = setting(AccessSettings(), "who may do what")
+    viewing: ViewingSettings = setting(ViewingSettings(), "how slides are shown on the page")
     stop_s: float = setting(
         60.0,
         "at a stop, seconds for the slides in hand; what is not done then goes on at the next start",

@@ -21,6 +21,7 @@ class EventKind(StrEnum):
     ALARM = "alarm"
     WATCH = "watch"
     AUDIT_HEAD = "audit_head"
+    OUTLINE_ACCEPTED = "outline_accepted"
 
 
 SENT_KINDS = (

@@ -30,6 +30,7 @@ from pathoprog.inference.service.names import Names
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AUDIT_FILE, AuditLog
 from pathoprog.inference.service.state_folder import IDS_KEY, alone, forgotten_file
+from pathoprog.inference.service.viewing.slide_viewing import SlideViewing
 from pathoprog.inference.service.vigil import Vigil
 from pathoprog.inference.service.web.app import make_app
 from pathoprog.inference.service.web.limits import timed_protocol
@@ -104,6 +105,8 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
         for part in running:
             part.start()
             parts.callback(part.stop)
+        viewing = SlideViewing(settings.viewing, staging)
+        parts.callback(viewing.stop)
         service = Service(
             settings=settings,
             snapshot=snapshot,
@@ -116,6 +119,7 @@ def _serve(settings: ServiceSettings, plans: list[LanePlan], state: Path) -> int
             joiner=PatientJoiner(),
             vigil=vigil,
             forgetting=forgetting,
+            viewing=viewing,
             secure=secure,
         )
         _Server(service, conductor).run()

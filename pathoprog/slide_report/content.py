@@ -158,17 +158,9 @@ def slide_content(
         heatmap: the tile map.
         curves: of the cohort on which this ensemble was validated.
     """
-    said = result.risk_class or result.status
     has_attention = any(score.attention is not None for score in outcome.resolutions.values())
-    return SlidePage(
-        slide_id=result.slide_id,
-        said=said,
-        meaning=MEANINGS[said],
-        flags=tuple(_flags(result)),
-        rulers=tuple(_ruler(name, result.scores[name]) for name in RESOLUTIONS if name in result.scores),
-        curves=curves if curves is not None and curves.points.get(result.risk_class) else None,
-        checks=tuple(_checks(result)),
-        eligibility=_eligibility(result.eligibility),
+    return replace(
+        written_content(result, run, curves, has_attention),
         map_jpeg=b"" if heatmap is None else _jpeg(heatmap),
         strongest={
             name: tuple(
@@ -182,6 +174,32 @@ def slide_content(
             )
             for name, score in outcome.resolutions.items()
         },
+    )
+
+
+def written_content(
+    result: SlideResult, run: SlideRun, curves: CohortCurves | None = None, has_attention: bool = False
+) -> SlidePage:
+    """The page of a slide without its pictures: what follows from the files that a result has.
+
+    Args:
+        result: what result.json holds.
+        run: what run.json holds.
+        curves: of the cohort on which this ensemble was validated.
+        has_attention: whether tiles have weights beside their scores.
+    """
+    said = result.risk_class or result.status
+    return SlidePage(
+        slide_id=result.slide_id,
+        said=said,
+        meaning=MEANINGS[said],
+        flags=tuple(_flags(result)),
+        rulers=tuple(_ruler(name, result.scores[name]) for name in RESOLUTIONS if name in result.scores),
+        curves=curves if curves is not None and curves.points.get(result.risk_class) else None,
+        checks=tuple(_checks(result)),
+        eligibility=_eligibility(result.eligibility),
+        map_jpeg=b"",
+        strongest={},
         caption=CAPTION_ATTENTION if has_attention else CAPTION_EQUAL,
         foot=tuple(_foot(result, run)),
     )

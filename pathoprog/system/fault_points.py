@@ -16,7 +16,7 @@ _passed = 0
 
 POINTS = (
     "after_reading", "after_member", "write", "before_rename", "before_commit", "look", "watch", "identify", "stage",
-    "rotate",
+    "rotate", "view_tile",
 )  # fmt: skip
 
 

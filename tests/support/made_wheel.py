@@ -7,6 +7,9 @@ from pathlib import Path
 
 from house import DOORS, ROOT, tracked
 
+VIEWER = Path("inference/service/page/openseadragon")
+"""Not tracked: there if it was fetched (`make viewer`)."""
+
 
 def call(*arguments: str | Path, cwd: Path) -> str:
     """Standard output of a command that must succeed."""
@@ -20,6 +23,8 @@ def build_wheel(copy: Path) -> Path:
     for path in tracked():
         (copy / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, copy / path)
+    if (ROOT / VIEWER).is_dir():
+        shutil.copytree(ROOT / VIEWER, copy / VIEWER)
     for door in (*DOORS, "configs"):
         (copy / "pathoprog" / door).symlink_to(f"../{door}")
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", copy / "dist", cwd=copy)

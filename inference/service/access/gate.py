@@ -73,7 +73,13 @@ class Gate:
         self._cookie = cookie_name(secure)
 
     def authenticate(
-        self, headers: Mapping[str, str], cookies: Mapping[str, str], client_host: str, method: str, url: str = ""
+        self,
+        headers: Mapping[str, str],
+        cookies: Mapping[str, str],
+        client_host: str,
+        method: str,
+        url: str = "",
+        counted: bool = True,
     ) -> Principal:
         """Who asks.
 
@@ -83,6 +89,8 @@ class Gate:
             client_host: the address that the connection comes from; "" if it has none.
             method: of HTTP.
             url: path and query, as sent: searched for a token that does not belong there.
+            counted: False for parts of a slide's picture, of which one look takes hundreds: they have a bound of their
+                own. Whoever is turned away is counted in any case.
 
         Raises:
             AccessError: 401, 403, 429 or 503.
@@ -98,7 +106,7 @@ class Gate:
             if wait and error.status != 429:
                 raise too_many(wait, "requests from this address") from error
             raise
-        if wait := self._limits.take(f"{principal.how} {principal.name}"):
+        if counted and (wait := self._limits.take(f"{principal.how} {principal.name}")):
             raise too_many(wait, "requests of this name")
         return principal
 

@@ -29,6 +29,8 @@ class Permission(StrEnum):
     PRIORITISE = "prioritise"
     OVERRIDE = "override"
     """Submit with a statement that replaces what the file or route says (um/px, eligibility)."""
+    CORRECT_OUTLINE = "correct_outline"
+    """Accept a slide's outline, or have the slide scored again with a corrected one."""
     LOOK_UP = "look_up"
     """Find a case by its number, through the map of pseudonyms; each look-up is put on record."""
     RELEASE = "release"
@@ -52,6 +54,7 @@ MAY: dict[Permission, frozenset[Role]] = {
     Permission.CANCEL: frozenset({_O, _A}),
     Permission.PRIORITISE: frozenset({_O, _A}),
     Permission.OVERRIDE: frozenset({_R, _A}),
+    Permission.CORRECT_OUTLINE: frozenset({_R, _A}),
     # Not the admin: who gives out tokens has no need to know whose slide it is. An admin who must look makes a
     # reviewer's token, and the audit log has a line of that.
     Permission.LOOK_UP: frozenset({_R}),

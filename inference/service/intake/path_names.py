@@ -28,6 +28,11 @@ class PathNames:
         self.open_routes = frozenset(route.name for route in routes if route.patients.ids == "given")
         self.pseudonyms, self._key = pseudonyms, key
 
+    @property
+    def key(self) -> bytes:
+        """Secret of the pseudonyms, for a process that compares hashes."""
+        return self._key
+
     def hides(self, route: str) -> bool:
         """Whether a route's paths stand in the map alone."""
         return route not in self.open_routes

@@ -118,6 +118,12 @@ class StagingCache:
         finally:
             self._end(name, reads)
 
+    def whole(self, known_as: str) -> str:
+        """The path of a slide's copy that is whole, or ""; it may go when room is needed."""
+        with self._lock:
+            unit = self._units.get(self._name(known_as))
+            return str(unit.path) if unit is not None and unit.is_whole else ""
+
     def remove(self, known_as: str) -> None:
         """Take a slide's copy away, if there is one that nobody reads; it is forgotten."""
         name = self._name(known_as)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from pathoprog.inference.service.access.roles import Permission
 from pathoprog.inference.service.records.audit_check import newest, verify
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.web.answers import (
@@ -21,6 +22,7 @@ from pathoprog.inference.service.web.answers import (
     LookupAnswer,
     LookupBody,
     bundle_answer,
+    sees,
     submission_answer,
 )
 from pathoprog.inference.service.web.problems import documented, with_body
@@ -34,8 +36,14 @@ KNOWN = documented(401, 403, 422, 429, 503)
 
 @router.get("/bundles", responses=KNOWN, tags=["bundles"])
 async def bundles(who: Viewing, service: Served) -> Bundles:
-    """The ensembles that are served, and which of them are in shadow."""
-    return Bundles(bundles=[bundle_answer(state) for state in service.snapshot.bundles.values()])
+    """The ensembles that are served; those in shadow only to who evaluates them or looks after the service."""
+    return Bundles(
+        bundles=[
+            bundle_answer(state)
+            for state in service.snapshot.bundles.values()
+            if sees(who, state) or who.may(Permission.SEE_METRICS)
+        ]
+    )
 
 
 @router.post("/bundles/{name}/release", responses=ONE, tags=["bundles"])

@@ -131,6 +131,7 @@ class SubmissionAnswer(Answered):
     changed_at: str
     ended_at: str
     works: list[WorkAnswer]
+    corrects: str = Field("", description="of a correction, the submission with the slide's first result; else empty")
 
 
 class Submissions(Answered):
@@ -318,6 +319,7 @@ def submission_answer(submission: Submission, snapshot: Snapshot, who: Principal
         submitted_at=submission.submitted_at,
         changed_at=submission.changed_at,
         ended_at=submission.ended_at,
+        corrects=submission.corrects,
         works=[
             WorkAnswer(
                 bundle=work.bundle,

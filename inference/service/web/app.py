@@ -3,6 +3,16 @@
 from fastapi import FastAPI
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.inference.service.page import (
+    bundle_routes,
+    night_routes,
+    patient_routes,
+    slide_routes,
+    static_routes,
+    worklist_routes,
+)
+from pathoprog.inference.service.page.page_data import page_data
+from pathoprog.inference.service.viewing import openseadragon_routes, outline_routes, view_routes
 from pathoprog.inference.service.web import (
     admin_routes,
     event_routes,
@@ -24,6 +34,15 @@ ROUTERS = (
     event_routes.router,
     export_routes.router,
     webhook_routes.router,
+    worklist_routes.router,
+    slide_routes.router,
+    patient_routes.router,
+    night_routes.router,
+    bundle_routes.router,
+    static_routes.router,
+    view_routes.router,
+    outline_routes.router,
+    openseadragon_routes.router,
 )
 
 
@@ -39,6 +58,7 @@ def make_app(service: Service) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.service = service
+    app.state.page_data = page_data(service)
     for router in ROUTERS:
         app.include_router(router)
     handle_problems(app)

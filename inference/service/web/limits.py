@@ -1,6 +1,7 @@
 """What one client may take of the server: time for a request's head and body, and the size of it."""
 
 import asyncio
+import re
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,10 @@ SECURITY = {
 """Headers of every answer that does not set its own."""
 
 
+OUTLINE_PATH = re.compile(r"/v1/submissions/[^/]+/outline")
+"""Where a body may be larger than elsewhere: outlines have many corners."""
+
+
 class _TooLargeError(Exception):
     """The body is larger than allowed."""
 
@@ -37,12 +42,11 @@ class LimitedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        most = self._limits.body_kib << 10
+        kib = self._limits.outline_kib if OUTLINE_PATH.fullmatch(scope["path"]) else self._limits.body_kib
+        most = kib << 10
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
-            await self._refuse(
-                413, "Too large", f"a request may hold {self._limits.body_kib} KiB", scope, receive, send
-            )
+            await self._refuse(413, "Too large", f"this request may hold {kib} KiB", scope, receive, send)
             return
         got, whole = 0, False
         started = False
@@ -77,7 +81,7 @@ class LimitedRequests:
             await self._app(scope, bounded, safe)
         except _TooLargeError:
             if not started:
-                detail = f"a request may hold {self._limits.body_kib} KiB"
+                detail = f"this request may hold {kib} KiB"
                 await self._refuse(413, "Too large", detail, scope, receive, send)
         except TimeoutError:
             if started or whole:

@@ -25,7 +25,7 @@ from pathoprog.inference.service.web.problems import documented
 from pathoprog.inference.service.web.service import Reading, Served, Service
 from pathoprog.inference.service.web.submission_routes import known
 from pathoprog.inference.service.work.desk import GONE, AbsentError, ConflictError
-from pathoprog.inference.service.work.submissions import DONE, FAILED, NOT_REPORTABLE, Submission
+from pathoprog.inference.service.work.submissions import DONE, FAILED, NOT_REPORTABLE, Submission, counting
 from pathoprog.scoring.results import read_slide
 from pathoprog.scoring.slide_result import SlideResult, SlideRun, result_text, run_text
 from pathoprog.system.file_names import folder_name
@@ -81,11 +81,12 @@ async def result(submission: OpaqueId, who: Reading, service: Served, bundle: Bu
     of_slide, run, _ = await to_thread(shown, service, found, bundle or "", who)
     name = bundle or found.works[0].bundle
     await service.record(who, Action.RESULT_VIEWED, found.slide_id, submission=submission, bundle=name)
+    state = service.snapshot.bundles.get(name)  # it may be served no longer
     return ResultAnswer(
         submission=found.id,
         bundle=name,
         patient_id=found.patient_id,
-        shadow=not service.snapshot.bundles[name].released_at,
+        shadow=state is None or not state.released_at,
         result=json.loads(result_text(of_slide)),
         run=json.loads(run_text(run)),
     )
@@ -156,8 +157,8 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
     if not submissions:
         raise AbsentError("no slide of such a patient")
     state = service.snapshot.bundles[bundle]
-    latest = {one.slide_id: one for one in submissions}  # the last of each slide
-    together = service.joiner.joined(list(latest.values()), service.plans[bundle], role)
+    latest = counting(submissions)
+    together = service.joiner.joined(latest, service.plans[bundle], role)
     slides, score = together.slides, together.score
     return PatientAnswer(
         patient_id=patient,
@@ -178,7 +179,7 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
                 status=slides[one.slide_id].status if one.slide_id in slides else "",
                 risk_class=slides[one.slide_id].risk_class if one.slide_id in slides else "",
             )
-            for one in latest.values()
+            for one in latest
             if (work := one.work_of(bundle)) is not None
         ],
     )

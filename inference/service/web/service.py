@@ -18,6 +18,7 @@ from pathoprog.inference.service.config import RouteSettings, ServiceSettings
 from pathoprog.inference.service.names import Names
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.records.audit_log import AuditLog
+from pathoprog.inference.service.viewing.slide_viewing import SlideViewing
 from pathoprog.inference.service.vigil import Vigil
 from pathoprog.inference.service.work.conductor import Conductor
 from pathoprog.inference.service.work.desk import AbsentError
@@ -48,6 +49,7 @@ class Service:
         joiner: of patients' slides.
         vigil: what the service looks after by itself.
         forgetting: of patients.
+        viewing: of slides.
         secure: whether browsers reach it over TLS.
     """
 
@@ -62,6 +64,7 @@ class Service:
     joiner: PatientJoiner
     vigil: Vigil
     forgetting: Forgetting
+    viewing: SlideViewing
     secure: bool
 
     @property
@@ -144,6 +147,7 @@ Cancelling = Annotated[Principal, Depends(Needs(Permission.CANCEL))]
 Prioritising = Annotated[Principal, Depends(Needs(Permission.PRIORITISE))]
 Releasing = Annotated[Principal, Depends(Needs(Permission.RELEASE))]
 LookingUp = Annotated[Principal, Depends(Needs(Permission.LOOK_UP))]
+Correcting = Annotated[Principal, Depends(Needs(Permission.CORRECT_OUTLINE))]
 Measuring = Annotated[Principal, Depends(Needs(Permission.SEE_METRICS))]
 Forgets = Annotated[Principal, Depends(Needs(Permission.FORGET))]
 Redelivering = Annotated[Principal, Depends(Needs(Permission.REDELIVER))]

@@ -12,6 +12,7 @@ from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.service.config import PRIORITIES, RouteSettings, ServiceSettings
 from pathoprog.inference.service.events import CODE, RISK_CLASS, ROUTE, SHADOW, STATUS, Event, EventKind
 from pathoprog.inference.service.intake.path_names import PathNames
+from pathoprog.inference.service.viewing.outline_files import outline_of
 from pathoprog.inference.service.work.asked_slides import paths_of, slide_of
 from pathoprog.inference.service.work.lane import Lane
 from pathoprog.inference.service.work.preparing import Prepared, Preparers, ToPrepare
@@ -33,7 +34,7 @@ from pathoprog.inference.service.work.submissions import (
     Work,
 )
 from pathoprog.inference.slides import jobs
-from pathoprog.inference.slides.given_outlines import BARRED_OUTLINE, outline_in
+from pathoprog.inference.slides.given_outlines import BARRED_OUTLINE
 from pathoprog.scoring.results import SLIDE_LEVEL
 
 UNKNOWN_PATH = (
@@ -87,7 +88,6 @@ class Desk:
     ):
         self.settings, self.store, self.ledger, self.lanes, self.snapshot = settings, store, ledger, lanes, snapshot
         self.routes: dict[str, RouteSettings] = {route.name: route for route in settings.routes}
-        self._outlines = {bundle.name: bundle.outlines for bundle in settings.bundles}
         self._preparers, self._names = preparers, names
         self._current: dict[tuple[str, str], str] = {}  # (bundle, slide_id) -> submission under way
 
@@ -198,7 +198,7 @@ class Desk:
             lane = self.lanes.get(work.bundle)
             if lane is None or work.state in GONE:
                 continue
-            outline, barred = outline_in(self._outlines[work.bundle], submission.slide_id, lane.config.slides)
+            outline, barred = outline_of(self.settings, self.store, submission, lane.config)
             if barred:
                 self.put(submission, replace(work, state=FAILED, reason=BARRED_OUTLINE), FAILED)
                 submission = self.again(submission)
@@ -269,7 +269,7 @@ class Desk:
         return [
             other
             for other in self.snapshot.of_patient(submission.patient_id)
-            if other.slide_id != submission.slide_id
+            if other.slide != submission.slide
             and other.state not in GONE
             and other.route in self.routes
             and self.routes[other.route].role == role

@@ -16,6 +16,8 @@ from pathoprog.errors import InputError
 from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.service.intake.path_names import PathNames
 from pathoprog.inference.service.intake.staging import StagingCache
+from pathoprog.inference.service.viewing.outline_files import FOLDER as OUTLINES
+from pathoprog.inference.service.viewing.outline_files import forget_outline
 from pathoprog.inference.service.work.desk import AbsentError, ConflictError
 from pathoprog.inference.service.work.snapshot import Snapshot
 from pathoprog.inference.service.work.store import Store
@@ -128,6 +130,8 @@ class Forgetting:
                 if place.is_dir():
                     shutil.rmtree(place)
                     n += 1
+        for slide_id in slides:
+            forget_outline(self.holdings.store.path.parent / OUTLINES, slide_id)
         if self.holdings.staging is not None:
             for one in found:
                 self.holdings.staging.remove(self.holdings.store.slide_file(one).file)

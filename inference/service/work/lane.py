@@ -16,6 +16,7 @@ from pathoprog.inference.engine.listener import EngineListener
 from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask, make_plan
 from pathoprog.inference.engine.transport import LocalCrew, WorkerProcess
 from pathoprog.inference.service.config import BundleSettings, ServiceSettings, staging_folder
+from pathoprog.inference.service.viewing.outline_files import corrected_folder
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.inference.slides.jobs import Job, NewJob
 from pathoprog.inference.slides.looks import Look
@@ -60,6 +61,7 @@ def plan_lane(bundle: BundleSettings, settings: ServiceSettings) -> LanePlan:
     if any(route.staged for route in settings.routes):
         roots.append(str(staging_folder(settings)))  # local copies are read from there
     roots += [bundle.outlines] if bundle.outlines else []
+    roots.append(str(corrected_folder(settings)))
     config = ScoreConfig(
         ensemble=bundle.folder,
         key=bundle.key,

@@ -18,7 +18,7 @@ from pathoprog.inference.engine.ledger import transaction_of
 from pathoprog.inference.service.events import Event, EventKind
 from pathoprog.inference.service.intake.path_names import PathNames
 from pathoprog.inference.service.work.store_tables import READ, SCHEMA, TABLES, WIPE, hide_paths, upgrade
-from pathoprog.inference.service.work.submissions import ENDED, NewSubmission, Submission, Work
+from pathoprog.inference.service.work.submissions import ENDED, Correction, NewSubmission, Submission, Work
 from pathoprog.system.console import warn
 
 ID_BYTES = 9
@@ -111,11 +111,19 @@ class Store:
         works: dict[int, list[Work]] = {}
         for row in self.connection.execute("SELECT * FROM works ORDER BY seq, place"):
             works.setdefault(row["seq"], []).append(_work(row))
-        rows = self.connection.execute("SELECT * FROM submissions ORDER BY seq")
+        rows = self.connection.execute(
+            "SELECT submissions.*, corrects, corrections.slide_id AS first_slide_id FROM submissions"
+            " LEFT JOIN corrections ON submission = id ORDER BY seq"
+        )
         return [_submission(row, works[row["seq"]]) for row in rows]
 
     def add(
-        self, new: NewSubmission, works: Sequence[Work], request: Request | None, taken: str = ""
+        self,
+        new: NewSubmission,
+        works: Sequence[Work],
+        request: Request | None,
+        taken: str = "",
+        correction: Correction | None = None,
     ) -> tuple[Submission, Event]:
         """Keep a new submission, and that it came.
 
@@ -124,6 +132,7 @@ class Store:
             works: what is to be done for it, the champion's first.
             request: the client's, if it may be sent again.
             taken: the signature of the files, where a watched folder brought it.
+            correction: the corrected outline, where it is one.
         """
         now, name = _now(), secrets.token_urlsafe(ID_BYTES)
         with self._transaction():
@@ -144,6 +153,11 @@ class Store:
                     for place, work in enumerate(works)
                 ],
             )
+            if correction is not None:
+                self.connection.execute(
+                    "INSERT INTO corrections VALUES (?, ?, ?, ?, ?)",
+                    (name, correction.corrects, correction.first_slide_id, correction.outline, correction.sha256),
+                )
             if request is not None:
                 self._note(request, name)
             if taken:
@@ -152,6 +166,8 @@ class Store:
         submission = Submission(
             seq=seq, id=name, route=new.route, slide_id=new.slide_id, patient_id=new.patient_id, priority=new.priority,
             by=new.by, submitted_at=now, changed_at=now, works=tuple(works),
+            corrects=correction.corrects if correction is not None else "",
+            first_slide_id=correction.first_slide_id if correction is not None else "",
         )  # fmt: skip
         return submission, event
 
@@ -171,7 +187,10 @@ class Store:
 
     def last_of(self, route: str, file: str) -> str:
         """The id of the last submission of a file on a route; empty where there is none."""
-        query = "SELECT id FROM submissions WHERE route = ? AND file = ? ORDER BY seq DESC LIMIT 1"
+        query = (
+            "SELECT id FROM submissions WHERE route = ? AND file = ?"
+            " AND id NOT IN (SELECT submission FROM corrections) ORDER BY seq DESC LIMIT 1"
+        )
         row = self.connection.execute(query, (route, file)).fetchone()
         return str(row[0]) if row is not None else ""
 
@@ -184,6 +203,22 @@ class Store:
         """Submissions of other files that are known by this slide id."""
         query = "SELECT id FROM submissions WHERE slide_id = ? AND file != ?"
         return [str(row[0]) for row in self.connection.execute(query, (slide_id, file))]
+
+    def corrections(self, corrects: str) -> dict[str, str]:
+        """Corrections of a submission, oldest first: their ids, each with its outline's hash."""
+        query = "SELECT submission, sha256 FROM corrections WHERE corrects = ? ORDER BY rowid"
+        return dict(self.connection.execute(query, (corrects,)).fetchall())
+
+    def outline(self, submission: Submission) -> str:
+        """The corrected outline that a submission was made for; "" where it is no correction."""
+        query = "SELECT outline FROM corrections WHERE submission = ?"
+        row = self.connection.execute(query, (submission.id,)).fetchone()
+        return str(row[0]) if row is not None else ""
+
+    def told(self, submission: Submission, kind: str) -> list[Event]:
+        """Events of one kind about a submission, oldest first."""
+        query = "SELECT * FROM events WHERE submission = ? AND kind = ? ORDER BY seq"
+        return [_as_event(row) for row in self.connection.execute(query, (submission.id, kind))]
 
     def set_work(
         self, submission: Submission, work: Work, kind: str = "", data: dict[str, str] | None = None
@@ -307,6 +342,7 @@ class Store:
                     ("DELETE FROM works WHERE seq = ?", one.seq),
                     ("DELETE FROM submissions WHERE seq = ?", one.seq),
                     ("DELETE FROM requests WHERE submission = ?", one.id),
+                    ("DELETE FROM corrections WHERE submission = ?", one.id),
                     ("DELETE FROM events WHERE submission = ?", one.id),
                     ("DELETE FROM events WHERE slide_id = ?", one.slide_id),
                     ("DELETE FROM taken WHERE file = ?", file.file),
@@ -332,7 +368,13 @@ def _work(row: sqlite3.Row) -> Work:
 
 def _submission(row: sqlite3.Row, works: list[Work]) -> Submission:
     names = ("seq", "id", "route", "slide_id", "patient_id", "priority", "submitted_at", "changed_at", "ended_at")
-    return Submission(**{name: row[name] for name in names}, by=row["submitted_by"], works=tuple(works))
+    return Submission(
+        **{name: row[name] for name in names},
+        by=row["submitted_by"],
+        works=tuple(works),
+        corrects=row["corrects"] or "",
+        first_slide_id=row["first_slide_id"] or "",
+    )
 
 
 def _as_event(row: sqlite3.Row) -> Event:

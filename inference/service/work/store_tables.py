@@ -74,6 +74,13 @@ CREATE TABLE IF NOT EXISTS taken (
 CREATE TABLE IF NOT EXISTS chores (
     name TEXT PRIMARY KEY              -- what is still to be done to this file
 );
+CREATE TABLE IF NOT EXISTS corrections (
+    submission TEXT PRIMARY KEY,       -- a submission that is a slide's correction
+    corrects TEXT NOT NULL,            -- the submission with the first result
+    slide_id TEXT NOT NULL,            -- of the slide itself: the correction has an id of its own
+    outline TEXT NOT NULL,             -- GeoJSON, level-0 px
+    sha256 TEXT NOT NULL               -- of the area that it encloses
+);
 CREATE INDEX IF NOT EXISTS submissions_by_slide ON submissions (slide_id);
 CREATE INDEX IF NOT EXISTS submissions_by_file ON submissions (route, file);
 CREATE INDEX IF NOT EXISTS submissions_of_file ON submissions (file);

@@ -1,5 +1,6 @@
 """A submission: one slide asked for on one route, what is done for it by each bundle, and its states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 RECEIVED, WAITING, RUNNING = "received", "waiting", "running"
@@ -46,6 +47,8 @@ class Submission:
         changed_at: of its last change of state.
         ended_at: when it was first done, failed or called off.
         works: by bundle, the champion's first.
+        corrects: of a correction, id of the submission with the slide's first result; empty for all others.
+        first_slide_id: of a correction, the id that the slide itself has.
     """
 
     seq: int
@@ -59,6 +62,13 @@ class Submission:
     changed_at: str
     works: tuple[Work, ...]
     ended_at: str = ""
+    corrects: str = ""
+    first_slide_id: str = ""
+
+    @property
+    def slide(self) -> str:
+        """The id of the slide itself: all its corrections have the same."""
+        return self.first_slide_id or self.slide_id
 
     @property
     def state(self) -> str:
@@ -73,6 +83,38 @@ class Submission:
     def work_of(self, bundle: str) -> Work | None:
         """What a bundle does for it."""
         return next((work for work in self.works if work.bundle == bundle), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A corrected outline, for a submission of its own.
+
+    Attributes:
+        corrects: id of the submission with the slide's first result.
+        first_slide_id: id of the slide itself.
+        outline: GeoJSON, level-0 px.
+        sha256: of the area that it encloses.
+    """
+
+    corrects: str
+    first_slide_id: str
+    outline: str
+    sha256: str
+
+
+def counting(submissions: Sequence[Submission]) -> list[Submission]:
+    """One submission of each slide, the one that counts for its patient.
+
+    That is the slide's last one, or its last correction that came after that and has a result.
+
+    Args:
+        submissions: in the order of submission.
+    """
+    found: dict[str, Submission] = {}
+    for one in submissions:
+        if not one.corrects or one.state in (DONE, NOT_REPORTABLE):
+            found[one.slide] = one
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def service(bundle, made_slides, tmp_path_factory):
     made = MadeService(tmp_path_factory.mktemp("service"), bundle)
     for path in made_slides.iterdir():
         shutil.copy(path, made.slides)
+    made.settings["viewing"] = {"timeout_s": 120}  # a test stops its slide readers for a while
     made.start()
     yield made
     made.stop()

@@ -229,7 +229,8 @@ def test_no_planted_name_is_outside_the_private_map(watched):
     assert made.ask("POST", "/v1/backups", role="admin").status == 201
     sent = [b"".join([repr(headers).encode(), body]) for headers, body in Receiver.got]
     for one in submissions(made, 6):
-        for path in ("", "/result", "/files", "/files/run.json", "/report", "/files/tiles.geojson"):
+        shown = ("/view", "/view/9/0_0.jpg", "/view/overlays", "/outline")
+        for path in ("", "/result", "/files", "/files/run.json", "/report", "/files/tiles.geojson", *shown):
             for bundle in ("colon", "candidate"):
                 asked = made.ask("GET", f"/v1/submissions/{one['id']}{path}?bundle={bundle}", role="admin")
                 sent += [repr(asked.headers).encode(), asked.body]

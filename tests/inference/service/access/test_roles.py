@@ -16,6 +16,7 @@ requeue          . . O . A
 cancel           . . O . A
 prioritise       . . O . A
 override         . . . R A
+correct_outline  . . . R A
 look_up          . . . R .
 release          . . . . A
 forget           . . . . A

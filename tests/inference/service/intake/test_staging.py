@@ -36,7 +36,9 @@ def noise(path, n_bytes, seed=0):
 def test_a_slide_is_copied_once_and_no_name_of_it_is_written(tmp_path):
     source = noise(tmp_path / "share" / "H26-4711_Nordmann" / "H26-4711.ome.tif", MIB)
     cache = staging(tmp_path)
+    assert cache.whole(str(source)) == ""
     with cache.use(str(source)) as staged:
+        assert cache.whole(str(source)) == staged.path
         assert staged.is_copy and staged.path != str(source) and staged.path.endswith(".ome.tif")
         copied = Path(staged.path).stat()
         assert content_sha256(staged.path) == content_sha256(source)
