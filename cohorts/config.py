@@ -63,7 +63,19 @@ class SurvivalConfig:
     )
     missing: list[str] = setting([], "words that mean a missing value, in addition to NA, n/a, NULL …", kind="names")
     patient: str = setting(
-        "", "column with the patient's id (default: patient_id); several rows of one patient are refused", kind="name"
+        "",
+        "column with the patient's id; several rows of one patient are then taken together: robust standard errors by "
+        "patient. Without it such rows in patient_id are refused",
+        kind="name",
+    )
+    entry: str = setting(
+        "",
+        "column with the time at which a row came under observation (delayed entry, left truncation), in the unit of "
+        "time; default: all from 0",
+        kind="name",
+    )
+    weight: str = setting(
+        "", "column with case weights; whole numbers are copies, others get robust standard errors", kind="name"
     )
     group: str = setting("", "column with the groups to compare", kind="name")
     reference: str = setting("", "group with which hazard ratios compare the others; default: the first", kind="name")
@@ -85,6 +97,31 @@ class SurvivalConfig:
     )
     subgroups: list[str] = setting(
         [], "columns that define subgroups: the groups are compared within each of their values", kind="names"
+    )
+    sites: list[str] = setting(
+        [],
+        "columns that name sites: c, hazard ratio, calibration and shares at each, and their random-effects mean",
+        kind="names",
+    )
+    added: list[str] = setting(
+        [],
+        "columns judged for what they add to the covariates: test, differences of c and AUC(t), net benefit",
+        kind="names",
+    )
+    cuts: list[str] = setting(
+        [], "times at which the groups' hazard ratio may change: a ratio in each piece of the follow-up", kind="names"
+    )
+    landmarks: list[str] = setting(
+        [], "times from which those still followed are compared anew, in the table's unit", kind="names"
+    )
+    treatment: str = setting(
+        "", "column of a treatment with two values: its hazard ratio in each group, and the ratio of these", kind="name"
+    )
+    control: str = setting("", "value of the treatment for those without it; default: 0, False, none, no", kind="name")
+    randomised: str = setting(
+        "",
+        "was the treatment randomised? It must be said; if not, the words are of an association",
+        choices=("", "yes", "no"),
     )
     score: str = setting("", "column with a score, higher = worse, for the c-index and AUC(t)", kind="name")
     risks: list[str] = setting(

@@ -8,6 +8,7 @@ import numpy as np
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohorts.config import SurvivalConfig
+from pathoprog.cohorts.survival_comparisons import added_value, sites, time_effects, treatment
 from pathoprog.cohorts.survival_figures import draw_figures
 from pathoprog.cohorts.survival_models import (
     adjusted,
@@ -73,13 +74,31 @@ def analyse(settings: SurvivalConfig, asked: TableQuestion) -> Parts:
         },
         "notes": list(asked.notes),
     }
+    refused = {}
     for analysis in ANALYSES.values():
         if analysis.in_survival:
+            if reason := analysis.refusal(q):
+                refused[analysis.name] = reason
+                if analysis.name != "followup":  # which counts the rows in any case
+                    continue
             for key, value in PARTS.get(analysis.name, plainly)(q, analysis).items():
                 results[key] = {**results[key], **value} if key in results else value
+    if refused:
+        results["refused"] = refused
+    results["notes"] += _early(q, results)
     if q.competing:
         results["notes"].append("competing deaths are censored in Kaplan-Meier curves, which are net; see `competing`")
     return results
+
+
+def _early(q: Question, results: Parts) -> list[str]:
+    """What is to be said of tiny early risk sets under delayed entry."""
+    if not q.entry:
+        return []
+    curves_ = {"all": results["kaplan_meier"]["overall"], **results["kaplan_meier"].get("by_group", {})}
+    return [
+        f"{name}: {one['early_risk_sets']['note']}" for name, one in curves_.items() if one["early_risk_sets"]["note"]
+    ]
 
 
 def plainly(q: Question, analysis: Analysis) -> Parts:
@@ -89,7 +108,7 @@ def plainly(q: Question, analysis: Analysis) -> Parts:
 
 def followup(q: Question, analysis: Analysis) -> Parts:
     """Who was followed, and how long."""
-    found: MedianFollowUp = analysis.run(q)
+    found: MedianFollowUp | NotEstimated = analysis.tried(q)
     return {"followup": summary.followup(q, found)}
 
 
@@ -190,5 +209,9 @@ PARTS: dict[str, Callable[[Question, Analysis], Parts]] = {
     "prediction": predictions,
     "sample_size": sizes,
     "bootstrap": resampled,
+    "sites": sites,
+    "added_value": added_value,
+    "treatment": treatment,
+    "time_effects": time_effects,
 }
 """How an analysis stands in statistics.json; one that is not asked for, or not of these data, gives no part."""

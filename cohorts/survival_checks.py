@@ -22,7 +22,7 @@ from pathoprog.cohorts.survival_figures import PER_YEAR
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, groups_of, level_names
 from pathoprog.survival.curves.product_limit import followup_time
-from pathoprog.survival.table import CODE, RawTable, SurvivalTable, order_levels
+from pathoprog.survival.table import CODE, TIME, RawTable, SurvivalTable, order_levels
 
 _PATIENT = re.compile(
     "(patient|pasient|pat|paziente|paciente|subject|subj|person|participant|case|study|record|hospital)"
@@ -34,8 +34,79 @@ CODE_LEVELS = (3, 5)  # so many different whole numbers may be codes
 FEW_YEARS, MANY_YEARS = 0.25, 50.0  # a median follow-up outside: the unit may be another
 
 
+def observed_rows(raw: RawTable, data: SurvivalTable, entry: str, weight: str) -> SurvivalTable:
+    """The rows that were under observation: those without entry or weight, or that enter at their end, are counted.
+
+    Args:
+        raw: as read.
+        data: its usable rows.
+        entry: column of delayed entry, or empty.
+        weight: column of case weights, or empty.
+
+    Raises:
+        InputError: no numbers, a negative entry or weight, or no row is left.
+    """
+    keep = np.ones(len(data.frame), dtype=bool)
+    left_out = dict(data.left_out)
+    for key, name in (("entry", entry), ("weight", weight)):
+        if not name:
+            continue
+        column = raw.columns[name]
+        if column.kind != NUMBER or column.problem:
+            raise InputError(f"{key}={name!r}: {column.problem or 'holds no numbers'}; it must hold numbers")
+        values = data.frame[name].to_numpy(dtype=float)
+        wrong = np.isinf(values) | (values < 0)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(
+                f"{key}={name!r}: {int(wrong.sum())} values are negative or infinite, first {values[row]:g} in row "
+                f"{data.lines[row]} of the file"
+                + (
+                    "; an entry counts from time zero, 0 where a patient was observed from then"
+                    if key == "entry"
+                    else ""
+                )
+            )
+        reasons = {f"{key} missing": np.isnan(values)}
+        if key == "entry":
+            late = (values >= data.frame[TIME].to_numpy(dtype=float)) & (values > 0)
+            reasons["entry at or after the end of follow-up"] = late
+        else:
+            reasons["weight 0"] = values == 0
+        for reason, rows in reasons.items():
+            if (rows & keep).any():
+                left_out[reason] = int((rows & keep).sum())
+            keep = keep & ~rows
+    if keep.all():
+        return data
+    if not keep.any():
+        raise InputError("no row is left that has an entry before its end and a weight")
+    lines = [line for line, there in zip(data.lines, keep, strict=True) if there]
+    return SurvivalTable(data.frame.loc[keep].reset_index(drop=True), data.rows, left_out, data.notes, lines)
+
+
+def several_rows(data: SurvivalTable, named: str) -> bool:
+    """True where the column of patients that was named holds one twice: rows are then summed by patient.
+
+    Raises:
+        InputError: then a row has no patient.
+    """
+    if not named:
+        return False
+    label = level_names(data.frame[named])
+    present = label[label != ""]
+    if np.unique(present).size == present.size:
+        return False
+    if present.size < label.size:
+        raise InputError(
+            f"patient={named!r}: {label.size - present.size} rows have no patient; where patients have several rows, "
+            "each row must name its own"
+        )
+    return True
+
+
 def patient_notes(raw: RawTable, data: SurvivalTable, named: str) -> list[str]:
-    """Rows are patients: several of one are refused; a column of ids that repeats is said.
+    """Rows are patients: several of one are refused, unless `named` takes them together; ids that repeat are said.
 
     Raises:
         InputError: with the number of patients and rows, and the first.
@@ -46,13 +117,18 @@ def patient_notes(raw: RawTable, data: SurvivalTable, named: str) -> list[str]:
     if column:
         label = level_names(frame[column])
         present, counts = np.unique(label[label != ""], return_counts=True)
+        if named and (counts > 1).any():
+            return [
+                f"{column}: {len(frame)} rows of {present.size} patients; standard errors are by patient (robust), and "
+                "what takes no such rows is refused by name"
+            ]
         if (counts > 1).any():
             first = str(present[counts > 1][0])
             rows = [str(line) for line, text in zip(data.lines, label, strict=True) if text == first]
             raise InputError(
                 f"{column}: {int((counts > 1).sum())} of {present.size} patients have several rows "
                 f"({int(counts[counts > 1].sum())} of {len(frame)} rows; first {first!r} in rows {', '.join(rows[:5])}"
-                "); keep one row a patient: rows would be counted as patients"
+                f"); keep one row a patient, or patient={column} takes them together with robust standard errors"
             )
         spelled = Counter(folded(str(text)) for text in present)
         alike = [repr(str(text)) for text in present if spelled[folded(str(text))] > 1]
@@ -70,7 +146,7 @@ def patient_notes(raw: RawTable, data: SurvivalTable, named: str) -> list[str]:
             if 0 < different < int((label != "").sum()):
                 return [
                     f"the column {name!r} holds {different} different values in {len(frame)} rows, and every row is "
-                    f"counted as a patient; patient={name} refuses several rows of one patient"
+                    f"counted as a patient; patient={name} takes several rows of one patient together"
                 ]
     return []
 
@@ -108,7 +184,7 @@ def covariate_notes(
     """
     frame, notes = data.frame, []
     events = int((frame[CODE] == EVENT).sum())
-    models = [*lists["covariates"], *lists["subgroups"]]
+    models = [*lists["covariates"], *lists["subgroups"], *lists["added"]]
     strata = [*lists["strata"], *([settings.cohort] if settings.cohort else [])]
     for name in dict.fromkeys([*models, *strata]):
         if name == group:

@@ -7,7 +7,10 @@ from pathoprog.cohorts.config import SurvivalConfig
 from pathoprog.report.calibration import calibration_figure, decision_figure
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure
 from pathoprog.report.forest import ForestRow, forest_figure
+from pathoprog.report.site_forest import site_forest_figure
 from pathoprog.report.style import save_figure
+from pathoprog.report.treatment import treatment_forest
+from pathoprog.report.two_models import two_models_figure
 from pathoprog.survival.question import Question
 from pathoprog.text.numbers import bare_p, format_p, format_ratio
 
@@ -32,10 +35,13 @@ def draw_figures(settings: SurvivalConfig, q: Question, results: dict[str, Any],
         levels=levels,
         y_label=f"{settings.y_label} (%)",
         notes=_notes(q, results),
+        entry=of.entry,
+        weight=of.weight,
+        patient=of.patient,
         **axis,
     )
     save_figure(figure, folder / "kaplan_meier")
-    if q.competing:
+    if "competing" in results:
         gray = results["competing"].get("gray")
         notes = [f"Gray's test {format_p(gray['event']['p_value'])}"] if gray else []
         figure = incidence_figure(
@@ -48,15 +54,33 @@ def draw_figures(settings: SurvivalConfig, q: Question, results: dict[str, Any],
     rows = _subgroup_rows(results)
     if rows:
         save_figure(forest_figure(rows, title=settings.title, stamps=settings.stamps), folder / "subgroups")
+    for number, part in enumerate(results.get("sites", {}).values()):
+        for name, found in part.get("measures", {}).items():
+            figure = site_forest_figure(found, title=part["column"], stamps=settings.stamps)
+            save_figure(figure, folder / f"sites_{number + 1}_{name}".replace(".", "_"))
+    for part in results.get("added_value", {}).get("horizons", []):
+        if part["note"]:
+            continue
+        name, when = f"{part['horizon']:g}".replace(".", "_"), _when(settings, part["horizon"])
+        save_figure(two_models_figure(part, when, stamps=settings.stamps), folder / f"added_value_{name}")
+    rows = treatment_forest(results.get("treatment", {}))
+    if rows:
+        words = f"Hazard ratio of {results['treatment']['treated']} (95% CI)"
+        figure = forest_figure(rows, title=settings.title, x_label=words, stamps=settings.stamps)
+        save_figure(figure, folder / "treatment")
     prediction = results.get("prediction", {})
     stamps = [*settings.stamps, *(["apparent"] if "apparent" in prediction.get("source", "") else [])]
     for part in prediction.get("by_horizon", []):
         if not part.get("calibration"):
             continue
         name = f"{part['horizon']:g}".replace(".", "_")
-        when = f"{part['horizon'] / PER_YEAR[settings.unit]:.3g}{' years' if settings.unit else ''}"
+        when = _when(settings, part["horizon"])
         save_figure(calibration_figure(part, when, stamps=stamps), folder / f"calibration_{name}")
         save_figure(decision_figure(part, when, stamps=stamps), folder / f"decision_curve_{name}")
+
+
+def _when(settings: SurvivalConfig, horizon: float) -> str:
+    return f"{horizon / PER_YEAR[settings.unit]:.3g}{' years' if settings.unit else ''}"
 
 
 def _notes(q: Question, results: dict[str, Any]) -> list[str]:

@@ -11,14 +11,16 @@ from pathoprog.cohorts.survival_checks import (
     check_numbers,
     covariate_notes,
     followup_notes,
+    observed_rows,
     order_group,
     patient_notes,
+    several_rows,
 )
 from pathoprog.cohorts.survival_figures import PER_YEAR
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.report.curves import round_times
 from pathoprog.survival.arrays import FloatArray, level_names
-from pathoprog.survival.question import Grouping, Model, PredictedRisk, Question, Score
+from pathoprog.survival.question import Grouping, Model, PredictedRisk, Question, Score, Treatment
 from pathoprog.survival.table import (
     CODE,
     TIME,
@@ -51,11 +53,11 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
     notes = list(raw.notes)
     lists = {
         key: _found(getattr(settings, key), raw, key)
-        for key in ("covariates", "categorical", "strata", "subgroups", "risks")
+        for key in ("covariates", "categorical", "strata", "subgroups", "risks", "sites", "added")
     }
     one = {
         key: _found([getattr(settings, key)], raw, key)[0] if getattr(settings, key) else ""
-        for key in ("time", "event", "group", "score", "cohort", "patient")
+        for key in ("time", "event", "group", "score", "cohort", "patient", "entry", "weight", "treatment")
     }
     data = survival_table(
         _of_columns(raw, one["time"], notes),
@@ -68,6 +70,7 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
         settings.unit,
         raw.lines,
     )
+    data = observed_rows(raw, data, one["entry"], one["weight"])
     notes += data.notes
     frame, group = data.frame, one["group"]
     time, event = frame[TIME].to_numpy(dtype=float), frame[CODE].to_numpy(dtype=np.int64)
@@ -89,6 +92,9 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
     columns = np.array(_numbers(settings.times, "times")) if settings.times else _columns(settings, time)
     pattern = find_pairs(settings.pattern, [*lists["covariates"], *([group] if group else [])], "pattern")
     notes += followup_notes(settings, time, event, horizons)
+    notes += role_notes(one, lists["covariates"])
+    if lists["added"] and not set(lists["covariates"]) - set(lists["added"]):
+        raise ConfigError("added=… needs covariates=… that are known without them: what do they add to?")
     positives = _positives(settings.positive, levels, reference.get(group, ""), ordered)
     covariates = [name for name in lists["covariates"] if name != group]
     question = Question(
@@ -117,8 +123,68 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
         sample_size=settings.sample_size,
         workers=settings.workers,
         seed=settings.seed,
+        entry=one["entry"],
+        weight=one["weight"],
+        sites=tuple(lists["sites"]),
+        added=tuple(lists["added"]),
+        cuts=tuple(sorted(_numbers(settings.cuts, "cuts"))),
+        landmarks=tuple(sorted(_numbers(settings.landmarks, "landmarks"))),
+        treatment=_treatment(settings, one["treatment"], frame, group, covariates),
+        base=tuple(name for name in lists["covariates"] if name not in lists["added"]) if lists["added"] else (),
+        patient=one["patient"] if several_rows(data, one["patient"]) else "",
     )
     return TableQuestion(data, question, tuple(dict.fromkeys(notes)))
+
+
+def role_notes(one: dict[str, str], covariates: list[str]) -> list[str]:
+    """A column has one role.
+
+    Raises:
+        ConfigError: entry, weight or patient is also a covariate, the time, the event or the group.
+    """
+    for key in ("entry", "weight", "patient"):
+        for other, name in (
+            *((k, one[k]) for k in ("time", "event", "group", "score")),
+            *(("covariates", c) for c in covariates),
+        ):
+            if one[key] and one[key] == name:
+                raise ConfigError(f"{key}={name} is also {other}: a column has one role")
+    return [f"delayed entry: rows are at risk from {one['entry']} on, exclusive"] if one["entry"] else []
+
+
+CONTROLS = ("0", "False", "false", "none", "None", "no", "No")
+
+
+def _treatment(
+    settings: SurvivalConfig, column: str, frame: pd.DataFrame, group: str, covariates: list[str]
+) -> Treatment | None:
+    """The treatment, its two values, and whether it was randomised, which must be declared.
+
+    Raises:
+        ConfigError: it is not, or there is no group; InputError: not two values, or none of them is the control.
+    """
+    if not column:
+        if settings.control or settings.randomised:
+            raise ConfigError("control and randomised belong to a treatment: give treatment=COLUMN")
+        return None
+    if not group:
+        raise ConfigError("treatment: its effect is looked at within groups: give group=COLUMN")
+    if not settings.randomised:
+        raise ConfigError(
+            "treatment: say randomised=yes or randomised=no; without randomisation who was treated may differ in "
+            "prognosis, and what is found is called an association"
+        )
+    labels = level_names(frame[column])
+    levels = sorted(set(labels.tolist()) - {""})
+    if len(levels) != 2:
+        raise InputError(f"treatment={column!r}: must have two values, not {len(levels)} ({', '.join(levels[:6])})")
+    control = settings.control and same_label(settings.control, levels)
+    control = control or next((level for level in levels if level in CONTROLS), "")
+    if control not in levels:
+        raise InputError(f"treatment={column!r}: control={control or '…'} is none of its values {', '.join(levels)}")
+    treated = next(level for level in levels if level != control)
+    adjust = tuple(name for name in covariates if name not in (column, group))
+    return Treatment(column, control, treated, settings.randomised == "yes", adjust)
 
 
 def _models(group: str, several: bool, covariates: list[str], strata: tuple[str, ...]) -> dict[str, Model]:

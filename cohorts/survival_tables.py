@@ -6,6 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.report.over_time import over_time_lines, over_time_rows
+from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, pool_text, site_rows
+from pathoprog.report.treatment import treatment_lines, treatment_rows
+from pathoprog.report.two_models import added_sentence
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.curves.by_group import GroupCurves, Incidences
 from pathoprog.survival.question import Question
@@ -23,7 +27,7 @@ def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
         columns = ("time", "n_risk", "n_event", "n_censor", "survival", "std_err", "lower", "upper")
         steps.append(pd.DataFrame({"group": name, **{key: getattr(own.curve, key) for key in columns}}))
         at_risk.append(pd.DataFrame({"group": name, **vars(own.at_risk)}))
-    if q.competing:
+    if "competing" in results:
         found: Incidences = ANALYSES["competing_deaths"].run(q)
         for name, causes in {"all": found.overall, **found.by_group}.items():
             incidence.append(pd.DataFrame({"group": name, **vars(causes["event"])}))
@@ -42,6 +46,15 @@ def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
     ]
     if flat:
         _csv(folder / "horizon_values.csv", pd.DataFrame(flat))
+    by_site = [row for part in results.get("sites", {}).values() if "measures" in part for row in site_rows(part)]
+    if by_site:
+        _csv(folder / "sites.csv", pd.DataFrame(by_site))
+    over_time = over_time_rows(results.get("time_effects", {}))
+    if over_time:
+        _csv(folder / "time_effects.csv", pd.DataFrame(over_time))
+    treated = treatment_rows(results.get("treatment", {}))
+    if treated:
+        _csv(folder / "treatment.csv", pd.DataFrame(treated))
     subgroups = [row for part in results.get("subgroups", []) for row in part["rows"]]
     for name, rows in (("subgroups", subgroups), ("sample_size", results.get("sample_size", {}).get("rows", []))):
         if rows:
@@ -70,7 +83,8 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
     """The main figures, on the terminal."""
     f = results["followup"]
     deaths = count(f["competing"], "competing death")
-    say(f"  {count(f['n'], 'patient')}, {count(f['events'], 'event')}, {deaths}, {f['censored']:,} censored")
+    who = f"{count(f['n'], 'row')} of {count(f['patients'], 'patient')}" if q.patient else count(f["n"], "patient")
+    say(f"  {who}, {count(f['events'], 'event')}, {deaths}, {f['censored']:,} censored")
     if "tests" in results:
         test = results["tests"]["logrank"]
         p = format_p(test["p_value"])
@@ -90,6 +104,8 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
     for key, c in results.get("concordance", {}).items():
         h = c["harrell"]
         say(f"  c-index of {key}: {format_interval(h['value'], h['lower'], h['upper'])}")
+    for reason in results.get("refused", {}).values():
+        say(f"  refused: {reason}")
     for row in results.get("horizon_values", []):
         k = row["kaplan_meier"]
         values = [k[name]["value"] for name in ("sensitivity", "specificity", "ppv", "npv")]
@@ -101,6 +117,17 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
         parts = [f"{name} {format_percent(value)}" for name, value in zip(names, values, strict=True)]
         late = "; a group was not followed so long" if k["beyond"] else ""
         say(f"{head}: {', '.join(parts)} (Kaplan-Meier{late})")
+    for column, part in results.get("sites", {}).items():
+        _say_sites(column, part)
+    added = results.get("added_value", {})
+    if "harrell" in added:
+        say(f"  {added_sentence(added)}")
+    elif added:
+        say(f"  added value not estimated: {added['note']}")
+    for line in over_time_lines(results.get("time_effects", {})):
+        say(f"  {line}")
+    for line in treatment_lines(results.get("treatment", {})):
+        say(f"  {line}")
     size = results.get("sample_size", {})
     if "rows" in size:
         say(
@@ -108,3 +135,17 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
         )
     elif "note" in size:
         say(f"  no sample size: {size['note']}")
+
+
+def _say_sites(column: str, part: dict[str, Any]) -> None:
+    if part["note"]:
+        say(f"  sites: {part['note']}")
+    for found in part.get("measures", {}).values():
+        pool = found["pools"].get(FIRST_POOL)
+        if pool is None:
+            say(f"  by {column}: {found['what']}: {found['note']}")
+            continue
+        value = format_interval(pool["value"], pool["lower"], pool["upper"])
+        further = f"{pool['prediction_lower']:.3g} to {pool['prediction_upper']:.3g}"
+        say(f"  by {column}: {found['what']}: {value}, a further site {further} ({POOL_NAMES[FIRST_POOL]})")
+        say(f"    {pool_text(found)}{'; ' + found['note'] if found['note'] else ''}")

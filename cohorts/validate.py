@@ -27,6 +27,7 @@ from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
 from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
+from pathoprog.validation.on_request.asked_columns import check_asked, used_covariates
 from pathoprog.validation.openings.chain import read_log
 from pathoprog.validation.openings.frozen import PLAN, check_frozen, freeze, frozen_differences, frozen_texts
 from pathoprog.validation.openings.history import history_of
@@ -63,7 +64,8 @@ def run(settings: ValidateConfig) -> int:
     scored = read_scored(settings, manifest)
     external = scored.cohort.loc[scored.cohort["role"] == "external", "cohort"]
     check_cohorts(plan, sorted(set(external)))
-    check_covariates(scored.cohort, plan.covariates, plan.subgroups, plan.types)
+    check_covariates(scored.cohort, used_covariates(plan), plan.subgroups, plan.types)
+    check_asked(scored.cohort, plan)
     truth = read_truth(settings.truth) if settings.truth else None
     sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.errors import InputError
+from pathoprog.report.risk_table import cells, table_title
 from pathoprog.report.style import colours_of, journal_style, new_figure, stamp, style_of
 from pathoprog.survival.arrays import FloatArray, checked, groups_of
 from pathoprog.survival.curves.competing import cumulative_incidence
-from pathoprog.survival.curves.product_limit import kaplan_meier, number_at_risk
+from pathoprog.survival.curves.product_limit import kaplan_meier
 
 MOST_MARKS = 300
 ROW_INCH = 0.185
@@ -49,6 +49,9 @@ def kaplan_meier_figure(
     censor_marks: bool | None = None,
     y_from: float = 0.0,
     width: float = 6.6,
+    entry: Any = None,
+    weight: Any = None,
+    patient: Any = None,
 ) -> Any:
     """Draw Kaplan-Meier curves in the conventions of medical journals.
 
@@ -75,6 +78,9 @@ def kaplan_meier_figure(
             would only thicken the line.
         y_from: where the axis of survival starts, in percent; above 0 the axis is marked as cut.
         width: of the figure, inches.
+        entry: when each row came under observation (n,), as in `kaplan_meier`, as `weight` and `patient`.
+        weight: case weights (n,).
+        patient: of each row (n,).
 
     Returns:
         A matplotlib figure; `style.save_figure` writes it.
@@ -85,10 +91,11 @@ def kaplan_meier_figure(
     curves, table = [], []
     for index in range(len(names)):
         mine = place == index
-        km = kaplan_meier(followup[mine], codes[mine], conf)
-        lost = np.repeat(km.time, km.n_censor)
+        how = [None if values is None else np.asarray(values)[mine] for values in (entry, weight, patient)]
+        km = kaplan_meier(followup[mine], codes[mine], conf, 0.95, *how)
+        lost = np.repeat(km.time, km.n_censor) if weight is None else km.time[km.n_censor > 0]
         curves.append(Curve(km.time, 100 * km.survival, 100 * km.lower, 100 * km.upper, lost))
-        table.append(_cells(followup[mine], codes[mine], columns, brackets))
+        table.append(cells(followup[mine], codes[mine], columns, brackets, *how))
     if censor_marks is None:
         censor_marks = sum(curve.censored.size for curve in curves) <= MOST_MARKS
     return curve_figure(
@@ -105,7 +112,7 @@ def kaplan_meier_figure(
         title=title,
         notes=notes,
         stamps=stamps,
-        table_title=_table_title(brackets),
+        table_title=table_title(brackets),
         bands=bands,
         censor_marks=censor_marks,
         width=width,
@@ -142,7 +149,7 @@ def incidence_figure(
         mine = place == index
         found = cumulative_incidence(followup[mine], codes[mine])
         curves.append(Curve(found.time, 100 * found.value, 100 * found.lower, 100 * found.upper, np.zeros(0)))
-        table.append(_cells(followup[mine], codes[mine], columns, "events"))
+        table.append(cells(followup[mine], codes[mine], columns, "events"))
         inside = found.time <= columns[-1]
         top = max([top, *(100 * found.upper[inside])])
     high = next((limit for limit in (10.0, 20.0, 40.0, 60.0, 80.0) if top <= limit), 100.0)
@@ -160,7 +167,7 @@ def incidence_figure(
         title=title,
         notes=notes,
         stamps=stamps,
-        table_title=_table_title("events"),
+        table_title=table_title("events"),
         bands=bands,
         censor_marks=False,
         width=width,
@@ -169,29 +176,6 @@ def incidence_figure(
 
 def _list(levels: Sequence[str] | None) -> list[str] | None:
     return None if levels is None else list(levels)
-
-
-def _table_title(brackets: str) -> str:
-    titles = {
-        "events": "Number at risk (events until next)",
-        "censored": "Number at risk (censored until next)",
-        "": "Number at risk",
-    }
-    if brackets not in titles:
-        raise InputError(f"brackets={brackets!r}: must be one of 'events', 'censored', ''")
-    return titles[brackets]
-
-
-def _cells(time: FloatArray, event: Any, columns: FloatArray, brackets: str) -> list[str]:
-    """One row of the table under the curves."""
-    at_risk = number_at_risk(time, event, columns)
-    counts = at_risk.n_event
-    if brackets == "censored":
-        counts = np.diff(np.append(at_risk.cum_censored, time.size - at_risk.n_event.sum() - at_risk.cum_events[0]))
-    if not brackets:
-        return [str(n) for n in at_risk.n_risk]
-    inner = [f"{n} ({k})" for n, k in zip(at_risk.n_risk[:-1], counts[:-1], strict=True)]
-    return [*inner, str(at_risk.n_risk[-1])]
 
 
 def round_times(longest: float, about: int = 6) -> FloatArray:
@@ -377,11 +361,11 @@ def _table(
     y_top = foot + ROW_INCH * (len(labels) + 0.9)
     figure.text(0.1 / width, y_top / height, title, fontsize=8.5, fontweight="bold", va="center")
     single = len(labels) == 1 and labels[0] == "all"
-    for row, (label, cells) in enumerate(zip(labels, table, strict=True)):
+    for row, (label, texts) in enumerate(zip(labels, table, strict=True)):
         y = (y_top - ROW_INCH * (row + 1.05)) / height
         if not single:
             figure.text(right / width, y, label, fontsize=8.5, color=colours[row], ha="right", va="center")
-        for tick, cell in zip(ticks, cells, strict=True):
+        for tick, cell in zip(ticks, texts, strict=True):
             x = plot.x0 + plot.width * (tick / span if span else 0.0)
             figure.text(x, y, cell, fontsize=8.5, ha="center", va="center")
 

@@ -4,8 +4,9 @@
 The functions most used stand here; every analysis has a module of its own.
 """
 
-from pathoprog.survival.curves.product_limit import AtRisk, KaplanMeier, followup_time, kaplan_meier, number_at_risk
+from pathoprog.survival.curves.product_limit import KaplanMeier, followup_time, kaplan_meier
 from pathoprog.survival.curves.rank_tests import HypothesisTest, RankTest, TrendTest, logrank, trend
+from pathoprog.survival.curves.risk_sets import AtRisk, number_at_risk
 from pathoprog.survival.prediction.concordance import Concordance, harrell_c, uno_c
 from pathoprog.survival.regression.cox_model import CoxFit, cox
 

@@ -38,8 +38,12 @@ from pathoprog.survival.regression.models import (
     subdistribution,
     two_groups,
 )
+from pathoprog.survival.regression.over_time import effects_over_time
+from pathoprog.survival.regression.treatment import treatment_by_group
+from pathoprog.survival.resampling.added_value import added_value
 from pathoprog.survival.resampling.statistics import permuted, resampled
 from pathoprog.survival.sample_size import sizes
+from pathoprog.survival.sites.by_site import by_site
 
 
 @dataclass(frozen=True)
@@ -57,27 +61,51 @@ def judged_groups(q: Question) -> JudgedGroups:
     return JudgedGroups(group_curves(q), hazard_ratios(q), group_tests(q).plain, c_classes(q))
 
 
+OBSERVED = {"entry": "delayed entry", "weight": "case weights", "patient": "several rows of one patient"}
+"""How rows may have been observed, by the field of the question that names its column."""
+ALL = tuple(OBSERVED)
+
+
 @dataclass(frozen=True)
 class Analysis:
-    """One analysis.
+    """One analysis, which refuses what it does not take: none passes delayed entry, weights or rows of a patient over.
 
     Attributes:
         name: in a plan, and in statistics.json where a command has no other key for it.
         title: in the report of a validation; empty: no plan may name it, and `validate` writes it as a part of others
             at most.
-        run: from the question to typed results; an InputError says why there is none.
+        work: from the question to typed results; an InputError says why there is none.
         in_survival: False: `survival` does not write it.
+        takes: which of `OBSERVED` it counts rightly.
     """
 
     name: str
     title: str
-    run: Callable[[Question], Any]
+    work: Callable[[Question], Any]
     in_survival: bool = True
+    takes: tuple[str, ...] = ()
 
     @property
     def in_plans(self) -> bool:
         """True where a plan may name it, and `validate` writes it."""
         return bool(self.title)
+
+    def refusal(self, q: Question) -> str:
+        """Why it cannot be done with these rows; empty where it can."""
+        asked = {key: getattr(q, key) for key in OBSERVED if key not in self.takes}
+        mine = [f"{OBSERVED[key]} ({key}={column})" for key, column in asked.items() if column]
+        return f"{self.name} takes no {' and no '.join(mine)}" if mine else ""
+
+    def run(self, q: Question) -> Any:
+        """From the question to typed results.
+
+        Raises:
+            InputError: why there are none; a refusal names the analysis.
+        """
+        reason = self.refusal(q)
+        if reason:
+            raise InputError(reason)
+        return self.work(q)
 
     def tried(self, q: Question) -> Any:
         """What `run` gives, or `NotEstimated` with the reason."""
@@ -90,27 +118,43 @@ class Analysis:
 ANALYSES = {
     one.name: one
     for one in (
-        Analysis("kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk", group_curves),
-        Analysis("logrank", "log-rank test over the three classes", group_tests),
-        Analysis("hazard_ratios", "Cox hazard ratios against good", hazard_ratios),
-        Analysis("c_index", "Harrell's c of the one number", c_index),
-        Analysis("c_classes", "Harrell's c of the three classes", c_classes),
-        Analysis("c_resolutions", "Harrell's c of each resolution's score", c_resolutions, in_survival=False),
-        Analysis("c_members", "Harrell's c of each single member", c_members, in_survival=False),
-        Analysis("groupings", "poor against the rest, and good against the rest", two_groups, in_survival=False),
+        Analysis(
+            "kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk", group_curves, takes=ALL
+        ),
+        Analysis("logrank", "log-rank test over the three classes", group_tests, takes=ALL),
+        Analysis("hazard_ratios", "Cox hazard ratios against good", hazard_ratios, takes=ALL),
+        Analysis("c_index", "Harrell's c of the one number", c_index, takes=ALL),
+        Analysis("c_classes", "Harrell's c of the three classes", c_classes, takes=ALL),
+        Analysis(
+            "c_resolutions", "Harrell's c of each resolution's score", c_resolutions, in_survival=False, takes=ALL
+        ),
+        Analysis("c_members", "Harrell's c of each single member", c_members, in_survival=False, takes=ALL),
+        Analysis(
+            "groupings", "poor against the rest, and good against the rest", two_groups, in_survival=False, takes=ALL
+        ),
         Analysis("horizon_values", "sensitivity, specificity and predictive values at the horizons", horizon_values),
         Analysis("competing_deaths", "cumulative incidence with competing deaths", incidences),
-        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates", adjusted_ratios),
-        Analysis("subgroups", "hazard ratios by the plan's subgroups, with interaction tests", in_subgroups),
+        Analysis("adjusted", "hazard ratios adjusted for the plan's covariates", adjusted_ratios, takes=ALL),
+        Analysis("subgroups", "hazard ratios by the plan's subgroups, with interaction tests", in_subgroups, takes=ALL),
         # `survival` writes it beside the accuracy of the same risks
         Analysis("calibration", "calibration of the stated absolute-risk model", calibrations, in_survival=False),
-        Analysis("stage_groups", "the stage-combined risk groups", judged_groups, in_survival=False),
+        Analysis("stage_groups", "the stage-combined risk groups", judged_groups, in_survival=False, takes=ALL),
         Analysis("permutation", "the locked scores against permuted outcomes", permuted, in_survival=False),
-        Analysis("true_hazard", "comparison with the simulation's true hazard", c_true_hazard, in_survival=False),
-        Analysis("followup", "", median_followup),
+        Analysis(
+            "true_hazard", "comparison with the simulation's true hazard", c_true_hazard, in_survival=False, takes=ALL
+        ),
+        Analysis("sites", "by site: c, hazard ratio, calibration, shares of the classes", by_site, takes=ALL),
+        Analysis("added_value", "what the classes add to stage and the standard variables", added_value),
+        Analysis("treatment", "the treatment by class, with the ratio of hazard ratios", treatment_by_group),
+        Analysis(
+            "time_effects",
+            "hazard ratios that change with time: pieces, landmarks, restricted means",
+            effects_over_time,
+        ),
+        Analysis("followup", "", median_followup, takes=("entry", "weight")),
         Analysis("rmst", "", restricted_means),
         Analysis("fine_gray", "", subdistribution),
-        Analysis("predicted_survival", "", pattern_survival),
+        Analysis("predicted_survival", "", pattern_survival, takes=("entry",)),
         Analysis("prediction", "", accuracies),
         Analysis("sample_size", "", sizes),
         Analysis("bootstrap", "", resampled),

@@ -67,6 +67,89 @@ def merge_close(times: FloatArray) -> FloatArray:
     return np.asarray(distinct[start][run[place]])
 
 
+def checked_entry(entry: Any, time: FloatArray) -> FloatArray | None:
+    """When each row came under observation (n,), or None where all were from the start; at risk is entry < t <= T.
+
+    Args:
+        entry: time at which each row enters, in the unit of `time` (n,); None: all at 0.
+        time: follow-up as `checked` gives it (n,).
+
+    Raises:
+        InputError: the length differs, an entry is missing or negative, or not before the end of follow-up.
+    """
+    if entry is None:
+        return None
+    entries = np.asarray(entry, dtype=float)
+    if entries.shape != time.shape:
+        raise InputError(f"entry {entries.shape} and time {time.shape} must be two columns of one length")
+    wrong = ~np.isfinite(entries) | (entries < 0)
+    if wrong.any():
+        raise InputError(f"{int(wrong.sum())} entry times are missing or negative (first at row {_first(wrong)})")
+    if not entries.any():
+        return None
+    both = merge_close(np.concatenate((time, entries)))  # an entry at an event's time must be equal to it
+    late = (both[time.size :] >= both[: time.size]) & (entries > 0)
+    if late.any():
+        row = _first(late)
+        raise InputError(
+            f"{int(late.sum())} rows enter at or after the end of their follow-up (first at row {row}: entry "
+            f"{entries[row]:g}, end {time[row]:g}): they were never under observation; leave them out"
+        )
+    return both[time.size :]
+
+
+def checked_weight(weight: Any, n: int) -> FloatArray | None:
+    """Case weights (n,), or None where all are 1.
+
+    Raises:
+        InputError: the length differs, or a weight is missing or not above 0.
+    """
+    if weight is None:
+        return None
+    weights = np.asarray(weight, dtype=float)
+    if weights.shape != (n,):
+        raise InputError(f"{weights.size} weights for {n} rows")
+    wrong = ~np.isfinite(weights) | (weights <= 0)
+    if wrong.any():
+        raise InputError(
+            f"{int(wrong.sum())} weights are missing or not above 0 (first at row {_first(wrong)}); leave such rows out"
+        )
+    return None if (weights == 1).all() else weights
+
+
+def clusters(patient: Any, weight: FloatArray | None, n: int) -> IntArray | None:
+    """By whom a robust variance sums (n,): the patient of each row; None where the model's own variance holds.
+
+    Weights that are no whole numbers stand for no copies of a patient, so that they ask for a robust variance too, by
+    row where no patient is named: the rule of R's `coxph` and `survfit`.
+
+    Args:
+        patient: of each row (n,), or None.
+        weight: from `checked_weight`.
+        n: the number of rows.
+
+    Raises:
+        InputError: the length differs, or a patient is missing.
+    """
+    if patient is not None:
+        labels = level_names(patient)
+        if labels.shape != (n,):
+            raise InputError(f"{labels.size} patients for {n} rows")
+        if (labels == "").any():
+            raise InputError(f"{int((labels == '').sum())} rows have no patient")
+        return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
+    if weight is not None and (weight % 1 != 0).any():
+        return np.arange(n)
+    return None
+
+
+def summed(values: FloatArray, cluster: IntArray) -> FloatArray:
+    """Sums of rows (n, …) by cluster (c, …)."""
+    total = np.zeros((int(cluster.max()) + 1, *values.shape[1:]))
+    np.add.at(total, cluster, values)
+    return total
+
+
 def groups_of(group: Any, n: int, levels: list[str] | None = None) -> tuple[list[str], IntArray]:
     """Group labels as text and each patient's position among them.
 

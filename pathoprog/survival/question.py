@@ -16,10 +16,26 @@ from pathoprog.survival.table import CODE, TIME
 
 @dataclass(frozen=True)
 class Followed:
-    """Patients of one group: `time` (n,) in any unit; `event` (n,) 0 censored, 1 the event, 2 a competing death."""
+    """Rows of one group, each a patient's.
+
+    Attributes:
+        time: end of follow-up, in any unit (n,).
+        event: 0 censored, 1 the event, 2 a competing death (n,).
+        entry: when a row came under observation (n,); None: from the start.
+        weight: case weights (n,), or None.
+        patient: of each row (n,), where a patient has several; else None.
+    """
 
     time: FloatArray
     event: IntArray
+    entry: FloatArray | None = None
+    weight: FloatArray | None = None
+    patient: npt.NDArray[np.str_] | None = None
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> "Followed":
+        """Some of the rows (n,)."""
+        parts = (self.time, self.event, self.entry, self.weight, self.patient)
+        return Followed(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,25 @@ class PredictedRisk:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class Treatment:
+    """A treatment whose effect by group is asked for.
+
+    Attributes:
+        column: that says who had it.
+        control: its value for those without.
+        treated: its value for those with.
+        randomised: True where chance decided who had it; else what is found is an association.
+        adjust: covariates of the adjusted model.
+    """
+
+    column: str
+    control: str
+    treated: str
+    randomised: bool
+    adjust: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """The patients and what is asked of them; an analysis takes of it what it needs.
@@ -109,6 +144,17 @@ class Question:
         sample_size: True: what a further validation takes is asked for.
         workers: processes that share the resamples.
         seed: of imputations, permutations, resamples and simulated tables.
+        entry: column of the time at which a row came under observation (delayed entry), or empty.
+        weight: column of case weights, or empty.
+        patient: column of the patient, where patients have several rows, or empty.
+        sites: columns of sites, whose figures are shown one by one and pooled.
+        added: columns judged for what they add to `base`, covariates that are known without them.
+        base: those covariates.
+        treatment: whose effect within each group, and its difference between groups, is asked for, or None.
+        cuts: times at which a hazard ratio may change.
+        landmarks: times from which those still followed are looked at anew.
+        contrast: the worse and the better level of the group whose ratio is looked at; empty: the last, and the
+            reference.
     """
 
     frame: pd.DataFrame
@@ -138,6 +184,16 @@ class Question:
     sample_size: bool = False
     workers: int = 1
     seed: int = 1
+    entry: str = ""
+    weight: str = ""
+    patient: str = ""
+    sites: tuple[str, ...] = ()
+    cuts: tuple[float, ...] = ()
+    landmarks: tuple[float, ...] = ()
+    treatment: Treatment | None = None
+    added: tuple[str, ...] = ()
+    base: tuple[str, ...] = ()
+    contrast: tuple[str, str] | tuple[()] = ()
     _fits: dict[Model, CoxFit] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -149,6 +205,14 @@ class Question:
     def event(self) -> IntArray:
         """0 censored, 1 the event, 2 a competing death (n,)."""
         return self.frame[CODE].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def all_rows(self) -> Followed:
+        """All rows with what is known of how they were observed."""
+        entry, weight = (self.frame[name].to_numpy(dtype=float) if name else None for name in (self.entry, self.weight))
+        return Followed(
+            self.time, self.event, entry, weight, level_names(self.frame[self.patient]) if self.patient else None
+        )
 
     @cached_property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -170,13 +234,12 @@ class Question:
     @cached_property
     def grouped(self) -> Followed:
         """Those whose group is known, together; without a group all."""
-        return Followed(self.time[self.known], self.event[self.known])
+        return self.all_rows.of(self.known)
 
     @cached_property
     def by_group(self) -> dict[str, Followed]:
         """The patients of each level."""
-        of = self.grouped
-        return {level: Followed(of.time[self.place == k], of.event[self.place == k]) for k, level in self._levels}
+        return {level: self.grouped.of(self.place == k) for k, level in self._levels}
 
     @property
     def _levels(self) -> list[tuple[int, str]]:
@@ -200,7 +263,17 @@ class Question:
             names, strata = list(model.covariates), list(model.strata)
             reference = self.reference_of(model.covariates)
             self._fits[model] = cox(
-                self.frame, TIME, CODE, names, reference, strata or None, list(self.categorical), self.ties
+                self.frame,
+                TIME,
+                CODE,
+                names,
+                reference,
+                strata or None,
+                list(self.categorical),
+                self.ties,
+                entry=self.entry,
+                weight=self.weight,
+                patient=self.patient,
             )
         return self._fits[model]
 

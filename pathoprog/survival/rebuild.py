@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.errors import InputError
-from pathoprog.survival.curves.product_limit import number_at_risk
+from pathoprog.survival.curves.risk_sets import number_at_risk
 from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights
 from pathoprog.survival.resampling.statistics import hazard_ratios

@@ -12,7 +12,7 @@ from pathoprog.survival.curves.competing import CumulativeIncidence
 from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, kaplan_meier
 from pathoprog.survival.prediction.concordance import harrell_c, uno_c
 from pathoprog.survival.prediction.scores import Discrimination
-from pathoprog.survival.question import Question
+from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.fine_gray import FineGrayFit
 from pathoprog.survival.regression.proportional import TRANSFORMS, proportional_hazards
@@ -38,15 +38,22 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def followup(q: Question, found: MedianFollowUp) -> dict[str, Any]:
+def followup(q: Question, found: MedianFollowUp | NotEstimated) -> dict[str, Any]:
     """Who was followed, how long, and what happened."""
-    return {
+    result: dict[str, Any] = {
         "n": int(q.time.size),
         "events": int((q.event == EVENT).sum()),
         "competing": int((q.event == COMPETING).sum()),
         "censored": int((q.event == CENSORED).sum()),
         "time_min": float(q.time.min()),
         "time_max": float(q.time.max()),
+    }
+    if q.patient:
+        result["patients"] = int(q.frame[q.patient].nunique())
+    if isinstance(found, NotEstimated):
+        return {**result, "note": found.note}
+    return {
+        **result,
         "median_followup": found.median,
         "median_followup_lower": found.lower,
         "median_followup_upper": found.upper,
@@ -67,7 +74,9 @@ def survival_curve(of: GroupCurve, at: FloatArray) -> dict[str, Any]:
         "std_err": read.std_err,
     }
     for kind in CONFIDENCE_KINDS:
-        limits = kaplan_meier(of.patients.time, of.patients.event, kind).at(at).identified()
+        own = of.patients
+        scaled = kaplan_meier(own.time, own.event, kind, 0.95, own.entry, own.weight, own.patient)
+        limits = scaled.at(at).identified()
         result[kind] = {"lower": limits.lower, "upper": limits.upper}
     quantiles = [km.quantile(p) for p in QUANTILES]
     result["quantiles"] = {
@@ -77,6 +86,10 @@ def survival_curve(of: GroupCurve, at: FloatArray) -> dict[str, Any]:
         "upper": [q[2] for q in quantiles],
     }
     result["at_risk"] = plain(of.at_risk)
+    if km.patients is not None:
+        result["patients"] = km.patients
+    if km.early is not None:
+        result["early_risk_sets"] = {**plain(km.early), "note": km.early.note}
     return result
 
 
@@ -93,6 +106,9 @@ def restricted_means(q: Question, found: RestrictedMeans) -> dict[str, Any]:
 def rank_tests(found: RankTests) -> dict[str, Any]:
     """Log-rank test, its Peto form, and the trend where there is one."""
     result = {"logrank": plain(found.logrank), "peto": plain(found.peto)}
+    if not found.logrank.robust:
+        for part in result.values():
+            del part["robust"]
     return result if found.trend is None else {**result, "trend": plain(found.trend)}
 
 
@@ -116,12 +132,15 @@ def cox_summary(fit: CoxFit) -> dict[str, Any]:
     }
     if fit.strata is None and not fit.maximum.infinite.any():
         eta = fit.linear_predictor
+        plain_rows = fit.entry is None and fit.weight is None
         result["concordance"] = {
-            "harrell": plain(harrell_c(fit.time, event, eta)),
-            "uno": plain(uno_c(fit.time, event, eta)),
+            "harrell": plain(harrell_c(fit.time, event, eta, entry=fit.entry, weight=fit.weight, patient=fit.cluster)),
+            **({"uno": plain(uno_c(fit.time, event, eta, patient=fit.cluster))} if plain_rows else {}),
             "note": "of the model's own linear predictor in the patients it was fitted to (apparent)",
         }
     result["proportional_hazards"] = _proportional(fit)
+    if fit.robust is not None:
+        result["robust"] = {"patients": fit.patients, "naive_se": fit.naive_se}
     return result
 
 

@@ -16,6 +16,7 @@ from pathoprog.survival.summary import plain
 from pathoprog.system.files import finite_or_none
 from pathoprog.text.numbers import format_interval, format_p, format_ratio
 from pathoprog.text.wording import capital, count, listing
+from pathoprog.validation.absolute_risk import absolute_risk
 from pathoprog.validation.analyses import (
     CONCORDANCES,
     class_counts,
@@ -31,6 +32,10 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
+from pathoprog.validation.on_request.added_value import RESAMPLES, over_covariates
+from pathoprog.validation.on_request.over_time import contrast_over_time, over_time
+from pathoprog.validation.on_request.sites import by_site
+from pathoprog.validation.on_request.treatment import by_class, planned_treatment
 from pathoprog.validation.plan import TESTS, AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
 from pathoprog.validation.question import (
@@ -43,7 +48,6 @@ from pathoprog.validation.question import (
 )
 from pathoprog.validation.secondary_analyses import (
     IMPUTATIONS,
-    absolute_risk,
     adjusted,
     competing_deaths,
     horizon_values,
@@ -81,7 +85,7 @@ def all_statistics(
         "populations": {population.key: _population(asked, population) for population in populations},
     }
     for name, analysis in ANALYSES.items():
-        if analysis.in_plans and name not in OF_EACH_POPULATION:
+        if analysis.in_plans and name not in OF_EACH_POPULATION and plan.asks_for(name):
             write = OF_PRIMARY.get(name)
             statistics[name] = write(asked) if write else plain(analysis.tried(whole_question(asked)))
     return statistics
@@ -122,6 +126,14 @@ def whole_question(asked: Asked) -> Question:
         imputations=IMPUTATIONS,
         permutations=asked.permutations,
         seed=asked.seed,
+        sites=tuple(name for name in plan.sites if name in primary.patients),
+        contrast=plan.primary.contrast,
+        added=("risk_class",) if plan.added_value else (),
+        base=varied(primary, plan.added_value),
+        bootstrap=RESAMPLES,
+        cuts=plan.cuts_years,
+        landmarks=plan.landmarks_years,
+        treatment=planned_treatment(plan, primary),
     )
 
 
@@ -181,6 +193,7 @@ def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, An
         "p": p,
         "horizon_years": plan.primary.horizon_years,
         "survival": {name: survival_at(curves, name, plan.primary.horizon_years) for name in plan.primary.contrast},
+        **contrast_over_time(plan, population),
     }
 
 
@@ -240,6 +253,10 @@ OF_PRIMARY: dict[str, Callable[[Asked], Any]] = {
     ),
     "subgroups": lambda asked: subgroups(asked.primary, asked.plan.subgroups),
     "stage_groups": lambda asked: stage_combined(asked.primary, asked.stage, asked.plan.horizons_years),
+    "sites": lambda asked: by_site(asked.plan, asked.primary, risk_source(asked.plan, asked.populations)),
+    "added_value": lambda asked: over_covariates(asked.plan, asked.primary, asked.stage, asked.seed),
+    "treatment": lambda asked: by_class(asked.plan, asked.primary, asked.seed),
+    "time_effects": lambda asked: over_time(asked.plan, asked.primary),
     "calibration": lambda asked: absolute_risk(
         asked.primary, risk_source(asked.plan, asked.populations), asked.plan.horizons_years
     ),

@@ -20,8 +20,22 @@ DEFINED_BY = {
     "subgroups": ("subgroups",),
     "calibration": ("absolute_risk", "horizons_years"),
     "stage_groups": ("horizons_years",),
+    "sites": ("sites", "absolute_risk"),
+    "added_value": ("added_value", "added_value_of"),
+    "treatment": ("treatment", "horizons_years"),
+    "time_effects": ("cuts_years", "landmarks_years", "covariates"),
 }
 """What else of the plan an analysis depends on, beside its being planned and the primary cohort."""
+AT_PRIMARY_HORIZON = ("adjusted", "sites", "added_value", "time_effects")
+ON_REQUEST = {
+    "sites": ("sites",),
+    "added_value": ("added_value",),
+    "treatment": ("treatment",),
+    "time_effects": ("cuts_years", "landmarks_years"),
+}
+"""Analyses that a report has only where the plan gives these fields; the others it always has."""
+ADDED = ("risk_class", "risk_group")
+"""What may be judged for its added value: the class, or the class combined with stage."""
 TESTS = {"logrank": "log-rank test", "cox": "Cox model, Wald test"}
 
 
@@ -45,6 +59,27 @@ class Primary:
 
 
 @dataclass(frozen=True)
+class PlannedTreatment:
+    """A treatment whose effect by class is planned.
+
+    Attributes:
+        column: of the cohort table, with two values.
+        control: the value of those without it.
+        randomised: as declared; there is no default.
+        adjust: covariates of the adjusted model.
+    """
+
+    column: str
+    control: str
+    randomised: bool
+    adjust: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kind = "randomised" if self.randomised else "not randomised"
+        return f"{self.column} against {self.control}, {kind}, adjusted for {', '.join(self.adjust) or 'nothing'}"
+
+
+@dataclass(frozen=True)
 class AnalysisPlan:
     """An analysis plan as read; see `read_plan` for its file."""
 
@@ -57,6 +92,17 @@ class AnalysisPlan:
     horizons_years: tuple[float, ...] = ()
     absolute_risk: str = ""
     types: dict[str, str] = field(default_factory=dict)
+    sites: tuple[str, ...] = ()
+    added_value: tuple[str, ...] = ()
+    added_value_of: str = "risk_class"
+    treatment: PlannedTreatment | None = None
+    cuts_years: tuple[float, ...] = ()
+    landmarks_years: tuple[float, ...] = ()
+
+    def asks_for(self, analysis: str) -> bool:
+        """True where the report has it: always, or because the plan gives what it takes."""
+        fields_ = ON_REQUEST.get(analysis, ())
+        return not fields_ or any(getattr(self, name) for name in fields_)
 
     def status(self, analysis: str) -> str:
         """The label of an analysis: ``planned`` or ``exploratory``."""
@@ -70,8 +116,9 @@ class AnalysisPlan:
         if analysis not in self.planned:
             return None
         own = tuple(getattr(self, name) for name in DEFINED_BY.get(analysis, ()))
-        horizon = (self.primary.horizon_years,) if analysis == "adjusted" else ()
-        return (self.primary.cohort, *own, *horizon)
+        horizon = (self.primary.horizon_years,) if analysis in AT_PRIMARY_HORIZON else ()
+        contrast = (self.primary.contrast,) if analysis == "sites" else ()
+        return (self.primary.cohort, *own, *horizon, *contrast)
 
 
 def read_plan(path: str | Path) -> AnalysisPlan:
@@ -94,6 +141,12 @@ def read_plan(path: str | Path) -> AnalysisPlan:
             horizons_years: [3, 5]
             types: {tumour_size_mm: number, ecog: category}   # of covariates; default: from their values
             absolute_risk: north        # another external cohort, on which the risks to be calibrated are modelled
+            added_value: [stage, age, sex]  # what the classes add to these
+            added_value_of: risk_class  # default; or risk_group, the class combined with stage
+            treatment: {column: chemo, control: "no", randomised: false, adjust: [age, stage]}  # by class
+            cuts_years: [2, 5]          # a hazard ratio in each piece of the follow-up
+            landmarks_years: [1, 3]     # those still followed, from there on
+            sites: [cohort, prep_site]  # c, hazard ratio, calibration and shares by these, and pooled
 
     Raises:
         InputError: no such file, no YAML, or what is missing, unknown or impossible in it.
@@ -139,9 +192,11 @@ def parse_plan(text: str, path: str | Path) -> AnalysisPlan:
     unknown = [name for name in planned if name not in TITLES]
     if unknown:
         raise InputError(f"{path}: planned: {', '.join(unknown)} unknown; there are {', '.join(TITLES)}")
+    for name in planned:
+        if name in ON_REQUEST and not any(value.get(key) for key in ON_REQUEST[name]):
+            raise InputError(f"{path}: planned: {name} needs {' or '.join(ON_REQUEST[name])}, which the plan lacks")
     horizon = _years(path, "primary.horizon_years", primary["horizon_years"])
-    given = value.get("horizons_years") or []
-    horizons = [_years(path, "horizons_years", item) for item in (given if isinstance(given, list) else [given])]
+    horizons = _list_of_years(path, value, "horizons_years")
     return AnalysisPlan(
         primary=Primary(
             str(primary["endpoint"]), str(primary["cohort"]), (worse, better), horizon, str(primary["test"])
@@ -154,6 +209,12 @@ def parse_plan(text: str, path: str | Path) -> AnalysisPlan:
         horizons_years=tuple(sorted({horizon, *horizons})),
         absolute_risk=str(value.get("absolute_risk") or ""),
         types=_types(path, value.get("types")),
+        sites=_strings(path, value, "sites"),
+        added_value=_strings(path, value, "added_value"),
+        cuts_years=_list_of_years(path, value, "cuts_years"),
+        landmarks_years=_list_of_years(path, value, "landmarks_years"),
+        treatment=_treatment(path, value.get("treatment")),
+        added_value_of=_one_of(path, value, "added_value_of", ADDED),
     )
 
 
@@ -200,6 +261,31 @@ def _strings(path: Path, value: dict[str, Any], key: str) -> tuple[str, ...]:
     if twice:
         raise InputError(f"{path}: {key} names {', '.join(twice)} twice")
     return tuple(items)
+
+
+def _treatment(path: Path, value: Any) -> PlannedTreatment | None:
+    if value is None:
+        return None
+    known = {field.name for field in fields(PlannedTreatment)}
+    _keys(path, value, "treatment", required={"column", "control"}, allowed=known)
+    if not isinstance(value.get("randomised"), bool):
+        raise InputError(f"{path}: treatment.randomised must be true or false: it decides what may be called an effect")
+    control = value["control"]
+    if isinstance(control, bool):
+        raise InputError(f"{path}: treatment.control={control}: YAML reads no and yes as truth values; quote it")
+    return PlannedTreatment(str(value["column"]), str(control), value["randomised"], _strings(path, value, "adjust"))
+
+
+def _one_of(path: Path, value: dict[str, Any], key: str, known: tuple[str, ...]) -> str:
+    found = str(value.get(key) or known[0])
+    if found not in known:
+        raise InputError(f"{path}: {key}={found!r} must be one of {', '.join(known)}")
+    return found
+
+
+def _list_of_years(path: Path, value: dict[str, Any], key: str) -> tuple[float, ...]:
+    given = value.get(key) or []
+    return tuple(sorted({_years(path, key, item) for item in (given if isinstance(given, list) else [given])}))
 
 
 def _years(path: Path, key: str, value: Any) -> float:

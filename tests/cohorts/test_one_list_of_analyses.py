@@ -20,13 +20,14 @@ from pathoprog.survival.question import Question
 from pathoprog.system.files import read_json
 from pathoprog.validation import numbers
 from pathoprog.validation.given_tables import read_truth
-from pathoprog.validation.plan import TITLES, read_plan
+from pathoprog.validation.plan import TITLES, PlannedTreatment, read_plan
 from pathoprog.validation.populations import analysed_patients, populations_of
 from pathoprog.validation.score_tables import read_members, read_patients
 
 EVERYTHING = [
     "time=time", "event=event", "group=group", "levels=b,a,c", "covariates=x", "subgroups=x", "score=x",
     "risks=risk,risk", "horizons=6,12", "pattern=group:a,x:0.5", "imputations=2", "bootstrap=5", "figures=false",
+    "sites=site", "added=group", "treatment=site", "control=u", "randomised=no", "cuts=8",
 ]  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
 def survival(folder: Path) -> dict[str, Any]:
     """Every part of `survival`, of a small table."""
     table, out = folder / "table.csv", folder / "survival"
-    small.FRAME.to_csv(table, index=False)
+    small.FRAME.assign(site=list("uv") * 12).to_csv(table, index=False)
     assert main(["survival", str(table), *EVERYTHING, f"out={out}"]) == 0
     return dict(read_json(out / "statistics.json"))
 
@@ -96,7 +97,7 @@ def test_each_command_does_what_its_part_of_the_list_says(
         return run
 
     for name, one in list(ANALYSES.items()):
-        monkeypatch.setitem(ANALYSES, name, replace(one, run=recorded(one)))
+        monkeypatch.setitem(ANALYSES, name, replace(one, work=recorded(one)))
     survival(tmp_path)
     by_survival = {name for name, one in ANALYSES.items() if one.in_survival}
     assert reached == by_survival | {"calibration"}  # beside the accuracy of the same risks
@@ -113,7 +114,14 @@ def every_statistic(made: MadeCohort) -> dict[str, Any]:
     populations = populations_of(
         analysed_patients(cohort, patients, read_outcomes(made.folder / "outcomes.csv"), set())
     )
-    plan = replace(read_plan(made.folder / "plan.yaml"), absolute_risk="trial 1")
+    plan = replace(
+        read_plan(made.folder / "plan.yaml"),
+        absolute_risk="trial 1",
+        sites=("cohort", "prep_site"),
+        added_value=("age", "stage"),
+        cuts_years=(2.0,),
+        treatment=PlannedTreatment("scanner", "XR", randomised=False),
+    )
     fitted = fit_stage_groups(populations[1].patients)
     members, truth = read_members(scored / "members.csv"), read_truth(str(made.folder / "truth.csv"))
     stage = StageGroups(fitted.groups, fitted.record)

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import made_survival as small
 import numpy as np
@@ -10,17 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 from shared_data import shared_data
+from survival_call import QUICK, analysed
 
 from pathoprog.cli import main
-
-QUICK = ["bootstrap=20", "sample_size=false", "figures=false"]
-
-
-def analysed(out: Path, *arguments: str) -> dict[str, Any]:
-    assert main(["survival", *arguments, f"out={out}"]) == 0
-    found = json.loads((out / "statistics.json").read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
 
 
 @pytest.fixture

@@ -142,8 +142,8 @@ CASES: dict[str, list[Case]] = {
             "the same, with `patient=patient`",
             text(put("patient", "P01", 3, 4)),
             (*SURVIVAL, "patient=patient"),
-            2,
-            "patients have several rows",
+            0,
+            "standard errors are by patient",
         ),
         Case("two columns of one name", text(after=lambda t: t.replace("klasse", "age", 1)), says="is there twice"),
         Case(

@@ -4,13 +4,12 @@ The figures, their R version and packages: meta of shared/data/statistics/r_refe
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from r_figures import Row, agreement, digits, figures, leaves
 from shared_data import shared_data
 
 from pathoprog.survival import cox, harrell_c, kaplan_meier, logrank, number_at_risk, trend, uno_c
@@ -32,8 +31,6 @@ DATA = {
     "veteran": ("veteran.csv", "status", (), {"celltype": ["squamous", "smallcell", "adeno", "large"]}),
 }
 NOT_FIGURES = {"note", "formula", "model", "newdata", "coef_default_eps1e_9"}  # R's own early stop: no target
-
-Row = tuple[str, float | None, float | None, float]
 
 
 class Study:
@@ -59,22 +56,6 @@ class Study:
                     break
             else:
                 raise AssertionError(f"{self.name}/{key}: R's figures have no comparison")
-
-
-def figures(path: str, ours: Any, theirs: Any, tolerance: float) -> Iterator[Row]:
-    """Pair two nested values figure by figure."""
-    if isinstance(theirs, dict):
-        for key, value in theirs.items():
-            yield from figures(f"{path}/{key}", ours[key], value, tolerance)
-    elif isinstance(theirs, list):
-        values = list(np.asarray(ours).tolist()) if not isinstance(ours, list) else ours
-        assert len(values) == len(theirs), path
-        for index, (mine, value) in enumerate(zip(values, theirs, strict=True)):
-            yield from figures(f"{path}[{index}]", mine, value, tolerance)
-    elif isinstance(theirs, str):
-        assert str(ours) == theirs, path
-    else:
-        yield path, ours, theirs, tolerance
 
 
 def survival_curves(study: Study, path: str, group: str, expected: dict[str, Any]) -> Iterator[Row]:
@@ -334,18 +315,6 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def agreement(ours: Any, theirs: Any) -> float:
-    """Relative difference; 0 where both are nothing, or the same truth value."""
-    if theirs is None or ours is None:
-        missing = ours is None or (isinstance(ours, float) and math.isnan(ours))
-        return 0.0 if theirs is None and missing else math.inf
-    if isinstance(theirs, bool):
-        return 0.0 if bool(ours) == theirs else math.inf
-    if theirs == 0:
-        return 0.0 if abs(float(ours)) < 1e-12 else math.inf
-    return abs(float(ours) - theirs) / abs(theirs)
-
-
 @pytest.mark.parametrize("name", list(DATA))
 def test_figures_agree_with_r(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     reference = json.loads(shared_data("statistics/r_reference.json").read_text())
@@ -353,26 +322,12 @@ def test_figures_agree_with_r(name: str, capsys: pytest.CaptureFixture[str]) -> 
     wrong, lines = [], []
     for path, ours, theirs, tolerance in rows:
         gap = agreement(ours, theirs)
-        digits = 15.9 if gap == 0 else min(-math.log10(gap), 15.9) if gap < math.inf else 0.0
-        lines.append(f"{digits:5.1f} digits  {path}: {ours} (R: {theirs})")
+        lines.append(f"{digits(gap):5.1f} digits  {path}: {ours} (R: {theirs})")
         small = "/zph/" in path and theirs is not None and abs(float(ours or 0) - theirs) <= ZPH_FLOOR
         if gap > max(tolerance, 1e-15) and not small:
             wrong.append(lines[-1])
     print("\n".join(lines))
     print(f"{name}: {len(rows)} figures of R, {len(rows) - len(wrong)} within tolerance")
     assert not wrong, "\n".join(wrong)
-    counted = sum(1 for _ in leaves(reference[name]))
+    counted = sum(1 for _ in leaves(reference[name], skip=NOT_FIGURES))
     assert len(rows) == counted, f"{len(rows)} of R's {counted} figures compared"
-
-
-def leaves(value: Any, key: str = "") -> Iterator[str]:
-    """All figures of R, texts apart."""
-    if isinstance(value, dict):
-        for inner, item in value.items():
-            if inner not in NOT_FIGURES:
-                yield from leaves(item, inner)
-    elif isinstance(value, list):
-        for item in value:
-            yield from leaves(item, key)
-    elif not isinstance(value, str):
-        yield key

@@ -16,11 +16,11 @@ from pathoprog.survival.curves.competing import cumulative_incidence
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.regression.baseline import predict_risk
 from pathoprog.survival.regression.fine_gray import fine_gray
+from pathoprog.validation.absolute_risk import absolute_risk
 from pathoprog.validation.analyses import survival_table
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
 from pathoprog.validation.score_tables import read_patients
 from pathoprog.validation.secondary_analyses import (
-    absolute_risk,
     adjusted,
     competing_deaths,
     horizon_values,

@@ -156,7 +156,7 @@ def _after(findings: Findings) -> list[str]:
     labels = findings.history.labels
     groups: dict[str, list[str]] = {}
     for analysis, words in TITLES.items():
-        if labels[analysis] not in ("planned", "exploratory"):
+        if labels.get(analysis, "exploratory") not in ("planned", "exploratory"):
             groups.setdefault(labels[analysis].removeprefix("exploratory: "), []).append(words)
     return [f"{label}: {listing(words)}" for label, words in groups.items()]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
 from pathoprog.report.document import Document, Section, Table, Text
+from pathoprog.report.validation.added_value import added_section
 from pathoprog.report.validation.before_opening import flow_section, patients_section, plan_section
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, truth_text
 from pathoprog.report.validation.openings import history_facts, history_section, history_texts
@@ -14,6 +15,7 @@ from pathoprog.report.validation.other_populations import (
     side_by_side_section,
     test_sections,
 )
+from pathoprog.report.validation.over_time import over_time_section
 from pathoprog.report.validation.results import chance_section, concordance_section, primary_section
 from pathoprog.report.validation.risk_groups import stage_section
 from pathoprog.report.validation.secondary_analyses import (
@@ -23,6 +25,8 @@ from pathoprog.report.validation.secondary_analyses import (
     horizon_section,
     subgroups_section,
 )
+from pathoprog.report.validation.sites import sites_section
+from pathoprog.report.validation.treatment import treatment_section
 from pathoprog.text.wording import capital, count, listing, share
 from pathoprog.validation.numbers import primary_sentence
 
@@ -42,6 +46,10 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         competing_section(findings, figures),
         adjusted_section(findings),
         subgroups_section(findings, figures),
+        over_time_section(findings, figures),
+        sites_section(findings, figures),
+        added_section(findings, figures),
+        treatment_section(findings, figures),
         stage_section(findings, figures),
         calibration_section(findings, figures),
         *further_external_sections(findings, figures),

@@ -10,6 +10,7 @@ from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Figure, Section, Table, Text
 from pathoprog.report.panels import permutation_figure
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, file_name, truth_text
+from pathoprog.report.validation.over_time import proportional_text
 from pathoprog.text.numbers import format_p, format_percent, format_ratio
 from pathoprog.text.wording import capital, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
@@ -33,7 +34,7 @@ def primary_section(findings: Findings, figures: Figures) -> Section:
         text += " Ratio and test are stratified by cohort."
     if primary["note"]:
         text += f" {primary['note']}."
-    section.add(Text(text), curves(findings, figures, population, "kaplan_meier"))
+    section.add(Text(text), Text(proportional_text(primary)), curves(findings, figures, population, "kaplan_meier"))
     section.add(*class_tables(findings, population))
     return section
 

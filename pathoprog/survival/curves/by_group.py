@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from pathoprog.survival.arrays import COMPETING, EVENT, level_names
 from pathoprog.survival.curves.competing import CumulativeIncidence, cumulative_incidence, gray_test
-from pathoprog.survival.curves.product_limit import AtRisk, KaplanMeier, followup_time, kaplan_meier, number_at_risk
+from pathoprog.survival.curves.product_limit import KaplanMeier, followup_time, kaplan_meier
 from pathoprog.survival.curves.rank_tests import HypothesisTest, RankTest, TrendTest, logrank, trend
 from pathoprog.survival.curves.restricted_mean import MeanDifference, RestrictedMean, difference, restricted_mean
+from pathoprog.survival.curves.risk_sets import AtRisk, number_at_risk
 from pathoprog.survival.question import Followed, Question
 
 
@@ -24,7 +25,8 @@ class MedianFollowUp:
 
 def median_followup(q: Question) -> MedianFollowUp:
     """How long all patients were followed."""
-    return MedianFollowUp(*followup_time(q.time, q.event))
+    of = q.all_rows
+    return MedianFollowUp(*followup_time(of.time, of.event, of.entry, of.weight))
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,12 @@ def group_curves(q: Question) -> GroupCurves:
     """Kaplan-Meier curves, competing deaths censored (*net*), with the number at risk at `columns`."""
 
     def of(own: Followed) -> GroupCurve:
-        return GroupCurve(own, kaplan_meier(own.time, own.event), number_at_risk(own.time, own.event, q.columns))
+        curve = kaplan_meier(own.time, own.event, entry=own.entry, weight=own.weight, patient=own.patient)
+        return GroupCurve(
+            own, curve, number_at_risk(own.time, own.event, q.columns, own.entry, own.weight, own.patient)
+        )
 
-    return GroupCurves(of(Followed(q.time, q.event)), {level: of(own) for level, own in q.by_group.items()})
+    return GroupCurves(of(q.all_rows), {level: of(own) for level, own in q.by_group.items()})
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,16 @@ def group_tests(q: Question) -> GroupTests:
 
 
 def _rank_tests(q: Question, rows: npt.NDArray[np.bool_], strata: object) -> RankTests:
-    given = (q.grouped.time[rows], q.grouped.event[rows], q.label[rows])
+    of = q.grouped.of(rows)
+    given = (of.time, of.event, q.label[rows])
+    how = (of.entry, of.weight, of.patient)
     levels = list(q.levels)
     ordered = q.ordered and len(levels) > 2
     return RankTests(
         int(rows.sum()),
-        logrank(*given, strata, 0.0, levels),
-        logrank(*given, strata, 1.0, levels),
-        trend(*given, None, strata, levels) if ordered else None,
+        logrank(*given, strata, 0.0, levels, *how),
+        logrank(*given, strata, 1.0, levels, *how),
+        trend(*given, None, strata, levels, *how) if ordered else None,
     )
 
 

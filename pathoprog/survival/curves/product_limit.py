@@ -1,13 +1,34 @@
 """Kaplan-Meier curves, their quantiles, and the table of numbers at risk."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, TIE_TOLERANCE, FloatArray, IntArray, checked
+from pathoprog.survival.arrays import (
+    EVENT,
+    TIE_TOLERANCE,
+    FloatArray,
+    IntArray,
+    checked,
+    checked_entry,
+    checked_weight,
+    clusters,
+    level_names,
+    summed,
+)
+from pathoprog.survival.curves.risk_sets import (
+    Counts,
+    EarlyRisk,
+    EventTable,
+    continued,
+    early_risk,
+    event_table,
+    weighted_table,
+)
 
 CONFIDENCE_KINDS = ("loglog", "log", "plain")
 
@@ -18,28 +39,29 @@ class KaplanMeier:
 
     Attributes:
         time: distinct follow-up times, ascending (k,).
-        n_risk: patients with T >= time (k,).
+        n_risk: patients with entry < time <= T; their weights where they have some (k,).
         n_event: events at time (k,).
         n_censor: censorings at time, competing deaths included (k,).
         survival: probability of being event-free just after time (k,).
-        std_err: Greenwood standard error of `survival` (k,); nan where survival is 0.
+        std_err: standard error of `survival`, Greenwood's or robust (k,); nan where survival is 0.
         lower: lower confidence limit (k,); nan where survival is 0, and for ``loglog`` where it still is 1.
         upper: upper confidence limit (k,); likewise.
+        n: rows of the table.
+        patients: different patients, where rows were summed by patient for the variance; else None.
+        early: under delayed entry the events of early risk sets that were tiny; None where entry was not delayed.
     """
 
     time: FloatArray
-    n_risk: IntArray
-    n_event: IntArray
-    n_censor: IntArray
+    n_risk: Counts
+    n_event: Counts
+    n_censor: Counts
     survival: FloatArray
     std_err: FloatArray
     lower: FloatArray
     upper: FloatArray
-
-    @property
-    def n(self) -> int:
-        """Number of patients."""
-        return int(self.n_risk[0])
+    n: int
+    patients: int | None = None
+    early: EarlyRisk | None = None
 
     @property
     def events(self) -> int:
@@ -124,38 +146,118 @@ def _crossing(time: FloatArray, curve: FloatArray, target: float) -> float:
     return (first + end) / 2
 
 
-def event_table(time: FloatArray, event: IntArray) -> tuple[FloatArray, IntArray, IntArray, IntArray]:
-    """Distinct times (k,) with patients at risk (T >= time), events (code 1) and censorings (all others) at each."""
-    distinct, place = np.unique(time, return_inverse=True)
-    at_time = np.bincount(place, minlength=distinct.size)
-    n_event = np.bincount(place[event == EVENT], minlength=distinct.size)
-    n_risk = np.cumsum(at_time[::-1])[::-1]
-    return distinct, n_risk, n_event, at_time - n_event
-
-
-def kaplan_meier(time: Any, event: Any, conf: str = "loglog", level: float = 0.95) -> KaplanMeier:
-    """Kaplan-Meier estimate with Greenwood's standard error.
+def kaplan_meier(
+    time: Any,
+    event: Any,
+    conf: str = "loglog",
+    level: float = 0.95,
+    entry: Any = None,
+    weight: Any = None,
+    patient: Any = None,
+) -> KaplanMeier:
+    """Kaplan-Meier estimate with Greenwood's standard error, or a robust one.
 
     Kaplan and Meier, J Am Stat Assoc 1958;53:457; limits on the log(-log S) scale: Kalbfleisch and Prentice, The
     Statistical Analysis of Failure Time Data, 2nd ed., section 1.4. Competing deaths (code 2) are censored: the curve
-    is *net* survival.
+    is *net* survival. Robust standard errors are the infinitesimal jackknife's, summed by patient, as R's `survfit`.
 
     Args:
         time: follow-up (n,).
         event: 1 the event; 0 and 2 are censored (n,).
         conf: scale of the limits: ``loglog``, ``log`` or ``plain``.
         level: confidence level.
+        entry: when each row came under observation (delayed entry, left truncation) (n,); None: all at 0.
+        weight: case weights (n,). Whole numbers are copies; with others the standard error is robust.
+        patient: of each row, where a patient has several: the standard error is then robust, by patient (n,).
     """
     if conf not in CONFIDENCE_KINDS:
         raise InputError(f"conf={conf!r}: must be one of {', '.join(CONFIDENCE_KINDS)}")
     times, codes = checked(time, event)
-    distinct, n_risk, n_event, n_censor = event_table(times, codes)
-    survival = np.asarray(np.cumprod((n_risk - n_event) / n_risk), dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.cumsum(n_event / (n_risk * (n_risk - n_event)))  # of log S
+    entries, weights = checked_entry(entry, times), checked_weight(weight, times.size)
+    cluster = clusters(patient, weights, times.size)
+    distinct, n_risk, n_event, n_censor = rows = event_table(times, codes, entries)
+    if weights is not None:
+        distinct, n_risk, n_event, n_censor = weighted_table(rows, times, codes, entries, weights)
+    if entries is None and weights is None:
+        share = (n_risk - n_event) / n_risk
+    else:
+        share = np.where(rows[1] > rows[2], (n_risk - n_event) / np.where(rows[1] > 0, n_risk, 1), 0.0)
+        share = np.where(rows[2] == 0, 1.0, share)
+    survival = np.asarray(np.cumprod(share), dtype=np.float64)
+    if cluster is None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = n_event / (n_risk * (n_risk - n_event))
+            if entries is not None:
+                terms = np.where(n_event > 0, terms, 0.0)  # between two risk sets there may be nobody
+            variance = np.cumsum(terms)  # of log S
+    else:
+        variance = _robust(times, codes, entries, weights, cluster, (distinct, n_risk, n_event, n_censor), survival)
     relative = np.asarray(np.sqrt(np.where(survival == 0, np.nan, variance)), dtype=np.float64)
     lower, upper = _limits(survival, relative, conf, float(ndtri((1 + level) / 2)))
-    return KaplanMeier(distinct, n_risk, n_event, n_censor, survival, survival * relative, lower, upper)
+    n_censor = (
+        n_censor
+        if patient is None or entries is None
+        else n_censor - continued(times, codes, entries, patient, weights)
+    )
+    return KaplanMeier(
+        distinct,
+        n_risk,
+        n_event,
+        n_censor,
+        survival,
+        survival * relative,
+        lower,
+        upper,
+        times.size,
+        None if patient is None else int(np.unique(level_names(patient)).size),
+        None if entries is None else early_risk(rows[0], rows[1], rows[2], survival),
+    )
+
+
+CHUNK_CLUSTERS = 256
+
+
+def _robust(
+    time: FloatArray,
+    event: IntArray,
+    entry: FloatArray | None,
+    weight: FloatArray | None,
+    cluster: IntArray,
+    table: EventTable,
+    survival: FloatArray,
+) -> FloatArray:
+    """Infinitesimal jackknife variance of log S at each distinct time (k,), rows summed by cluster.
+
+    A row's influence on log S(t) is the sum, over times up to t at which it is at risk, of d/(n (n - d)) less
+    1/(n - d) at its own event.
+    """
+    distinct, n_risk, n_event, _ = table
+    alive = (survival > 0) & (n_event > 0)
+    left = np.where(alive, n_risk - n_event, 1.0)
+    drawn = np.concatenate(([0.0], np.cumsum(np.where(alive, n_event / (np.where(alive, n_risk, 1.0) * left), 0.0))))
+    own = np.searchsorted(distinct, time)
+    first = np.zeros(time.size, dtype=np.int64) if entry is None else np.searchsorted(distinct, entry, side="right")
+    if entry is not None:
+        first[entry <= 0] = 0
+    died = (event == EVENT) & alive[own]
+    weights = np.ones(time.size) if weight is None else weight
+    k = distinct.size
+    variance = np.zeros(k)
+    order = np.argsort(cluster, kind="stable")
+    edges = np.searchsorted(cluster[order], np.arange(0, int(cluster.max()) + 1 + CHUNK_CLUSTERS, CHUNK_CLUSTERS))
+    for start, stop in pairwise(edges):
+        mine = order[start:stop]
+        if not mine.size:
+            continue
+        local = cluster[mine] - int(cluster[mine].min())
+        steps = np.arange(k)
+        until = np.minimum(steps[None, :], own[mine][:, None]) + 1  # index into `drawn`
+        part = drawn[np.maximum(until, first[mine][:, None])] - drawn[first[mine]][:, None]
+        part -= np.where(
+            died[mine][:, None] & (steps[None, :] >= own[mine][:, None]), 1 / left[own[mine]][:, None], 0.0
+        )
+        variance += (summed(weights[mine][:, None] * part, local) ** 2).sum(axis=0)
+    return variance
 
 
 def _limits(survival: FloatArray, relative: FloatArray, conf: str, z: float) -> tuple[FloatArray, FloatArray]:
@@ -172,46 +274,10 @@ def _limits(survival: FloatArray, relative: FloatArray, conf: str, z: float) -> 
     return np.where(inside, safe ** np.exp(-width), nothing), np.where(inside, safe ** np.exp(width), nothing)
 
 
-@dataclass(frozen=True)
-class AtRisk:
-    """Numbers at m times of a table under a curve.
-
-    Attributes:
-        time: the times (m,).
-        n_risk: patients with T >= time (m,).
-        n_event: events in [time, next time), the last up to the end of follow-up (m,).
-        cum_events: events up to and including time (m,).
-        cum_censored: censored before time, competing deaths included (m,).
-    """
-
-    time: FloatArray
-    n_risk: IntArray
-    n_event: IntArray
-    cum_events: IntArray
-    cum_censored: IntArray
-
-
-def number_at_risk(time: Any, event: Any, times: Any) -> AtRisk:
-    """Patients at risk, and events between and up to given times (ascending)."""
-    followup, codes = checked(time, event)
-    when = np.atleast_1d(np.asarray(times, dtype=float))
-    everyone = np.sort(followup)
-    events = np.sort(followup[codes == EVENT])
-    censored = np.sort(followup[codes != EVENT])
-    before = np.searchsorted(events, when, side="left")
-    return AtRisk(
-        when,
-        everyone.size - np.searchsorted(everyone, when, side="left"),
-        np.diff(np.append(before, events.size)),
-        np.searchsorted(events, when, side="right"),
-        np.searchsorted(censored, when, side="left"),
-    )
-
-
-def followup_time(time: Any, event: Any) -> tuple[float, float, float]:
+def followup_time(time: Any, event: Any, entry: Any = None, weight: Any = None) -> tuple[float, float, float]:
     """Median follow-up with limits by reverse Kaplan-Meier: deaths of any cause censored, censoring the event.
 
-    Schemper and Smith, Control Clin Trials 1996;17:343.
+    Schemper and Smith, Control Clin Trials 1996;17:343. `entry` and `weight` as in `kaplan_meier`.
     """
     times, codes = checked(time, event)
-    return kaplan_meier(times, codes == 0).quantile(0.5)
+    return kaplan_meier(times, codes == 0, entry=entry, weight=weight).quantile(0.5)

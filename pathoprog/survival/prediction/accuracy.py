@@ -57,19 +57,30 @@ def auc_at(
     Returns:
         The estimate; nan where there is no case or no control, or nobody was followed to the horizon.
     """
+    found = auc_influence(time, event, score, horizon, competing_as_control)
+    return NOTHING if found is None else _estimate(*found, level)
+
+
+def auc_influence(
+    time: Any, event: Any, score: Any, horizon: float, competing_as_control: bool = True
+) -> tuple[float, FloatArray] | None:
+    """AUC(t) and each patient's influence on it (n,), arguments as in `auc_at`; None where it is not identified.
+
+    Two scores of the same patients are compared by the difference of their influences (Blanche et al. 2013).
+    """
     times, codes = checked(time, event)
     scores = _finite(score, times.size)
     if not _identified(times, codes, horizon, competing_as_control):
-        return NOTHING
+        return None
     w = horizon_weights(times, codes, horizon, competing_as_control)
     a, b = w.weight * w.case, w.weight * w.control
     if not a.any() or not b.any():
-        return NOTHING
+        return None
     below, above = _shares(scores, a, b)
     total = a.sum() * b.sum()
     value = float((a * below).sum() / total)
     share = (a * below + b * above) / total - value * (a / a.sum() + b / b.sum())
-    return _estimate(value, times.size * share + weight_influence(times, w, share), level)
+    return value, times.size * share + weight_influence(times, w, share)
 
 
 def _shares(score: FloatArray, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:

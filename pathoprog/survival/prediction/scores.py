@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import COMPETING, FloatArray, IntArray
+from pathoprog.survival.arrays import COMPETING, FloatArray
 from pathoprog.survival.prediction.concordance import Concordance, harrell_c, uno_c
 from pathoprog.survival.prediction.horizon import (
     CompleteCases,
@@ -16,7 +16,7 @@ from pathoprog.survival.prediction.horizon import (
     values_by_weights,
     values_of_complete_cases,
 )
-from pathoprog.survival.question import Grouping, NotEstimated, Question, Score
+from pathoprog.survival.question import Followed, Grouping, NotEstimated, Question, Score
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Discrimination:
     Attributes:
         n: patients who have it.
         harrell: Harrell's c, competing deaths censored.
-        uno: Uno's c, likewise.
+        uno: Uno's c, likewise; why there is none under delayed entry or case weights.
         deaths_as_controls: Harrell's c with competing deaths as controls that never have the event; None where there
             are none.
     """
 
     n: int
     harrell: Concordance
-    uno: Concordance
+    uno: Concordance | NotEstimated
     deaths_as_controls: Concordance | None
 
 
@@ -66,22 +66,38 @@ def _discrimination(q: Question, score: Score) -> Discrimination | NotEstimated:
     given = _with_score(q, score)
     if isinstance(given, NotEstimated):
         return given
-    deaths = bool((given[1] == COMPETING).any())
-    controls = harrell_c(*given, competing_as_control=True) if deaths else None
-    return Discrimination(len(given[0]), harrell_c(*given), uno_c(*given), controls)
+    of, values = given
+    deaths = bool((of.event == COMPETING).any())
+    controls = _harrell_of(of, values, competing_as_control=True) if deaths else None
+    uno: Concordance | NotEstimated = NotEstimated("Uno's c takes no delayed entry and no case weights")
+    if of.entry is None and of.weight is None:
+        uno = uno_c(of.time, of.event, values, patient=of.patient)
+    return Discrimination(of.time.size, _harrell_of(of, values), uno, controls)
+
+
+def _harrell_of(of: Followed, values: FloatArray, competing_as_control: bool = False) -> Concordance:
+    return harrell_c(
+        of.time,
+        of.event,
+        values,
+        competing_as_control=competing_as_control,
+        entry=of.entry,
+        weight=of.weight,
+        patient=of.patient,
+    )
 
 
 def _harrell(q: Question, score: Score) -> Concordance | NotEstimated:
     given = _with_score(q, score)
-    return given if isinstance(given, NotEstimated) else harrell_c(*given)
+    return given if isinstance(given, NotEstimated) else _harrell_of(*given)
 
 
-def _with_score(q: Question, score: Score) -> tuple[FloatArray, IntArray, FloatArray] | NotEstimated:
-    """Follow-up, event and score of those who have it."""
+def _with_score(q: Question, score: Score) -> tuple[Followed, FloatArray] | NotEstimated:
+    """Those who have the score, and their scores."""
     there = np.isfinite(score.values)
     if not there.any():
         return NotEstimated("no numbers in this column")
-    return q.time[there], q.event[there], score.values[there]
+    return q.all_rows.of(there), score.values[there]
 
 
 @dataclass(frozen=True)

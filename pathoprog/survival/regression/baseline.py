@@ -67,6 +67,10 @@ def predict_survival(
     Raises:
         InputError: a covariate is missing, a level unknown, or a coefficient has no finite estimate.
     """
+    if fit.cluster is not None or fit.weight is not None:
+        raise InputError(
+            "predicted survival takes no rows of one patient and no case weights: its limits are not known"
+        )
     if not np.isfinite(fit.terms["coef"].to_numpy(dtype=float)[fit.maximum.kept]).all():
         raise InputError(
             "a coefficient has no finite estimate, so no survival can be predicted: " + "; ".join(fit.notes)

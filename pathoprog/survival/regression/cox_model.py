@@ -9,10 +9,26 @@ import pandas as pd
 from scipy.special import chdtrc, ndtr, ndtri
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, checked, groups_of
+from pathoprog.survival.arrays import (
+    EVENT,
+    FloatArray,
+    IntArray,
+    checked,
+    checked_entry,
+    checked_weight,
+    clusters,
+    groups_of,
+    summed,
+)
 from pathoprog.survival.curves.rank_tests import HypothesisTest
 from pathoprog.survival.regression.design import Design, build_design, complete_rows
-from pathoprog.survival.regression.partial_likelihood import Maximum, RiskSets, maximise, risk_sets
+from pathoprog.survival.regression.partial_likelihood import (
+    Maximum,
+    RiskSets,
+    maximise,
+    risk_sets,
+    score_residuals,
+)
 
 TERM_COLUMNS = (
     "term",
@@ -58,6 +74,10 @@ class CoxFit:
         sets: their order for the partial likelihood.
         maximum: coefficients, covariance and the evaluation at the maximum.
         rows: which rows of the table are in the fit.
+        entry: when each came under observation (n,), or None.
+        weight: case weights (n,), or None.
+        cluster: by whom the robust variance sums (n,), or None where the model's own variance holds.
+        robust: covariance of the coefficients by the infinitesimal jackknife (p, p), or None.
     """
 
     terms: pd.DataFrame
@@ -80,6 +100,10 @@ class CoxFit:
     sets: RiskSets
     maximum: Maximum
     rows: npt.NDArray[np.bool_]
+    entry: FloatArray | None = None
+    weight: FloatArray | None = None
+    cluster: IntArray | None = None
+    robust: FloatArray | None = None
 
     @property
     def coef(self) -> FloatArray:
@@ -88,8 +112,25 @@ class CoxFit:
 
     @property
     def covariance(self) -> FloatArray:
-        """Covariance of the coefficients (p, p)."""
-        return self.maximum.covariance
+        """Covariance of the coefficients (p, p): robust where rows are of one patient or weights are no copies."""
+        return self.maximum.covariance if self.robust is None else self.robust
+
+    @property
+    def naive_se(self) -> FloatArray:
+        """Standard errors as if rows were independent patients (p,)."""
+        return np.asarray(np.sqrt(np.diag(self.maximum.covariance)))
+
+    @property
+    def patients(self) -> int:
+        """Patients in the fit: clusters where rows are summed, else rows."""
+        return self.n if self.cluster is None else int(np.unique(self.cluster).size)
+
+    def wald_of(self, columns: list[int]) -> HypothesisTest:
+        """Wald test of some coefficients, those without a finite estimate left out."""
+        kept = [k for k in columns if not self.maximum.aliased[k] and not self.maximum.infinite[k]]
+        beta, spread = self.coef[kept], self.covariance[np.ix_(kept, kept)]
+        statistic = float(beta @ np.linalg.pinv(spread, hermitian=True) @ beta) if kept else 0.0
+        return _chi_squared(statistic, len(kept))
 
     @property
     def linear_predictor(self) -> FloatArray:
@@ -108,11 +149,16 @@ def cox(
     categorical: list[str] | None = None,
     ties: str = "efron",
     level: float = 0.95,
+    entry: str = "",
+    weight: str = "",
+    patient: str = "",
 ) -> CoxFit:
     """Fit a Cox model by Newton's method.
 
     Cox, J R Stat Soc B 1972;34:187; ties: Efron, J Am Stat Assoc 1977;72:557. Competing deaths (code 2) are censored:
-    hazard ratios are cause-specific. Rows with a missing covariate or stratum are left out and counted.
+    hazard ratios are cause-specific. Rows with a missing covariate or stratum are left out and counted. Several rows of
+    one patient, and weights that are no whole numbers, get the robust variance of Lin and Wei, J Am Stat Assoc
+    1989;84:1074, as R's `coxph(cluster = )`; the likelihood ratio test, which takes rows as independent, is then nan.
 
     Args:
         frame: one row a patient.
@@ -124,6 +170,9 @@ def cox(
         categorical: numeric columns to take as categories.
         ties: ``efron`` or ``breslow``.
         level: confidence level of the limits.
+        entry: column of the time at which a row came under observation (delayed entry); empty: all at 0.
+        weight: column of case weights; whole numbers are copies of a row; empty: all 1.
+        patient: column of the patient, where one has several rows; empty: each row is a patient.
 
     Raises:
         InputError: a column is absent or has one value only, a category has too many levels, there are fewer events
@@ -134,9 +183,12 @@ def cox(
     blocks = [strata] if isinstance(strata, str) else list(strata or [])
     if not covariates:
         raise InputError("a Cox model needs at least one covariate")
-    rows = complete_rows(frame, [*covariates, *blocks])
+    rows = complete_rows(frame, [*covariates, *blocks, *(name for name in (entry, weight, patient) if name)])
     complete = frame.loc[rows]
     times, codes = checked(complete[time], complete[event])
+    entries = checked_entry(complete[entry] if entry else None, times)
+    weights = checked_weight(complete[weight] if weight else None, times.size)
+    cluster = clusters(complete[patient] if patient else None, weights, times.size)
     died = codes == EVENT
     if not died.any():
         raise InputError(f"no events among the {len(complete)} complete rows: no hazard ratio can be estimated")
@@ -146,18 +198,30 @@ def cox(
             f"{len(design.columns)} terms for {int(died.sum())} events: leave covariates out, or group their levels"
         )
     strata_levels, place = _strata(complete, blocks)
-    sets = risk_sets(times, died, place, ties)
+    sets = risk_sets(times, died, place, ties, entries, weights)
     maximum = maximise(design.matrix, sets)
-    terms, notes = _terms(design, maximum, died, level)
+    robust = None if cluster is None else _robust(maximum, sets, cluster)
+    terms, notes = _terms(design, maximum, died, level, robust)
     df = int((~maximum.aliased).sum())
     loglik_null, loglik = maximum.start.loglik, maximum.end.loglik
     kept = np.flatnonzero(~maximum.aliased & ~maximum.infinite)  # an infinite ratio has no Wald test
     beta = maximum.beta[kept]
-    spread = maximum.covariance[np.ix_(kept, kept)]
+    spread = (maximum.covariance if robust is None else robust)[np.ix_(kept, kept)]
     wald = float(beta @ np.linalg.pinv(spread, hermitian=True) @ beta) if kept.size else 0.0
     n_missing = int((~rows).sum())
     if n_missing:
         notes.insert(0, f"{n_missing} of {len(frame)} rows left out: a covariate is missing (complete cases)")
+    ratio = _chi_squared(2 * (loglik - loglik_null), df)
+    score = _chi_squared(maximum.score_statistic, df)
+    aic = -2 * loglik + 2 * df
+    if cluster is not None:
+        groups = int(np.unique(cluster).size)
+        notes.append(
+            f"standard errors are robust, {len(complete)} rows by {groups} {'patients' if patient else 'rows'}; the "
+            "likelihood ratio test and AIC take rows as independent and are left out"
+        )
+        ratio, aic = HypothesisTest(float("nan"), df, float("nan")), float("nan")
+        score = _chi_squared(_robust_score(maximum, sets, cluster), df)
     return CoxFit(
         terms,
         len(complete),
@@ -165,10 +229,10 @@ def cox(
         n_missing,
         loglik_null,
         loglik,
-        _chi_squared(2 * (loglik - loglik_null), df),
+        ratio,
         _chi_squared(wald, int(kept.size)),
-        _chi_squared(maximum.score_statistic, df),
-        -2 * loglik + 2 * df,
+        score,
+        aic,
         ties,
         tuple(notes),
         design,
@@ -179,7 +243,29 @@ def cox(
         sets,
         maximum,
         rows,
+        entries,
+        weights,
+        cluster,
+        robust,
     )
+
+
+def _robust(maximum: Maximum, sets: RiskSets, cluster: IntArray) -> FloatArray:
+    """Covariance by the infinitesimal jackknife (p, p): score residuals summed by patient, times the inverse."""
+    p = maximum.beta.size
+    covariance = np.full((p, p), np.nan)
+    residual = score_residuals(maximum.z, sets, maximum.end)
+    change = summed(residual, cluster[sets.order]) @ maximum.inverse / maximum.scale
+    covariance[np.ix_(maximum.kept, maximum.kept)] = change.T @ change
+    covariance[maximum.infinite] = covariance[:, maximum.infinite] = np.nan
+    return covariance
+
+
+def _robust_score(maximum: Maximum, sets: RiskSets, cluster: IntArray) -> float:
+    """Score statistic at beta = 0 with the robust variance of the score (Lin and Wei)."""
+    residual = summed(score_residuals(maximum.z, sets, maximum.start), cluster[sets.order])
+    score = residual.sum(axis=0)
+    return float(score @ np.linalg.pinv(residual.T @ residual, hermitian=True) @ score)
 
 
 def _strata(frame: pd.DataFrame, blocks: list[str]) -> tuple[tuple[str, ...], IntArray | None]:
@@ -198,15 +284,20 @@ def _chi_squared(statistic: float, df: int) -> HypothesisTest:
 
 
 def _terms(
-    design: Design, maximum: Maximum, died: npt.NDArray[np.bool_], level: float
+    design: Design,
+    maximum: Maximum,
+    died: npt.NDArray[np.bool_],
+    level: float,
+    robust: FloatArray | None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The table of terms, and notes on what could not be estimated."""
     z_limit = float(ndtri((1 + level) / 2))
+    covariance = maximum.covariance if robust is None else robust
     notes: list[str] = []
     rows: list[tuple[Any, ...]] = []
     for index, column in enumerate(design.columns):
         coef = float(maximum.beta[index])
-        variance = float(maximum.covariance[index, index])
+        variance = float(covariance[index, index])
         se = float(np.sqrt(variance)) if variance > 0 else float("nan")
         mine = design.matrix[:, index] != 0 if column.level else np.ones(died.size, dtype=bool)
         n, events = int(mine.sum()), int(died[mine].sum())

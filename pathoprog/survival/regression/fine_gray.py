@@ -10,7 +10,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.prediction.censoring import censoring
 from pathoprog.survival.regression.design import Design, DesignColumn, build_design, complete_rows
-from pathoprog.survival.regression.partial_likelihood import finite_inverse
+from pathoprog.survival.regression.information import finite_inverse
 
 MAX_STEPS = 60
 

@@ -9,7 +9,7 @@ from scipy.special import stdtr, stdtrit
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked, level_names
-from pathoprog.survival.curves.product_limit import event_table
+from pathoprog.survival.curves.risk_sets import event_table
 from pathoprog.survival.regression.cox_model import cox
 from pathoprog.survival.regression.design import is_categorical
 

@@ -45,7 +45,7 @@ class TwoGroups:
 
 def two_groups(q: Question) -> dict[str, TwoGroups]:
     """Each grouping of the levels as one ratio and one test, stratified by cohort where cohorts are together."""
-    found = {}
+    found, of = {}, q.grouped
     for grouping in q.groupings:
         mark = np.isin(q.label, grouping.levels)
         label = np.where(mark, grouping.positive, grouping.rest)
@@ -56,7 +56,7 @@ def two_groups(q: Question) -> dict[str, TwoGroups]:
             int(mark.sum()),
             int((~mark).sum()),
             both.tried(Model((GROUPING,), (q.within,) if q.within else ())),
-            logrank(q.grouped.time, q.grouped.event, label, cohorts),
+            logrank(of.time, of.event, label, cohorts, 0.0, None, of.entry, of.weight, of.patient),
         )
     return found
 
@@ -88,6 +88,9 @@ def adjusted_ratios(q: Question) -> AdjustedRatios:
         forced = [*q.categorical, *(name for name in reference if name not in q.categorical)]
         strata = list(model.strata) or None
         try:
+            for column, what in ((q.entry, "delayed entry"), (q.weight, "case weights"), (q.patient, "several rows")):
+                if column:
+                    raise InputError(f"multiple imputation takes no {what} ({column})")
             imputed = imputed_cox(q.frame, TIME, CODE, names, reference, strata, forced, q.imputations, q.seed)
         except InputError as error:
             imputed = NotEstimated(str(error))
@@ -101,7 +104,17 @@ def in_subgroups(q: Question) -> dict[str, Subgroups | NotEstimated]:
         strata = None if by == q.within else q.within or None
         try:
             found[by] = subgroup_analysis(
-                q.frame, TIME, CODE, q.group, by, dict(q.reference), list(q.categorical), strata
+                q.frame,
+                TIME,
+                CODE,
+                q.group,
+                by,
+                dict(q.reference),
+                list(q.categorical),
+                strata,
+                q.entry,
+                q.weight,
+                q.patient,
             )
         except InputError as error:
             found[by] = NotEstimated(str(error))

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoprog.survival.arrays import FloatArray, IntArray
+from pathoprog.survival.regression.covered import Cover, covered
+from pathoprog.survival.regression.information import finite_inverse, vanished
 
 MAX_STEPS = 100
 SMALLEST_PART = 1e-9  # of a Newton step, before it is given up
 NOISE = 1e-12  # rounding of the likelihood, relative
 FLAT = 1e-13  # a change of the likelihood that is none
 ALIAS_TOLERANCE = 1e-10
-VANISHED = 1e-7  # of the information at beta = 0, along a direction without a maximum
 LOWEST = -600.0  # of a log hazard below the highest: keeps every risk set's sum above 0
 
 
@@ -37,6 +38,9 @@ class RiskSets:
         block: stratum of each sorted patient, 0, 1, … (n,).
         starts: where each stratum starts among the sorted patients, and n (b + 1,).
         dead_starts: where each stratum starts among the event rows, and m (b + 1,).
+        cover: under delayed entry, which risk sets each sorted patient is in; None where all were there from the start.
+        weight: case weight of each sorted patient, or None where all are 1 (n,).
+        pull: under case weights, the mean weight of the events tied with each event row, else None (m,).
     """
 
     order: IntArray
@@ -50,12 +54,39 @@ class RiskSets:
     block: IntArray
     starts: IntArray
     dead_starts: IntArray
+    cover: Cover | None = None
+    weight: FloatArray | None = None
+    pull: FloatArray | None = None
+
+    def weighted(self, hazard: FloatArray) -> FloatArray:
+        """Times the case weight of the event rows (m,)."""
+        return hazard if self.pull is None else hazard * self.pull
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """Sums of values of sorted patients (n, …) over the risk set of each event row (m, …)."""
+        if self.cover is None:
+            return _running(values, self.starts)[self.last]
+        return self.cover.sums(values)[self.tie]
 
 
 def risk_sets(
-    time: FloatArray, event: npt.NDArray[np.bool_], strata: IntArray | None = None, ties: str = "efron"
+    time: FloatArray,
+    event: npt.NDArray[np.bool_],
+    strata: IntArray | None = None,
+    ties: str = "efron",
+    entry: FloatArray | None = None,
+    weight: FloatArray | None = None,
 ) -> RiskSets:
-    """Sort patients for the partial likelihood; those of one time are at risk for all its events."""
+    """Sort patients for the partial likelihood; those of one time are at risk for all its events.
+
+    Args:
+        time: follow-up (n,).
+        event: True for events (n,).
+        strata: index of each one's stratum (n,).
+        ties: ``efron`` or ``breslow``.
+        entry: when each came under observation: at risk is entry < t <= T (n,); None: from the start.
+        weight: case weights (n,); None: all 1.
+    """
     n = time.size
     blocks = np.zeros(n, dtype=np.int64) if strata is None else strata
     order = np.lexsort((event, -time, blocks))
@@ -70,6 +101,14 @@ def risk_sets(
     first = np.cumsum(count) - count
     rank = np.arange(dead.size) - first[time_id[dead]]
     tied = count[count > 0]
+    cover = pull = None
+    if entry is not None:
+        dead_time = t[dead]
+        tie_start = np.cumsum(tied) - tied
+        cover = covered(t, entry[order], block, dead_time[tie_start], block[dead[tie_start]])
+    if weight is not None:
+        number = np.repeat(np.arange(tied.size), tied)
+        pull = (np.bincount(number, weights=weight[order][dead], minlength=tied.size) / np.maximum(tied, 1))[number]
     return RiskSets(
         order,
         d,
@@ -82,6 +121,9 @@ def risk_sets(
         block,
         starts,
         np.concatenate(([0], np.cumsum(d)))[starts],
+        cover,
+        None if weight is None else weight[order],
+        pull,
     )
 
 
@@ -93,9 +135,10 @@ class Evaluation:
         loglik: log partial likelihood.
         score: gradient (p,).
         information: minus the Hessian (p, p).
-        hazard: Efron's (or Breslow's) share of the baseline hazard of each event row, times exp(shift) (m,).
+        hazard: Efron's (or Breslow's) share of the baseline hazard of each event row, times exp(shift) (m,); under case
+            weights the mean weight of the tied events stands in its numerator, as in R.
         means: weighted covariate mean of each event row's risk set (m, p).
-        weight: exp(x beta - shift) of each sorted patient (n,).
+        weight: exp(x beta - shift) of each sorted patient, times its case weight (n,).
         shift: the highest x beta of each one's stratum (n,).
         compensator: expected events of each sorted patient (n,).
     """
@@ -124,17 +167,27 @@ def evaluate(x: FloatArray, sets: RiskSets, beta: FloatArray) -> Evaluation:
     eta = x @ beta
     shift = np.maximum.reduceat(eta, sets.starts[:-1])[sets.block]  # each stratum's highest: its sums keep their digits
     weight = np.exp(np.maximum(eta - shift, LOWEST))
+    if sets.weight is not None:
+        weight = weight * sets.weight
     wx = weight[:, None] * x
     f = sets.fraction
     dead_w, dead_wx = weight[sets.dead_rows], wx[sets.dead_rows]
-    denominator = _running(weight, sets.starts)[sets.last] - f * _tied(dead_w, sets)
-    sums = _running(wx, sets.starts)[sets.last] - f[:, None] * _tied(dead_wx, sets)
+    denominator = sets.sums(weight) - f * _tied(dead_w, sets)
+    sums = sets.sums(wx) - f[:, None] * _tied(dead_wx, sets)
     hazard = 1 / denominator
     means = sums * hazard[:, None]
-    compensator = weight * _exposure(hazard, sets)
-    loglik = float((eta - shift)[sets.dead_rows].sum() - np.log(denominator).sum())
-    score = x.T @ (sets.event - compensator)
-    information = x.T @ (compensator[:, None] * x) - means.T @ means
+    if sets.weight is None or sets.pull is None:
+        compensator = weight * _exposure(hazard, sets)
+        loglik = float((eta - shift)[sets.dead_rows].sum() - np.log(denominator).sum())
+        score = x.T @ (sets.event - compensator)
+        information = x.T @ (compensator[:, None] * x) - means.T @ means
+    else:
+        hazard = sets.weighted(hazard)
+        compensator = weight * _exposure(hazard, sets)
+        own = sets.weight[sets.dead_rows]
+        loglik = float(own @ (eta - shift)[sets.dead_rows] - sets.pull @ np.log(denominator))
+        score = x.T @ (sets.event * sets.weight - compensator)
+        information = x.T @ (compensator[:, None] * x) - means.T @ (sets.pull[:, None] * means)
     return Evaluation(loglik, score, information, hazard, means, weight, shift, compensator)
 
 
@@ -154,18 +207,56 @@ def _tied(values: FloatArray, sets: RiskSets) -> FloatArray:
 
 
 def _exposure(hazard: FloatArray, sets: RiskSets) -> FloatArray:
-    """Hazard that each sorted patient was exposed to, from the event rows' shares (n,); ties count by fraction."""
-    backwards = _running(hazard[::-1], (hazard.size - sets.dead_starts)[::-1])[::-1]
+    """Hazard that each sorted patient was exposed to, from the event rows' shares (m, …); ties count by fraction."""
+    if sets.cover is not None:
+        ties = np.add.reduceat(hazard, sets.tie_start, axis=0) if hazard.size else hazard
+        exposure = sets.cover.exposure(ties)
+        exposure[sets.dead_rows] -= _tied(_times(hazard, sets.fraction), sets)
+        return exposure
+    backwards = _running(hazard[::-1], (len(hazard) - sets.dead_starts)[::-1])[::-1]
     none_left = sets.first_dead >= sets.dead_starts[1:][sets.block]
-    exposure = np.where(none_left, 0.0, np.append(backwards, 0.0)[sets.first_dead])
-    exposure[sets.dead_rows] -= _tied(sets.fraction * hazard, sets)
+    if hazard.ndim > 1:
+        beyond = np.concatenate((backwards, np.zeros((1, *hazard.shape[1:]))))
+        exposure = np.where(none_left[:, None], 0.0, beyond[sets.first_dead])
+    else:
+        exposure = np.where(none_left, 0.0, np.append(backwards, 0.0)[sets.first_dead])
+    exposure[sets.dead_rows] -= _tied(_times(hazard, sets.fraction), sets)
     return exposure
+
+
+def _times(values: FloatArray, factor: FloatArray) -> FloatArray:
+    return np.asarray(factor[:, None] * values if values.ndim > 1 else factor * values)
+
+
+def score_residuals(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray | None = None) -> FloatArray:
+    """Each sorted patient's part in the score, case weight included (n, p); of x g(t) where g is given (m,).
+
+    The martingale integral of x - mean(t), with Efron's ties: Therneau and Grambsch, Modeling Survival Data, 2000,
+    section 4.6, and Efron's fractions as R's `residuals.coxph(type = "score")`: tied events share their means evenly.
+
+    Args:
+        x: covariates of the sorted patients (n, p).
+        sets: their order.
+        at: the evaluation at the maximum.
+        g: a function of time at each event row, the same for ties (m,).
+    """
+    count = np.bincount(sets.tie)[sets.tie] if sets.tie.size else np.ones(0)
+    one = np.ones(sets.dead_rows.size) if g is None else g
+    own = one[:, None] * (x[sets.dead_rows] - _tied(at.means, sets) / count[:, None])
+    if sets.weight is not None:
+        own = own * sets.weight[sets.dead_rows][:, None]
+    hazard = at.hazard * one
+    drift = at.weight[:, None] * (x * _exposure(hazard, sets)[:, None] - _exposure(hazard[:, None] * at.means, sets))
+    residual = -drift
+    residual[sets.dead_rows] += own
+    return residual
 
 
 def weighted_information(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray) -> FloatArray:
     """Sum over event rows of g times the covariance of their risk set (p, p); g = 1 gives `at.information`."""
     exposure = at.weight * _exposure(at.hazard * g, sets)
-    return np.asarray(x.T @ (exposure[:, None] * x) - at.means.T @ (g[:, None] * at.means))
+    pull = sets.weighted(g)
+    return np.asarray(x.T @ (exposure[:, None] * x) - at.means.T @ (pull[:, None] * at.means))
 
 
 @dataclass(frozen=True)
@@ -246,7 +337,7 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     gone = np.diag(now.information) <= 1e-9 * np.diag(start.information)
     infinite = (np.abs(drift) > 1e-4 * np.maximum(np.abs(beta), 1.0)) | gone
     if partly:
-        infinite |= _vanished(start.information, now.information)
+        infinite |= vanished(start.information, now.information)
     covariance = np.full((p, p), np.nan)
     full = np.full(p, np.nan)
     where = np.ix_(kept, kept)
@@ -298,42 +389,3 @@ def _solve(information: FloatArray, score: FloatArray) -> FloatArray:
         return np.asarray(np.linalg.solve(information, score))
     except np.linalg.LinAlgError:
         return np.asarray(np.linalg.lstsq(information, score, rcond=None)[0])
-
-
-def finite_inverse(start: FloatArray, end: FloatArray, infinite: bool) -> FloatArray:
-    """Inverse of the information (p, p), without the directions that ran to infinity.
-
-    Along such a direction (a level without events; all levels together, where the reference has none) the information
-    has vanished: left in, its rounding errors would rule the variance of all other terms. What is left is the inverse
-    on the rest, in which every finite term has the variance that it has without the patients of that level. A direction
-    has vanished where the information is less than `VANISHED` of what it was at beta = 0.
-
-    Args:
-        start: information at beta = 0 (p, p).
-        end: at the maximum (p, p).
-        infinite: True where some coefficient has no finite maximum.
-    """
-    if not infinite:
-        try:
-            return np.asarray(np.linalg.inv(end))
-        except np.linalg.LinAlgError:
-            return np.asarray(np.linalg.pinv(end, hermitian=True))
-    directions, shares = _directions(start, end)
-    left = shares > VANISHED
-    whole = directions[:, left]
-    return np.asarray((whole / shares[left]) @ whole.T)
-
-
-def _directions(start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Directions of unit information at beta = 0 (p, p, as columns), and how much of it is left at the end (p,)."""
-    values, vectors = np.linalg.eigh(start)
-    root = vectors / np.sqrt(np.maximum(values, 1e-300))
-    shares, turned = np.linalg.eigh(root.T @ end @ root)
-    return np.asarray(root @ turned), shares
-
-
-def _vanished(start: FloatArray, end: FloatArray) -> npt.NDArray[np.bool_]:
-    """Columns that take part in a direction without information (p,)."""
-    directions, shares = _directions(start, end)
-    part = np.abs(directions[:, shares <= VANISHED]) * np.sqrt(np.diag(start))[:, None]
-    return np.asarray((part > 1e-4).any(axis=1), dtype=np.bool_)

@@ -45,22 +45,37 @@ def interaction_test(
     reference: dict[str, str] | None = None,
     categorical: list[str] | None = None,
     strata: str | None = None,
+    entry: str = "",
+    weight: str = "",
+    patient: str = "",
 ) -> tuple[HypothesisTest, int]:
     """Likelihood ratio test of covariate x by in a Cox model with both main effects.
 
     Numeric covariates enter as they are, categorical ones by their levels. Products without patients are aliased and
-    take no degree of freedom.
+    take no degree of freedom. Where the variance is robust (`cox`), it is the Wald test of the products.
 
     Returns:
         The test and the number of complete rows.
     """
     others = list(adjust or [])
     blocks = [strata] if strata else []
+    observed = [name for name in (entry, weight, patient) if name]
     rows = complete_rows(frame, [covariate, by, *others, *blocks])
     table = frame.loc[rows].copy()
     chosen, forced = dict(reference or {}), list(categorical or [])
-    main = cox(table, time, event, [covariate, by, *others], chosen, strata, forced)
-    wide = table[[time, event, *blocks]].copy()
+    main = cox(
+        table,
+        time,
+        event,
+        [covariate, by, *others],
+        chosen,
+        strata,
+        forced,
+        entry=entry,
+        weight=weight,
+        patient=patient,
+    )
+    wide = table[[time, event, *blocks, *observed]].copy()
     names = []
     for index in range(len(main.design.columns)):
         name = f"x{index}"
@@ -75,7 +90,9 @@ def interaction_test(
             values = main.design.matrix[:, i] * main.design.matrix[:, j]
             wide[name] = values
             products.append(name)
-    full = cox(wide, time, event, [*names, *products], None, strata)
+    full = cox(wide, time, event, [*names, *products], None, strata, entry=entry, weight=weight, patient=patient)
+    if full.cluster is not None:
+        return full.wald_of(list(range(len(names), len(names) + len(products)))), main.n
     df = int((~full.maximum.aliased).sum() - (~main.maximum.aliased).sum())
     statistic = max(2 * (full.loglik - main.loglik), 0.0)
     return HypothesisTest(statistic, df, float(chdtrc(df, statistic)) if df else float("nan")), main.n
@@ -90,6 +107,9 @@ def subgroup_analysis(
     reference: dict[str, str] | None = None,
     categorical: list[str] | None = None,
     strata: str | None = None,
+    entry: str = "",
+    weight: str = "",
+    patient: str = "",
 ) -> Subgroups:
     """Hazard ratios of `covariate` within each level of `by`, and the interaction test.
 
@@ -104,18 +124,22 @@ def subgroup_analysis(
         reference: reference levels.
         categorical: numeric columns to take as categories.
         strata: column whose levels have baselines of their own, in subgroups and test; None where it is `by`.
+        entry: as in `cox`, as `weight` and `patient`.
+        weight: column of case weights.
+        patient: column of the patient.
     """
     if covariate == by:
         raise InputError(f"subgroups of {covariate!r} by itself")
     table = frame.loc[complete_rows(frame, [covariate, by])]
     label, order = _subgroup_labels(table[by], by in (categorical or []) or by in (reference or {}))
     names, place = groups_of(label, len(table), order)
+    how = {"entry": entry, "weight": weight, "patient": patient}
     check_levels(f"subgroups of {by}", len(names), len(table))
     shown = table.assign(**{by: pd.Categorical(np.array(names)[place], names)})  # the test is of what the rows show
     rows = []
     for index, name in enumerate(names):
         inside = table.loc[place == index]
-        rows += _within(inside, time, event, covariate, by, name, reference, categorical, strata)
+        rows += _within(inside, time, event, covariate, by, name, reference, categorical, strata, how)
     test, n, note = HypothesisTest(float("nan"), 0, float("nan")), len(table), ""
     # Without an event a subgroup has no hazard ratio to compare: in the model its own baseline falls to nothing, and
     # its product would take a degree of freedom for no information.
@@ -128,7 +152,9 @@ def subgroup_analysis(
         if len(eventful) < min(2, len(names)):
             raise InputError(f"fewer than two subgroups of {by} have an event: nothing to compare")
         chosen = {name: level for name, level in (reference or {}).items() if name != by}
-        test, n = interaction_test(shown, time, event, covariate, by, None, chosen, categorical, strata)
+        test, n = interaction_test(
+            shown, time, event, covariate, by, None, chosen, categorical, strata, entry, weight, patient
+        )
     except InputError as error:
         note = str(error)
     return Subgroups(by, pd.DataFrame(rows), test, n, note)
@@ -155,11 +181,23 @@ def _within(
     reference: dict[str, str] | None,
     categorical: list[str] | None,
     strata: str | None,
+    how: dict[str, str],
 ) -> list[dict[str, object]]:
     head = {"by": by, "subgroup": name, "n": len(inside), "events": int((inside[event] == EVENT).sum())}
     nothing = {"level": "", "reference": "", "hr": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan}
     try:
-        fit: CoxFit = cox(inside, time, event, [covariate], reference, strata, categorical)
+        fit: CoxFit = cox(
+            inside,
+            time,
+            event,
+            [covariate],
+            reference,
+            strata,
+            categorical,
+            entry=how["entry"],
+            weight=how["weight"],
+            patient=how["patient"],
+        )
     except InputError as error:
         return [{**head, **nothing, "note": str(error)}]
     columns = ["level", "reference", "hr", "lower", "upper", "p", "note"]

@@ -12,8 +12,10 @@ from pathoprog.validation.plan import PRIMARY, TITLES, AnalysisPlan, parse_plan
 
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
+    "sites", "added_value", "added_value_of", "treatment", "cuts_years",
+    "landmarks_years",
 )  # fmt: skip
-ITEMS = ("covariates", "subgroups", "horizons_years")
+ITEMS = ("covariates", "subgroups", "horizons_years", "sites", "added_value", "cuts_years", "landmarks_years")
 """Fields of a plan whose items can come one by one."""
 
 
@@ -162,6 +164,8 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
         )
     plan = openings[-1].plan
     assert plan is not None
+    known_plans = [opening.plan for opening in openings if opening.plan is not None]
+    analyses = [name for name in TITLES if any(one.asks_for(name) for one in known_plans)]
     earlier_plans = [(opening.number, opening.plan) for opening in openings[:-1]]
     notes = [*before.notes, *more_notes]
     unknown = [str(number) for number, known in earlier_plans if known is None]
@@ -176,7 +180,7 @@ def history_of(locked: dict[str, Any], before: Openings, entry: dict[str, Any], 
         tuple(openings),
         tuple(locked["amendments"]),
         _versions(locked, entries),
-        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *TITLES)},
+        {analysis: label_of(analysis, plan, earlier_plans) for analysis in (PRIMARY, *analyses)},
         before.others,
         tuple(notes),
         before.begun,

@@ -1,0 +1,143 @@
+"""The section of a report that shows the sites one by one, and what they have in common."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from pathoprog.report.document import Section, Table, Text
+from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, pool_text, site_forest_figure, site_rows
+from pathoprog.report.validation.findings import Figures, Findings, file_name
+from pathoprog.text.numbers import format_interval, format_p, format_percent
+from pathoprog.text.wording import capital, count
+from pathoprog.validation.populations import Population
+
+DRAWN = ("hazard_ratio", "c", "observed_expected", "calibration_slope")
+
+
+def sites_section(findings: Findings, figures: Figures) -> Section:
+    """By cohort and by site: forest plots, random effects, prediction interval, each site left out in turn."""
+    section = Section("sites", "By cohort and by site")
+    found = findings.statistics.get("sites")
+    if found is None:
+        return section
+    population = findings.primary
+    section.add(
+        Text(
+            "The primary analysis is the model of all patients, stratified by cohort. Here each site stands alone, and "
+            "a random-effects mean (REML, limits of Knapp and Hartung; c on the logit scale) says what sites have in "
+            "common. Its prediction interval is where the true figure of a further site would lie in 95% of such "
+            "sites: for a hospital that thinks of using the system it says more than the mean's interval. A site "
+            "without a finite estimate is listed and not pooled. With few sites the variance between them is hardly "
+            "known, and Knapp and Hartung's limits can be narrower than normal ones; both are in the table."
+        )
+    )
+    if found["calibration_note"]:
+        section.add(Text(f"{capital(found['calibration_note'])}.", "note"))
+    for column, part in found["columns"].items():
+        section.add(*_column(findings, figures, population, column, part))
+    return section
+
+
+def _column(
+    findings: Findings, figures: Figures, population: Population, column: str, part: dict[str, Any]
+) -> list[Any]:
+    status = findings.status("sites", population)
+    name = findings.dated("sites", column)
+    if "measures" not in part:
+        return [Text(f"{name}: {part['note']}.", "note")]
+    if part["note"]:
+        return [Text(f"{capital(part['note'])}.", "warning"), _shares_table(findings, population, name, part, status)]
+    blocks: list[Any] = [Text(f"By {name}: {_said(part)}")]
+    for measure in DRAWN:
+        one = part["measures"].get(measure)
+        if one is None:
+            continue
+        if one["note"]:
+            blocks.append(Text(f"{capital(one['what'])}: {one['note']}.", "note"))
+        drawn = site_forest_figure(one, stamps=findings.stamps(status))
+        title = f"{capital(population.phrase)}: {one['what']} by {name}."
+        blocks.append(figures.add(drawn, f"sites_{file_name(column)}_{measure}", title, _left_out(one), status, "88%"))
+    blocks += [_shares_table(findings, population, name, part, status), _pool_table(name, column, part, status)]
+    return blocks
+
+
+def _said(part: dict[str, Any]) -> str:
+    """The pools in words."""
+    sentences = [f"{count(len(part['names']), 'site')}"]
+    sentences[0] += f", {count(part['n_missing'], 'patient')} without one." if part["n_missing"] else "."
+    for one in part["measures"].values():
+        pool = one["pools"].get(FIRST_POOL)
+        if pool is None:
+            sentences.append(f"{capital(one['what'])}: {one['note']}.")
+            continue
+        digits = 3 if one["measure"] == "c" else 2
+        value = format_interval(pool["value"], pool["lower"], pool["upper"], digits)
+        further = f"{pool['prediction_lower']:.{digits}f} to {pool['prediction_upper']:.{digits}f}"
+        sentences.append(f"{capital(one['what'])}: {value}, at a further site {further}; {pool_text(one)}.")
+    return " ".join(sentences)
+
+
+def _left_out(one: dict[str, Any]) -> str:
+    """How far the mean moves where one site is left out."""
+    values = {site: found["value"] for site, found in one["without"].items()}
+    if not values:
+        return ""
+    low, high = min(values, key=lambda site: values[site]), max(values, key=lambda site: values[site])
+    digits = 3 if one["measure"] == "c" else 2
+    return (
+        f"Each site left out in turn, the mean lies between {values[low]:.{digits}f} (without {low}) and "
+        f"{values[high]:.{digits}f} (without {high})."
+    )
+
+
+def _shares_table(findings: Findings, population: Population, name: str, part: dict[str, Any], status: str) -> Table:
+    rows = part["shares"]
+    levels = [key for key in rows[0] if key.startswith("share ")]
+    shown = [(row["site"], f"{row['n']} ({row['events']})", *(_share(row[level]) for level in levels)) for row in rows]
+    test = part["shares_test"]
+    note = (
+        f"Equal shares at all sites: {format_p(test['p_value'])} (chi-squared, {test['df']} df)." if test["df"] else ""
+    )
+    columns = ["Site", "Patients (events)", *(capital(level.removeprefix("share ")) for level in levels)]
+    return Table(
+        f"shares_{file_name(part['column'])}",
+        f"{capital(population.phrase)}: classes by {name}.",
+        pd.DataFrame(shown, columns=columns),
+        pd.DataFrame(rows),
+        note,
+        status,
+    )
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else format_percent(value, digits=0)
+
+
+def _pool_table(name: str, column: str, part: dict[str, Any], status: str) -> Table:
+    shown = []
+    for one in part["measures"].values():
+        digits = 3 if one["measure"] == "c" else 2
+        for label, pool in one["pools"].items():
+            further = f"{pool['prediction_lower']:.{digits}f} to {pool['prediction_upper']:.{digits}f}"
+            model = pool["model"]
+            shown.append(
+                (
+                    capital(one["what"]),
+                    POOL_NAMES[label],
+                    str(model["k"]),
+                    format_interval(pool["value"], pool["lower"], pool["upper"], digits),
+                    further,
+                    f"{model['tau2']:.3g}",
+                    f"{model['i2']:.0f}%",
+                )
+            )
+    columns = ["Figure", "Between sites, limits", "Sites", "Mean (95% CI)", "A further site (95%)", "tau2", "I2"]
+    return Table(
+        f"sites_{file_name(column)}",
+        f"Random effects over {name}; the file beside the report has each site and each left out.",
+        pd.DataFrame(shown, columns=columns),
+        pd.DataFrame(site_rows(part)),
+        status=status,
+        text_columns=2,
+    )

@@ -1,0 +1,1 @@
+"""Estimates by site, and what they have in common."""
