@@ -80,6 +80,12 @@ COMMANDS = {
         "pathoprog.training.tumour.config:SegmentConfig",
         "train the tumour network from outlines, or outline slides with it",
     ),
+    "convert": Command(
+        "pathoprog.commands.convert",
+        "pathoprog.commands.convert_config:ConvertConfig",
+        "an encoder's published weights to safetensors",
+        "file",
+    ),
     "features": Command(
         "pathoprog.training.features",
         "pathoprog.training.config:FeaturesConfig",

@@ -81,11 +81,14 @@ def data(tmp_path_factory, weights):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """Ten candidates after two steps on the features."""
-    folder = tmp_path_factory.mktemp("runs") / "runs"
+    return trained_by("gated_attention", data, tmp_path_factory.mktemp("runs") / "runs")
+
+
+def trained_by(pooling, data, folder, **fit):
     # training never looks at tiles or policy: the bundle must take them from the features, not from here
     elsewhere = replace(data, tiles_10x=TileSpec("10x", 1.0), tiles_40x=TileSpec("40x", 0.25), tumour_policy="outline")
-    settings = made_many(made_settings(elsewhere, folder, steps=2, evaluate_every=2), 5)
-    settings.network = replace(settings.network, encoder="none", width=1.0, feature_dim=96, pooling="gated_attention")
+    settings = made_many(made_settings(elsewhere, folder, steps=2, evaluate_every=2, **fit), 5)
+    settings.network = replace(settings.network, encoder="none", width=1.0, feature_dim=96, pooling=pooling)
     tasks = make_tasks(settings)
     for task in tasks:
         train(task.settings, lambda _: None)
@@ -202,6 +205,29 @@ def test_scores_are_those_of_the_heads_on_the_stored_features(whole, referring, 
     with (tmp_path / "whole" / "results.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["status"] for row in rows] == ["scored", "scored"] and all(row["risk_class"] for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("pooling", "tiles"), [("transmil", 0), ("dsmil", 3), ("clam_sb", 0)])
+def test_other_poolings_go_the_whole_way(pooling, tiles, data, weights, tmp_path):
+    """Trained on whole bags or drawn tiles, locked, and scored from the slides as the heads score stored features."""
+    folder = trained_by(pooling, data, tmp_path / "runs", tiles_per_patient=tiles)
+    bundle = lock(folder, tmp_path / "bundle", encoder_weights=[weights])
+    assert {member.network.settings.pooling for member in verify(bundle).members} == {pooling}
+    assert f"pooling {pooling}" in (bundle / "model_card.md").read_text()
+    assert cli.main(call(bundle, data, tmp_path / "out")) == 0
+    loaded = load_bundle(bundle)
+    for slide in ("P12", "P13"):
+        found = members_of(tmp_path / "out", slide)
+        for resolution, wanted in heads_on(loaded, data, [slide]).items():
+            assert found[resolution] == pytest.approx(wanted, abs=1e-6)
+        tiles_table = pd.read_parquet(tmp_path / "out" / "slides" / slide / "tiles.parquet")
+        assert tiles_table.groupby("resolution")["attention"].sum().tolist() == pytest.approx([1, 1], abs=1e-4)
+        assert "Attention weight" in (tmp_path / "out" / "slides" / slide / "report.html").read_text()
+    members = pd.read_csv(tmp_path / "out" / "members.csv")  # of the patient: both slides, in the order of their ids
+    for resolution, wanted in heads_on(loaded, data, ["P12", "P13"]).items():
+        rows = members[members["resolution"] == resolution]
+        assert dict(zip(rows["member"], rows["score"], strict=True)) == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -98,13 +98,21 @@ class FitSettings:
         3000, "optimiser steps; if a finished run in out= had fewer, it goes on from its last checkpoint", low=1
     )
     patients_per_step: int = setting(16, "patients (bags) in each step", low=2)
-    tiles_per_patient: int = setting(32, "tiles drawn for each patient's bag", low=1)
+    tiles_per_patient: int = setting(
+        32, "tiles drawn for each patient's bag; 0: all of them, if network.encoder=none", low=0
+    )
     accumulate: int = setting(
         1, "number of parts that each device takes its share of a step in; more save memory", low=1
     )
     balance: str = setting("class", "what patients are drawn evenly over", choices=BALANCES)
     class_weight_poor: float = setting(
         1.0, "weight of poor patients relative to good ones in cross-entropy", low=0.0, open_low=True
+    )
+    instance_loss: float = setting(
+        0.3,
+        "share of the pooling's own loss on tiles in the loss: clam_sb has one, if network.head=poor",
+        low=0,
+        high=1,
     )
     interval_years: list[float] = setting(
         [1.0, 2.5, 4.0], "boundaries between the discrete-time intervals, years", low=0.0

@@ -30,7 +30,7 @@ from pathoprog.training.data.bags import read_patients
 from pathoprog.training.launchers import LocalEngine, local_devices, settle_devices
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import read_candidate
-from pathoprog.training.member.fit import check_fit
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.tuning_concordance import judge
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train_ensemble import CandidateTask, train_all

@@ -32,7 +32,7 @@ from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.launchers import engine_of, settle_devices
 from pathoprog.training.member.candidate import read_candidate, write_verdict
-from pathoprog.training.member.fit import check_fit
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.run_folder import recipe
 from pathoprog.training.member.tuning_concordance import judgement
 from pathoprog.training.tracking import Tracking

@@ -23,6 +23,7 @@ from pathoprog.networks.encoders import try_encoder
 from pathoprog.networks.engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.features import read_facts, write_features
+from pathoprog.networks.published.encoder_recipes import RECIPES, as_shown, unlike_training
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.regions.slide_outline import GIVEN, where_given
 from pathoprog.settings import as_dict
@@ -173,11 +174,17 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
     """
     if settings.encoder == NO_ENCODER:
         raise ConfigError("encoder=none: features need an encoder")
+    settings = as_shown(settings)
     for name in ("mean", "std"):
         if len(getattr(settings, name)) != 3:
             raise ConfigError(f"{name}={getattr(settings, name)}: must be three numbers, for red, green and blue")
     for spec in wanted_specs(settings):
+        for unlike in unlike_training(settings, spec.size_px, spec.mpp, f"data.tiles_{spec.resolution}"):
+            warn(unlike)
         try_encoder(settings, settings.input_px or spec.size_px, training=False, key="")
+    if settings.encoder in RECIPES:
+        recipe = RECIPES[settings.encoder]
+        say(f"  encoder {settings.encoder}: weights of {recipe.source}, licence {recipe.licence}")
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     runtime = choose_runtime(settings.runtime, device.type, dtype_name(dtype))

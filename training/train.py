@@ -14,8 +14,10 @@ import pandas as pd
 
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
 from pathoprog.networks.augmentation import cropped_px
-from pathoprog.networks.config import LOSSES, NO_ENCODER
+from pathoprog.networks.config import LOSSES, NO_ENCODER, FeatureEncoderSettings
 from pathoprog.networks.encoders import try_encoder
+from pathoprog.networks.member import check_normalisation
+from pathoprog.networks.published.encoder_recipes import as_shown, unlike_training
 from pathoprog.networks.recomputing import check_blocks
 from pathoprog.stream.requests import TileRequests
 from pathoprog.system.console import progress, say, warn
@@ -33,7 +35,8 @@ from pathoprog.training.member.candidate import Candidate, read_candidate, write
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
 from pathoprog.training.member.device_processes import ProcessDiedError, train_together
 from pathoprog.training.member.finetune import adopt, parent_of
-from pathoprog.training.member.fit import check_fit, fingerprint, fit
+from pathoprog.training.member.fit import fingerprint, fit
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.learning_curve import log_candidate
 from pathoprog.training.member.metrics import add_metrics, read_metrics
 from pathoprog.training.member.run_folder import begin, check_folder, is_done, mark_of, recipe, write_failure
@@ -176,7 +179,14 @@ def check_network(settings: CandidateSettings) -> None:
             f"data.source={settings.data.source} with network.encoder={settings.network.encoder}: stored features need"
             f" network.encoder={NO_ENCODER}, tiles need an encoder"
         )
-    sides = {spec.size_px for spec in (settings.data.tiles_10x, settings.data.tiles_40x)}
+    check_normalisation(settings.network.encoder)
+    shown = as_shown(FeatureEncoderSettings(settings.network.encoder))
+    specs = (settings.data.tiles_10x, settings.data.tiles_40x)
+    for spec in specs:  # as they are: training scales no tiles
+        key = f"data.tiles_{spec.resolution}"
+        for unlike in unlike_training(replace(shown, input_px=0), spec.size_px, spec.mpp, key):
+            warn(unlike)
+    sides = {spec.size_px for spec in specs}
     for size_px in sorted(sides | {cropped_px(side, settings.augment) for side in sides}):
         try_encoder(settings.network, size_px, training=True)
     if settings.fit.checkpoint_activations:

@@ -27,7 +27,8 @@ from pathoprog.training.data.slide_source import settle
 from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices, settle_devices
 from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.finetune import adopt
-from pathoprog.training.member.fit import check_fit, fingerprint
+from pathoprog.training.member.fit import fingerprint
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.learning_curve import LOG, log_candidate
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.member.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe

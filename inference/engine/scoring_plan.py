@@ -9,6 +9,7 @@ from pathoprog.ensemble.signature import check_signature
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.slides.inputs import SlideInput
+from pathoprog.networks.config import WEIGHINGS
 from pathoprog.networks.encoder_records import weights_files
 from pathoprog.networks.engines.choice import choose_runtime
 from pathoprog.quality import checks as quality
@@ -43,6 +44,7 @@ class ScoringPlan:
         rules: by which a slide's quality is judged.
         made_for: what the bundle was made for: trait -> values.
         curves: of the cohort on which the ensemble was validated, for the slides' pages.
+        weighings: what a tile's part in the members' scores is (`networks.config.WEIGHINGS`).
     """
 
     ensemble_id: str
@@ -56,6 +58,7 @@ class ScoringPlan:
     rules: quality.QualityRules = field(default_factory=quality.QualityRules)
     made_for: dict[str, list[str]] = field(default_factory=dict)
     curves: CohortCurves | None = None
+    weighings: frozenset[str] = frozenset()
 
     def job(self, task: "ScoringTask", config: ScoreConfig, source: str | None = None) -> SlideJob:
         """What the readers are told of a slide; `source` is what its files look like, see `SlideJob`."""
@@ -220,6 +223,7 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
         rules=quality.read_rules(config.ensemble, config.quality, policy),
         made_for={trait: list(values) for trait, values in (manifest.made_for or {}).items()},
         curves=_curves(config),
+        weighings=frozenset(WEIGHINGS[member.network.settings.pooling] for member in manifest.members),
     )
 
 

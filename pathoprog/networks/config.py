@@ -5,13 +5,36 @@ from dataclasses import dataclass
 from pathoprog.settings import setting
 
 POOLINGS = {
-    "noisy_and": "NoisyAnd",
-    "gated_attention": "GatedAttention",
-    "mean": "Mean",
-    "mean_of_top_k": "MeanOfTopK",
+    "noisy_and": "of_values:NoisyAnd",
+    "mean": "of_values:Mean",
+    "max": "of_values:Highest",
+    "mean_of_top_k": "of_values:MeanOfTopK",
+    "gated_attention": "attention:GatedAttention",
+    "clam_sb": "attention:ClamSb",
+    "dsmil": "dsmil:Dsmil",
+    "transmil": "transmil:TransMil",
 }
-"""Name -> class of `networks.pooling`: the one place that lists them."""
+"""Name -> module and class of `networks.poolings`: the one place that lists them."""
+EQUAL, HIGHEST, ATTENTION, MIXED = "equal", "highest", "attention", "mixed"
+"""What a tile's part in a bag's score is: all weigh equally; the highest values alone count; each has a weight; or a
+weight, after the tiles have looked at one another. Maps of tiles say it (`slide_report.heatmap.CAPTIONS`)."""
+WEIGHINGS = {
+    "noisy_and": EQUAL,
+    "mean": EQUAL,
+    "max": HIGHEST,
+    "mean_of_top_k": HIGHEST,
+    "gated_attention": ATTENTION,
+    "clam_sb": ATTENTION,
+    "dsmil": ATTENTION,
+    "transmil": MIXED,
+}
+"""Name of a pooling -> what a tile's part in the score is."""
 HEADS = ("poor", "risk", "hazards")
+
+
+def n_outputs(head: str, intervals: int) -> int:
+    """Number of a network's outputs c: those of good and poor, one log hazard, or one of each interval."""
+    return {"poor": 2, "risk": 1, "hazards": intervals}[head]
 
 
 @dataclass(frozen=True)
@@ -55,7 +78,8 @@ class EncoderSettings:
 
     encoder: str = setting(
         "mobilenet_v2",
-        "tile encoder: a torchvision classification model, timm/NAME, or none if the input is features",
+        "tile encoder: a recipe such as virchow2 (docs/encoders.md), a torchvision classification model, timm/NAME, or"
+        " none if the input is features",
     )
     width: float = setting(1.0, "width multiplier of mobilenet_v2", low=0.0, high=2.0, open_low=True)
     encoder_options: str = setting(
@@ -70,13 +94,18 @@ class EncoderSettings:
 class FeatureEncoderSettings(EncoderSettings):
     """A frozen encoder, how it is shown tiles, and the precision in which its features are kept."""
 
-    input_px: int = setting(0, "scale tiles to this side before the encoder, px; 0: do not scale", low=0)
+    input_px: int = setting(
+        0, "scale tiles to this side before the encoder, px; 0: to its recipe's, else do not scale", low=0
+    )
     mean: list[float] = setting(
-        list(NORMALISATION_MEAN), "mean of the encoder's normalisation: R, G, B, of intensities in [0, 1]"
+        [],
+        "mean of the encoder's normalisation: R, G, B, of intensities in [0, 1]; default: its recipe's, else"
+        " torchvision's",
     )
     std: list[float] = setting(
-        list(NORMALISATION_STD),
-        "SD of the encoder's normalisation: R, G, B, of intensities in [0, 1]",
+        [],
+        "SD of the encoder's normalisation: R, G, B, of intensities in [0, 1]; default: its recipe's, else"
+        " torchvision's",
         low=0.0,
         open_low=True,
     )
@@ -95,6 +124,9 @@ class NetworkSettings(EncoderSettings):
     slope: float = setting(10.0, "slope a of noisy-AND (Kraus, Ba, Frey 2016)", low=0.0, open_low=True)
     top_k: int = setting(
         10, "how many of a bag's highest values count, in each feature, if pooling is mean_of_top_k", low=1
+    )
+    clam_tiles: int = setting(
+        8, "how many tiles of the highest attention, and of the lowest, clam_sb's loss on tiles looks at", low=1
     )
     dropout: float = setting(0.0, "share of the encoder's features dropped at random in training", low=0.0, high=0.9)
     head: str = setting(

@@ -1,4 +1,4 @@
-"""Tile encoders by name: torchvision's and timm's code, weights from a safetensors file, nothing ever downloaded.
+"""Tile encoders by name: recipes, torchvision's and timm's code; weights from a safetensors file, nothing downloaded.
 
 Shapes: n tiles, s tile size in pixels, d encoder features.
 """
@@ -17,6 +17,8 @@ from torch import nn
 
 from pathoprog.errors import ConfigError
 from pathoprog.networks.config import NO_ENCODER, EncoderSettings
+from pathoprog.networks.published.encoder_names import DINOV2, names_of_timm
+from pathoprog.networks.published.encoder_recipes import CLASS_AND_PATCHES, OWN, RECIPES, EncoderRecipe
 
 TIMM = "timm/"
 CLASSIFIERS = ("classifier", "fc", "heads", "head", "_fc", "last_linear", "linear")
@@ -29,7 +31,8 @@ def make_encoder(settings: EncoderSettings, key: str = "network.") -> tuple[nn.M
     """Build a tile encoder without its classifier, and load its weights if a file is named.
 
     Args:
-        settings: name, options, weights. Names without a prefix are torchvision's classification models.
+        settings: name, options, weights. Names without a prefix are recipes (`encoder_recipes`), or torchvision's
+            classification models.
         key: prefix of the settings' keys in messages.
 
     Returns:
@@ -40,6 +43,8 @@ def make_encoder(settings: EncoderSettings, key: str = "network.") -> tuple[nn.M
     """
     if settings.width != 1.0 and settings.encoder != "mobilenet_v2":
         raise ConfigError(f"{key}width={settings.width:g}: only mobilenet_v2 has a width, not {settings.encoder}")
+    if settings.encoder in RECIPES:
+        return _by_recipe(settings, key)
     if settings.encoder.startswith(TIMM):
         encoder, d, classifier = _timm_encoder(settings, key)
     elif settings.encoder_options:
@@ -51,13 +56,64 @@ def make_encoder(settings: EncoderSettings, key: str = "network.") -> tuple[nn.M
     return encoder, d
 
 
+def _by_recipe(settings: EncoderSettings, key: str) -> tuple[nn.Module, int]:
+    """See `make_encoder`."""
+    if settings.encoder_options:
+        raise ConfigError(f"{key}encoder_options: the recipe of {settings.encoder} fixes them; {TIMM}NAME takes others")
+    encoder, d, classifier = build(RECIPES[settings.encoder], key)
+    if settings.weights:
+        load_by_recipe(encoder, RECIPES[settings.encoder], settings.weights, f"{key}weights", classifier)
+    return encoder, d
+
+
+def build(recipe: EncoderRecipe, key: str = "network.") -> tuple[nn.Module, int, tuple[str, ...]]:
+    """A recipe's encoder with random weights, its d, and the names of the classifier that it was made without."""
+    plain = EncoderSettings(recipe.architecture, encoder_options=recipe.options)
+    make = _timm_encoder if recipe.architecture.startswith(TIMM) else _torchvision_encoder
+    encoder, d, classifier = make(plain, key)
+    if recipe.tokens == OWN:
+        return encoder, d, classifier
+    both = recipe.tokens == CLASS_AND_PATCHES
+    return TokenFeatures(encoder, both), 2 * d if both else d, classifier
+
+
+def load_by_recipe(
+    encoder: nn.Module, recipe: EncoderRecipe, path: str, key: str, classifier: Sequence[str] = CLASSIFIERS
+) -> None:
+    """Load a publisher's tensors into an encoder of `build`; see `load_encoder_weights`."""
+    bare = encoder.vit if isinstance(encoder, TokenFeatures) else encoder
+    load_encoder_weights(bare, path, key, classifier, recipe)
+
+
+class TokenFeatures(nn.Module):
+    """A vision transformer whose tokens, after its last normalisation, become one vector a tile.
+
+    Args:
+        vit: timm's.
+        both: False: the class token [n, w]; True: it, and the mean of the patches' tokens, [n, 2 w]. Register tokens,
+            which stand between the two, count in neither.
+    """
+
+    def __init__(self, vit: nn.Module, both: bool):
+        super().__init__()
+        self.vit, self.both = vit, both
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Features of prepared tiles [n, 3, s, s]."""
+        vit: Any = self.vit
+        tokens: torch.Tensor = vit.forward_features(tiles)  # [n, 1 + registers + patches, w]
+        if not self.both:
+            return tokens[:, 0]
+        return torch.cat([tokens[:, 0], tokens[:, vit.num_prefix_tokens :].mean(1)], 1)
+
+
 def _torchvision_encoder(settings: EncoderSettings, key: str) -> tuple[nn.Module, int, tuple[str, ...]]:
     models = _torchvision_models()
     # others, such as segmentation models, would fetch weights for their backbone unasked
     if settings.encoder not in models.list_models(module=models):
         raise ConfigError(
-            f"{key}encoder={settings.encoder!r}: not a classification model of torchvision;"
-            f" timm's are written {TIMM}NAME"
+            f"{key}encoder={settings.encoder!r}: not a classification model of torchvision; timm's are written"
+            f" {TIMM}NAME, and published ones are {', '.join(RECIPES)}"
         )
     options = {"width_mult": settings.width} if settings.encoder == "mobilenet_v2" else {}
     encoder = models.get_model(settings.encoder, weights=None, **options)
@@ -145,7 +201,11 @@ def timm_options(text: str, key: str = "encoder_options") -> dict[str, Any]:
 
 
 def load_encoder_weights(
-    encoder: nn.Module, path: str, key: str = "network.weights", classifier: Sequence[str] = CLASSIFIERS
+    encoder: nn.Module,
+    path: str,
+    key: str = "network.weights",
+    classifier: Sequence[str] = CLASSIFIERS,
+    recipe: EncoderRecipe | None = None,
 ) -> None:
     """Load encoder weights from a safetensors file: each tensor has its place in the encoder, or is the classifier's.
 
@@ -154,6 +214,7 @@ def load_encoder_weights(
         path: of the file; its names are those of the code's own tensors.
         key: of the setting, for messages.
         classifier: names of the modules that the encoder was made without; their tensors are left out.
+        recipe: whose file it is: how its tensors are called, and which of them are left out.
 
     Raises:
         ConfigError: absent, not safetensors, NaN or infinity in it, or made for another encoder: tensors that are
@@ -167,7 +228,13 @@ def load_encoder_weights(
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{key}={path}: not a safetensors file ({error})") from error
+        raise ConfigError(
+            f"{key}={path}: not a safetensors file ({error}); a publisher's .bin, .pt or .pth goes through `pathoprog"
+            " convert` first"
+        ) from error
+    if recipe is not None:
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in recipe.left_out}
+        tensors = names_of_timm(tensors) if recipe.names == DINOV2 else tensors
     wanted = encoder.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name in wanted}
     left_out = tuple(f"{name}." for name in classifier)
@@ -183,8 +250,12 @@ def load_encoder_weights(
         found = "; ".join(f"{len(names)} tensors {what}, first {names[0]}" for what, names in said.items() if names)
         if prefix := _prefix(tensors, missing):
             raise ConfigError(
-                f"{key}={path}: the encoder's tensors are called {prefix}… there: save them without that prefix, and"
-                f" without what is no part of the encoder ({found})"
+                f"{key}={path}: the encoder's tensors are called {prefix}… there: take them out with `pathoprog convert"
+                f" … prefix={prefix}` ({found})"
+            )
+        if recipe is not None:
+            raise ConfigError(
+                f"{key}={path}: not the weights that its recipe is for: {recipe.file} of {recipe.source} ({found})"
             )
         raise ConfigError(
             f"{key}={path}: made for another encoder, width or options ({found}); a tensor that the code does not use"
@@ -215,6 +286,13 @@ def try_encoder(settings: EncoderSettings, size_px: int, training: bool, key: st
         ConfigError: it refuses tiles of this size, or answers with something else than one vector a tile.
     """
     if settings.encoder == NO_ENCODER:
+        return
+    recipe = RECIPES.get(settings.encoder)
+    if recipe is not None and recipe.fixed:  # known without building it, which takes long
+        if size_px != recipe.size_px:
+            raise ConfigError(
+                f"{key}encoder={settings.encoder}: takes no tiles of {size_px} px, only {recipe.size_px} px"
+            )
         return
     shown = EncoderSettings(settings.encoder, settings.width, settings.encoder_options)
     encoder, d = make_encoder(shown, key)

@@ -17,6 +17,7 @@ from pathoprog.networks.encoder_records import SHOWN, EncoderRecord, weights_fil
 from pathoprog.networks.encoders import make_encoder
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
+from pathoprog.networks.published.encoder_recipes import as_shown
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import DTYPES
 from pathoprog.system.records import plain
@@ -64,6 +65,7 @@ class FeatureEncoder:
         threads: int = 1,
         tell: Callable[[str], None] = lambda text: None,
     ):
+        settings = as_shown(settings)
         self.settings, self.device, self.dtype = settings, device, dtype
         self.network, self.d = make_encoder(settings, key="")
         self.network.eval().requires_grad_(False).to(device)

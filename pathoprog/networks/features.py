@@ -123,7 +123,8 @@ def _read_ours(path: Path) -> Features:
 def _read_h5(path: Path) -> Features:
     """An h5 with datasets `features` [n, d] or [1, n, d] and `coords` [n, 2], as TRIDENT and CLAM write them.
 
-    Coordinates are level-0 px, x first. CLAM keeps patch size and level in another file, so these may be absent.
+    Coordinates are level-0 px, x first. CLAM keeps patch size and level in another file, so these may be absent. Tiles
+    are given row by row, as ours lie: a pooling may look at their order.
     """
     import h5py
 
@@ -152,6 +153,9 @@ def _read_h5(path: Path) -> Features:
     if not all(np.isfinite(part).all() for part in values.parts()):
         raise InputError(f"{path}: features hold NaN or infinity")
     x0, y0 = np.rint(coords.astype(float)).astype(np.int64).T
+    order = np.lexsort((x0, y0))
+    if np.any(np.diff(order) != 1):
+        values, x0, y0 = H5Array(path, "features", order), x0[order], y0[order]
     shared = ("encoder", "patch_size", "patch_level", "patch_size_level0", "target_magnification", "target_mag")
     made_by = sha256_value({name: facts[name] for name in shared if name in facts})
     return Features(path, values, x0, y0, facts, made_by, sha256_file(path))

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pathoprog.errors import ConfigError, InputError
-from pathoprog.networks.config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings
+from pathoprog.networks.config import NO_ENCODER, NORMALISATION_MEAN, NORMALISATION_STD, NetworkSettings, n_outputs
 from pathoprog.networks.encoders import make_encoder
-from pathoprog.networks.pooling import Pooling, make_pooling
+from pathoprog.networks.heads import risk_of_logits
+from pathoprog.networks.poolings.pooling import Pooling, make_pooling
+from pathoprog.networks.published.encoder_recipes import RECIPES
 
 
 class MilNetwork(nn.Module):
@@ -32,16 +34,28 @@ class MilNetwork(nn.Module):
         self.instance = nn.Linear(d, k)
         pooling = make_pooling(settings)
         self.add_module(pooling.stored_as or "pool", pooling)  # the name that members' files have always had
-        self.classifier = nn.Linear(k, {"poor": 2, "risk": 1, "hazards": settings.intervals}[settings.head])
+        self.classifier = nn.Linear(k, n_outputs(settings.head, settings.intervals))
 
     @property
     def pooling(self) -> Pooling:
         """How a bag's tiles become one vector."""
         return next(module for module in self.children() if isinstance(module, Pooling))
 
+    @property
+    def output_layers(self) -> list[nn.Linear]:
+        """All layers that give logits: the classifier, and the pooling's own."""
+        return [self.classifier, *self.pooling.output_layers]
+
     def forward(self, tiles: Tensor, sizes: list[int]) -> Tensor:
-        """Logits [b, c] of bags whose tiles [n, 3, s, s] (or features [n, d]) lie one behind the other."""
-        return self.bag_logits(self.instances(tiles), sizes)
+        """Logits [b, c] of bags whose tiles [n, 3, s, s] (or features [n, d]) lie one behind the other.
+
+        In training, where the pooling has a loss of its own on tiles, [b, 2 c]: behind the logits each bag's loss if
+        its label were each of the classes (`Pooling.instance_losses`).
+        """
+        instances = self.instances(tiles)
+        logits = self.bag_logits(instances, sizes)
+        losses = self.pooling.instance_losses(instances, sizes) if self.training else None
+        return logits if losses is None else torch.cat([logits.float(), losses.float()], 1)
 
     def instances(self, tiles: Tensor) -> Tensor:
         """Per-tile values [n, k] of normalised tiles [n, 3, s, s] (of features [n, d] where there is no encoder).
@@ -63,20 +77,15 @@ class MilNetwork(nn.Module):
         """
         if not sizes or min(sizes) < 1 or sum(sizes) != len(instances):
             raise InputError(f"bags of {sizes} tiles do not fit {len(instances)} tiles; each bag needs at least one")
-        logits: Tensor = self.classifier(self.pooling.pool(instances, sizes))
-        return logits
+        logits = self.classifier(self.pooling.pool(instances, sizes))
+        return self.pooling.joined(logits, instances, sizes)
 
     def risk(self, logits: Tensor) -> Tensor:
         """One unbounded number per bag [b], higher = worse, of logits [b, c]."""
-        if self.settings.head == "poor":
-            return logits[:, 1] - logits[:, 0]
-        if self.settings.head == "risk":
-            return logits[:, 0]
-        survival = torch.cumprod(torch.sigmoid(-logits), dim=1)  # S after each interval
-        return -survival.sum(1)
+        return risk_of_logits(logits, self.settings.head)
 
     def attention_weights(self, instances: Tensor) -> Tensor | None:
-        """Attention weights [n] of one bag (they add up to 1), or None if the pooling weighs all tiles alike."""
+        """Attention weights [n] of one bag (they add up to 1), or None if its tiles have none."""
         return self.pooling.weights(instances)
 
     def bag_scores(self, instances: Tensor, sizes: list[int], score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
@@ -89,7 +98,8 @@ class MilNetwork(nn.Module):
 
     def tile_scores(self, instances: Tensor, score_map: tuple[float, float] = (0.0, 1.0)) -> Tensor:
         """Scores [n] of bags of one tile each: what the map of tiles shows."""
-        return scores_of_risks(self.risk(self.classifier(self.pooling.alone(instances))), score_map)
+        logits = self.pooling.joined_alone(self.classifier(self.pooling.alone(instances)), instances)
+        return scores_of_risks(self.risk(logits), score_map)
 
 
 def scores_of_risks(risks: Tensor, score_map: tuple[float, float]) -> Tensor:
@@ -113,7 +123,22 @@ def _encoder_of(settings: NetworkSettings) -> tuple[nn.Module, int]:
         return nn.Identity(), settings.feature_dim
     if settings.feature_dim:
         raise ConfigError(f"network.feature_dim={settings.feature_dim}: only for network.encoder={NO_ENCODER}")
+    check_normalisation(settings.encoder)
     return make_encoder(settings)
+
+
+def check_normalisation(encoder: str) -> None:
+    """Refuse an encoder to train end to end that is shown tiles in another way than `prepare` shows them.
+
+    Raises:
+        ConfigError: its recipe has a normalisation of its own.
+    """
+    recipe = RECIPES.get(encoder)
+    if recipe is not None and (recipe.mean, recipe.std) != (NORMALISATION_MEAN, NORMALISATION_STD):
+        raise ConfigError(
+            f"network.encoder={encoder}: has a normalisation of its own, which networks trained end to end do not:"
+            " make features with it (`pathoprog features`), and train on those"
+        )
 
 
 def prepare(

@@ -18,6 +18,7 @@ from pathoprog.cohort_tables.same_scan import DevelopmentSlides
 from pathoprog.ensemble.classes import risk_class
 from pathoprog.ensemble.loading import Bundle, Member, to_device
 from pathoprog.errors import BundleError
+from pathoprog.networks.config import ATTENTION, EQUAL, HIGHEST, MIXED, WEIGHINGS
 from pathoprog.networks.engines.choice import Runtime
 from pathoprog.networks.engines.tile_networks import Place, Preparation, TileNetwork, TileNetworks
 from pathoprog.networks.engines.uploads import Uploads
@@ -235,6 +236,11 @@ class Scorer:
         ]
         given = [weight for weight in weights if weight is not None]
         return torch.stack(given).mean(0).float().cpu().numpy() if given else None
+
+    def weighing(self, resolution: str) -> str:
+        """What a tile's part in the score is, by the members' pooling; see `networks.config.EQUAL`."""
+        found = [WEIGHINGS[member.network.settings.pooling] for member in self.bundle.members[resolution]]
+        return max(found, key=(EQUAL, HIGHEST, ATTENTION, MIXED).index)  # a lock's members have one pooling
 
     def classify(self, scores: dict[str, float]) -> tuple[str, bool]:
         """Class of two scores (keyed by resolution), and whether one lies at its threshold within the tolerance."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pathoprog.networks.config import EQUAL
 from pathoprog.quality.checks import Check
 from pathoprog.scoring.eligibility import Eligibility
 from pathoprog.stream.events import SlideOpened
@@ -28,11 +29,12 @@ class ResolutionScore:
         members: names of the m members.
         member_scores: score of the whole bag by each member, [m], in [0, 1], higher = worse.
         tile_scores: float32 [n, m], each member's score for a bag of that tile alone.
-        attention: float32 [n], mean attention weight over the members that have one, or None where tiles weigh equally.
+        attention: float32 [n], mean attention weight over the members that have one, or None where tiles have none.
         strongest: the tiles of the highest scores, highest first: index and pixels, uint8 [s, s, 3].
         instances: per member the tiles' values, float32 [n, k]: what the score of any bag of these tiles follows from.
         member_risks: what the scores follow from by each member's map, [m], unbounded, higher = worse.
         runtime: engine and version that computed the tiles' values.
+        weighing: what a tile's part in the score is; see `networks.config.EQUAL`.
     """
 
     grid: TileGrid
@@ -44,6 +46,7 @@ class ResolutionScore:
     instances: "list[Tensor]"
     member_risks: list[float] = field(default_factory=list)
     runtime: str = ""
+    weighing: str = EQUAL
 
     @property
     def score(self) -> float:

@@ -54,6 +54,7 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: ArrivedTiles) -> Res
         instances=[values.cpu() for values in instances],
         member_risks=risks,
         runtime=scorer.runtime(resolution),
+        weighing=scorer.weighing(resolution),
     )
 
 

@@ -10,7 +10,7 @@ from pathoprog.scoring.eligibility import Eligibility
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_result import ResolutionResult, SlideResult, SlideRun
 from pathoprog.slide_report.cohort_curves import CohortCurves
-from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL
+from pathoprog.slide_report.heatmap import caption_of
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.tiles.config import PREPROCESSING_VERSION
@@ -158,9 +158,8 @@ def slide_content(
         heatmap: the tile map.
         curves: of the cohort on which this ensemble was validated.
     """
-    has_attention = any(score.attention is not None for score in outcome.resolutions.values())
     return replace(
-        written_content(result, run, curves, has_attention),
+        written_content(result, run, caption_of(score.weighing for score in outcome.resolutions.values()), curves),
         map_jpeg=b"" if heatmap is None else _jpeg(heatmap),
         strongest={
             name: tuple(
@@ -177,16 +176,14 @@ def slide_content(
     )
 
 
-def written_content(
-    result: SlideResult, run: SlideRun, curves: CohortCurves | None = None, has_attention: bool = False
-) -> SlidePage:
+def written_content(result: SlideResult, run: SlideRun, caption: str, curves: CohortCurves | None = None) -> SlidePage:
     """The page of a slide without its pictures: what follows from the files that a result has.
 
     Args:
         result: what result.json holds.
         run: what run.json holds.
+        caption: of the tile map and of the strongest tiles (`heatmap.caption_of`).
         curves: of the cohort on which this ensemble was validated.
-        has_attention: whether tiles have weights beside their scores.
     """
     said = result.risk_class or result.status
     return SlidePage(
@@ -200,7 +197,7 @@ def written_content(
         eligibility=_eligibility(result.eligibility),
         map_jpeg=b"",
         strongest={},
-        caption=CAPTION_ATTENTION if has_attention else CAPTION_EQUAL,
+        caption=caption,
         foot=tuple(_foot(result, run)),
     )
 

@@ -4,6 +4,7 @@ Drawn with Pillow, since a batch draws thousands. The frame of all coordinates g
 """
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +14,32 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.networks.config import ATTENTION, EQUAL, HIGHEST, MIXED
 from pathoprog.regions.tissue import RegionMask
 
-CAPTION_EQUAL = (
-    "Tile score: the output of the network for a bag of this tile alone, mean of the members; higher = worse. All "
-    "tiles weigh equally in the slide's score, so a small hot spot need not have decided the class. Neither a cause "
-    "nor a probability."
-)
-CAPTION_ATTENTION = (
-    "Tile score: the output of the network for a bag of this tile alone, mean of the members; higher = worse. "
-    "Attention weight: the tile's share in the slide's score, relative to equal weights. Neither is a cause or a "
-    "probability."
-)
+_TILE_SCORE = "Tile score: the output of the network for a bag of this tile alone, mean of the members; higher = worse."
+_WEIGHT = "Attention weight: the tile's share in the slide's score, relative to equal weights"
+CAPTIONS = {
+    EQUAL: f"{_TILE_SCORE} All tiles weigh equally in the slide's score, so a small hot spot need not have decided the"
+    " class. Neither a cause nor a probability.",
+    HIGHEST: f"{_TILE_SCORE} Of each value the highest in the slide count alone, so a few tiles may have decided the"
+    " class, and not only those of the highest tile scores. Neither a cause nor a probability.",
+    ATTENTION: f"{_TILE_SCORE} {_WEIGHT}. Neither is a cause or a probability.",
+    MIXED: f"{_TILE_SCORE} In the slide's score tiles were compared with one another first, so that a tile counts for"
+    f" more than itself. {_WEIGHT}, after that. Neither is a cause or a probability.",
+}
+"""What a map's numbers mean, by what a tile's part in the score is (`networks.config.EQUAL`)."""
+
+
+def caption_of(weighings: Iterable[str]) -> str:
+    """The caption of a map whose resolutions weigh tiles so: of the one that needs the most said."""
+    return CAPTIONS[max(weighings, key=list(CAPTIONS).index, default=EQUAL)]
+
+
+CAPTION_UNKNOWN = f"{_TILE_SCORE} Neither a cause nor a probability."
+"""Where it is not known what a tile's part in the score is: its bundle is served no longer."""
+
+
 MAX_PANEL_PX = 640
 OPACITY = 0.55
 AREA_COLOUR = (20, 20, 20)
@@ -67,7 +82,7 @@ def draw_heatmap(
     area: RegionMask | shapely.MultiPolygon,
     layers: list[Layer],
     title: str,
-    caption: str = CAPTION_EQUAL,
+    caption: str = CAPTIONS[EQUAL],
 ) -> Image.Image:
     """Draw the panels side by side, one per layer; with no layer the thumbnail and the analysed area alone.
 

@@ -17,7 +17,7 @@ from pathoprog.scoring.slide_result import SlideRun, result_text
 from pathoprog.slide_report.arrow_columns import numbers, repeated
 from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.content import SlidePage, slide_content
-from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, Layer, draw_heatmap
+from pathoprog.slide_report.heatmap import Layer, caption_of, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
 
@@ -134,13 +134,12 @@ def tile_map(outcome: SlideScore, slide_id: str) -> Image.Image:
     """The map of tile scores, one panel per resolution, over the thumbnail of a slide that could be opened."""
     opened = outcome.opened
     assert opened is not None
-    layers, caption = [], CAPTION_EQUAL
+    layers = []
     for resolution, score in outcome.resolutions.items():
         grid = score.grid
         where = (grid.x0, grid.y0, grid.width0, grid.height0)
         layers.append(Layer(f"{resolution} tile score", *where, score.tile_scores.mean(axis=1)))
         if score.attention is not None:
-            caption = CAPTION_ATTENTION
             share = score.attention * len(score.attention)  # 1 = the weight that all tiles had if they weighed equally
             layers.append(Layer(f"{resolution} attention weight", *where, share / 4, "0", "4 x equal"))
     numbers = ", ".join(f"{resolution} {score.score:.3f}" for resolution, score in outcome.resolutions.items())
@@ -151,7 +150,7 @@ def tile_map(outcome: SlideScore, slide_id: str) -> Image.Image:
         opened.tissue if opened.outline is None else opened.outline,
         layers,
         f"{slide_id}: {said}{f' ({numbers})' if numbers else ''}",
-        caption,
+        caption_of(score.weighing for score in outcome.resolutions.values()),
     )
 
 

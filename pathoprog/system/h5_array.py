@@ -23,15 +23,16 @@ class H5Array(ArrayInFile):
     Args:
         path: the file.
         name: of its dataset, [n, d] or [1, n, d].
+        order: numbers of the rows in the file, in the order that they shall have; None: as they lie.
 
     Raises:
         InputError: the file is not there, or the dataset has another shape or is not of floating point.
     """
 
-    def __init__(self, path: Path, name: str):
+    def __init__(self, path: Path, name: str, order: NDArray[np.int64] | None = None):
         import h5py
 
-        self.path, self.name = path, name
+        self.path, self.name, self._order = path, name, order
         try:
             self._stamp = stamp_of(path.stat())
             with h5py.File(path, "r") as file:
@@ -53,7 +54,7 @@ class H5Array(ArrayInFile):
             InputError: the file is gone, or is no longer the one that it was.
             IndexError: no such rows.
         """
-        rows: NDArray[np.int64] = np.arange(len(self))[index]
+        rows: NDArray[np.int64] = (np.arange(len(self)) if self._order is None else self._order)[index]
         wanted, place = np.unique(rows, return_inverse=True)
         if not wanted.size:
             return np.zeros((*rows.shape, *self.shape[1:]), self.dtype)

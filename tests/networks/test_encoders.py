@@ -73,7 +73,10 @@ def harmed(tmp_path, change, settings=VIT):
         (lambda t: t.update({"cls_token": torch.ones(1, 1, 191)}), "of another shape or type, first cls_token"),
         (lambda t: t.update({"cls_token": torch.ones(1, 1, 192).to(torch.int8)}), "or type, first cls_token"),
         (lambda t: t.update({"norm.bias": torch.full((192,), torch.nan)}), "NaN or infinity, first in norm.bias"),
-        (lambda t: {f"module.{name}": value for name, value in t.items()}, r"are called module\.… there: save them"),
+        (
+            lambda t: {f"module.{name}": value for name, value in t.items()},
+            r"are called module\.… there: take them out",
+        ),
         (
             lambda t: {f"encoder.{name}": value for name, value in t.items()} | {"instance.bias": torch.ones(8)},
             r"are called encoder\.… there",

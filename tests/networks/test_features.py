@@ -93,6 +93,16 @@ def test_h5_of_other_tools_is_read(tmp_path, lead):
     assert bare.facts == {} and bare.made_by != found.made_by and len(bare.content) == 64
 
 
+def test_tiles_of_an_h5_are_taken_row_by_row_whatever_their_order_in_it(tmp_path):
+    coords = np.array([[512, 0], [0, 512], [0, 0], [512, 512], [1024, 0]])  # x, y
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    found = read_features(write_h5(tmp_path / "s.h5", features=values, coords=coords))
+    order = [2, 0, 4, 1, 3]
+    assert list(zip(found.x0.tolist(), found.y0.tolist(), strict=True)) == [tuple(coords[row]) for row in order]
+    assert np.array_equal(np.asarray(found.values), values[order])
+    assert np.array_equal(found.values[np.array([4, 0])], values[[3, 2]])
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [

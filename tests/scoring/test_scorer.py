@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from made_bundle import made_bundle
+from made_bundle import made_bundle, made_encoder
 
 from pathoprog.ensemble.loading import load_bundle
+from pathoprog.networks.config import POOLINGS
 from pathoprog.networks.member import prepare
+from pathoprog.networks.poolings.pooling import Pooling, pooling_class
 from pathoprog.scoring.scorer import Scorer, fuse_batch_norm
+from pathoprog.system.records import plain
 
 CPU = torch.device("cpu")
 
@@ -101,11 +104,33 @@ def test_a_tile_score_is_the_score_of_its_own_bag(bundle_folder, tiles):
     assert scorer.attention("40x", instances) is None
 
 
-def test_attention_weights_add_up_to_one(tmp_path, tiles):
-    folder = made_bundle(tmp_path / "bundle", 32, network={"pooling": "gated_attention"})
-    scorer = Scorer(load_bundle(folder), CPU)
-    weights = scorer.attention("10x", scorer.instances("10x", tiles))
-    assert weights.shape == (24,) and weights.sum() == pytest.approx(1, abs=1e-5)
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    # in fp16 the last bit of a feature may fall either way, and the maximum passes it on
+    return made_encoder(tmp_path_factory.mktemp("encoder") / "encoder.safetensors", precision="fp32")
+
+
+@pytest.mark.parametrize("pooling", list(POOLINGS))
+def test_a_bundle_of_each_pooling_scores_alike_however_its_tiles_come(pooling, tmp_path, tiles, encoder):
+    own = {"pooling": pooling, "top_k": 3, "slope": 7.0, "clam_tiles": 2}
+    encoders = {"10x": encoder, "40x": encoder}
+    bundle = load_bundle(made_bundle(tmp_path / "bundle", 32, network=own, encoders=encoders))
+    kept = plain(bundle.manifest.members[0])["network"]
+    assert {name: kept[name] for name in own} == own
+    scorer = Scorer(bundle, CPU, encoders=encoders)
+    whole = scores(scorer, tiles, 24)
+    assert max(whole) - min(whole) > 1e-3, "the made networks say the same"
+    assert scores(scorer, tiles, 5) == pytest.approx(whole, abs=1e-5)
+    instances = scorer.instances("10x", tiles)
+    cut = [torch.cat([values[:11], values[11:]]) for values in instances]
+    assert scorer.bag_scores("10x", cut) == scorer.bag_scores("10x", instances) == whole  # equal values, equal bits
+    alone = [scorer.bag_scores("10x", [values[row : row + 1] for values in instances]) for row in (0, 7)]
+    assert scorer.tile_scores("10x", instances)[[0, 7]] == pytest.approx(np.array(alone), abs=1e-5)
+    weights = scorer.attention("10x", instances)
+    if pooling_class(pooling).weights is Pooling.weights:
+        assert weights is None
+    else:
+        assert weights.shape == (24,) and weights.sum() == pytest.approx(1, abs=1e-5) and weights.std() > 0
 
 
 @pytest.mark.parametrize(

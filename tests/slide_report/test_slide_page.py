@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pathoprog.errors import InputError
+from pathoprog.networks.config import ATTENTION, EQUAL, HIGHEST, MIXED, POOLINGS, WEIGHINGS
 from pathoprog.quality.checks import Check
 from pathoprog.regions.tissue import RegionMask
 from pathoprog.scoring.eligibility import Eligibility
@@ -18,6 +19,7 @@ from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
 from pathoprog.scoring.slide_result import SlideRun
 from pathoprog.slide_report.cohort_curves import read_cohort_curves
 from pathoprog.slide_report.content import slide_content
+from pathoprog.slide_report.heatmap import CAPTIONS, caption_of
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
 from pathoprog.slides.slide import Level, SlideFacts
@@ -41,7 +43,7 @@ FAILED = {"status": "failed", "risk_class": "", "scores": (None, None), "reason"
 
 def content(
     status="scored", risk_class="poor", scores=(0.7, 0.9), mpp=0.25, warnings=(), overrides=None, slide_id="<S&1>",
-    attention=None, curves=None, settings=(), **changes
+    attention=None, weighing=EQUAL, curves=None, settings=(), **changes
 ):  # fmt: skip
     """Page of a made slide; `scores` of 10x and 40x, None leaves one out."""
     grids, resolutions = {}, {}
@@ -58,6 +60,7 @@ def content(
             member_scores=[score + (i - 2) / 100 for i in range(5)],
             tile_scores=np.full((12, 5), score, np.float32),
             attention=attention,
+            weighing=weighing,
             strongest=[(3, tile), (5, tile)],
             instances=[],
         )
@@ -203,7 +206,16 @@ def test_the_strongest_tiles_stand_with_their_scores():
     html = page()
     assert html.count("data:image/jpeg") == 5 and "tile score 0.900" in html and "x0 3000, y0 3000" in html
     assert "Neither a cause nor a probability" in html
-    assert "Attention weight" in page(attention=np.ones(12, np.float32) / 12)
+    assert "Attention weight" in page(attention=np.ones(12, np.float32) / 12, weighing=ATTENTION)
+    assert "a few tiles may have decided the class" in page(weighing=HIGHEST)
+    assert "compared with one another first" in page(attention=np.ones(12, np.float32) / 12, weighing=MIXED)
+
+
+def test_a_caption_says_the_most_that_its_resolutions_need():
+    assert caption_of([EQUAL, ATTENTION]) == CAPTIONS[ATTENTION] and caption_of([]) == CAPTIONS[EQUAL]
+    assert caption_of([MIXED, HIGHEST]) == CAPTIONS[MIXED]
+    assert all("either" in text and "a probability" in text for text in CAPTIONS.values())
+    assert {WEIGHINGS[name] for name in POOLINGS} == set(CAPTIONS) and WEIGHINGS.keys() == POOLINGS.keys()
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from pathoprog.settings import as_dict
 from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import BagBatch, Patient
 from pathoprog.training.data.tile_store import StoredSlide
-from pathoprog.training.member.fit import check_fit, make_optimizer
+from pathoprog.training.member.fit import make_optimizer
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.gradients import backward
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.train import check_network, train
@@ -124,7 +125,7 @@ def test_domore_v1_at_full_size_takes_a_real_step(tmp_path):
     shapes = []
     network.encoder.register_forward_hook(lambda _, given, got: shapes.append((given[0].shape, got.shape)))
     cpu = torch.device("cpu")
-    loss = backward(network, settings, patients, BagBatch([0, 1], tiles), 0, cpu, torch.float32)
+    loss = backward(network, settings, patients, BagBatch([0, 1], tiles, [4, 4]), 0, cpu, torch.float32)
     assert shapes == [((8, 3, 448, 448), (8, 1280))] and 0.3 < loss < 1.5
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
     optimizer.step()

@@ -1,5 +1,6 @@
 """`pathoprog features`: slides to feature files, each slide accounted for; and training on them in place of tiles."""
 
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -16,17 +17,21 @@ from safetensors.torch import save_file
 from shared_data import shared_data
 
 from pathoprog.errors import ConfigError, InputError
+from pathoprog.networks import encoders
 from pathoprog.networks.config import EncoderSettings
 from pathoprog.networks.encoders import make_encoder
+from pathoprog.networks.engines.tile_networks import Preparation
 from pathoprog.networks.features import read_features, write_features
 from pathoprog.networks.member import prepare
+from pathoprog.networks.published import encoder_recipes
+from pathoprog.networks.published.encoder_recipes import RECIPES
 from pathoprog.settings import as_dict
 from pathoprog.slides import open_slide
 from pathoprog.stream.config import StreamSettings
 from pathoprog.system.files import sha256_file, write_json
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import features
-from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
+from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import make_ready, read_patients
 from pathoprog.training.data.learners import read_parts
@@ -168,6 +173,49 @@ def test_features_of_another_encoder_are_not_overwritten(stored):
         features.run(other)
 
 
+SMALL = replace(
+    RECIPES["virchow2"],
+    source="nobody/small",
+    architecture="timm/vit_tiny_patch16_224",
+    options="{img_size: 32, depth: 1, reg_tokens: 2}",
+    d=384,
+    size_px=32,
+    mpp=(0.5,),
+    mean=(0.7, 0.6, 0.7),
+    std=(0.2, 0.2, 0.2),
+)
+
+
+def test_a_recipe_brings_size_and_normalisation_and_warns_of_tiles_that_it_does_not_know(
+    cohort, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(encoder_recipes, "RECIPES", {**RECIPES, "small": SMALL})
+    monkeypatch.setattr(encoders, "RECIPES", {**RECIPES, "small": SMALL})
+    monkeypatch.setattr(features, "RECIPES", {**RECIPES, "small": SMALL})
+    torch.manual_seed(0)
+    encoder = make_encoder(EncoderSettings("small"))[0].eval()
+    save_file(encoder.vit.state_dict(), tmp_path / "small.safetensors")
+    settings = settings_of(cohort, str(tmp_path / "small.safetensors"), tmp_path / "features")
+    settings.encoder, settings.data.tiles_40x = "small", TileSpec("40x", 0.25, 64, max_per_slide=5)
+    assert features.run(settings) == 1  # of the slide that is cut off
+    said = capsys.readouterr()
+    text = said.out + said.err
+    assert "encoder small: weights of nobody/small, licence CC-BY-NC-ND-4.0" in text
+    assert "small: tiles of 40 px at 1 um/px, scaled to 32 px, are 1.25 um/px to it; it was trained at 0.5" in text
+    assert "tiles of 64 px" not in text  # scaled to 32 px they are 0.5 um/px
+    found = read_features(features.feature_path(settings.data, "40x", "fine"))
+    assert found.values.shape == (5, 384) and found.facts["d"] == 384
+    shown = {name: found.facts["encoder"][name] for name in ("encoder", "input_px", "mean", "std")}
+    assert shown == {"encoder": "small", "input_px": 32, "mean": [0.7, 0.6, 0.7], "std": [0.2, 0.2, 0.2]}
+    with open_slide(cohort.replace("cohort.csv", "fine.tif")) as slide:
+        tile = slide.read_region(int(found.x0[0]), int(found.y0[0]), 0, (64, 64))
+    shown_tile = Preparation(SMALL.mean, SMALL.std, 32)(torch.from_numpy(np.ascontiguousarray(tile))[None])
+    with torch.inference_mode():
+        tokens = encoder.vit.forward_features(shown_tile)
+    wanted = torch.cat([tokens[0, 0], tokens[0, 3:].mean(0)])
+    np.testing.assert_allclose(found.values[0], wanted, atol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -298,4 +346,20 @@ def test_features_need_a_network_without_encoder_and_tiles_one_with(data, tmp_pa
         check_network(settings)
     settings.data.source, settings.network.encoder = "store", "timm/vit_tiny_patch16_224"
     with pytest.raises(ConfigError, match="takes no tiles of 32 px"):
+        check_network(settings)
+
+
+def test_a_recipe_trained_end_to_end_warns_of_its_tiles_and_is_refused_with_another_normalisation(capsys):
+    settings = TrainConfig()
+    settings.network.encoder, settings.augment.crop = "uni", 0.0
+    settings.data.tiles_10x, settings.data.tiles_40x = TileSpec("10x", 1.0, 224), TileSpec("40x", 0.5, 224)
+    check_network(settings)
+    said = "".join(capsys.readouterr())
+    assert "uni: tiles of 224 px at 1 um/px are 1 um/px to it; it was trained at 0.5 um/px" in said
+    assert said.count("um/px to it") == 1
+    settings.network.encoder = "h-optimus-0"
+    with pytest.raises(ConfigError, match="h-optimus-0: has a normalisation of its own"):
+        check_network(settings)
+    settings.network.encoder, settings.data.tiles_40x = "uni", TileSpec("40x", 0.25, 448)
+    with pytest.raises(ConfigError, match="takes no tiles of 448 px, only 224 px"):
         check_network(settings)

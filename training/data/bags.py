@@ -168,11 +168,13 @@ WHOLE_STEP = Share()
 class BagBatch:
     """One step's bags: `patients` of all of them, b by number, and the tiles of those that this process takes.
 
-    `tiles` are uint8 [m * t, s, s, 3] or features [m * t, d], t of each of the m patients in `Share.part(b)`.
+    `tiles` are uint8 [n, s, s, 3] or features [n, d] of the m patients in `Share.part(b)`, one behind the other, and
+    `sizes` [m] how many are each patient's.
     """
 
     patients: list[int]
     tiles: NDArray[Any]
+    sizes: list[int]
 
 
 def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
@@ -216,6 +218,8 @@ def _call(fetch: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 class Sampler:
     """Draws a step's patients and tiles, evenly over the groups that `balance` names (see `FitSettings`).
 
+    With `tiles_per_patient=0` each bag holds all tiles of its patient, once.
+
     The draw depends on seed and step alone, so a resumed run, any number of readers and any number of processes that
     share a step's bags (`share`: what this one reads of them) see the same batches.
     """
@@ -258,6 +262,9 @@ class Sampler:
         result = []
         for index in (chosen[i] for i in order):
             n = self.patients[index].n_tiles
+            if self.tiles_per_patient == 0:
+                result.append((index, np.arange(n)))
+                continue
             tiles = rng.permutation(n)[: self.tiles_per_patient]
             if n < self.tiles_per_patient:  # small tumours: every tile, some of them more than once
                 tiles = np.concatenate([tiles, rng.integers(0, n, self.tiles_per_patient - n)])
@@ -271,7 +278,8 @@ class Sampler:
         asked = [self.patients[index].ask(np.sort(tiles)) for index, tiles in mine]
 
         def fetch(run: Mapper) -> BagBatch:
-            return BagBatch([index for index, _ in chosen], np.concatenate(list(run(_call, asked))))
+            tiles = list(run(_call, asked))
+            return BagBatch([index for index, _ in chosen], np.concatenate(tiles), [len(part) for part in tiles])
 
         return fetch
 

@@ -45,7 +45,9 @@ class Prefetch:
 
     def _fetch(self, asked: Callable[[], Fetch]) -> BagBatch:
         batch = asked()(self.reading.map if self.reading is not None else map)
-        return BagBatch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy()) if self.pin else batch
+        if not self.pin:
+            return batch
+        return BagBatch(batch.patients, torch.from_numpy(batch.tiles).pin_memory().numpy(), batch.sizes)
 
     def get(self, step: int) -> BagBatch:
         """The batch of `step`; steps are asked for in order."""

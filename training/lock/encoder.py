@@ -8,7 +8,9 @@ from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.ensemble.manifest import Manifest
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import by_weights, weights_by_hash
+from pathoprog.networks.published.encoder_recipes import RECIPES
 from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.system.console import warn
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.feature_store import Origin, origin
@@ -81,6 +83,11 @@ def add_encoders(
         records[resolution] = found.encoder
         digest = found.encoder.weights_sha256
         if digest in given:
+            if found.encoder.encoder in RECIPES:
+                warn(
+                    f"the bundle holds the weights of {found.encoder.encoder}, licence"
+                    f" {RECIPES[found.encoder.encoder].licence}: pass it on only where that allows it"
+                )
             file = f"encoders/{digest[:12]}.safetensors"
             records[resolution] = replace(found.encoder, file=file)
             files[file] = given[digest]

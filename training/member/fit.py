@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError
+from pathoprog.errors import DivergedError, InputError, PathoprogError
 from pathoprog.networks.config import LOSSES
 from pathoprog.networks.losses import baseline_logits
 from pathoprog.networks.member import MilNetwork, prepare
@@ -27,7 +27,7 @@ from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.compiling import compiled
 from pathoprog.system.machine.device import resolve_device, resolve_dtype
 from pathoprog.system.records import RecordError, plain, record_of
-from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig
+from pathoprog.training.config import FitSettings, TrainConfig
 from pathoprog.training.data.bags import Patient, Sampler
 from pathoprog.training.data.prefetch import Prefetch
 from pathoprog.training.member import checkpoint
@@ -40,29 +40,6 @@ from pathoprog.training.member.metrics import METRICS, cut_metrics
 LAST = "last.safetensors"
 CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch", "fetch_threads", "checkpoint_activations")
 """Settings of `fit` that may change in a folder: what a run goes on to, how it is watched and fed, what it keeps."""
-
-
-def check_fit(settings: CandidateSettings) -> None:
-    """Refuse settings that contradict each other, before any work.
-
-    Raises:
-        ConfigError: names the keys.
-    """
-    fit = settings.fit
-    loss = LOSSES[fit.loss]
-    if loss.head != settings.network.head:
-        raise ConfigError(f"fit.loss={fit.loss} needs network.head={loss.head}, not {settings.network.head}")
-    parts = max(1, fit.gpus) * fit.accumulate
-    if fit.patients_per_step % parts:
-        named = f"fit.accumulate={fit.accumulate}" + (f" times fit.gpus={fit.gpus}" if fit.gpus > 1 else "")
-        raise ConfigError(f"{named}: must divide fit.patients_per_step={fit.patients_per_step}")
-    if loss.head == "hazards":
-        cuts = fit.interval_years
-        if len(cuts) != settings.network.intervals - 1 or cuts != sorted(set(cuts)):
-            raise ConfigError(
-                f"fit.interval_years={cuts}: needs {settings.network.intervals - 1} rising values"
-                f" (network.intervals={settings.network.intervals} less one)"
-            )
 
 
 def fingerprint(settings: TrainConfig) -> str:
@@ -87,6 +64,8 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     kept["data"]["slides"] = reading(settings.data.slides)
     left_out = CARRIED_ON if settings.fit.gpus > 1 else (*CARRIED_ON, "gpus")  # as before there was such a setting
     kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in left_out}
+    if settings.network.pooling != "clam_sb":  # nothing else reads them, and there was no such setting
+        del kept["network"]["clam_tiles"], kept["fit"]["instance_loss"]
     return kept
 
 
@@ -101,7 +80,7 @@ def fit(
     """Train one candidate and keep its best checkpoints in `settings.out`.
 
     Args:
-        settings: of the run; see `check_fit`.
+        settings: of the run; see `fit_checks.check_fit`.
         training: patients to learn from.
         judged: judges a checkpoint's network, in evaluation mode on its device.
         log: takes every line of metrics.
@@ -185,7 +164,7 @@ def fit(
                         "loss": loss,
                         "grad_norm": norm,
                         "lr": optimizer.param_groups[0]["lr"],
-                        "tiles_per_s": len(batch.patients) * options.tiles_per_patient / seconds,
+                        "tiles_per_s": len(batch.tiles) * group.share.of / seconds,
                         "wait_share": waited / seconds,
                     }
                 )
@@ -233,10 +212,10 @@ def start_at_baseline(network: MilNetwork, patients: list[Patient], options: Fit
     ways, and a short training learns little (docs/method.md).
     """
     cuts = torch.tensor(options.interval_years)
-    weight = network.classifier.weight  # [intervals, k]
     with torch.no_grad():
-        network.classifier.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
-        weight.copy_(weight[:1].expand_as(weight))
+        for layer in network.output_layers:
+            layer.bias.copy_(baseline_logits(*times_and_events(patients), cuts))
+            layer.weight.copy_(layer.weight[:1].expand_as(layer.weight))  # [intervals, k]
 
 
 class Pace(Protocol):

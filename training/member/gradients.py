@@ -7,12 +7,13 @@ by the part's number and not by the device that takes it.
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.networks.augmentation import augment
-from pathoprog.networks.config import LOSSES
+from pathoprog.networks.config import LOSSES, n_outputs
 from pathoprog.networks.losses import Targets, loss_value
 from pathoprog.networks.member import prepare
 from pathoprog.networks.recomputing import kept_buffers
@@ -56,17 +57,19 @@ def backward(
     options = settings.fit
     n_parts = group.share.of * options.accumulate
     per_part, t = options.patients_per_step // n_parts, options.tiles_per_patient
+    starts = np.cumsum([0, *batch.sizes]).tolist()
     mine = range(n_parts)[group.share.part(n_parts)]
     chosen = [patients[index] for index in batch.patients]
 
     def logits_of(part: int) -> Tensor:
-        first = (part - mine.start) * per_part * t
-        tiles = torch.from_numpy(batch.tiles[first : first + per_part * t]).to(device, non_blocking=True)
+        first = (part - mine.start) * per_part
+        sizes = batch.sizes[first : first + per_part]
+        tiles = torch.from_numpy(batch.tiles[starts[first] : starts[first + per_part]]).to(device, non_blocking=True)
         torch.manual_seed(settings.seed * 1_000_003 + step + part * PART_SEED)  # dropout
         generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
         changed = augment(tiles, settings.augment, generator, part * per_part * t, len(chosen) * t)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            logits = forward(prepare(changed), [t] * per_part)  # [b, c]
+            logits = forward(prepare(changed), sizes)  # [b, c], and what a pooling's own loss adds
         return logits.float()
 
     if n_parts > 1 and LOSSES[options.loss].compares_patients:
@@ -127,10 +130,20 @@ def times_and_events(patients: list[Patient]) -> tuple[Tensor, Tensor]:
 
 
 def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Tensor:
-    """The chosen loss of some patients' logits [b, c]."""
+    """The chosen loss of some patients' logits [b, c]; with a pooling's own losses behind them, [b, 2 c], both.
+
+    Source of the sum: Lu et al. 2021, Nat Biomed Eng 5:555 (arXiv:2004.09666), there 0.7 and 0.3 of the two.
+    """
+    c = n_outputs(LOSSES[options.loss].head, len(options.interval_years) + 1)
+    logits, of_tiles = logits[:, :c], logits[:, c:]
     device = logits.device
     poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
     time_years, event = (values.to(device) for values in times_and_events(patients))
     cuts = torch.tensor(options.interval_years, device=device)
     targets = Targets(poor, time_years, event, (1.0, options.class_weight_poor), cuts)
-    return loss_value(options.loss, logits, targets)
+    loss = loss_value(options.loss, logits, targets)
+    if not of_tiles.shape[1]:
+        return loss
+    weights = torch.where(poor, options.class_weight_poor, 1.0)
+    own = of_tiles.gather(1, poor.long()[:, None])[:, 0]
+    return (1 - options.instance_loss) * loss + options.instance_loss * (weights * own).sum() / weights.sum()

@@ -34,7 +34,6 @@ from pathoprog.scoring.results import read_slide
 from pathoprog.scoring.slide_result import SlideResult
 from pathoprog.slide_report.cohort_curves import CURVE_NOTE, CohortCurves
 from pathoprog.slide_report.content import COORDINATES_NOTE, RULER_NOTE, Ruler, written_content
-from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.file_names import folder_name
 
@@ -50,12 +49,10 @@ async def page(submission: OpaqueId, who: Reading, service: Served, bundle: Bund
     """What the slide's report says, as data."""
     found = known(service, submission)
     name = bundle or found.works[0].bundle
-    result, run, folder = await to_thread(shown, service, found, name, who)
-    of_slide = await to_thread(_read, service, name, result, folder)
+    result, run, _ = await to_thread(shown, service, found, name, who)
     await service.record(who, Action.REPORT_VIEWED, found.slide_id, submission=submission, bundle=name)
-    weighted = any(one.attention is not None for one in of_slide.values())
     lane, state = service.plans.get(name), service.snapshot.bundles.get(name)  # it may be served no longer
-    says = written_content(result, run, lane.plan.curves if lane is not None else None, weighted)
+    says = written_content(result, run, service.caption(name), lane.plan.curves if lane is not None else None)
     return SlidePageAnswer(
         submission=found.id,
         bundle=name,
@@ -116,7 +113,7 @@ async def strongest(
     bundle: Bundle = None,
 ) -> StrongestTiles:
     """The tiles of the highest scores at each resolution."""
-    _, of_slide = await _tiles(service, submission, bundle, who)
+    served, of_slide = await _tiles(service, submission, bundle, who)
     return StrongestTiles(
         tiles=[
             StrongTile(
@@ -131,7 +128,7 @@ async def strongest(
             for name, found in of_slide.items()
             for index in found.highest(n)
         ],
-        caption=_caption(of_slide),
+        caption=service.caption(served),
     )
 
 
@@ -157,11 +154,6 @@ def _read(service: Service, bundle: str, result: SlideResult, folder: Path) -> M
     return read_tiles(slides / folder_name(result.duplicate_of)) if same else {}
 
 
-def _caption(of_slide: dict[str, ResolutionTiles]) -> str:
-    weighted = any(one.attention is not None for one in of_slide.values())
-    return CAPTION_ATTENTION if weighted else CAPTION_EQUAL
-
-
 @router.get(
     "/qupath",
     responses={**ONE, 200: {"description": "The script", "content": {"text/plain": {}}}},
@@ -181,6 +173,6 @@ async def qupath(
     if result.slide is None or "tiles.geojson" not in (run.files or {}):
         raise AbsentError("the result has no tiles to show in QuPath")
     await service.record(who, Action.RESULT_VIEWED, found.slide_id, submission=submission, bundle=name, file="qupath")
-    text = qupath_script(found.slide_id, result.slide, resolution, CAPTION_EQUAL)
+    text = qupath_script(found.slide_id, result.slide, resolution, service.caption(name))
     headers = {"Content-Disposition": 'attachment; filename="open_in_qupath.groovy"'}
     return Response(text, media_type="text/plain; charset=utf-8", headers=headers)

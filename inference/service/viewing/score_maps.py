@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pathoprog.errors import InputError
-from pathoprog.slide_report.heatmap import CAPTION_ATTENTION, CAPTION_EQUAL, COLOURS
+from pathoprog.slide_report.heatmap import COLOURS
 from pathoprog.slides.resolutions import RESOLUTIONS
 
 TILES_FILE = "tiles.parquet"
@@ -61,18 +61,19 @@ class SlideMaps:
     caption: str
 
 
-def read_maps(folder: Path) -> SlideMaps:
+def read_maps(folder: Path, caption: str) -> SlideMaps:
     """The maps of a result.
 
     Args:
         folder: of its files; without tiles.parquet there are none.
+        caption: what their numbers mean.
 
     Raises:
         InputError: the table of tiles cannot be read.
     """
     path = folder / TILES_FILE
     if not path.is_file():
-        return SlideMaps((), CAPTION_EQUAL)
+        return SlideMaps((), caption)
     try:
         names = [name for name in pq.read_schema(path).names if name in COLUMNS]
         table = pq.read_table(path, columns=names)
@@ -89,8 +90,7 @@ def read_maps(folder: Path) -> SlideMaps:
         for measure in MEASURES:
             if measure in tiles and np.isfinite(tiles[measure]).all():
                 found.append(_map(one, measure, tiles))
-    weighed = any(one.measure == "attention" for one in found)
-    return SlideMaps(tuple(found), CAPTION_ATTENTION if weighed else CAPTION_EQUAL)
+    return SlideMaps(tuple(found), caption)
 
 
 def _map(resolution: str, measure: str, tiles: dict[str, NDArray[Any]]) -> ScoreMap:

@@ -250,4 +250,4 @@ async def _maps(service: Service, submission: str, bundle: str | None, who: Prin
     _, run, folder = await to_thread(shown, service, found, bundle or "", who)
     name = bundle or found.works[0].bundle
     await service.record(who, Action.RESULT_VIEWED, found.slide_id, submission=submission, bundle=name, file="maps")
-    return await to_thread(read_maps, folder), name, OUTLINE_FILE in (run.files or {})
+    return await to_thread(read_maps, folder, service.caption(name)), name, OUTLINE_FILE in (run.files or {})

@@ -26,6 +26,7 @@ from pathoprog.inference.service.work.forgetting import Forgetting
 from pathoprog.inference.service.work.lane import LanePlan
 from pathoprog.inference.service.work.patients import PatientJoiner
 from pathoprog.inference.service.work.snapshot import Snapshot
+from pathoprog.slide_report.heatmap import CAPTION_UNKNOWN, caption_of
 
 Answer = TypeVar("Answer")
 BEARER = HTTPBearer(auto_error=False, description="a token of `pathoprog token add`")
@@ -85,6 +86,11 @@ class Service:
     def slides_folder(self, bundle: str) -> Path:
         """Where a bundle's results lie."""
         return Path(self.settings.out) / bundle / "slides"
+
+    def caption(self, bundle: str) -> str:
+        """What the tiles of a bundle's results show and do not show."""
+        lane = self.plans.get(bundle)
+        return CAPTION_UNKNOWN if lane is None else caption_of(lane.plan.weighings)
 
     async def change(self, what: Callable[[], Answer]) -> Answer:
         """Have something done by the conductor, and wait for it."""

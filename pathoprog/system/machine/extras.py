@@ -79,6 +79,7 @@ NEEDED = {
     "simulate": "slides",
     "tiles": "score",
     "segment": "train",
+    "convert": "score",
     "features": "score",
     "train": "train",
     "train_ensemble": "train",

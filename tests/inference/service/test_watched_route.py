@@ -85,6 +85,7 @@ def watched(bundle, receiver, tmp_path_factory):
     hook |= {"refusals": 1}
     made.settings["outbound"] = {"webhooks": [hook]}
     made.settings["audit"] = {"most_mib": 0.01}
+    made.settings["access"] = {"requests_per_minute": 1e6}  # one admin asks everything, as fast as the machine goes
     made.start({"TMPDIR": str(folder / "tmp")})
     yield made, incoming, secret
     made.stop()
@@ -229,14 +230,17 @@ def test_no_planted_name_is_outside_the_private_map(watched):
     assert made.ask("POST", "/v1/backups", role="admin").status == 201
     sent = [b"".join([repr(headers).encode(), body]) for headers, body in Receiver.got]
     for one in submissions(made, 6):
-        shown = ("/view", "/view/9/0_0.jpg", "/view/overlays", "/outline")
+        shown = ("/view", "/view/9/0_0.jpg", "/view/overlays", "/outline", "/page", "/strongest", "/qupath")
         for path in ("", "/result", "/files", "/files/run.json", "/report", "/files/tiles.geojson", *shown):
             for bundle in ("colon", "candidate"):
                 asked = made.ask("GET", f"/v1/submissions/{one['id']}{path}?bundle={bundle}", role="admin")
                 sent += [repr(asked.headers).encode(), asked.body]
+        sent.append(made.ask("POST", f"/v1/submissions/{one['id']}/seen", {}, role="admin").body)
+        sent.append(made.ask("GET", f"/v1/patients/{one['patient_id']}/groups", role="admin").body)
     for path in (
         *("/v1/results", "/v1/results?format=jsonl", "/metrics", "/v1/slides?root=scans", "/v1/slides?root=desk"),
         *("/v1/bundles", "/v1/roots", "/v1/audit", "/v1/patients/P0", "/v1/submissions/none"),
+        *("/v1/worklist", "/v1/night", "/v1/bundles/colon/card", "/v1/bundles/colon/comparison?other=candidate"),
     ):
         sent.append(made.ask("GET", path, role="admin").body)
     sent.append(events(made))
@@ -248,15 +252,17 @@ def events(made, after=0):
     """What the stream of events says from a number on, until it falls silent."""
     connection = HTTPConnection("127.0.0.1", made.port, timeout=1.5)
     headers = {"Authorization": f"Bearer {made.tokens['admin']}", "Last-Event-ID": str(after)}
-    connection.request("GET", "/v1/events", headers=headers)
-    answer, said = connection.getresponse(), b""
-    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
+    said = b""
     try:
+        connection.request("GET", "/v1/events", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
         while data := answer.readline():
             said += data
     except TimeoutError:
         pass
-    connection.close()
+    finally:
+        connection.close()
     return said
 
 

@@ -152,7 +152,7 @@ def test_no_more_is_asked_for_than_the_depth_allows(depth):
     class Counting:
         def ask(self, step):
             asked.append(step)
-            return lambda run=map: BagBatch([step], np.zeros((1, 1), np.uint8))
+            return lambda run=map: BagBatch([step], np.zeros((1, 1), np.uint8), [1])
 
     with Prefetch(Counting(), 2, 10, depth) as batches:
         for step in range(2, 10):

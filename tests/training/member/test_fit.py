@@ -17,7 +17,8 @@ from pathoprog.system.files import read_json
 from pathoprog.training.data.bags import Sampler, read_patients
 from pathoprog.training.member import fit as fit_module
 from pathoprog.training.member import gradients
-from pathoprog.training.member.fit import LAST, check_fit, set_learning_rate
+from pathoprog.training.member.fit import LAST, set_learning_rate
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.train import settings_from_dict, train
 

@@ -16,7 +16,8 @@ from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.networks.recomputing import recompute_blocks
 from pathoprog.system.files import sha256_file
 from pathoprog.training.data.bags import Sampler, read_patients
-from pathoprog.training.member.fit import LAST, check_fit
+from pathoprog.training.member.fit import LAST
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.gradients import PART_SEED, backward, loss_of
 from pathoprog.training.train import train
 

@@ -29,7 +29,8 @@ from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import read_candidate
 from pathoprog.training.member.device_group import ALONE
 from pathoprog.training.member.device_processes import MODULE, ProcessDiedError
-from pathoprog.training.member.fit import LAST, check_fit, fingerprint
+from pathoprog.training.member.fit import LAST, fingerprint
+from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.member.run_folder import check_folder
 from pathoprog.training.tracking import Tracking

@@ -1,0 +1,1 @@
+"""Published tile encoders: the recipes that build them, and the names that their files give to tensors."""
