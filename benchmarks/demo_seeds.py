@@ -59,7 +59,7 @@ def figures(out: Path) -> dict[str, object]:
     scored = scored[(scored["role"] == "external") & (scored["status"] == "scored")].set_index("patient_id")
     outcomes = pd.read_csv(out / "cohort" / "outcomes.csv", dtype={"patient_id": str}).set_index("patient_id")
     table = scored.join(outcomes).join(truth[["log_hazard", "patient_architecture", "patient_nuclei"]])
-    table["one"] = [one_number(a, b, cuts) for a, b in zip(table["score_10x"], table["score_40x"], strict=True)]
+    table["one"] = [one_number({name: row[f"score_{name}"] for name in cuts}, cuts) for row in table.to_dict("records")]
     table["class"] = table["risk_class"].map({"good": 0, "uncertain": 1, "poor": 2})
     time, died = table["followup_days"].to_numpy(float), (table["event"] == 1).to_numpy(int)
     found = {name: harrell_c(time, died, table[name].to_numpy(float)) for name in ("one", "log_hazard", "class")}

@@ -19,10 +19,11 @@ import torch
 from pathoprog.cli import compose
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.networks.member import MilNetwork
-from pathoprog.training.config import DataSettings, TrainConfig
+from pathoprog.training.config import TrainConfig
 from pathoprog.training.control import made_cohort
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import Patient, read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.member.candidate import Verdict
 from pathoprog.training.member.fit import fit
 from pathoprog.training.member.tuning_concordance import judge

@@ -27,9 +27,10 @@ from pathoprog.slides.tiff.facts import tiles_under
 from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.system.machine.device import device_name, resolve_device
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings, TrainConfig
+from pathoprog.training.config import TrainConfig
 from pathoprog.training.data import slide_source, tile_store
 from pathoprog.training.data.bags import Patient, Sampler, read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.prefetch import Prefetch
 
 SIZES = {

@@ -101,7 +101,9 @@ def scores(folder: Path, of: str = "patient") -> pd.DataFrame:
 def c_index(scored: pd.DataFrame, cuts: dict[str, float], outcomes: pd.DataFrame) -> str:
     """Harrell's c of METHOD's one number, with its 95% CI."""
     table = scored.join(outcomes, how="inner")
-    risk = np.array([one_number(a, b, cuts) for a, b in zip(table["score_10x"], table["score_40x"], strict=True)])
+    risk = np.array(
+        [one_number({name: row[f"score_{name}"] for name in cuts}, cuts) for row in table.to_dict("records")]
+    )
     found = harrell_c(table["followup_days"].to_numpy(float), (table["event"] == 1).to_numpy(int), risk)
     return f"{found.value:.3f} (95% CI {found.lower:.3f} to {found.upper:.3f}, {len(table)} patients)"
 

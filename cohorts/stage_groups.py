@@ -23,7 +23,7 @@ def run(settings: StageGroupsConfig) -> int:
     manifest = verify(settings.ensemble)
     thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
-    read_results(settings.results, scoring_ids(settings.ensemble))
+    read_results(settings.results, scoring_ids(settings.ensemble), manifest.shape.resolutions)
     patients = read_patients(settings.scores, thresholds)
     parts = {
         "bundle": ensemble_id(settings.ensemble),
@@ -35,7 +35,8 @@ def run(settings: StageGroupsConfig) -> int:
     development = development_patients(analysed, settings.development)
     record(settings, parts, len(development))
     in_sample = bool(development["role"].isin(DEVELOPMENT_ROLES).any())
-    table = fit_stage_groups(development, settings.horizon_years, settings.min_share, in_sample)
+    classes = manifest.shape.classes
+    table = fit_stage_groups(development, settings.horizon_years, settings.min_share, in_sample, classes)
     identity = with_stage_groups(settings.ensemble, settings.out, table)
     cells = pd.DataFrame(table.record["cells"])
     names = ", ".join(settings.development)

@@ -26,7 +26,7 @@ from pathoprog.system.tracking_config import NOT_LOGGED, check_tracking
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
-from pathoprog.validation.numbers import all_statistics, check_cohorts, headline, primary_result
+from pathoprog.validation.numbers import all_statistics, check_classes, check_cohorts, headline, primary_result
 from pathoprog.validation.on_request.asked_columns import check_asked, used_covariates
 from pathoprog.validation.openings.chain import read_log
 from pathoprog.validation.openings.frozen import PLAN, check_frozen, freeze, frozen_differences, frozen_texts
@@ -64,8 +64,9 @@ def run(settings: ValidateConfig) -> int:
     scored = read_scored(settings, manifest)
     external = scored.cohort.loc[scored.cohort["role"] == "external", "cohort"]
     check_cohorts(plan, sorted(set(external)))
+    check_classes(plan, manifest.shape)
     check_covariates(scored.cohort, used_covariates(plan), plan.subgroups, plan.types)
-    check_asked(scored.cohort, plan)
+    check_asked(scored.cohort, plan, () if manifest.covariates is None else manifest.covariates.names)
     truth = read_truth(settings.truth) if settings.truth else None
     sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
 
@@ -99,10 +100,11 @@ def run(settings: ValidateConfig) -> int:
         warn(note)
     outcomes = read_outcomes(settings.outcomes)
     analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded), plan.types)
-    populations = populations_of(analysed)
+    shape = manifest.shape
+    populations = populations_of(analysed, shape.resolutions)
     primary = primary_population(plan, populations)
     flows = [
-        flow_of(role, name, scored.cohort, scored.results, scored.patients, analysed, scored.excluded)
+        flow_of(role, name, scored.cohort, scored.results, scored.patients, analysed, scored.excluded, shape.classes)
         for role, name in [(p.role, p.cohort) for p in populations if not p.pooled]
     ]
 
@@ -226,7 +228,7 @@ def read_scored(settings: ValidateConfig, manifest: Manifest) -> Scored:
     """
     thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
-    results = read_results(settings.results, scoring_ids(settings.ensemble))
+    results = read_results(settings.results, scoring_ids(settings.ensemble), manifest.shape.resolutions)
     patients = read_patients(settings.scores, thresholds)
     known = set(cohort["patient_id"])
     left_out = not_scored(cohort, results)

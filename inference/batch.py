@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.engine import Engine
@@ -15,6 +14,7 @@ from pathoprog.inference.engine.exchange import Start, run_record
 from pathoprog.inference.engine.ledger import Ledger
 from pathoprog.inference.engine.scoring_plan import ScoringPlan, ScoringTask
 from pathoprog.inference.engine.transport import Transport, transport_of
+from pathoprog.inference.slides.given_features import look_at_features
 from pathoprog.inference.slides.inputs import Found, SlideInput
 from pathoprog.inference.slides.jobs import Job, NewJob
 from pathoprog.inference.slides.looks import Look, look_at_all
@@ -63,7 +63,10 @@ class ScoringBatch:
                 "cohort with outline_path, or tumour_policy=network or tissue"
             )
         self.n_slides = Counter((slide.patient_id, slide.role) for slide in slides)
-        looks = look_at_all(slides, plan.tumour_policy, config.settle_s, config.stream.timeout_s, warn)
+        if plan.other_features:
+            looks = look_at_features(slides)
+        else:
+            looks = look_at_all(slides, plan.tumour_policy, config.settle_s, config.stream.timeout_s, warn)
         self._judged: dict[frozenset[tuple[str, str]], Eligibility] = {}
         self.tasks = {slide.slide_id: self._task(slide, looks[slide.slide_id]) for slide in slides}
         self._seen = {slide_id: (look.source, look.recent) for slide_id, look in looks.items()}
@@ -141,7 +144,7 @@ class ScoringBatch:
 
     def _run(self, crew: Transport, ledger: Ledger, todo: int) -> bool:
         readers = self.config.stream.workers or crew.cores
-        threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, crew.cores)
+        threads = self.config.threads or min(self.plan.shape.most_members, crew.cores)
         starts = [Start(self.config, self.plan, device, readers, threads) for device in crew.devices]
         begun = time.monotonic()
         with progress("scoring", todo, "slides") as counter:

@@ -41,6 +41,15 @@ class ScoreConfig:
     cohort: str = setting(
         "", "cohort.csv to score, instead of slides=…; it gives ids, patients, roles and outlines", kind="path"
     )
+    features: str = setting(
+        "",
+        "folder of features that TRIDENT, CLAM or STAMP wrote, or one with such a folder for each resolution, called"
+        " after it; for an ensemble on another tool's features, in place of slides=…",
+        kind="path",
+    )
+    features_10x: str = setting("", "folder of another tool's features at 10x (default: 10x in features)", kind="path")
+    features_20x: str = setting("", "folder of another tool's features at 20x (default: 20x in features)", kind="path")
+    features_40x: str = setting("", "folder of another tool's features at 40x (default: 40x in features)", kind="path")
     overlap: str = setting(
         "", "overlap.json: the patients that are meant to be in test and in development", kind="path"
     )
@@ -107,8 +116,16 @@ class ScoreConfig:
     )
     runtime: str = setting("auto", RUNTIME_HELP, choices=RUNTIMES)
     threads: int = setting(
-        0, "networks that compute at the same time on a CPU (0: one per core, up to 5)", low=0, high=5
+        0,
+        "networks that compute at the same time on a CPU (0: one per core, up to as many as one resolution has)",
+        low=0,
+        high=64,
     )
     thumbnail_px: int = setting(640, "longer side of the tile map's background image, px", low=64, high=4096)
     outputs: Outputs = setting(Outputs(), "files that are written for each slide")
     dry_run: bool = setting(False, "check the input, list what would be done, and stop")
+
+    @property
+    def features_at(self) -> dict[str, str]:
+        """The folder of features that was given for each resolution, empty for none."""
+        return {"10x": self.features_10x, "20x": self.features_20x, "40x": self.features_40x}

@@ -9,23 +9,25 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.classes import one_number
+from pathoprog.ensemble.clinical import ClinicalNumber, clinical_number
 from pathoprog.errors import InputError
 from pathoprog.inference.batch import ScoringBatch, SlideFiles
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.ledger import WriteError
+from pathoprog.inference.engine.scoring_plan import ScoringPlan
 from pathoprog.scoring.patients import (
     MEMBER_COLUMNS,
-    PATIENT_COLUMNS,
     Instances,
     PatientScore,
     PatientSlide,
     member_rows,
+    patient_columns,
     patient_row,
     patient_slide,
     score_patients,
 )
-from pathoprog.scoring.results import RESULT_COLUMNS, load_instances, slide_row
+from pathoprog.scoring.results import load_instances, result_columns, slide_row
 from pathoprog.scoring.slide_result import STATUSES, SlideResult
 from pathoprog.system.console import warn
 from pathoprog.system.csv_files import CsvLines, csv_text
@@ -149,11 +151,13 @@ def write_tables(batch: ScoringBatch, tables: Tables) -> Tally:
     slides_of = [task.slide for task in batch.tasks.values() if task.slide.given_patient_id]
     given = {slide.patient_id: slide.given_patient_id for slide in slides_of}
     groups_of = stage_groups_of(batch.config, given)
+    covariates = {task.slide.patient_id: task.slide.covariates for task in batch.tasks.values()}
+    shape = batch.plan.shape
     # put in their places from the last to the first
     with (
-        tables.growing("patients.csv", PATIENT_COLUMNS) as patient_lines,
+        tables.growing("patients.csv", patient_columns(shape, batch.plan.covariates is not None)) as patient_lines,
         tables.growing("members.csv", MEMBER_COLUMNS) as member_lines,
-        tables.growing("results.csv", RESULT_COLUMNS) as slide_lines,
+        tables.growing("results.csv", result_columns(shape.resolutions)) as slide_lines,
     ):
 
         def slides() -> Iterator[PatientSlide]:
@@ -168,7 +172,8 @@ def write_tables(batch: ScoringBatch, tables: Tables) -> Tally:
         patients = score_patients(slides(), batch.plan.aggregation, batch.scorer, instances, batch.n_slides)
         while some := list(islice(patients, AT_ONCE)):
             for patient, group in zip(some, groups_of(some), strict=True):
-                patient_lines.add(patient_row(patient, batch.plan.thresholds, group))
+                clinical = clinical_of(patient, batch.plan, covariates)
+                patient_lines.add(patient_row(patient, batch.plan.thresholds, group, shape, clinical))
                 for row in member_rows(patient):
                     member_lines.add(row)
                 tally.patients[patient.risk_class or patient.status] += 1
@@ -176,6 +181,22 @@ def write_tables(batch: ScoringBatch, tables: Tables) -> Tally:
     if not_taken:  # names in folders may be names of people: for the owner of the results alone
         tables.write(NOT_TAKEN, csv_text(not_taken, ("kind", "path")), private=True)
     return tally
+
+
+def clinical_of(
+    patient: PatientScore, plan: ScoringPlan, covariates: Mapping[str, dict[str, str] | None]
+) -> ClinicalNumber | None:
+    """What the bundle's model over clinical covariates says of a patient; None where it has none.
+
+    Args:
+        patient: as scored.
+        plan: of the run.
+        covariates: of the cohort, by patient.
+    """
+    if plan.covariates is None:
+        return None
+    number = one_number(patient.scores, plan.thresholds) if patient.status == "scored" else None
+    return clinical_number(plan.covariates, number, covariates.get(patient.patient_id))
 
 
 GroupsOf: TypeAlias = Callable[[Sequence[PatientScore]], list[str]]
@@ -247,7 +268,7 @@ def summary(batch: ScoringBatch, tally: Tally) -> dict[str, Any]:
         "research_use_only": RESEARCH_USE_ONLY,
         "ensemble_id": batch.plan.ensemble_id,
         "slides": {name: tally.slides[name] for name in STATUSES},
-        "patients": {name: tally.patients[name] for name in (*RISK_CLASSES, *STATUSES[1:])},
+        "patients": {name: tally.patients[name] for name in (*batch.plan.shape.classes, *STATUSES[1:])},
         "reasons": tally.reasons,
         "development_slides": tally.development,
         "not_taken": {kind: len(names) for kind, names in batch.not_taken.by_kind.items()},
@@ -301,5 +322,6 @@ def summary_text(values: dict[str, Any], batch: ScoringBatch, tables: Tables) ->
         )
     lines += not_taken_lines(batch)
     written = [str(tables.written[name]) for name in ("results.csv", "patients.csv")]
-    lines += [f"results: {', '.join(written)}", *tables.said, RESEARCH_USE_ONLY]
+    caution = [batch.plan.shape.caution] if batch.plan.shape.caution else []
+    lines += [f"results: {', '.join(written)}", *tables.said, *caution, RESEARCH_USE_ONLY]
     return "\n".join(lines)

@@ -12,6 +12,13 @@ from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.engine.ledger import WriteError
 from pathoprog.inference.engine.scoring_plan import make_plan
 from pathoprog.inference.result_tables import Tables, not_taken_lines, summary, summary_text, write_tables
+from pathoprog.inference.slides.given_covariates import with_covariates
+from pathoprog.inference.slides.given_features import (
+    feature_folders,
+    scored_features,
+    slides_of_features,
+    with_features,
+)
 from pathoprog.inference.slides.given_outlines import with_corrections
 from pathoprog.inference.slides.inputs import Found
 from pathoprog.inference.slides.jobs import DONE, FAILED
@@ -42,7 +49,8 @@ def run(config: ScoreConfig) -> int:
     plan = make_plan(config, precision, device.partition(":")[0])
     if older := older_lock(manifest):
         warn(f"{config.ensemble}: {older}")
-    slides = with_corrections(found.slides, config.corrected_outlines, plan.tumour_policy, config.slides)
+    named = with_covariates(found.slides, config, manifest.covariates)
+    slides = with_corrections(named, config.corrected_outlines, plan.tumour_policy, config.slides)
     batch = ScoringBatch(config, replace(found, slides=slides), plan, device)
     standing = batch.look()
     done = sum(state in (DONE, FAILED) for state in standing.values())
@@ -97,10 +105,16 @@ def prepare_folder(batch: ScoringBatch) -> None:
 
 
 def read_slides(config: ScoreConfig) -> Found:
-    """The slides that the call names, from its paths or its cohort."""
+    """The slides that the call names, from its paths, its cohort or its features."""
+    manifest = read_manifest(config.ensemble)
+    makers = scored_features(config, manifest)
+    folders = feature_folders(config, tuple(makers)) if makers else {}
+    if makers and not config.cohort:
+        return slides_of_features(folders)
     if bool(config.paths) == bool(config.cohort):
         raise ConfigError("give either slides=… (files, folders, globs, a .txt list) or cohort=…")
     with Looker(config.stream.timeout_s) as looker:
         if config.cohort:
-            return looker.cohort(config.cohort, config.overlap, list(config.roles), list(config.slides.roots))
+            found = looker.cohort(config.cohort, config.overlap, list(config.roles), list(config.slides.roots))
+            return with_features(found, folders) if makers else found
         return looker.find(config.paths, config.outlines, config.out, config.slides)

@@ -125,7 +125,7 @@ def lay_tiles(
 
     Args:
         slide: of `open_slide`.
-        resolution: ``10x`` (1.0 um/px) or ``40x`` (0.25 um/px).
+        resolution: ``10x`` (1.0 um/px), ``20x`` (0.5 um/px) or ``40x`` (0.25 um/px).
         outline: file of the tumour's outline (QuPath's GeoJSON, ASAP XML, ImageScope XML); None: all tissue.
         spec: what a tile is, such as an ensemble's ``specs["10x"]``; None: 448 x 448 px, at least half inside the
             region.
@@ -169,12 +169,13 @@ def load_ensemble(
     encoder_weights: Sequence[str | Path] = (),
     runtime: str = "auto",
 ) -> LoadedEnsemble:
-    """Verify a locked bundle and load its ten networks.
+    """Verify a locked bundle and load its networks.
 
     Args:
         path: the bundle's folder.
         device: ``auto`` (the first CUDA device, else the CPU), ``cpu`` or ``cuda:N``.
-        threads: on a CPU, how many networks compute at once; 0: one per core, up to five. It changes no score.
+        threads: on a CPU, how many networks compute at once; 0: one per core, up to as many as one resolution has. It
+            changes no score.
         key: public key (PEM) that must have signed it; empty: whole and unchanged is enough.
         encoder_weights: weights files of encoders that the bundle names by their hash alone.
         runtime: what computes the networks: ``auto`` (torch on CUDA, OpenVINO on a CPU if installed, else torch),
@@ -280,7 +281,7 @@ def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd
         ensemble: that scored them: its bundle's folder, or loaded.
 
     Returns:
-        One row per patient and role, as in patients.csv; `score_10x`, `score_40x` and `one_number` are floats.
+        One row per patient and role, as in patients.csv; the scores of its resolutions and `one_number` are floats.
 
     Raises:
         InputError: a column is missing, a patient is twice in a role, a role or status is unknown.
@@ -291,13 +292,13 @@ def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd
     from pathoprog.validation import score_tables
 
     bundle = ensemble.folder if isinstance(ensemble, LoadedEnsemble) else Path(ensemble)
+    manifest = read_manifest(bundle)
     path = Path(path)
     patients = path / "patients.csv" if path.is_dir() else path
     slides = patients.with_name("results.csv")
     if slides.is_file():  # patients.csv does not name its ensemble
-        score_tables.read_results(slides, scoring_ids(bundle))
-    thresholds = {name: entry.value for name, entry in read_manifest(bundle).thresholds.items()}
-    return score_tables.read_patients(patients, thresholds)
+        score_tables.read_results(slides, scoring_ids(bundle), manifest.shape.resolutions)
+    return score_tables.read_patients(patients, manifest.cuts)
 
 
 def draw_curves(

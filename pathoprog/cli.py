@@ -90,12 +90,14 @@ COMMANDS = {
         "pathoprog.training.features",
         "pathoprog.training.config:FeaturesConfig",
         "tile features of any encoder, stored once per slide",
+        "paths",
+        "slides",
     ),
     "train": Command("pathoprog.training.train", "pathoprog.training.config:TrainConfig", "one candidate member"),
     "train_ensemble": Command(
         "pathoprog.training.train_ensemble",
         "pathoprog.training.config:TrainEnsembleConfig",
-        "all candidates of both resolutions",
+        "all candidates of every resolution",
     ),
     "cross_validate": Command(
         "pathoprog.training.cross_validate",
@@ -111,6 +113,12 @@ COMMANDS = {
         "pathoprog.training.lock.ensemble",
         "pathoprog.training.config:EnsembleConfig",
         "choose the best candidates, fix thresholds, lock the bundle",
+    ),
+    "match_features": Command(
+        "pathoprog.training.lock.match_features",
+        "pathoprog.training.config:MatchFeaturesConfig",
+        "check that our own features give the scores of another tool's, and lock it",
+        "bundle",
     ),
     "promote": Command(
         "pathoprog.training.lock.promote",

@@ -30,8 +30,9 @@ from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import features
-from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig
+from pathoprog.training.config import EnsembleConfig, FeaturesConfig
 from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.member.finetune import adopt
 from pathoprog.training.train import train

@@ -4,89 +4,21 @@ from dataclasses import dataclass
 
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES, ROLES
-from pathoprog.errors import ConfigError
+from pathoprog.ensemble.clinical import MISSING_RULES
+from pathoprog.ensemble.shape import MEMBERS_PER_RESOLUTION
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.networks.config import LOSSES, FeatureEncoderSettings, NetworkSettings
 from pathoprog.networks.engines.choice import RUNTIME_HELP, RUNTIMES
 from pathoprog.quality.config import MadeForSettings
 from pathoprog.settings import setting
-from pathoprog.slides.config import SlideSettings
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, RESOLUTIONS
 from pathoprog.stream.config import StreamSettings
 from pathoprog.system.ray_config import RaySettings
 from pathoprog.system.tracking_config import TrackingSettings
-from pathoprog.tiles.config import TileSpec
+from pathoprog.training.data.data_config import AtResolution, DataSettings
 
 BALANCES = ("none", "class", "cohort", "site", "class_cohort", "class_site")
 """By which patients are drawn evenly; the class is the distinct outcome, or event and no event where there is none."""
-
-
-STORE_FORMATS = ("raw", "jpeg")
-
-
-@dataclass
-class DataSettings:
-    """Where patients, outcomes and tiles come from."""
-
-    cohort: str = setting("", "cohort.csv", kind="path")
-    outcomes: str = setting("", "outcomes.csv; opened for training and tuning only", kind="path")
-    overlap: str = setting(
-        "", "overlap.json: the patients that are meant to be in test and in development", kind="path"
-    )
-    source: str = setting(
-        "store",
-        "what training reads: store (tiles cut before), slides (the files themselves) or features (stored)",
-        choices=("store", "slides", "features"),
-    )
-    store: str = setting(
-        "",
-        "folder of the tile store; if source=slides, it keeps only where tiles lie (default: the run's folder)",
-        kind="path",
-    )
-    store_format: str = setting(
-        "raw",
-        "what the tile store holds: raw, or jpeg, which is smaller but changes pixels (see docs/training.md); the lock"
-        " then scores tuning from the slides",
-        choices=STORE_FORMATS,
-    )
-    store_quality: int = setting(90, "quality of the JPEGs, if store_format=jpeg", low=1, high=100)
-    features: str = setting("", "folder of stored features: <resolution>/<slide_id>.safetensors or .h5", kind="path")
-    tumour_policy: str = setting(
-        "outline", "where tiles may lie: in the given tumour outlines, or in all tissue", choices=("outline", "tissue")
-    )
-    tiles_10x: TileSpec = setting(TileSpec("10x", 1.0), "the tiles at 10x")
-    tiles_40x: TileSpec = setting(TileSpec("40x", 0.25), "the tiles at 40x")
-    max_missing: float = setting(
-        0.1,
-        "training stops if a larger share of the slides than this is missing, unreadable or without features",
-        low=0.0,
-        high=1.0,
-    )
-    slides: SlideSettings = setting(SlideSettings(), "how slides are read")
-    stream: StreamSettings = setting(StreamSettings(), "the reader processes")
-
-    @property
-    def jpeg_quality(self) -> int:
-        """Of the tile store's JPEGs; 0 where it holds the pixels themselves."""
-        return self.store_quality if self.store_format == "jpeg" else 0
-
-
-def check_data(data: DataSettings, source: str = "") -> None:
-    """Refuse data settings without a cohort or the folder that is read or written, before any work.
-
-    Args:
-        data: the settings.
-        source: what is read or written in place of `data.source`.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    folders = {"store": "folder of the tile store", "features": "folder of stored features"}
-    wanted = source or data.source  # slides need no folder
-    needed = {"cohort": "cohort.csv"} | {name: help for name, help in folders.items() if name == wanted}
-    for name, help in needed.items():
-        if not getattr(data, name):
-            raise ConfigError(f"data.{name} is missing: give data.{name}=… ({help})")
 
 
 @dataclass
@@ -211,15 +143,24 @@ class TilesConfig:
 class FeaturesConfig(FeatureEncoderSettings):
     """`pathoprog features`."""
 
+    paths: list[str] = setting([], "slides without a cohort, in place of data.cohort: files or folders", kind="paths")
+    outlines: str = setting(
+        "",
+        "folder with a tumour outline for each slide of slides=…, named <slide_id>.geojson, if"
+        " data.tumour_policy=outline",
+        kind="path",
+    )
     weights: str = setting("", "safetensors file with the encoder's weights", kind="path", required=True)
     data: DataSettings = setting(DataSettings(), "slides and tables; features are written to data.features")
     roles: list[str] = setting(
         list(ROLES),
-        "roles whose slides are read",
+        "roles of the cohort whose slides are read",
         choices=ROLES,
         required=True,
     )
-    resolutions: list[str] = setting(list(RESOLUTIONS), "resolutions to read", choices=RESOLUTIONS, required=True)
+    resolutions: list[str] = setting(
+        list(METHOD_RESOLUTIONS), "resolutions to read", choices=RESOLUTIONS, required=True
+    )
     device: str = setting("auto", "device: auto (a GPU if there is one), cpu or cuda:N")
     dtype: str = setting(
         "auto", "precision; auto: bf16 autocast on a GPU, fp32 otherwise", choices=("auto", "fp32", "bf16")
@@ -240,6 +181,9 @@ class CandidateSettings:
     data: DataSettings = setting(DataSettings(), "slides and tables")
     labels: LabelSettings = setting(LabelSettings(), "which patients have a distinct outcome")
     network: NetworkSettings = setting(NetworkSettings(), "the network")
+    at_10x: AtResolution = setting(AtResolution(), "what is other at 10x")
+    at_20x: AtResolution = setting(AtResolution(), "what is other at 20x")
+    at_40x: AtResolution = setting(AtResolution(), "what is other at 40x")
     augment: AugmentSettings = setting(AugmentSettings(), "augmentation of training tiles")
     fit: FitSettings = setting(FitSettings(), "the training loop")
     start: StartSettings = setting(StartSettings(), "the ensemble to fine-tune")
@@ -256,9 +200,14 @@ class TrainConfig(CandidateSettings):
 
 @dataclass
 class TrainEnsembleConfig(CandidateSettings):
-    """`pathoprog train_ensemble`: every candidate, of both resolutions."""
+    """`pathoprog train_ensemble`: every candidate, of all resolutions."""
 
     candidates: int = setting(6, "candidates per resolution, with the seeds seed, seed + 1, …", low=1)
+    members: int = setting(
+        MEMBERS_PER_RESOLUTION,
+        "members per resolution to be locked later: training stops once fewer candidates than that can finish",
+        low=1,
+    )
     engine: str = setting(
         "local",
         "where candidates are trained: local (processes on this machine) or ray (a Ray cluster)",
@@ -290,6 +239,11 @@ class EnsembleConfig:
     candidates: str = setting("", "output folder of `pathoprog train_ensemble`", kind="path", required=True)
     out: str = setting("", "folder to write the bundle to", kind="path", required=True)
     name: str = setting("ensemble", "the ensemble's name", kind="name")
+    members: int = setting(
+        MEMBERS_PER_RESOLUTION,
+        "members to choose per resolution; another number than 5 is locked as not METHOD's ensemble",
+        low=1,
+    )
     encoder_weights: list[str] = setting(
         [],
         "weights of the encoder whose features the candidates learned from; give them if their licence lets the bundle "
@@ -300,6 +254,17 @@ class EnsembleConfig:
         "bag",
         "how several slides of a patient are joined: one bag of all tiles, or the mean or maximum of scores",
         choices=("bag", "mean", "max"),
+    )
+    covariates: list[str] = setting(
+        [],
+        "columns of the cohort for a Cox model over the ensemble's one number and them, fitted on tuning and locked;"
+        " it changes no class",
+        kind="names",
+    )
+    covariates_missing: str = setting(
+        "withhold",
+        "if a patient lacks a covariate: withhold the model's number, or take the typical value of tuning and say so",
+        choices=MISSING_RULES,
     )
     tumour: str = setting(
         "", "output folder of `pathoprog segment`, whose tumour network is locked into the bundle", kind="path"
@@ -317,7 +282,10 @@ class EnsembleConfig:
     )
     runtime: str = setting("auto", RUNTIME_HELP, choices=RUNTIMES)
     threads: int = setting(
-        0, "networks that compute at the same time on a CPU (0: one per core, up to 5)", low=0, high=5
+        0,
+        "networks that compute at the same time on a CPU (0: one per core, up to as many as one resolution has)",
+        low=0,
+        high=64,
     )
     stream: StreamSettings = setting(StreamSettings(), "the reader processes when tuning is scored")
     min_share: float = setting(0.15, "smallest share of patients on each side of a threshold", low=0.01, high=0.5)
@@ -330,6 +298,28 @@ class EnsembleConfig:
     )
     made_for: MadeForSettings = setting(MadeForSettings(), "which slides the ensemble is for")
     track: TrackingSettings = setting(TrackingSettings(), "where the run is logged")
+
+
+@dataclass
+class MatchFeaturesConfig:
+    """`pathoprog match_features`: may a bundle on another tool's features score through our own?"""
+
+    bundle: str = setting("", "locked bundle on features of another tool", kind="path", required=True)
+    own: str = setting("", "folder of our own features of slides, of `pathoprog features`", kind="path", required=True)
+    other: str = setting(
+        "",
+        "folder of the other tool's features of the same slides, or one with such a folder for each resolution, called"
+        " after it",
+        kind="path",
+        required=True,
+    )
+    out: str = setting("", "folder to write the new bundle to", kind="path", required=True)
+    least_slides: int = setting(20, "fewest slides that must have both", low=2)
+    tolerance: float = setting(1e-3, "largest difference of a score that is allowed", low=0, high=0.05)
+    encoder_weights: list[str] = setting(
+        [], "weights of our encoder, to be copied into the bundle where their licence lets it", kind="paths"
+    )
+    device: str = setting("auto", "device that scores: auto (a GPU if there is one), cpu or cuda:N")
 
 
 @dataclass

@@ -18,7 +18,7 @@ from pathoprog.networks.member import MilNetwork
 from pathoprog.settings import as_dict
 from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.run import run as simulate
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say
 from pathoprog.system.files import read_json, sha256_value, write_json
@@ -85,7 +85,7 @@ def one_seed(settings: ControlConfig, seed: int, folder: Path) -> dict[str, Any]
     """Simulate, cut, train and judge one cohort."""
     base = made_cohort(settings, seed, folder)
     tasks = []
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(settings.data.resolutions):
         one = deepcopy(base)
         one.resolution, one.out = resolution, str(folder / resolution)
         tasks.append(CandidateTask(one))
@@ -133,7 +133,7 @@ def made_cohort(settings: ControlConfig, seed: int, folder: Path) -> TrainConfig
 
 
 def external_c(tasks: list[CandidateTask]) -> dict[str, Any]:
-    """Harrell's c on the external cohort, of the mean of the two resolutions' scores."""
+    """Harrell's c on the external cohort, of the mean of the resolutions' scores."""
     by_patient: dict[str, list[float]] = {}
     outcome = {}
     for task in tasks:
@@ -149,7 +149,7 @@ def external_c(tasks: list[CandidateTask]) -> dict[str, Any]:
             score = float(torch.sigmoid(torch.tensor(risk)))
             by_patient.setdefault(patient.patient_id, []).append(score)
             outcome[patient.patient_id] = (patient.followup_days, patient.event)
-    both = sorted(name for name, scores in by_patient.items() if len(scores) == len(RESOLUTIONS))
+    both = sorted(name for name, scores in by_patient.items() if len(scores) == len(tasks))
     times, events = np.array([outcome[name] for name in both]).T
     scores = np.array([np.mean(by_patient[name]) for name in both])
     concordance = harrell_c(times, events.astype(int), scores)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import ConfigError
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import write_text
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import CrossValidateConfig, TrainConfig, check_data
+from pathoprog.training.config import CrossValidateConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.by_resolution import check_each, differ
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
@@ -37,7 +37,14 @@ from pathoprog.training.member.run_folder import recipe
 from pathoprog.training.member.tuning_concordance import judgement
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import check_network, ids_of, prepare_data
-from pathoprog.training.train_ensemble import CandidateTask, check_folders, finish, make_tasks, train_all
+from pathoprog.training.train_ensemble import (
+    CandidateTask,
+    check_folders,
+    finish,
+    make_tasks,
+    of_each_resolution,
+    train_all,
+)
 
 TABLE, SCORES = "cross_validation", "out_of_fold.csv"
 ALL = "mean of all"
@@ -53,13 +60,15 @@ def run(settings: CrossValidateConfig) -> int:
 
     A seed of which a fold fails is left out, and named; the exit code is then 1.
     """
-    check_data(settings.data)
+    check_each(settings)
     settle(settings)
     settle_devices(settings)
     refits = refit_tasks(settings)
-    settings.network = refits[0].settings.network  # the parent's, where there is one
-    check_fit(settings)
-    check_network(settings)
+    if not differ(settings):
+        settings.network = refits[0].settings.network  # the parent's, where there is one
+    for one in of_each_resolution(settings, refits):
+        check_fit(one)
+        check_network(one)
     if settings.split.folds < 2:
         raise ConfigError(f"split.folds={settings.split.folds}: a cross-validation needs at least 2")
     folds = read_folds(settings)
@@ -76,12 +85,12 @@ def run(settings: CrossValidateConfig) -> int:
     mark = recipe(refits[0].settings)
     parent = tracking.start(f"cross-validation {out.name}", settings, folder=out, mark=mark, kind="cross-validation")
     with tracking.until_end(parent):
-        needed = MEMBERS_PER_RESOLUTION if settings.refit else 1
+        needed = settings.members if settings.refit else 1
         with engine_of(settings) as engine:
             failed = train_all(all_folds, engine, settings.restarts, tracking, parent, by_refit, needed)
         whole_seeds = [not any(task.failed for task in tasks) for tasks in by_refit]
         refits, by_refit = list(compress(refits, whole_seeds)), list(compress(by_refit, whole_seeds))
-        everybody = {resolution: read_parts(one_of(refits, resolution).settings)[0] for resolution in RESOLUTIONS}
+        everybody = {name: read_parts(one_of(refits, name).settings)[0] for name in in_order(settings.data.resolutions)}
         risks = [out_of_fold(tasks) for tasks in by_refit]
         rows = table_of(refits, risks, everybody, folds)
         write_text(out / f"{TABLE}.csv", csv_text(rows))
@@ -98,7 +107,7 @@ def run(settings: CrossValidateConfig) -> int:
                 verdict = judgement(patients, [found[patient.patient_id] for patient in patients])
                 write_verdict(task.folder / OUT_OF_FOLD, verdict)
             with engine_of(settings) as engine:
-                failed += train_all(refits, engine, settings.restarts, tracking, parent)
+                failed += train_all(refits, engine, settings.restarts, tracking, parent, needed=settings.members)
             finish(settings, refits, tracking, parent)
     for task in failed:
         warn(f"{task.name} failed, and its seed is left out of the table: {task.failed}")
@@ -142,11 +151,12 @@ def out_of_fold(tasks: list[CandidateTask]) -> dict[str, float]:
 
 
 def scores_of(refits: list[CandidateTask], risks: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean out-of-fold score over the seeds, by resolution and patient; both = the mean over the two resolutions.
+    """Mean out-of-fold score over the seeds, by resolution and patient; both = the mean over two resolutions.
 
     As in `pathoprog ensemble`: heads other than *poor* are standardised over all patients first.
     """
-    members: dict[str, list[dict[str, float]]] = {resolution: [] for resolution in RESOLUTIONS}
+    resolutions = in_order({task.settings.resolution for task in refits})
+    members: dict[str, list[dict[str, float]]] = {resolution: [] for resolution in resolutions}
     for task, found in zip(refits, risks, strict=True):
         values = np.array(list(found.values()))
         if task.settings.network.head != "poor":
@@ -156,8 +166,10 @@ def scores_of(refits: list[CandidateTask], risks: list[dict[str, float]]) -> dic
         resolution: {name: float(np.mean([one[name] for one in found])) for name in found[0]}
         for resolution, found in members.items()
     }
-    shared = [name for name in mean["10x"] if name in mean["40x"]]
-    return mean | {"both": {name: (mean["10x"][name] + mean["40x"][name]) / 2 for name in shared}}
+    if len(resolutions) == 1:
+        return mean
+    first, second = (mean[resolution] for resolution in resolutions)
+    return mean | {"both": {name: (first[name] + second[name]) / 2 for name in first if name in second}}
 
 
 def table_of(
@@ -228,7 +240,7 @@ def score_rows(
     scores = scores_of(refits, risks)
     names = sorted({name for found in scores.values() for name in found})
     return [
-        {"patient_id": name, "fold": folds[name], **{f"score_{r}": scores[r].get(name, "") for r in RESOLUTIONS}}
+        {"patient_id": name, "fold": folds[name], **{f"score_{r}": scores[r].get(name, "") for r in in_order(scores)}}
         for name in names
     ]
 

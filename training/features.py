@@ -27,6 +27,7 @@ from pathoprog.networks.published.encoder_recipes import RECIPES, as_shown, unli
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.regions.slide_outline import GIVEN, where_given
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import in_order
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.csv_files import frame_text
@@ -37,9 +38,11 @@ from pathoprog.system.machine.device import dtype_name, resolve_device, resolve_
 from pathoprog.system.machine.pinned import register_for
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
-from pathoprog.training.config import FeaturesConfig, check_data
+from pathoprog.training.config import FeaturesConfig
+from pathoprog.training.data.data_config import check_data
 from pathoprog.training.data.feature_store import feature_path
-from pathoprog.training.data.tile_store import slide_job, source_key, specs
+from pathoprog.training.data.named_slides import named_slides
+from pathoprog.training.data.tile_store import slide_job, source_key, spec_of
 
 TABLE = "features.csv"
 STORED = {"fp16": np.float16, "fp32": np.float32}
@@ -86,15 +89,12 @@ def run(settings: FeaturesConfig) -> int:
     """Compute what is missing; every slide has its rows in features.csv; exit code 1 if some could not be read."""
     keep_freed_memory()
     data = settings.data
-    check_data(data, "features")
+    check_slides(settings)
+    slides = named_slides(settings.paths, settings.outlines, data.slides) if settings.paths else slides_of(settings)
     extractor = make_extractor(settings)
-    cohort = read_cohort(data.cohort, data.overlap)
-    cohort = cohort[cohort["role"].isin(settings.roles)]
-    if cohort.empty:
-        raise InputError(f"{data.cohort}: no row has a role among {', '.join(settings.roles)}")
-    plan = make_plan(extractor, cohort)
-    say(f"  features {data.features}: {len(cohort) - len(plan.jobs)} slides there, {len(plan.jobs)} to read")
-    order = {str(slide_id): number for number, slide_id in enumerate(cohort["slide_id"])}
+    plan = make_plan(extractor, slides)
+    say(f"  features {data.features}: {len(slides) - len(plan.jobs)} slides there, {len(plan.jobs)} to read")
+    order = {str(slide_id): number for number, slide_id in enumerate(slides["slide_id"])}
     rows = sorted([*plan.rows, *extract(extractor, plan)], key=lambda row: (order[row["slide_id"]], row["resolution"]))
     table = pd.DataFrame(rows)
     path = Path(data.features) / TABLE
@@ -107,7 +107,39 @@ def run(settings: FeaturesConfig) -> int:
     return 1 if failed or why else 0
 
 
-def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> FeaturesPlan:
+def check_slides(settings: FeaturesConfig) -> None:
+    """Refuse a call that names slides twice over, or no place for the features, before any work.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    data = settings.data
+    if settings.paths and data.cohort:
+        raise ConfigError("give either slides=… (files or folders) or data.cohort=…")
+    if settings.outlines and not settings.paths:
+        raise ConfigError("outlines is for slides=…; a cohort names its outlines in outline_path")
+    if not settings.paths:
+        check_data(data, "features")
+    if not data.features:
+        raise ConfigError("data.features is missing: give data.features=… (folder of stored features)")
+
+
+def slides_of(settings: FeaturesConfig) -> pd.DataFrame:
+    """The slides of a cohort in the roles that are read.
+
+    Raises:
+        CohortError: the table breaks its rules.
+        InputError: no slide has one of the roles.
+    """
+    data = settings.data
+    cohort = read_cohort(data.cohort, data.overlap)
+    cohort = cohort[cohort["role"].isin(settings.roles)]
+    if cohort.empty:
+        raise InputError(f"{data.cohort}: no row has a role among {', '.join(settings.roles)}")
+    return cohort
+
+
+def make_plan(extractor: Extractor, slides: pd.DataFrame) -> FeaturesPlan:
     """Look which slides have their features, and what of the others is missing.
 
     Raises:
@@ -115,7 +147,7 @@ def make_plan(extractor: Extractor, cohort: pd.DataFrame) -> FeaturesPlan:
     """
     data = extractor.settings.data
     plan = FeaturesPlan([], [], {})
-    for row in cohort.to_dict("records"):
+    for row in slides.to_dict("records"):
         slide_id, missing = str(row["slide_id"]), []
         for spec in wanted_specs(extractor.settings):
             key = sha256_value([source_key(row, data, [spec]), extractor.facts])
@@ -163,7 +195,7 @@ def extract(extractor: Extractor, plan: FeaturesPlan) -> Iterator[dict[str, Any]
 
 def wanted_specs(settings: FeaturesConfig) -> list[TileSpec]:
     """The tile specs of the resolutions to read."""
-    return [spec for spec in specs(settings.data) if spec.resolution in settings.resolutions]
+    return [spec_of(settings.data, resolution) for resolution in in_order(settings.resolutions)]
 
 
 def make_extractor(settings: FeaturesConfig) -> Extractor:

@@ -3,9 +3,10 @@
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import InputError
 from pathoprog.system.console import say
-from pathoprog.training.config import TilesConfig, check_data
+from pathoprog.training.config import TilesConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.checks import check_files
+from pathoprog.training.data.data_config import check_data
 
 
 def run(settings: TilesConfig) -> int:

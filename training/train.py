@@ -25,11 +25,13 @@ from pathoprog.system.files import canonical_json, read_json, write_text
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import CandidateSettings, TrainConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig
 from pathoprog.training.data.bags import Patient, make_ready
+from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
 from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
 from pathoprog.training.data.slide_source import REMEDY, settle
+from pathoprog.training.data.tile_store import specs as tile_specs
 from pathoprog.training.launchers import settle_devices
 from pathoprog.training.member.candidate import Candidate, read_candidate, write_candidate
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
@@ -47,7 +49,13 @@ PROGRESS = "progress.json"
 
 def run(settings: TrainConfig) -> int:
     """Check, cut missing tiles, train, and print where the candidate lies."""
-    check_data(settings.data)
+    if settings.resolution not in settings.data.resolutions:
+        raise ConfigError(
+            f"resolution={settings.resolution}: data.resolutions={','.join(settings.data.resolutions)} has it not; give"
+            f" data.resolutions=[{settings.resolution}], or both resolutions of the ensemble"
+        )
+    check_each(settings)
+    settings = at(settings, settings.resolution)
     settle(settings)
     settle_devices(settings)
     adopt(settings)
@@ -88,10 +96,11 @@ def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
     Raises:
         InputError: more than `data.max_missing` of the slides.
     """
-    if failed := make_ready(rows, settings.data):
-        said = f"{failed} of {len(rows)} slides are missing (named above)"
-        check_share(failed, len(rows), settings.data.max_missing, said)
-        warn(f"{said}; training goes on without them")
+    for data in data_of_each_source(settings):
+        if failed := make_ready(rows, data):
+            said = f"{failed} of {len(rows)} slides are missing (named above)"
+            check_share(failed, len(rows), data.max_missing, said)
+            warn(f"{said}; training goes on without them")
 
 
 def ids_of(rows: pd.DataFrame) -> set[str]:
@@ -181,7 +190,7 @@ def check_network(settings: CandidateSettings) -> None:
         )
     check_normalisation(settings.network.encoder)
     shown = as_shown(FeatureEncoderSettings(settings.network.encoder))
-    specs = (settings.data.tiles_10x, settings.data.tiles_40x)
+    specs = tile_specs(settings.data)
     for spec in specs:  # as they are: training scales no tiles
         key = f"data.tiles_{spec.resolution}"
         for unlike in unlike_training(replace(shown, input_px=0), spec.size_px, spec.mpp, key):

@@ -1,4 +1,4 @@
-"""`pathoprog train_ensemble`: all candidates of both resolutions, on this machine's devices or over a Ray cluster.
+"""`pathoprog train_ensemble`: all candidates of every resolution, on this machine's devices or over a Ray cluster.
 
 Each candidate is a process of its own; one that dies is started again and goes on from its checkpoint; one that fails
 is named, and the others go on while enough of each resolution can finish. The parent alone talks to MLflow.
@@ -6,21 +6,23 @@ is named, and the others go on while enough of each resolution can finish. The p
 
 import copy
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
+from pathoprog.ensemble.shape import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.settings import as_dict
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
-from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig, check_data
+from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source, differ
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
@@ -74,13 +76,15 @@ class CandidateTask:
 
 def run(settings: TrainEnsembleConfig) -> int:
     """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
-    check_data(settings.data)
+    check_each(settings)
     settle(settings)
     settle_devices(settings)
     tasks = make_tasks(settings)
-    settings.network = tasks[0].settings.network  # the parent's, where there is one
-    check_fit(settings)
-    check_network(settings)
+    if not differ(settings):
+        settings.network = tasks[0].settings.network  # the parent's, where there is one
+    for one in of_each_resolution(settings, tasks):
+        check_fit(one)
+        check_network(one)
     check_folders(tasks)
     check_tracking(settings.track)
     rows = check_tables(settings)
@@ -94,7 +98,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     )
     with tracking.until_end(parent):
         with engine_of(settings) as engine:
-            failed = train_all(tasks, engine, settings.restarts, tracking, parent)
+            failed = train_all(tasks, engine, settings.restarts, tracking, parent, needed=settings.members)
         finish(settings, tasks, tracking, parent)
     return 1 if failed else 0
 
@@ -117,7 +121,7 @@ def make_way(settings: TrainEnsembleConfig, tasks: list[CandidateTask]) -> None:
         InputError: a folder holds a run on other data; or patients that cannot be read, see `read_parts`.
     """
     cleared = 0
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(settings.data.resolutions):
         here = [task for task in tasks if task.settings.resolution == resolution]
         learning, judging = read_parts(here[0].settings)
         check_parts(here[0].settings, learning, judging)
@@ -151,7 +155,7 @@ def finish(settings: TrainEnsembleConfig, tasks: list[CandidateTask], tracking: 
     for task in tasks:
         if task.failed:
             say(f"    {task.name}: failed, left out ({task.failed})")
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(settings.data.resolutions):
         found = [item.tuning_c for item in candidates if item.resolution == resolution]
         say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
@@ -162,8 +166,8 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[CandidateTask]:
     readers = readers_each(settings)
     tasks = []
     for number in range(settings.candidates):
-        for resolution in RESOLUTIONS:
-            one = TrainConfig(**copy.deepcopy(plain), resolution=resolution)
+        for resolution in in_order(settings.data.resolutions):
+            one = at(TrainConfig(**copy.deepcopy(plain), resolution=resolution), resolution)
             one.seed = settings.seed + number
             one.out = str(Path(settings.out) / f"{resolution}-seed{one.seed}")
             one.data.stream.workers = readers
@@ -172,13 +176,20 @@ def make_tasks(settings: TrainEnsembleConfig) -> list[CandidateTask]:
     return tasks
 
 
+def of_each_resolution(settings: TrainEnsembleConfig, tasks: list[CandidateTask]) -> Sequence[CandidateSettings]:
+    """The settings to check: those of all, or of a candidate of each resolution where these differ."""
+    if not differ(settings):
+        return [settings]
+    return list({task.settings.resolution: task.settings for task in tasks}.values())
+
+
 def readers_each(settings: TrainEnsembleConfig) -> int:
     """Reader processes of each candidate: as given, or the cores shared out among those that train at once."""
     given = settings.data.stream.workers
-    if given or settings.data.source != "slides":
+    if given or all(data.source != "slides" for data in data_of_each_source(settings)):
         return given
     slots = len(local_devices(settings.device, settings.workers, settings.fit.threads, settings.fit.gpus))
-    tasks = len(RESOLUTIONS) * settings.candidates * max(1, settings.split.folds)
+    tasks = len(settings.data.resolutions) * settings.candidates * max(1, settings.split.folds)
     return max(1, cores() // min(slots, tasks))
 
 
@@ -269,7 +280,7 @@ def check_enough(units: list[list[CandidateTask]], needed: int) -> None:
         PathoprogError: names them with their reasons.
     """
     failed = [task for unit in units for task in unit if task.failed]
-    for resolution in RESOLUTIONS:
+    for resolution in in_order({unit[0].settings.resolution for unit in units}):
         here = [unit for unit in units if unit[0].settings.resolution == resolution]
         left = [unit for unit in here if not any(task.failed for task in unit)]
         if len(left) < min(needed, len(here)):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from made_bundle import made_bundle
 from made_slides import GLASS, write_pyramid
+from numpy.typing import NDArray
 
 from benchmarks import train_step
 from benchmarks.on_gpu.scoring import repeated, scored
@@ -111,15 +112,15 @@ def classes(here: Setting) -> list[Row]:
     wanted = found.pop("CPU, fp32")
     middle = np.median(wanted, axis=0)  # so that classes are divided
     thresholds = dict(zip(("10x", "40x"), map(float, middle), strict=True))
+
+    def class_of(scores: NDArray[np.float64]) -> str:
+        return risk_class(dict(zip(thresholds, map(float, scores), strict=True)), thresholds)
+
     pairs = {f"{name} against CPU, fp32": (values, wanted) for name, values in found.items()}
     if here.on_cuda:
         pairs["GPU, bf16 against GPU, fp32"] = found["GPU, bf16"], found["GPU, fp32"]
     for name, (values, others) in pairs.items():
-        changed = [
-            index
-            for index in range(len(jobs))
-            if risk_class(*map(float, values[index]), thresholds) != risk_class(*map(float, others[index]), thresholds)
-        ]
+        changed = [index for index in range(len(jobs)) if class_of(values[index]) != class_of(others[index])]
         far = sum(bool((abs(others[index] - middle) > NEAR).all()) for index in changed)
         spread = f"scores from {wanted.min():.2f} to {wanted.max():.2f}"
         rows.append(Row(f"largest difference: {name}", float(abs(values - others).max()), "", spread))

@@ -257,7 +257,7 @@ class Engine:
     def _answer(self, worker: _Worker, job_id: int, sha256: str) -> None:
         """Let a slide be scored, unless one with the same key is or was: then its result is this slide's too."""
         job, assignment = worker.in_hand[job_id]
-        key = self.plan.key(sha256, assignment.task.outline_sha256, assignment.task.eligibility.slide)
+        key = self.plan.key(sha256, assignment.task.outline_sha256, assignment.task.said)
         # A patient's bag over several slides needs each slide's own tiles' values.
         twin = None
         while (answer := self.ledger.claim(job, key, share=not assignment.task.keep_instances)) == "copy":

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pathoprog.ensemble.bundle import ensemble_id, verify
+from pathoprog.ensemble.clinical import ClinicalModel
+from pathoprog.ensemble.shape import Shape
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.errors import ConfigError
 from pathoprog.inference.config import ScoreConfig
+from pathoprog.inference.slides.given_features import scored_features
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.networks.config import WEIGHINGS
 from pathoprog.networks.encoder_records import weights_files
 from pathoprog.networks.engines.choice import choose_runtime
+from pathoprog.networks.foreign.maker import FeatureMaker
 from pathoprog.quality import checks as quality
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.regions.tumour_config import OutlineSettings
@@ -22,9 +26,9 @@ from pathoprog.slide_report.cohort_curves import CohortCurves, read_cohort_curve
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import source_sha256 as source_sha256  # what the ledger knows a slide's files by
 from pathoprog.slides.mpp import is_upsampled
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, StreamSettings, tiles_at_once
 from pathoprog.system.files import sha256_value
+from pathoprog.system.records import plain
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 
 
@@ -36,7 +40,8 @@ class ScoringPlan:
         ensemble_id: of the bundle.
         aggregation: the bundle's rule for several slides of a patient.
         thresholds: by resolution.
-        specs: tile specs in force, 10x first.
+        shape: the bundle's: which resolutions, how many members.
+        specs: tile specs in force, the coarsest resolution first.
         tumour_policy: in force.
         overview: the view that the bundle's tumour network is shown, where there is one.
         settings: the scoring configuration as plain values: part of each result's key.
@@ -45,11 +50,14 @@ class ScoringPlan:
         made_for: what the bundle was made for: trait -> values.
         curves: of the cohort on which the ensemble was validated, for the slides' pages.
         weighings: what a tile's part in the members' scores is (`networks.config.WEIGHINGS`).
+        covariates: the bundle's Cox model over its number and clinical covariates, where it has one.
+        other_features: who makes the features that come in place of slides, by resolution; none where slides come.
     """
 
     ensemble_id: str
     aggregation: str
     thresholds: dict[str, float]
+    shape: Shape
     specs: list[TileSpec]
     tumour_policy: str
     overview: OutlineSettings
@@ -59,6 +67,8 @@ class ScoringPlan:
     made_for: dict[str, list[str]] = field(default_factory=dict)
     curves: CohortCurves | None = None
     weighings: frozenset[str] = frozenset()
+    other_features: dict[str, FeatureMaker] = field(default_factory=dict)
+    covariates: ClinicalModel | None = None
 
     def job(self, task: "ScoringTask", config: ScoreConfig, source: str | None = None) -> SlideJob:
         """What the readers are told of a slide; `source` is what its files look like, see `SlideJob`."""
@@ -75,6 +85,7 @@ class ScoringPlan:
             source=source,
             outline_sha256=task.outline_sha256 if source is not None else None,
             names=slide.names,
+            features=slide.features,
         )
 
     @property
@@ -85,7 +96,7 @@ class ScoringPlan:
     def key(self, slide_sha256: str, outline_sha256: str, traits: Mapping[str, str]) -> str:
         """The result's key (OPERATIONS): content, outline and overrides, bundle, configuration, preprocessing.
 
-        `traits` is what the table says of the slide's eligibility, which the class hangs on too.
+        `traits` is what the table says of the slide, which the result hangs on too; see `ScoringTask.said`.
         """
         return sha256_value(
             {
@@ -114,7 +125,7 @@ class ScoringPlan:
             patient_id=slide.patient_id,
             cohort=slide.cohort,
             role=slide.role,
-            key=self.key(opened.sha256, task.outline_sha256, task.eligibility.slide) if opened is not None else "",
+            key=self.key(opened.sha256, task.outline_sha256, task.said) if opened is not None else "",
             ensemble_id=self.ensemble_id,
             thresholds=self.thresholds,
             settings=self.settings,
@@ -122,6 +133,7 @@ class ScoringPlan:
             outline_sha256=task.outline_sha256,
             outline_author=task.outline_author,
             class_level=task.class_level,
+            caution=self.shape.caution,
         )
 
 
@@ -136,6 +148,12 @@ class ScoringTask:
     outline_author: dict[str, str] = field(default_factory=dict)
     eligibility: Eligibility = field(default_factory=Eligibility)
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What the table says that the result hangs on: eligibility, and the covariates of the bundle's model."""
+        covariates = {f"covariate {name}": value for name, value in (self.slide.covariates or {}).items()}
+        return {**self.eligibility.slide, **covariates}
+
     def request(self) -> dict[str, Any]:
         """What the ledger keeps of it; a change of any of it is other work."""
         return {
@@ -144,7 +162,7 @@ class ScoringTask:
             "role": self.slide.role,
             "outline_path": self.slide.outline_path,
             "outline_sha256": self.outline_sha256,
-            "traits": self.eligibility.slide,
+            "traits": self.said,
             "class_level": self.class_level,
             "keep_instances": self.keep_instances,
         }
@@ -167,8 +185,10 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
     manifest = verify(config.ensemble)
     if config.key:
         check_signature(config.ensemble, config.key)
-    weights_files(config.ensemble, manifest.encoders, config.encoder_weights)  # the workers load them, and look again
-    bundle_specs = [manifest.tile_specs[resolution] for resolution in RESOLUTIONS]
+    makers = scored_features(config, manifest)
+    if not makers:  # the workers load them, and look again
+        weights_files(config.ensemble, manifest.encoders, config.encoder_weights)
+    bundle_specs = [manifest.tile_specs[resolution] for resolution in manifest.shape.resolutions]
     overrides: dict[str, Any] = {}
     specs = bundle_specs
     if config.tiles.max_per_slide >= 0:
@@ -198,12 +218,13 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
             **{name: getattr(record, name) for name in ("weights_sha256", "dtype", "precision")},
             "runtime": choose_runtime(config.runtime, device, record.dtype).as_dict(),
         }
-        for resolution, record in (manifest.encoders or {}).items()
+        for resolution, record in ({} if makers else manifest.encoders or {}).items()
     }
     return ScoringPlan(
         ensemble_id=ensemble_id(config.ensemble),
         aggregation=manifest.aggregation,
         thresholds=manifest.cuts,
+        shape=manifest.shape,
         specs=specs,
         tumour_policy=policy,
         overview=overview,
@@ -217,6 +238,7 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
             "thumbnail_px": config.thumbnail_px,
             "quality": {"version": QUALITY_VERSION, **quality.in_force(config.quality)},
             **({"encoders": encoders} if encoders else {}),
+            **({"other_features": plain(makers)} if makers else {}),
             **({"outline_runtime": choose_runtime(config.runtime, device).as_dict()} if policy == "network" else {}),
         },
         overrides=overrides,
@@ -224,6 +246,8 @@ def make_plan(config: ScoreConfig, dtype: str, device: str = "cpu") -> ScoringPl
         made_for={trait: list(values) for trait, values in (manifest.made_for or {}).items()},
         curves=_curves(config),
         weighings=frozenset(WEIGHINGS[member.network.settings.pooling] for member in manifest.members),
+        other_features=dict(makers),
+        covariates=manifest.covariates,
     )
 
 

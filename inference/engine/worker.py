@@ -15,9 +15,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from pathoprog.ensemble.clinical import clinical_number
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.engine.exchange import Assignment, Staged, Start, run_record
-from pathoprog.scoring.results import stage_slide
+from pathoprog.scoring.feature_stream import FeatureStream
+from pathoprog.scoring.results import PATIENT_LEVEL, stage_slide
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream
 from pathoprog.slide_report.slide_folder import slide_files
@@ -70,17 +72,23 @@ class Worker:
         self.connection, self.start = connection, start
         self.sending = threading.Lock()
         device = resolve_device(start.device)
+        makers = start.plan.other_features
         settings = start.config.stream
         settings.workers = start.readers
-        self.stream = TileStream(settings, register_for(device, self.tell))
-        self.stream.start()  # beside the networks
+        self.stream: TileStream | FeatureStream
+        if makers:
+            self.stream = FeatureStream(makers, start.plan.settings["batch_tiles"])
+        else:
+            self.stream = TileStream(settings, register_for(device, self.tell))
+            self.stream.start()  # beside the networks
         torch.set_num_threads(1)  # members compute side by side instead: equal bits whatever the machine
         bundle = load_bundle(start.config.ensemble)
         if bundle.ensemble_id != start.plan.ensemble_id:
             raise PathoprogError(f"{start.config.ensemble}: the bundle was changed while this run began")
         planned, threads, given = start.plan.settings, start.threads, start.config.encoder_weights
         engines = {name: Runtime(**facts["runtime"]) for name, facts in planned.get("encoders", {}).items()}
-        encoders = load_encoders(bundle.folder, bundle.manifest.encoders, given, device, engines, threads, self.tell)
+        records = None if makers else bundle.manifest.encoders
+        encoders = load_encoders(bundle.folder, records, given, device, engines, threads, self.tell)
         runtime = Runtime(**planned["runtime"])
         self.scorer = Scorer(
             bundle, device, DTYPES[planned["dtype"]], threads, encoders, runtime, self.tell, compiled=True
@@ -167,7 +175,12 @@ class Worker:
             self.send("failed", assignment.job_id, outcome.code, reason, outcome.stage, outcome.source)
             return
         judge_eligibility(outcome, assignment.task.eligibility, self.start.config.quality.eligibility)
-        context = self.start.plan.context(assignment.task, outcome.opened)
+        plan = self.start.plan
+        if plan.covariates is not None:
+            own = assignment.task.class_level == PATIENT_LEVEL  # of several slides patients.csv has the patient's
+            number = outcome.one_number(plan.thresholds) if own else None
+            outcome.clinical = clinical_number(plan.covariates, number, slide.covariates)
+        context = plan.context(assignment.task, outcome.opened)
         if self.outliner is not None and self.outliner.network.networks.note:
             outcome.quality.append(f"runtime: outline: {self.outliner.network.networks.note}")
         run = run_record(self.device, assignment.attempt, outcome.seconds, self.torch_version, self.runtimes)

@@ -30,6 +30,8 @@ class SlideInput:
     Without a table `patient_id` is the slide's id, each slide a patient of its own, and `cohort` and `role` are empty.
     `traits` is what the table says of its eligibility, by trait. Where ids are pseudonyms, `given_id` and
     `given_patient_id` are those that they stand for; else empty. `names` is of a copy: see `identity.content_sha256`.
+    `features` are files of another tool's features in place of the slide, by resolution; `path` is then one of them.
+    `covariates` is what the cohort says of those that the bundle's model holds; None where nothing could say it.
     """
 
     slide_id: str
@@ -42,6 +44,8 @@ class SlideInput:
     given_id: str = ""
     given_patient_id: str = ""
     names: dict[str, str] = field(default_factory=dict)
+    features: dict[str, str] = field(default_factory=dict)
+    covariates: dict[str, str] | None = None
 
     def plain(self, reason: str) -> str:
         """Why it has no class, in words that may leave with its result."""

@@ -7,12 +7,21 @@ from pathoprog.settings import setting
 
 @dataclass
 class ConvertConfig:
-    """Which file, and what of it."""
+    """Which file or folder, and what of it."""
 
     file: str = setting(
-        "", "an encoder's published weights: a .bin, .pt or .pth, or safetensors", kind="path", required=True
+        "",
+        "an encoder's published weights: a .bin, .pt or .pth, or safetensors; or a folder of another tool's features, a"
+        " .pt for each slide",
+        kind="path",
+        required=True,
     )
-    out: str = setting("", "safetensors file to write; it must not exist", kind="path", required=True)
+    out: str = setting(
+        "",
+        "safetensors file to write, which must not exist; of a folder, the folder to write to",
+        kind="path",
+        required=True,
+    )
     inside: str = setting(
         "", "name of the tensors' dictionary in the file, such as teacher or model/encoder; default: found", kind="name"
     )

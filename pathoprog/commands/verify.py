@@ -9,7 +9,7 @@ from pathoprog.ensemble.bundle import SIGNATURE, ensemble_id, verify
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import basis_line, locked_precision
 from pathoprog.networks.encoder_records import by_weights, encoder_lines, weights_by_hash
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.networks.foreign.maker import maker_lines
 from pathoprog.system.console import say
 
 
@@ -22,11 +22,13 @@ def run(settings: VerifyConfig) -> int:
     checked = weights_by_hash(settings.encoder_weights, wanted)
     say(f"ensemble {ensemble_id(settings.bundle)}")
     say(f"  {len(manifest.files)} files, all as locked; format {manifest.format}")
-    for resolution in RESOLUTIONS:
+    if caution := manifest.shape.caution:
+        say(f"  {caution}")
+    for resolution in manifest.shape.resolutions:
         members = [member.name for member in manifest.members_at(resolution)]
         threshold = manifest.thresholds[resolution].value
         say(f"  {resolution}: {len(members)} members ({', '.join(members)}), threshold {threshold:.4f}")
-    for line in encoder_lines(manifest.encoders):
+    for line in (*encoder_lines(manifest.encoders), *maker_lines(manifest.other_features)):
         say(f"  {line}")
     for digest, path in checked.items():
         say(f"  {path}: the weights of {wanted[digest].encoder}, by their hash")
@@ -37,6 +39,10 @@ def run(settings: VerifyConfig) -> int:
     development = read_development(settings.bundle)
     kept = 0 if development is None else sum(len(one["sha256"]) for one in development["sets"])
     say(f"  development slides kept by the hash of their content: {kept or 'none (locked by an older version)'}")
+    if manifest.same_scores is not None:
+        say(f"  {manifest.same_scores.says()}")
+    if manifest.covariates is not None:
+        say(f"  clinical covariates: {manifest.covariates.says()}")
     if manifest.tumour is not None:
         say(f"  tumour network: Dice on tuning {manifest.tumour.tuning_dice:.3f}")
     if (parent := manifest.parent) is not None:

@@ -1,4 +1,4 @@
-"""Loading a locked ensemble: the ten member networks of a bundle, verified before a byte of them is used."""
+"""Loading a locked ensemble: the member networks of a bundle, verified before a byte of them is used."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,9 +42,14 @@ class Bundle:
     aggregation: str
     tumour_policy: str
 
+    @property
+    def resolutions(self) -> tuple[str, ...]:
+        """From coarse to fine."""
+        return self.manifest.shape.resolutions
+
     def on_features(self, resolution: str) -> bool:
-        """Whether a resolution's members take features (of `networks.feature_encoder.load_encoders`), not tiles."""
-        return resolution in (self.manifest.encoders or {})
+        """Whether a resolution's members take features, not tiles: of `feature_encoder.load_encoders`, or others'."""
+        return resolution in {**(self.manifest.encoders or {}), **(self.manifest.other_features or {})}
 
 
 def network_settings(saved: Saved[NetworkSettings]) -> NetworkSettings:
@@ -82,7 +87,7 @@ def load_network(path: Path, settings: NetworkSettings) -> MilNetwork:
 
 
 def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Bundle:
-    """Verify a bundle and load its ten members.
+    """Verify a bundle and load its members.
 
     Args:
         folder: the bundle.
@@ -98,7 +103,7 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu", dtype: t
     if manifest.normalisation != expected:
         found = "none" if manifest.normalisation is None else plain(manifest.normalisation)
         raise BundleError(f"{folder}: normalisation {found}, this version has {plain(expected)}")
-    members: dict[str, list[Member]] = {"10x": [], "40x": []}
+    members: dict[str, list[Member]] = {resolution: [] for resolution in manifest.shape.resolutions}
     for entry in manifest.members:
         network = load_network(folder / entry.file, network_settings(entry.network))
         to_device(network, device, dtype)

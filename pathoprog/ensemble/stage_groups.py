@@ -1,7 +1,8 @@
 """Class combined with stage: a table of 30 cells that gives each patient a low, intermediate or high risk group.
 
 The inputs are those of Kleppe et al., Lancet Oncol 2022: pT (below 4, or 4), pN (0, 1, 2) with the nodes sampled (12
-or fewer, or more; not used with pN2), and the class: 2 x 5 x 3 cells. The published assignment of the cells is not at
+or fewer, or more; not used with pN2), and the class: 2 x 5 x 3 cells; of an ensemble of one resolution, which has two
+classes, 2 x 5 x 2. The published assignment of the cells is not at
 hand: a table is fitted on a development cohort that was not selected on outcome, and stored in the bundle.
 """
 
@@ -16,9 +17,10 @@ import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.ensemble.bundle import ensemble_id, lock, read_manifest, verify
-from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES, classes_of
 from pathoprog.ensemble.manifest import StageGroupsRecord, plain_manifest
 from pathoprog.errors import BundleError, InputError
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS
 from pathoprog.survival import cox, kaplan_meier, logrank
 from pathoprog.survival.regression.baseline import predict_survival
 from pathoprog.system.files import canonical_json, finite_or_none, read_json, sha256_value
@@ -104,7 +106,11 @@ def risk_groups(patients: pd.DataFrame, table: StageGroups) -> list[str]:
 
 
 def fit_stage_groups(
-    patients: pd.DataFrame, horizon_years: float = 3.0, min_share: float = 0.15, in_sample: bool = False
+    patients: pd.DataFrame,
+    horizon_years: float = 3.0,
+    min_share: float = 0.15,
+    in_sample: bool = False,
+    classes: tuple[str, ...] = RISK_CLASSES,
 ) -> StageGroups:
     """Fit the table on a development cohort that was not selected on outcome.
 
@@ -119,6 +125,7 @@ def fit_stage_groups(
         horizon_years: of the survival that is reported.
         min_share: smallest share of patients in each group.
         in_sample: True if patients trained members; stored and shown.
+        classes: that the ensemble can give; of two there are 20 cells.
 
     Raises:
         InputError: too few patients or events, a level without patients, or no cuts that leave `min_share`.
@@ -130,7 +137,7 @@ def fit_stage_groups(
     for index, name in enumerate(("t_level", "n_level")):
         data[name] = [cell[index] for cell in places]
     events = int((data["event"] == 1).sum())
-    levels = {"t_level": PT_LEVELS, "n_level": NODAL_LEVELS, "risk_class": RISK_CLASSES}
+    levels = {"t_level": PT_LEVELS, "n_level": NODAL_LEVELS, "risk_class": classes}
     for name, wanted in levels.items():
         absent = [level for level in wanted if level not in set(data[name])]
         if absent:
@@ -251,7 +258,7 @@ def read_stage_groups(bundle: str | Path) -> StageGroups | None:
     """The table in a bundle, or None where it has none.
 
     Raises:
-        BundleError: the table does not give all 30 cells one of the three groups.
+        BundleError: the table does not give all cells (30; of an ensemble of two classes 20) one of the three groups.
     """
     path = Path(bundle) / FILE
     if not path.is_file():
@@ -261,7 +268,9 @@ def read_stage_groups(bundle: str | Path) -> StageGroups | None:
         groups = {(row["pT"], row["nodal"], row["risk_class"]): str(row["risk_group"]) for row in record["cells"]}
     except (KeyError, TypeError) as error:
         raise BundleError(f"{path}: no table of stage-combined groups ({error!r})") from error
-    wanted = set(itertools.product(PT_LEVELS, NODAL_LEVELS, RISK_CLASSES))
+    two = classes_of(METHOD_RESOLUTIONS[:1])
+    classes = two if {cell[2] for cell in groups} == set(two) else RISK_CLASSES
+    wanted = set(itertools.product(PT_LEVELS, NODAL_LEVELS, classes))
     if groups.keys() != wanted or not set(groups.values()) <= set(RISK_GROUPS):
-        raise BundleError(f"{path}: must give each of the 30 cells one of {', '.join(RISK_GROUPS)}")
+        raise BundleError(f"{path}: must give each of the {len(wanted)} cells one of {', '.join(RISK_GROUPS)}")
     return StageGroups(groups, record)

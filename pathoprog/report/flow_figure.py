@@ -70,7 +70,7 @@ def boxes_of(flow: Flow) -> list[Box]:
         Box(
             (
                 f"{count(used['all'], 'patient')} analysed",
-                f"good {used['good']}, uncertain {used['uncertain']}, poor {used['poor']}",
+                ", ".join(f"{name} {n}" for name, n in used.items() if name != "all"),
                 f"{count(events['event'], 'event')}, {count(events['competing'], 'competing death')}",
             )
         )

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.classes import classes_of
 from pathoprog.report.style import CLASS_COLOURS, journal_style, new_figure, stamp
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 
 
 def permutation_figure(observed: float, permuted: Any, stamps: Sequence[str] = ()) -> Any:
@@ -34,16 +34,20 @@ def permutation_figure(observed: float, permuted: Any, stamps: Sequence[str] = (
 
 
 def scores_figure(panels: Sequence[tuple[str, pd.DataFrame]], thresholds: dict[str, float]) -> Any:
-    """Both scores of every patient, one panel per group of patients, with the locked thresholds.
+    """The scores of every patient, one panel per group of patients, with the locked thresholds.
+
+    Of two resolutions one score against the other; of one the share of patients with at most that score.
 
     Args:
-        panels: title and patients (``score_10x, score_40x, risk_class``).
+        panels: title and patients (``risk_class``, and ``score_10x`` or so of each resolution).
         thresholds: by resolution.
     """
+    resolutions = in_order(thresholds)
+    low, high = resolutions[0], resolutions[1] if len(resolutions) > 1 else ""
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
     side, gap = 1.85, 0.28
-    width, height = 0.65 + columns * (side + gap), 0.85 + rows * (side + 0.6)
+    width, height = max(0.65 + columns * (side + gap), 3.0), 0.85 + rows * (side + 0.6)
     with journal_style():
         figure = new_figure(width, height)
         for number, (title, patients) in enumerate(panels):
@@ -51,11 +55,13 @@ def scores_figure(panels: Sequence[tuple[str, pd.DataFrame]], thresholds: dict[s
             left = 0.6 + column * (side + gap)
             bottom = height - 0.3 - side - row * (side + 0.6)
             axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
-            for name in RISK_CLASSES:
-                own = patients[patients["risk_class"] == name]
+            scores = patients[f"score_{low}"]
+            heights = patients[f"score_{high}"] if high else scores.rank(method="max", pct=True)
+            for name in classes_of(resolutions):
+                own = patients["risk_class"] == name
                 axes.plot(
-                    own["score_10x"],
-                    own["score_40x"],
+                    scores[own],
+                    heights[own],
                     linestyle="",
                     marker="o",
                     markersize=2.4,
@@ -64,20 +70,22 @@ def scores_figure(panels: Sequence[tuple[str, pd.DataFrame]], thresholds: dict[s
                     color=CLASS_COLOURS[name],
                     label=name,
                 )
-            low, high = RESOLUTIONS
             axes.axvline(thresholds[low], color="#555555", linewidth=0.7, linestyle=(0, (4, 2)))
-            axes.axhline(thresholds[high], color="#555555", linewidth=0.7, linestyle=(0, (4, 2)))
+            if high:
+                axes.axhline(thresholds[high], color="#555555", linewidth=0.7, linestyle=(0, (4, 2)))
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)
             axes.set_xticks([0, 0.5, 1], labels=["0", "0.5", "1"])
             axes.set_yticks([0, 0.5, 1], labels=["0", "0.5", "1"] if not column else [])
             axes.set_title(title, fontsize=8.5, loc="left", pad=4)
             if not column:
-                axes.set_ylabel("Score at 40x")
+                axes.set_ylabel(f"Score at {high}" if high else "Share of patients")
             if row == rows - 1:
-                axes.set_xlabel("Score at 10x")
+                axes.set_xlabel(f"Score at {low}")
+        above = (1.0, 0.22 / height) if columns == 1 else (1.0, 0.0)  # the notice takes a narrow figure's width
         figure.legend(
-            *axes.get_legend_handles_labels(), loc="lower right", ncols=3, fontsize=8, markerscale=2, handletextpad=0.1
-        )
+            *axes.get_legend_handles_labels(), loc="lower right", ncols=3, fontsize=8, markerscale=2, handletextpad=0.1,
+            bbox_to_anchor=above,
+        )  # fmt: skip
         stamp(figure)
     return figure

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.ensemble.signature import check_signature
 from pathoprog.ensemble.tuning_basis import locked_precision
@@ -26,7 +25,6 @@ from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream, upsampled
 from pathoprog.slides.config import SlideSettings
 from pathoprog.slides.identity import slide_id_of
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideJob, StreamSettings, TileStream
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.machine.device import DTYPES, device_name, one_thread, resolve_device
@@ -52,7 +50,8 @@ class InProcessScorer:
     Args:
         folder: the bundle.
         device: ``auto``, ``cpu`` or ``cuda:N``.
-        threads: on a CPU, how many members compute at once; 0: one per core, up to five. It changes no bit.
+        threads: on a CPU, how many members compute at once; 0: one per core, up to as many as one resolution has.
+            It changes no bit.
         key: public key (PEM) that must have signed the bundle; empty: none.
         encoder_weights: files of the encoders' weights that the bundle names by their hash alone.
         runtime: the networks' engine, as of `pathoprog score`: ``auto``, or one of `engines.choice.ENGINES`.
@@ -72,6 +71,11 @@ class InProcessScorer:
         runtime: str = "auto",
     ):
         bundle = load_bundle(folder)
+        if bundle.manifest.other_features and not bundle.manifest.encoders:
+            raise ConfigError(
+                f"{folder}: its members take features of another tool, which nothing here makes of a slide: score files"
+                " of features with `pathoprog score features=FOLDER`"
+            )
         if key:
             check_signature(folder, key)
         self.bundle = bundle
@@ -79,7 +83,7 @@ class InProcessScorer:
         precision = scoring_precision("auto", str(self.device), locked_precision(bundle.manifest))
         self.dtype = DTYPES[precision]
         self._stream = StreamSettings(workers=1)
-        at_once = threads or min(MEMBERS_PER_RESOLUTION, cores())
+        at_once = threads or min(bundle.manifest.shape.most_members, cores())
         kind, records = self.device.type, bundle.manifest.encoders or {}
         engines = {name: choose_runtime(runtime, kind, record.dtype) for name, record in records.items()}
         encoders = load_encoders(bundle.folder, records, encoder_weights, self.device, engines, at_once)
@@ -135,6 +139,7 @@ class InProcessScorer:
         if slides.allow_upsampling and (outcome.opened is None or upsampled(outcome.opened)):
             overrides["slides.allow_upsampling"] = True
         said = [f"override: {key}={value}" for key, value in sorted(overrides.items())]
+        said += [self.bundle.manifest.shape.caution] if not self.bundle.manifest.shape.is_methods else []
         return InProcessResult(outcome, (*outcome.quality, *said))
 
     def _job(self, name: str, path: Path, outline: Path | None, slides: SlideSettings) -> SlideJob:
@@ -148,7 +153,7 @@ class InProcessScorer:
         return SlideJob(
             slide_id=name,
             path=str(path.resolve()),
-            specs=[self.bundle.specs[resolution] for resolution in RESOLUTIONS],
+            specs=[self.bundle.specs[resolution] for resolution in self.bundle.resolutions],
             slides=slides,
             tumour_policy=policy,
             outline_path=str(outline.resolve()) if outline else "",

@@ -7,32 +7,45 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pathoprog.ensemble.classes import one_number
+from pathoprog.ensemble.clinical import ClinicalNumber
+from pathoprog.ensemble.shape import METHOD_SHAPE, Shape
 from pathoprog.scoring.results import Context
 from pathoprog.scoring.slide_result import SlideResult
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 
 if TYPE_CHECKING:  # needed only where several slides become one bag
     import torch
 
     from pathoprog.scoring.scorer import Scorer
 
-PATIENT_COLUMNS = (
-    "patient_id",
-    "role",
-    "cohort",
-    "status",
-    "risk_class",
-    "borderline",
-    "score_10x",
-    "score_40x",
-    "one_number",
-    "n_slides",
-    "n_slides_scored",
-    "slides",
-    "reason",
-    "rule",
-    "risk_group",
-)
+
+def patient_columns(shape: Shape = METHOD_SHAPE, clinical: bool = False) -> tuple[str, ...]:
+    """Columns of patients.csv: scores are those of the bundle's resolutions; `caution` if it is not METHOD's shape.
+
+    `clinical`: the bundle has a model over clinical covariates, whose number and notes are two columns more.
+    """
+    return (
+        "patient_id",
+        "role",
+        "cohort",
+        "status",
+        "risk_class",
+        "borderline",
+        *(f"score_{name}" for name in shape.resolutions),
+        "one_number",
+        "n_slides",
+        "n_slides_scored",
+        "slides",
+        "reason",
+        "rule",
+        "risk_group",
+        *(("clinical_number", "clinical_notes") if clinical else ()),
+        *(("caution",) if shape.caution else ()),
+    )
+
+
+PATIENT_COLUMNS = patient_columns()
+"""Those of METHOD's ensemble."""
 MEMBER_COLUMNS = ("patient_id", "role", "cohort", "resolution", "member", "score")
 
 PatientKey: TypeAlias = tuple[str, str]
@@ -231,7 +244,7 @@ def _join(
 
 
 def _take_slide(patient: PatientScore, slide: PatientSlide) -> None:
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(slide.scores):
         patient.scores[resolution] = slide.scores[resolution]
         patient.members[resolution] = dict(slide.members[resolution])
 
@@ -254,7 +267,7 @@ def one_bag(
 
     kept = [instances(slide_id) for slide_id in slides]
     members = {}
-    for resolution in RESOLUTIONS:
+    for resolution in scorer.bundle.resolutions:
         names = [member.name for member in scorer.bundle.members[resolution]]
         bag = [torch.cat([slide[resolution][name] for slide in kept]) for name in names]
         members[resolution] = dict(zip(names, say(resolution, bag), strict=True))
@@ -262,15 +275,24 @@ def one_bag(
 
 
 def _join_scores(patient: PatientScore, slides: list[PatientSlide], join: Callable[[list[float]], float]) -> None:
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(slides[0].scores):
         patient.scores[resolution] = join([slide.scores[resolution] for slide in slides])
         patient.members[resolution] = {
             name: join([slide.members[resolution][name] for slide in slides]) for name in slides[0].members[resolution]
         }
 
 
-def patient_row(patient: PatientScore, thresholds: dict[str, float], risk_group: str = "") -> dict[str, Any]:
-    """A patient's row of patients.csv; `risk_group` is the class combined with stage, a second output beside it."""
+def patient_row(
+    patient: PatientScore,
+    thresholds: Mapping[str, float],
+    risk_group: str = "",
+    shape: Shape = METHOD_SHAPE,
+    clinical: ClinicalNumber | None = None,
+) -> dict[str, Any]:
+    """A patient's row of patients.csv; `risk_group` is the class combined with stage, a second output beside it.
+
+    `clinical` is what the bundle's model over clinical covariates says, where it has one.
+    """
     row: dict[str, Any] = {
         "borderline": "true" if patient.borderline else "false" if patient.scores else "",
         "n_slides": len(patient.slides),
@@ -278,14 +300,18 @@ def patient_row(patient: PatientScore, thresholds: dict[str, float], risk_group:
         "slides": ";".join(patient.slides),
         "one_number": "",
         "risk_group": risk_group,
+        "caution": shape.caution,
     }
     for name in ("patient_id", "role", "cohort", "status", "risk_class", "reason", "rule"):
         row[name] = getattr(patient, name)
-    for resolution in RESOLUTIONS:
+    for resolution in shape.resolutions:
         row[f"score_{resolution}"] = repr(patient.scores[resolution]) if patient.scores else ""
     if patient.scores:
-        row["one_number"] = repr(one_number(patient.scores["10x"], patient.scores["40x"], thresholds))
-    return {name: row[name] for name in PATIENT_COLUMNS}
+        row["one_number"] = repr(one_number(patient.scores, thresholds))
+    if clinical is not None:
+        row["clinical_number"] = "" if clinical.value is None else repr(clinical.value)
+        row["clinical_notes"] = "; ".join(clinical.notes)
+    return {name: row[name] for name in patient_columns(shape, clinical is not None)}
 
 
 def member_rows(patient: PatientScore) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ at all.
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
 from pathoprog.scoring.slide_result import (
+    FeaturesRecord,
     ResolutionResult,
     SlideRecord,
     SlideResult,
@@ -27,33 +28,39 @@ from pathoprog.scoring.slide_result import (
     read_run_text,
     run_text,
 )
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, in_order
 from pathoprog.stream.events import SlideOpened
 from pathoprog.system.fault_points import point
 from pathoprog.system.file_names import folder_name
 from pathoprog.system.files import sync_folder
 from pathoprog.system.records import Saved
 
-RESULT_COLUMNS = (
-    "slide_id",
-    "patient_id",
-    "status",
-    "risk_class",
-    "borderline",
-    "score_10x",
-    "score_40x",
-    "n_tiles_10x",
-    "n_tiles_40x",
-    "quality",
-    "reason",
-    "slide_sha256",
-    "ensemble_id",
-    "software_version",
-    "device",
-    "seconds",
-    "class_level",
-    "duplicate_of",
-)
+
+def result_columns(resolutions: Collection[str] = METHOD_RESOLUTIONS) -> tuple[str, ...]:
+    """Columns of results.csv: scores and numbers of tiles are those of the bundle's resolutions."""
+    names = in_order(resolutions)
+    return (
+        "slide_id",
+        "patient_id",
+        "status",
+        "risk_class",
+        "borderline",
+        *(f"score_{name}" for name in names),
+        *(f"n_tiles_{name}" for name in names),
+        "quality",
+        "reason",
+        "slide_sha256",
+        "ensemble_id",
+        "software_version",
+        "device",
+        "seconds",
+        "class_level",
+        "duplicate_of",
+    )
+
+
+RESULT_COLUMNS = result_columns()
+"""Those of METHOD's ensemble."""
 PATIENT_LEVEL = "patient"
 SLIDE_LEVEL = "slide level, not validated"
 STAGING_SUFFIX = ".staging"
@@ -78,6 +85,7 @@ class Context:
         outline_author: of a corrected outline, ``who`` drew it and ``when``, as far as its file says.
         class_level: `PATIENT_LEVEL`, or `SLIDE_LEVEL` where the patient has several slides.
         duplicate_of: another slide with the same content, whose result this is.
+        caution: that the ensemble is not METHOD's, where it is not (`Shape.caution`); stands among the flags.
     """
 
     slide_id: str
@@ -93,6 +101,7 @@ class Context:
     outline_author: dict[str, str] = field(default_factory=dict)
     class_level: str = PATIENT_LEVEL
     duplicate_of: str = ""
+    caution: str = ""
 
 
 def result_record(outcome: SlideScore, context: Context) -> SlideResult:
@@ -111,7 +120,7 @@ def result_record(outcome: SlideScore, context: Context) -> SlideResult:
         code=outcome.code,
         stage=outcome.stage,
         development_slide=outcome.development,
-        quality=(*outcome.quality, *overrides),
+        quality=(*outcome.quality, *overrides, *([context.caution] if context.caution else [])),
         checks=tuple(outcome.checks),
         eligibility=outcome.eligibility,
         ensemble_id=context.ensemble_id,
@@ -125,7 +134,9 @@ def result_record(outcome: SlideScore, context: Context) -> SlideResult:
             resolution: _resolution_result(score, context.thresholds[resolution])
             for resolution, score in outcome.resolutions.items()
         },
-        slide=None if outcome.opened is None else _slide_record(outcome.opened),
+        slide=None if outcome.opened is None or outcome.opened.features else _slide_record(outcome.opened),
+        clinical=outcome.clinical,
+        features=None if outcome.opened is None else _features_record(outcome.opened),
     )
 
 
@@ -140,6 +151,11 @@ def _resolution_result(score: ResolutionScore, threshold: float) -> ResolutionRe
         tile_spec=Saved(score.grid.spec),
         runtime=score.runtime,
     )
+
+
+def _features_record(opened: SlideOpened) -> FeaturesRecord | None:
+    given = opened.features
+    return None if given is None else FeaturesRecord(sha256=opened.sha256, makers=given.makers, unit=given.unit)
 
 
 def _slide_record(opened: SlideOpened) -> SlideRecord:
@@ -258,7 +274,7 @@ def slide_row(result: SlideResult, run: SlideRun, context: Context) -> dict[str,
         "patient_id": context.patient_id,
         "borderline": "true" if result.borderline else "false" if result.status == "scored" else "",
         "quality": ";".join(result.quality),
-        "slide_sha256": result.slide.sha256 if result.slide is not None else "",
+        "slide_sha256": result.content,
         "software_version": run.software_version,
         "device": run.device,
         "seconds": f"{run.seconds:.3f}",
@@ -266,11 +282,11 @@ def slide_row(result: SlideResult, run: SlideRun, context: Context) -> dict[str,
     }
     for name in ("status", "risk_class", "reason", "ensemble_id", "class_level"):
         row[name] = getattr(result, name)
-    for resolution in RESOLUTIONS:
+    for resolution in result.resolutions:
         found = result.scores.get(resolution)
         row[f"score_{resolution}"] = repr(found.score) if found else ""
         row[f"n_tiles_{resolution}"] = found.n_tiles if found else ""
-    return {name: row[name] for name in RESULT_COLUMNS}
+    return {name: row[name] for name in result_columns(result.resolutions)}
 
 
 def has_instances(slides_folder: Path, slide_id: str) -> bool:

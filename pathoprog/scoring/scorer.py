@@ -1,6 +1,6 @@
-"""A bundle's ten networks on a device: tiles in, instance values and scores of whole bags out. No slides here.
+"""A bundle's networks on a device: tiles in, instance values and scores of whole bags out. No slides here.
 
-Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile, s tile
+Shapes: n tiles of one slide and resolution, m members of that resolution, k instance values per tile, s tile
 size in pixels, d features per tile.
 """
 
@@ -25,7 +25,6 @@ from pathoprog.networks.engines.uploads import Uploads
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.member import MilNetwork, scores_of_risks
 from pathoprog.settings import as_dict
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.fault_points import point
 from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.device import dtype_name, exact_fp32, one_thread
@@ -91,7 +90,7 @@ class Scorer:
             member.network.to(device)  # heads stay in float32; encoders are cast where torch computes them
         place = Place(device, dtype, threads, runtime, tell, compiled=compiled)
         self.networks: dict[str, TileNetworks] = {}
-        for resolution in RESOLUTIONS:
+        for resolution in bundle.resolutions:
             found = bundle.members[resolution]
             if bundle.on_features(resolution):
                 for member in found:
@@ -101,12 +100,12 @@ class Scorer:
                 self.networks[resolution] = TileNetworks(shown, Preparation(), place, partial(_to_torch, found, place))
 
     def all_members(self) -> list[Member]:
-        """The ten members, 10x first."""
-        return [member for resolution in RESOLUTIONS for member in self.bundle.members[resolution]]
+        """All members, those of the coarsest resolution first."""
+        return [member for resolution in self.bundle.resolutions for member in self.bundle.members[resolution]]
 
     def warm(self) -> None:
         """Make the engines ready for the bundle's tiles now: converting networks takes seconds each."""
-        for resolution in RESOLUTIONS:
+        for resolution in self.bundle.resolutions:
             side = self.bundle.specs[resolution].size_px
             if resolution in self.networks:
                 self.networks[resolution].ready(side, side)
@@ -130,7 +129,7 @@ class Scorer:
     @property
     def notes(self) -> list[str]:
         """Why some networks are not computed by the engine asked for, for the results."""
-        found = {resolution: self._networks_of(resolution) for resolution in RESOLUTIONS}
+        found = {resolution: self._networks_of(resolution) for resolution in self.bundle.resolutions}
         return [f"runtime: {name}: {one.note}" for name, one in found.items() if one is not None and one.note]
 
     def on_device(self, tiles: NDArray[np.uint8]) -> NDArray[np.uint8] | Tensor:
@@ -243,10 +242,10 @@ class Scorer:
         return max(found, key=(EQUAL, HIGHEST, ATTENTION, MIXED).index)  # a lock's members have one pooling
 
     def classify(self, scores: dict[str, float]) -> tuple[str, bool]:
-        """Class of two scores (keyed by resolution), and whether one lies at its threshold within the tolerance."""
+        """Class of the scores (keyed by resolution), and whether one lies at its threshold within the tolerance."""
         thresholds = self.bundle.thresholds
-        borderline = any(abs(scores[r] - thresholds[r]) < self.tolerance for r in RESOLUTIONS)
-        return risk_class(scores["10x"], scores["40x"], thresholds), borderline
+        borderline = any(abs(scores[r] - thresholds[r]) < self.tolerance for r in self.bundle.resolutions)
+        return risk_class(scores, thresholds), borderline
 
 
 def _identity(member: Member) -> str:

@@ -1,15 +1,18 @@
 """What scoring says of a slide: plain values that need no networks.
 
-Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile.
+Shapes: n tiles of one slide and resolution, m members of that resolution, k instance values per tile.
 """
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pathoprog.ensemble.classes import one_number
+from pathoprog.ensemble.clinical import ClinicalNumber
 from pathoprog.networks.config import EQUAL
 from pathoprog.quality.checks import Check
 from pathoprog.scoring.eligibility import Eligibility
@@ -74,6 +77,7 @@ class SlideScore:
         seconds: from opening to the last tile, reading and networks together.
         source: of a failed slide, what its files look like now (see `SlideFailed`).
         halved: batches that did not fit the device's memory and were split.
+        clinical: what the bundle's model over clinical covariates says; None where it has none.
         development: where the slide is one that the bundle was developed on, in which role; else empty.
     """
 
@@ -93,6 +97,13 @@ class SlideScore:
     source: str | None = None
     halved: int = 0
     development: str = ""
+    clinical: ClinicalNumber | None = None
+
+    def one_number(self, thresholds: Mapping[str, float]) -> float | None:
+        """METHOD's one number, where the slide is scored."""
+        if self.status != "scored":
+            return None
+        return one_number({name: found.score for name, found in self.resolutions.items()}, thresholds)
 
     def withhold(self, reason: str, code: str) -> None:
         """Take the class away from a slide that was scored: it is not reportable, for one more reason."""

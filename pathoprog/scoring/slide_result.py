@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pathoprog.ensemble.clinical import ClinicalNumber
 from pathoprog.quality.checks import Check
 from pathoprog.scoring.eligibility import Eligibility
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, in_order
 from pathoprog.system.files import canonical_json, finite_or_none
 from pathoprog.system.records import Record, RecordError, Saved, plain, record_of
 from pathoprog.tiles.config import TileSpec
@@ -78,6 +79,21 @@ class SlideRecord(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeaturesRecord(Record):
+    """The features of another tool that came in place of a slide.
+
+    Attributes:
+        sha256: that stands for their content.
+        makers: who made them, in words, by resolution.
+        unit: of the tiles' places: ``px`` (level-0), ``um``, or empty where they are not known.
+    """
+
+    sha256: str
+    makers: Mapping[str, str]
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlideResult(Record):
     """A slide's result and everything that it follows from: no time, host or path.
 
@@ -104,8 +120,10 @@ class SlideResult(Record):
         outline_who: drew a corrected outline, as far as its file says.
         outline_when: as `outline_who`.
         batches_halved: batches that did not fit the device's memory and were split.
-        scores: by resolution; both where scored.
-        slide: what was found in the file; None where it could not be opened.
+        scores: by resolution; of all the ensemble's where scored.
+        slide: what was found in the file; None where it could not be opened, or no slide was read.
+        clinical: what the bundle's model over its number and clinical covariates says of the patient, where it has one.
+        features: that came in place of the slide, where a bundle takes those of another tool.
     """
 
     research_use_only: str
@@ -132,6 +150,21 @@ class SlideResult(Record):
     batches_halved: int
     scores: Mapping[str, ResolutionResult]
     slide: SlideRecord | None
+    features: FeaturesRecord | None = None
+    clinical: ClinicalNumber | None = None
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of what was scored: the slide's content, or that of the features in its place; empty if unknown."""
+        return self.slide.sha256 if self.slide else self.features.sha256 if self.features else ""
+
+    @property
+    def resolutions(self) -> tuple[str, ...]:
+        """The ensemble's, by the tile specs that it was scored with."""
+        specs = self.settings.get("tile_specs")
+        found = specs if isinstance(specs, list | tuple) else ()
+        said = [spec.get("resolution") for spec in found if isinstance(spec, Mapping)]
+        return in_order([name for name in said if isinstance(name, str)]) or METHOD_RESOLUTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +206,7 @@ def slide_result_of(value: Any) -> SlideResult:
     result = record_of(SlideResult, {name: item for name, item in value.items() if name != "format"})
     if result.status not in STATUSES:
         raise RecordError(f"status: {result.status!r}, must be one of {', '.join(STATUSES)}")
-    if result.status == "scored" and (missing := [name for name in RESOLUTIONS if name not in result.scores]):
+    if result.status == "scored" and (missing := [name for name in result.resolutions if name not in result.scores]):
         raise RecordError(f"scores: lacks {', '.join(missing)}")
     return result
 

@@ -1,6 +1,6 @@
-"""Scores of slides: tiles arrive, each is shown once to the five networks of its resolution; a whole bag is a class.
+"""Scores of slides: tiles arrive, each is shown once to the networks of its resolution; a whole bag is a class.
 
-Shapes: n tiles of one slide and resolution, m members of that resolution (five), k instance values per tile.
+Shapes: n tiles of one slide and resolution, m members of that resolution, k instance values per tile.
 """
 
 import math
@@ -14,10 +14,10 @@ from pathoprog.quality.checks import FAIL, WARN, QualityRules
 from pathoprog.regions.slide_outline import GIVEN, where_given
 from pathoprog.scoring.arrived_tiles import ArrivedTiles, TilesOnDevice, TilesOnHost
 from pathoprog.scoring.eligibility import NOT_CONFIRMED, NOT_ELIGIBLE, Eligibility
+from pathoprog.scoring.feature_stream import NOT_CHECKED
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
 from pathoprog.slides.mpp import is_upsampled, said_once
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, StreamEvent, TileBatch
 from pathoprog.system.fault_points import point
 from pathoprog.tiles.grid import TileGrid
@@ -50,7 +50,7 @@ def resolution_score(scorer: Scorer, grid: TileGrid, tiles: ArrivedTiles) -> Res
         member_scores=scorer.scores_of(resolution, risks),
         tile_scores=tile_scores,
         attention=scorer.attention(resolution, instances),
-        strongest=strongest,
+        strongest=[(number, pixels) for number, pixels in strongest if pixels.ndim == 3],  # features are no picture
         instances=[values.cpu() for values in instances],
         member_risks=risks,
         runtime=scorer.runtime(resolution),
@@ -69,7 +69,7 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, ArrivedTiles
         result.reason = "the network found no tumour; a corrected outline can say where it is"
         return result
     missing = []
-    for resolution in RESOLUTIONS:
+    for resolution in scorer.bundle.resolutions:
         grid = opened.grids.get(resolution)
         if grid is None:
             missing.append(opened.refused[resolution])
@@ -174,6 +174,9 @@ def _show(scorer: Scorer, tiles: dict[str, ArrivedTiles], batch: TileBatch) -> i
 def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:
     """Add the quality checks: a warning is a flag; a failure takes the class away, if the policy is to enforce it."""
     if outcome.opened is None or outcome.status == "failed":
+        return
+    if outcome.opened.features is not None:
+        outcome.quality.append(NOT_CHECKED)
         return
     outcome.checks = rules.judge(outcome.opened)
     outcome.quality += [f"quality: {check.finding}" for check in outcome.checks if check.verdict == WARN]

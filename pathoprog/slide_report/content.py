@@ -13,6 +13,7 @@ from pathoprog.slide_report.cohort_curves import CohortCurves
 from pathoprog.slide_report.heatmap import caption_of
 from pathoprog.slides.mpp import is_upsampled
 from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.text.wording import number_word
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 
 MEANINGS = {
@@ -24,10 +25,11 @@ MEANINGS = {
     "failed": "The slide could not be read or scored. There is no class. Once the cause is gone, the same command with "
     "requeue=true tries it again.",
 }
-RULER_NOTE = (
-    "Diamond: the score, mean of the five members (circles) of that resolution; 0 to 1, higher = worse. Dashed: the "
-    "locked threshold. Scores are no probabilities."
-)
+MEANINGS_OF_ONE = {
+    "good": "The score lies below its threshold.",
+    "poor": "The score lies at or above its threshold.",
+}
+"""Where the ensemble has one resolution."""
 COORDINATES_NOTE = "Coordinates: top-left corner, level-0 pixels."
 COLOURS = {
     "good": "#0072B2",
@@ -52,6 +54,8 @@ AREAS_MEASURED = {"tumour area", "tissue area analysed"}
 FEW_TILES = 10
 """Fewer tiles than this at a resolution are a warning (project default)."""
 NOT_CHECKED = ("focus", "pen marks", "folds", "stain", "scanner seen in training")
+ROOM_ABOVE = 34.0
+"""Above a ruler, in the page's units."""
 DOT_SHARE = 11 / 600
 """Members nearer to each other than this share of the ruler are stacked."""
 JPEG_QUALITY = 88
@@ -88,6 +92,11 @@ class Ruler:
         """From the threshold to the score."""
         return self.score - self.threshold
 
+    @property
+    def step(self) -> float:
+        """From one level of dots to the next, in the page's units: as many as there are stay within the drawing."""
+        return min(11.0, ROOM_ABOVE / max([1, *(dot.level for dot in self.dots)]))
+
 
 @dataclass(frozen=True)
 class CheckRow:
@@ -119,6 +128,7 @@ class SlidePage:
         meaning: one sentence about it.
         flags: what must be seen first.
         rulers: one per resolution that has a score.
+        ruler_note: what is drawn on them.
         curves: of the validation cohort, or None where none was given or there is no class.
         checks: quality.
         eligibility: whether the slide is of the kind that the ensemble was made for.
@@ -133,6 +143,7 @@ class SlidePage:
     meaning: str
     flags: tuple[Flag, ...]
     rulers: tuple[Ruler, ...]
+    ruler_note: str
     curves: CohortCurves | None
     checks: tuple[CheckRow, ...]
     eligibility: str
@@ -189,9 +200,10 @@ def written_content(result: SlideResult, run: SlideRun, caption: str, curves: Co
     return SlidePage(
         slide_id=result.slide_id,
         said=said,
-        meaning=MEANINGS[said],
+        meaning=_meaning(said, len(result.resolutions)),
         flags=tuple(_flags(result)),
         rulers=tuple(_ruler(name, result.scores[name]) for name in RESOLUTIONS if name in result.scores),
+        ruler_note=_ruler_note(result),
         curves=curves if curves is not None and curves.points.get(result.risk_class) else None,
         checks=tuple(_checks(result)),
         eligibility=_eligibility(result.eligibility),
@@ -217,7 +229,25 @@ def _flags(result: SlideResult) -> list[Flag]:
         flags.append(Flag(f"{level[:1].upper()}{level[1:]}.", text))
     if result.duplicate_of:
         flags.append(Flag(f"The same content as {result.duplicate_of}", "whose folder holds the tiles and the map."))
+    if result.clinical is not None:
+        flags.append(Flag("Clinical covariates:", clinical_text(result)))
     return flags + [Flag("", text) for text in result.quality]
+
+
+def clinical_text(result: SlideResult) -> str:
+    """That the ensemble's model over its number and covariates was used, with what, and what it says."""
+    found = result.clinical
+    assert found is not None
+    said = ", ".join(f"{name} {value or 'missing'}" for name, value in found.covariates.items()) or "none known"
+    notes = "".join(f"; {note}" for note in found.notes)
+    several = result.class_level != "patient" and result.status == "scored"
+    if found.value is None:
+        why = "the patient has several slides: patients.csv has the number" if several else "no number"
+        return f"a Cox model over the score and them is part of the ensemble ({said}{notes}): {why}."
+    return (
+        f"with {said}, the Cox model over the score and them gives a log hazard ratio of {found.value:+.3f} against the"
+        f" mean tuning patient{notes}. It changes no class, and is no risk of death."
+    )
 
 
 def _eligibility(found: Eligibility | None) -> str:
@@ -225,6 +255,20 @@ def _eligibility(found: Eligibility | None) -> str:
         return "Eligibility (organ, primary resection, no neoadjuvant treatment, H&E) is not confirmed by this result."
     says = f" ({found.says})" if found.says else ""
     return f"Eligibility by the table (organ, specimen, stain, neoadjuvant treatment): {found.verdict}{says}."
+
+
+def _meaning(said: str, n_resolutions: int) -> str:
+    return (MEANINGS | MEANINGS_OF_ONE if n_resolutions == 1 else MEANINGS)[said]
+
+
+def _ruler_note(result: SlideResult) -> str:
+    """What is drawn on the rulers; of an ensemble with a single member its score is the resolution's."""
+    n = max((len(found.members) for found in result.scores.values()), default=0)
+    members = f"{number_word(n)} members (circles)" if n > 1 else "one member (circle)"
+    return (
+        f"Diamond: the score, mean of the {members} of that resolution; 0 to 1, higher = worse. Dashed: the "
+        "locked threshold. Scores are no probabilities."
+    )
 
 
 def _ruler(resolution: str, found: ResolutionResult) -> Ruler:
@@ -239,12 +283,12 @@ def _checks(result: SlideResult) -> list[CheckRow]:
     """What is known of the slide's quality."""
     slide = result.slide
     if slide is None:
-        return []
+        return _given_features(result)
     rows = []
     area = slide.tumour_area_um2 / 1e6
     name = AREA_NAMES[slide.region_source]
     rows.append(CheckRow(name, f"{area:.2f} mm²", "pass" if area > 0 else "fail"))
-    for resolution in RESOLUTIONS:
+    for resolution in result.resolutions:
         found = result.scores.get(resolution)
         n = found.n_tiles if found else 0
         chosen = f" of {found.n_tiles_candidates}" if found and found.n_tiles_candidates > n else ""
@@ -267,6 +311,15 @@ def _checks(result: SlideResult) -> list[CheckRow]:
     return [row for row in rows[1:] if row.name not in measured] + list(measured.values())
 
 
+def _given_features(result: SlideResult) -> list[CheckRow]:
+    """What is known where features of another tool came in place of the slide."""
+    if result.features is None:
+        return []
+    rows = [CheckRow(f"features at {name}", "", "not checked", maker) for name, maker in result.features.makers.items()]
+    rows += [CheckRow(f"tiles at {name}", str(found.n_tiles), "not checked") for name, found in result.scores.items()]
+    return rows + [CheckRow(name, "", "not checked", "no slide was read") for name in NOT_CHECKED]
+
+
 def _measured(check: Check) -> CheckRow:
     value = check.value
     number = "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
@@ -281,11 +334,10 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def _foot(result: SlideResult, run: SlideRun) -> list[tuple[str, str]]:
-    slide = result.slide
     rows = [
         ("result", result.result_key or "none"),
         ("ensemble", result.ensemble_id),
-        ("slide content", slide.sha256 if slide else "not known"),
+        ("features" if result.features else "slide content", result.content or "not known"),
     ]
     if result.outline_sha256:
         rows.append(("outline", result.outline_sha256))

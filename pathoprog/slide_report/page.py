@@ -7,7 +7,7 @@ from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.slide_report.cohort_curves import CURVE_NOTE
-from pathoprog.slide_report.content import COLOURS, COORDINATES_NOTE, RULER_NOTE, SlidePage
+from pathoprog.slide_report.content import COLOURS, COORDINATES_NOTE, SlidePage
 from pathoprog.text.plain_text import printable
 
 RULER_WIDTH = 600
@@ -22,7 +22,6 @@ def slide_html(page: SlidePage) -> str:
             colours=COLOURS,
             width=RULER_WIDTH,
             last_year=page.curves.last_year if page.curves is not None else 0,
-            ruler_note=RULER_NOTE,
             curve_note=CURVE_NOTE,
             coordinates_note=COORDINATES_NOTE,
             research_use_only=RESEARCH_USE_ONLY,

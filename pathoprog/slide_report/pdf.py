@@ -13,7 +13,6 @@ from pathoprog.slide_report.cohort_curves import CURVE_NOTE, CohortCurves
 from pathoprog.slide_report.content import (
     COLOURS,
     COORDINATES_NOTE,
-    RULER_NOTE,
     CheckRow,
     Ruler,
     SlidePage,
@@ -43,7 +42,7 @@ def slide_pdf(page: SlidePage) -> bytes:
         sheet.heading("Scores", 76)
         for ruler in page.rulers:
             _ruler(sheet, ruler)
-        sheet.note(RULER_NOTE)
+        sheet.note(page.ruler_note)
     if page.curves is not None:
         _curve(sheet, page.curves, page.said)
     if page.checks:

@@ -61,7 +61,7 @@ class LaidTiles:
     """Where the tiles of one resolution lie on a slide; `lay_tiles` makes it.
 
     Attributes:
-        resolution: ``10x`` or ``40x``.
+        resolution: ``10x``, ``20x`` or ``40x``.
         x0: left edges, int64 [n], level-0 px.
         y0: top edges, int64 [n], level-0 px.
         width0: width of a tile, level-0 px.
@@ -135,10 +135,11 @@ class ScoredSlide:
     Attributes:
         slide_id: what it is called.
         status: ``scored``, ``not_reportable`` or ``failed``.
-        risk_class: ``good``, ``uncertain`` or ``poor``; empty unless scored. Uncertain: the two resolutions disagree.
+        risk_class: ``good``, ``uncertain`` or ``poor``; empty unless scored. Uncertain: two resolutions
+            disagree; an ensemble of one is never uncertain.
         borderline: a score lies nearer to its threshold than equal work on other hardware may differ.
         reason: why there is no class; empty if scored.
-        scores: by resolution, the mean of its five members; where there is one.
+        scores: by resolution, the mean of its members; where there is one.
         members: by resolution and member's name, the member's score.
         thresholds: by resolution; a score at its threshold counts as above it.
         flags: what a reader must see beside the class: quality warnings, eligibility not confirmed, overrides.

@@ -10,6 +10,7 @@ import shapely
 from PIL import Image
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.networks.feature_values import PIXELS
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
 from pathoprog.scoring.results import INSTANCES, Context, instance_bytes, result_record
 from pathoprog.scoring.slide_outcomes import SlideScore
@@ -21,7 +22,7 @@ from pathoprog.slide_report.heatmap import Layer, caption_of, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
 
-QUPATH_COLOURS = {"10x": (49, 70, 149), "40x": (165, 0, 38)}
+QUPATH_COLOURS = {"10x": (49, 70, 149), "20x": (116, 60, 140), "40x": (165, 0, 38)}
 
 
 def slide_files(
@@ -45,19 +46,27 @@ def slide_files(
     result = result_record(outcome, context)
     files = {"result.json": result_text(result).encode("utf-8")}
     heatmap = None
-    if outcome.opened is not None:
+    places = places_of(outcome)
+    if outcome.opened is not None and places:
         heatmap = tile_map(outcome, context.slide_id)
         files["heatmap.png"] = _png(heatmap)
         if outcome.opened.outline is not None:
             name = f"{context.slide_id}: {outcome.opened.region_source}"
             files["tumour.geojson"] = _outline(outcome.opened.outline, name)
     files |= page_files(slide_content(result, run, outcome, heatmap, curves), pdf)
-    if outcome.resolutions:
-        files["tiles.parquet"] = _parquet(outcome)
+    if outcome.resolutions and places:
+        files["tiles.parquet"] = _parquet(outcome, places)
+    if outcome.resolutions and places == PIXELS:
         files["tiles.geojson"] = _geojson(outcome)
     if keep_instances and outcome.status == "scored":
         files[INSTANCES] = instance_bytes(outcome)
     return files
+
+
+def places_of(outcome: SlideScore) -> str:
+    """What the tiles' places are: level-0 px, um (features of STAMP), or not known (`networks.feature_values`)."""
+    given = None if outcome.opened is None else outcome.opened.features
+    return PIXELS if given is None else given.unit
 
 
 def page_files(page: SlidePage, pdf: bool) -> dict[str, bytes]:
@@ -74,11 +83,11 @@ def _outline(outline: shapely.MultiPolygon, name: str) -> bytes:
     return annotations_json(areas, name, note=RESEARCH_USE_ONLY).encode("utf-8")
 
 
-def _parquet(outcome: SlideScore) -> bytes:
+def _parquet(outcome: SlideScore, places: str) -> bytes:
     """The tiles as a table.
 
-    Columns ``resolution``; ``x0, y0, width0, height0`` in level-0 px; ``coverage``; ``score`` (the members' mean) and
-    ``member_1 …`` in the order of the metadata's ``members``.
+    Columns ``resolution``; ``x0, y0, width0, height0`` in level-0 px (in um where the metadata's ``unit`` says so);
+    ``coverage``; ``score`` (the members' mean) and ``member_1 …`` in the order of the metadata's ``members``.
     """
     tables = []
     for resolution, score in outcome.resolutions.items():
@@ -99,7 +108,8 @@ def _parquet(outcome: SlideScore) -> bytes:
         tables.append(pa.table(columns))
     members = {resolution: score.members for resolution, score in outcome.resolutions.items()}
     table = pa.concat_tables(tables, promote_options="default")
-    table = table.replace_schema_metadata({"members": json.dumps(members), "note": RESEARCH_USE_ONLY})
+    unit = {} if places == PIXELS else {"unit": places}
+    table = table.replace_schema_metadata({"members": json.dumps(members), "note": RESEARCH_USE_ONLY, **unit})
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()

@@ -39,6 +39,19 @@ class Places:
         return len(self.x0)
 
 
+@dataclass(frozen=True)
+class GivenFeatures:
+    """Features of another tool that came in place of a slide's tiles.
+
+    Attributes:
+        unit: of the tiles' places in the grids: ``px`` (level-0), ``um``, or empty where they say nothing.
+        makers: who made them, in words, by resolution.
+    """
+
+    unit: str
+    makers: dict[str, str]
+
+
 @dataclass
 class SlideJob:
     """One slide to read.
@@ -61,6 +74,7 @@ class SlideJob:
             otherwise is not touched (`changing`), one that looks otherwise at the end has failed (`changed`).
         outline_sha256: hash of the outline file that is meant; None for whatever is there.
         names: see `identity.content_sha256`.
+        features: by resolution, files of features that stand in place of the slide (`scoring.feature_stream`).
     """
 
     slide_id: str
@@ -78,6 +92,7 @@ class SlideJob:
     source: str | None = None
     outline_sha256: str | None = None
     names: dict[str, str] = field(default_factory=dict)
+    features: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,12 +107,14 @@ class SlideOpened:
         thumbnail: uint8 [h, w, 3].
         thumbnail_downsample: level-0 px per thumbnail px.
         tissue: mask of the tissue, whatever the policy.
-        region_source: what the grids were laid in: ``tissue``, ``outline``, ``network`` or ``corrected``.
+        region_source: what the grids were laid in: ``tissue``, ``outline``, ``network`` or ``corrected``; of features
+            of other tools ``features``.
         outline: the polygons that were laid in, level-0 px; None under the policy ``tissue``.
         tissue_area_um2: area of the tissue.
         tumour_area_um2: area of the region that the grids were laid in.
         sha256: of the content; for formats of several files, of all of them; "" where it was not wanted.
         look: what was measured of its quality.
+        features: said where features came in place of the slide: facts, thumbnail and areas are empty then.
     """
 
     slide_id: str
@@ -113,11 +130,15 @@ class SlideOpened:
     tumour_area_um2: float
     sha256: str
     look: QualityLook = field(default_factory=QualityLook)
+    features: GivenFeatures | None = None
 
 
 @dataclass(frozen=True)
 class TileBatch:
-    """Tiles `start` … of a slide's grid: uint8 [n, h, w, 3], a view that is valid until the next event is asked for."""
+    """Tiles `start` … of a slide's grid: uint8 [n, h, w, 3], a view that is valid until the next event is asked for.
+
+    Or features [n, d] in their place.
+    """
 
     slide_id: str
     resolution: str

@@ -119,12 +119,12 @@ ANALYSES = {
     one.name: one
     for one in (
         Analysis(
-            "kaplan_meier", "Kaplan-Meier curves of the three classes, with the number at risk", group_curves, takes=ALL
+            "kaplan_meier", "Kaplan-Meier curves of the classes, with the number at risk", group_curves, takes=ALL
         ),
-        Analysis("logrank", "log-rank test over the three classes", group_tests, takes=ALL),
+        Analysis("logrank", "log-rank test over the classes", group_tests, takes=ALL),
         Analysis("hazard_ratios", "Cox hazard ratios against good", hazard_ratios, takes=ALL),
         Analysis("c_index", "Harrell's c of the one number", c_index, takes=ALL),
-        Analysis("c_classes", "Harrell's c of the three classes", c_classes, takes=ALL),
+        Analysis("c_classes", "Harrell's c of the classes", c_classes, takes=ALL),
         Analysis(
             "c_resolutions", "Harrell's c of each resolution's score", c_resolutions, in_survival=False, takes=ALL
         ),

@@ -22,7 +22,7 @@ class H5Array(ArrayInFile):
 
     Args:
         path: the file.
-        name: of its dataset, [n, d] or [1, n, d].
+        name: of its dataset, [n, d], [1, n, d] or [d], which is taken as [1, d]; an empty [0] as [0, 0].
         order: numbers of the rows in the file, in the order that they shall have; None: as they lie.
 
     Raises:
@@ -40,8 +40,8 @@ class H5Array(ArrayInFile):
                 shape, dtype = tuple(int(side) for side in stored.shape), stored.dtype
         except OSError as error:
             raise InputError(f"{path}: not an h5 file ({error})") from error
-        self._leading = len(shape) == 3 and shape[0] == 1
-        self.shape = shape[1:] if self._leading else shape
+        self._leading, self._vector = len(shape) == 3 and shape[0] == 1, len(shape) == 1
+        self.shape = shape[1:] if self._leading else (min(1, shape[0]), shape[0]) if self._vector else shape
         if not np.issubdtype(dtype, np.floating):
             raise InputError(f"{path}: {name} are {dtype}, not floating point")
         self.dtype = dtype if dtype in (np.float16, np.float32) else np.dtype(np.float32)
@@ -80,7 +80,9 @@ class H5Array(ArrayInFile):
             with h5py.File(self.path, "r") as file:
                 stored = file[self.name]
                 part: Any = slice(first, last) if dense else rows
-                values: NDArray[Any] = stored[0, part] if self._leading else stored[part]
+                values: NDArray[Any] = (
+                    stored[...][None] if self._vector else stored[0, part] if self._leading else stored[part]
+                )
         except OSError as error:
             raise InputError(f"{self.path}: {error}") from error
         return (values[rows - first] if dense else values).astype(self.dtype, copy=False)

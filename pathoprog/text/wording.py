@@ -15,6 +15,12 @@ def listing(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def number_word(n: int) -> str:
+    """``one`` to ``ten``, larger numbers in digits."""
+    words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[n - 1] if 1 <= n <= len(words) else f"{n:,}"
+
+
 def p_cell(p: float) -> str:
     """A p-value without its letter, for a column headed p: ``0.0023``, ``<0.0001``, ``–``."""
     text = format_p(p)

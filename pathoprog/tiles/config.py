@@ -27,5 +27,5 @@ class TileSpec:
 
 
 def standard_spec(resolution: str, size_px: int = 448, min_coverage: float = 0.5, max_per_slide: int = 0) -> TileSpec:
-    """The spec of a resolution at its defining um/px (10x = 1.0, 40x = 0.25)."""
+    """The spec of a resolution at its defining um/px (`RESOLUTION_MPP`)."""
     return TileSpec(resolution, RESOLUTION_MPP[resolution], size_px, min_coverage, max_per_slide)

@@ -1,12 +1,12 @@
 """The analyses of one population, each a list of rows with full precision. What cannot be estimated says why."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.curves.by_group import GroupCurves, GroupTests, MedianFollowUp, RankTests
@@ -16,7 +16,14 @@ from pathoprog.survival.question import NotEstimated, Score
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.models import TwoGroups
 from pathoprog.validation.populations import Population
-from pathoprog.validation.question import GROUPINGS, model_of, one_number, question_of, scores_of, true_hazard_of
+from pathoprog.validation.question import (
+    groupings_of,
+    model_of,
+    one_number,
+    question_of,
+    scores_of,
+    true_hazard_of,
+)
 
 Row = dict[str, Any]
 
@@ -116,9 +123,7 @@ def ratio_rows(fit: CoxFit | NotEstimated, column: str, reference: str) -> list[
 def contrast(population: Population, worse: str, better: str) -> Row:
     """One class against another: hazard ratio and two-group log-rank test, the third class left aside."""
     data = population.patients
-    two = Population(
-        population.role, population.cohort, data[data["risk_class"].isin((worse, better))], population.pooled
-    )
+    two = replace(population, patients=data[data["risk_class"].isin((worse, better))])
     ratio = next(
         (row for row in hazard_ratios(population, "risk_class", better) if row.get("level") == worse),
         {"note": f"no patient is {worse} or {better}"},
@@ -135,10 +140,11 @@ def contrast(population: Population, worse: str, better: str) -> Row:
 
 
 def groupings(population: Population) -> list[Row]:
-    """Both ways to make two groups of three: *uncertain* is never dropped."""
-    found: dict[str, TwoGroups] = ANALYSES["groupings"].run(question_of(population, groupings=GROUPINGS))
+    """All ways to make two groups of the classes: *uncertain* is never dropped."""
+    asked = groupings_of(population)
+    found: dict[str, TwoGroups] = ANALYSES["groupings"].run(question_of(population, groupings=asked))
     rows = []
-    for grouping in GROUPINGS:
+    for grouping in asked:
         two = found[grouping.name]
         ratio = ratio_rows(two.model, "grouping", grouping.rest)[0]
         rows.append(
@@ -161,7 +167,7 @@ CONCORDANCES = ("c_index", "c_classes", "c_resolutions", "c_members")
 def concordances(
     population: Population, members: pd.DataFrame | None, analyses: tuple[str, ...] = CONCORDANCES
 ) -> list[Row]:
-    """Harrell's c of the one number, the three classes, each resolution, and each single member.
+    """Harrell's c of the one number, the classes, each resolution where there are two, and each single member.
 
     Competing deaths count as censored at death: such a patient is a control for events before it.
 
@@ -226,4 +232,4 @@ def true_hazard(population: Population, truth: pd.DataFrame) -> list[Row]:
 
 def class_counts(population: Population) -> dict[str, int]:
     """Number of patients in each class."""
-    return {name: int((population.patients["risk_class"] == name).sum()) for name in RISK_CLASSES}
+    return {name: int((population.patients["risk_class"] == name).sum()) for name in population.possible_classes}

@@ -16,13 +16,14 @@ from pathoprog.cohort_tables.columns import (
     read_column,
 )
 from pathoprog.errors import InputError
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival.arrays import level_names
 
 TYPES = ("number", "category")
 NO_COVARIATES = (
     *("patient_id", "slide_id", "slide_path", "slide_sha256", "block_id", "role"),
     *("followup_days", "event", "years", "status", "risk_class", "borderline", "class_order", "one_number"),
-    *("score_10x", "score_40x", "n_slides", "n_slides_scored"),
+    *(*(f"score_{name}" for name in RESOLUTIONS), "n_slides", "n_slides_scored"),
 )
 """Ids, outcomes and scores: the analyses hold them under these names, so no covariate can be called so."""
 

@@ -112,6 +112,7 @@ def flow_of(
     patients: pd.DataFrame,
     analysed: pd.DataFrame,
     excluded: dict[str, str],
+    classes: tuple[str, ...] = RISK_CLASSES,
 ) -> Flow:
     """Count one role's cohort.
 
@@ -123,6 +124,7 @@ def flow_of(
         patients: the whole patient table with its scores.
         analysed: the patients that the analyses use, with ``event``.
         excluded: code of each excluded patient.
+        classes: that the ensemble can give.
 
     Raises:
         InputError: the numbers do not add up.
@@ -140,7 +142,7 @@ def flow_of(
         _counts(people["status"], STATUSES),
         {str(code): int(n) for code, n in codes.items()},
         int((~scored["patient_id"].isin([*excluded, *used["patient_id"]])).sum()),
-        _counts(used["risk_class"], RISK_CLASSES),
+        _counts(used["risk_class"], classes),
         {name: int((used["event"] == code).sum()) for code, name in enumerate(("none", "event", "competing"))},
         _reasons(slides, people),
     )
@@ -158,7 +160,7 @@ def _check_sums(flow: Flow, n_slides: int, n_patients: int) -> None:
             flow.patients["scored"],
             sum(flow.excluded.values()) + flow.no_outcome + flow.analysed["all"],
         ),
-        "analysed by class": (flow.analysed["all"], sum(flow.analysed[name] for name in RISK_CLASSES)),
+        "analysed by class": (flow.analysed["all"], sum(n for name, n in flow.analysed.items() if name != "all")),
         "analysed by event": (flow.analysed["all"], sum(flow.events.values())),
     }
     wrong = [f"{what}: {left} against {right}" for what, (left, right) in sums.items() if left != right]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathoprog.ensemble.shape import Shape
 from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.errors import InputError
 from pathoprog.survival.analyses import ANALYSES
@@ -39,7 +40,7 @@ from pathoprog.validation.on_request.treatment import by_class, planned_treatmen
 from pathoprog.validation.plan import TESTS, AnalysisPlan
 from pathoprog.validation.populations import STAMPS, Population
 from pathoprog.validation.question import (
-    GROUPINGS,
+    groupings_of,
     model_of,
     one_number,
     question_of,
@@ -117,7 +118,7 @@ def whole_question(asked: Asked) -> Question:
         adjusted=model_of(primary, "risk_class", *varied(primary, plan.covariates)),
         subgroups=varied(primary, plan.subgroups),
         reference={"risk_class": primary.classes[0]},
-        groupings=GROUPINGS,
+        groupings=groupings_of(primary),
         horizons=plan.horizons_years,
         columns=np.array(curve_years(primary)),
         tau=plan.primary.horizon_years,
@@ -163,6 +164,20 @@ def check_cohorts(plan: AnalysisPlan, names: list[str]) -> None:
         raise InputError(
             f"absolute_risk: {plan.absolute_risk} is the primary cohort itself: a model is not judged on the patients "
             "that it was fitted on; name another external cohort"
+        )
+
+
+def check_classes(plan: AnalysisPlan, shape: Shape) -> None:
+    """The ensemble can give both classes of the primary contrast; to be called before the outcomes are opened.
+
+    Raises:
+        InputError: it never gives one.
+    """
+    if absent := [name for name in plan.primary.contrast if name not in shape.classes]:
+        worse, better = shape.classes[-1], shape.classes[0]
+        raise InputError(
+            f"the plan's primary contrast names {absent[0]}, which an ensemble of one resolution"
+            f" ({', '.join(shape.resolutions)}) never gives: write primary.contrast: {worse} vs {better}"
         )
 
 

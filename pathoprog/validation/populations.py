@@ -7,7 +7,9 @@ import pandas as pd
 from pathoprog.cohort_tables.cohort import patient_table
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES, ROLES
-from pathoprog.ensemble.classes import RISK_CLASSES
+from pathoprog.ensemble.classes import RISK_CLASSES, classes_of
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS
+from pathoprog.text.wording import number_word
 from pathoprog.validation.covariates import typed_covariates
 
 STAMPS = {
@@ -34,12 +36,14 @@ class Population:
         patients: one row each: scores, ``risk_class``, ``one_number``, ``followup_days``, ``years``, ``event``,
             covariates, sites.
         pooled: True where several cohorts are taken together: models and tests are then stratified by cohort.
+        resolutions: of the ensemble.
     """
 
     role: str
     cohort: str
     patients: pd.DataFrame
     pooled: bool
+    resolutions: tuple[str, ...] = METHOD_RESOLUTIONS
 
     @property
     def name(self) -> str:
@@ -81,6 +85,16 @@ class Population:
         found = set(self.patients["risk_class"])
         return [name for name in RISK_CLASSES if name in found]
 
+    @property
+    def possible_classes(self) -> tuple[str, ...]:
+        """The classes that the ensemble can give, in order."""
+        return classes_of(self.resolutions)
+
+    @property
+    def classes_called(self) -> str:
+        """What scores by class are called: ``three classes``, or ``two classes``."""
+        return f"{number_word(len(self.possible_classes))} classes"
+
 
 def analysed_patients(
     cohort: pd.DataFrame,
@@ -107,15 +121,21 @@ def analysed_patients(
     return merged.astype({"class_order": float})
 
 
-def populations_of(analysed: pd.DataFrame) -> list[Population]:
-    """Every role's cohorts, in the order of roles; a role with several cohorts also as a whole, first."""
+def populations_of(analysed: pd.DataFrame, resolutions: tuple[str, ...] = METHOD_RESOLUTIONS) -> list[Population]:
+    """Every role's cohorts, in the order of roles; a role with several cohorts also as a whole, first.
+
+    Args:
+        analysed: of `analysed_patients`.
+        resolutions: of the ensemble.
+    """
     result = []
     for role in ROLES:
         own = analysed[analysed["role"] == role].reset_index(drop=True)
         names = sorted(set(own["cohort"]))
         if len(names) > 1:
-            result.append(Population(role, role, own, pooled=True))
+            result.append(Population(role, role, own, pooled=True, resolutions=resolutions))
         result += [
-            Population(role, name, own[own["cohort"] == name].reset_index(drop=True), pooled=False) for name in names
+            Population(role, name, own[own["cohort"] == name].reset_index(drop=True), False, resolutions)
+            for name in names
         ]
     return result

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.errors import InputError
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.survival.arrays import groups_of
 from pathoprog.survival.question import Grouping, Model, Question, Score
 from pathoprog.survival.table import CODE, TIME
@@ -17,6 +16,13 @@ GROUPINGS = (
     Grouping("the rest against good", ("uncertain", "poor"), "not good", "good"),
 )
 """Both ways to make two groups of three: *uncertain* is never dropped."""
+GROUPINGS_OF_TWO = (Grouping("poor against good", ("poor",), "poor", "good"),)
+"""The two classes of one resolution are two groups already."""
+
+
+def groupings_of(population: Population) -> tuple[Grouping, ...]:
+    """The ways to make two groups of the ensemble's classes."""
+    return GROUPINGS if "uncertain" in population.possible_classes else GROUPINGS_OF_TWO
 
 
 def question_of(population: Population, group: str = "risk_class", **asked: Any) -> Question:
@@ -41,7 +47,7 @@ def model_of(population: Population, *covariates: str) -> Model:
 
 
 def scores_of(population: Population, members: pd.DataFrame | None = None) -> list[tuple[str, str, Score]]:
-    """The one number, the three classes, each resolution, and each single member.
+    """The one number, the classes, each resolution where there are two, and each single member.
 
     Args:
         population: the patients.
@@ -53,9 +59,9 @@ def scores_of(population: Population, members: pd.DataFrame | None = None) -> li
     data = population.patients
     found = [
         ("ensemble", "", one_number(population)),
-        ("three classes", "", Score("classes", "c_classes", data["class_order"].to_numpy(dtype=float))),
+        (population.classes_called, "", Score("classes", "c_classes", data["class_order"].to_numpy(dtype=float))),
     ]
-    for name in RESOLUTIONS:
+    for name in population.resolutions if len(population.resolutions) > 1 else ():  # of one the number above is its
         values = data[f"score_{name}"].to_numpy(dtype=float)
         found.append((f"{name} ensemble", name, Score(name, "c_resolutions", values)))
     if members is None:

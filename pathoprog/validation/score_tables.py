@@ -1,5 +1,6 @@
 """Reading what scoring wrote, and checking it against the bundle: results.csv (slides) and patients.csv."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -7,19 +8,26 @@ import pandas as pd
 from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.ensemble.classes import RISK_CLASSES, one_number, risk_class
 from pathoprog.errors import InputError, LockError
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, in_order
 from pathoprog.system.csv_files import read_columns
 
 STATUSES = ("scored", "not_reportable", "failed")
-SCORES = tuple(f"score_{resolution}" for resolution in RESOLUTIONS)
 
 
-def read_results(path: str | Path, ensemble_ids: list[str]) -> pd.DataFrame:
+def score_columns(resolutions: Collection[str]) -> list[str]:
+    """Columns of an ensemble's scores, from the coarsest resolution to the finest."""
+    return [f"score_{name}" for name in in_order(resolutions)]
+
+
+def read_results(
+    path: str | Path, ensemble_ids: list[str], resolutions: Collection[str] = METHOD_RESOLUTIONS
+) -> pd.DataFrame:
     """Read results.csv: one row per slide.
 
     Args:
         path: the table that `pathoprog score` wrote.
         ensemble_ids: of the locked bundle that must have made every score (`stage_groups.scoring_ids`).
+        resolutions: of that bundle.
 
     Returns:
         The table, text columns as str, scores as float.
@@ -28,8 +36,9 @@ def read_results(path: str | Path, ensemble_ids: list[str]) -> pd.DataFrame:
         InputError: a column is missing, a slide is there twice, or a status unknown.
         LockError: scores of another ensemble.
     """
-    needed = ("slide_id", "patient_id", "status", "risk_class", *SCORES, "reason", "ensemble_id")
-    table = _read(Path(path), needed)
+    scores = score_columns(resolutions)
+    needed = ("slide_id", "patient_id", "status", "risk_class", *scores, "reason", "ensemble_id")
+    table = _read(Path(path), needed, scores)
     _unique(Path(path), table, ["slide_id"])
     others = table.loc[~table["ensemble_id"].isin(ensemble_ids) & (table["status"] == "scored"), "ensemble_id"]
     if len(others):
@@ -54,9 +63,9 @@ def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFram
         InputError: a column is missing, a patient is twice in a role, a role or status unknown, a score outside [0, 1].
         LockError: a class contradicts the scores and the locked thresholds.
     """
-    path = Path(path)
-    needed = ("patient_id", "role", "cohort", "status", "risk_class", *SCORES, "n_slides", "n_slides_scored", "reason")
-    table = _read(path, needed)
+    path, scores = Path(path), score_columns(thresholds)
+    needed = ("patient_id", "role", "cohort", "status", "risk_class", *scores, "n_slides", "n_slides_scored", "reason")
+    table = _read(path, needed, scores)
     _unique(path, table, ["patient_id", "role"])
     unknown = sorted(set(table["role"]) - set(ROLES))
     if unknown:
@@ -67,18 +76,19 @@ def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFram
             raise InputError(f"{path}: {name} is no whole number in line {_lines(wrong)}")
         table[name] = table[name].astype(int)
     scored = table["status"] == "scored"
-    outside = scored & ~(table[list(SCORES)].ge(0).all(axis=1) & table[list(SCORES)].le(1).all(axis=1))
+    outside = scored & ~(table[scores].ge(0).all(axis=1) & table[scores].le(1).all(axis=1))
     if outside.any():
-        raise InputError(f"{path}: scored, but without two scores in [0, 1]: line {_lines(outside)}")
-    pairs = list(zip(*(table[name] for name in SCORES), scored, strict=True))
-    expected = [risk_class(low, high, thresholds) if is_scored else "" for low, high, is_scored in pairs]
+        what = "a score" if len(scores) == 1 else "two scores"
+        raise InputError(f"{path}: scored, but without {what} in [0, 1]: line {_lines(outside)}")
+    rows = [dict(zip(in_order(thresholds), values, strict=True)) for values in table[scores].to_numpy()]
+    expected = [risk_class(row, thresholds) if is_scored else "" for row, is_scored in zip(rows, scored, strict=True)]
     wrong = table["risk_class"] != pd.Series(expected, index=table.index)
     if wrong.any():
         raise LockError(
             f"{path}: the class does not follow from the scores and the bundle's thresholds in line {_lines(wrong)}"
         )
     table["one_number"] = [
-        one_number(low, high, thresholds) if is_scored else float("nan") for low, high, is_scored in pairs
+        one_number(row, thresholds) if is_scored else float("nan") for row, is_scored in zip(rows, scored, strict=True)
     ]
     return table
 
@@ -102,14 +112,14 @@ def read_members(path: str | Path) -> pd.DataFrame | None:
     return table[needed]
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, needed: tuple[str, ...], scores: list[str]) -> pd.DataFrame:
     table = read_columns(path, needed, "pathoprog score")
     for column, allowed in (("status", STATUSES), ("risk_class", ("", *RISK_CLASSES))):
         unknown = sorted(set(table[column]) - set(allowed))
         if unknown:
             shown = f"{', '.join(map(repr, unknown[:5]))}{' …' if len(unknown) > 5 else ''}"
             raise InputError(f"{path}: {column} {shown}: must be one of {', '.join(allowed)}")
-    for name in SCORES:
+    for name in scores:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table
 

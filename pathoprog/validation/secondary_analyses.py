@@ -18,7 +18,7 @@ from pathoprog.survival.regression.subgroups import Subgroups
 from pathoprog.survival.summary import plain, records
 from pathoprog.validation.analyses import logrank_row, ratio_rows
 from pathoprog.validation.populations import Population
-from pathoprog.validation.question import GROUPINGS, model_of, one_number, question_of
+from pathoprog.validation.question import groupings_of, model_of, one_number, question_of
 
 Row = dict[str, Any]
 VALUES = ("sensitivity", "specificity", "ppv", "npv")
@@ -33,9 +33,9 @@ IMPUTATIONS = 20
 
 
 def horizon_values(population: Population, horizons_years: tuple[float, ...]) -> list[Row]:
-    """Sensitivity, specificity, PPV and NPV of both groupings, by every estimator."""
+    """Sensitivity, specificity, PPV and NPV of each grouping, by every estimator."""
     found: list[AtHorizon] = ANALYSES["horizon_values"].run(
-        question_of(population, groupings=GROUPINGS, horizons=horizons_years, competing=True)
+        question_of(population, groupings=groupings_of(population), horizons=horizons_years, competing=True)
     )
     rows: list[Row] = []
     for one in found:

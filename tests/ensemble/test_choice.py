@@ -34,3 +34,10 @@ def test_the_best_by_c_then_the_smaller_seed_whatever_the_order():
 def test_four_are_too_few():
     with pytest.raises(InputError, match=r"4 candidates at 40x, the ensemble needs 5; train more"):
         choose_members(RUNS[:-1], "40x")
+
+
+def test_another_number_may_be_asked_for():
+    assert [one.seed for one in choose_members(RUNS, "10x", 2).members] == [2, 4]
+    said = r"5 candidates at 40x, the ensemble needs 6; train more \(candidates=6 or more\), or .* with members=5"
+    with pytest.raises(InputError, match=said):
+        choose_members(RUNS, "40x", 6)

@@ -8,6 +8,8 @@ import pytest
 
 from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.ensemble.manifest import manifest_of, manifest_text
+from pathoprog.ensemble.manifest_checks import manifest_problems
+from pathoprog.ensemble.shape import METHOD_SHAPE
 from pathoprog.errors import BundleError
 from pathoprog.system.files import canonical_json
 from pathoprog.system.records import RecordError
@@ -93,6 +95,26 @@ def third():
     return found
 
 
+def fourth():
+    """Of another shape than METHOD's: three members at 20x alone."""
+    found = third()
+    del found["tumour"]
+    members = [member("20x", number) for number in range(3)]
+    return found | {
+        "format": 4,
+        "holds": ["other_shape"],
+        "other_shape": {
+            "members": {"20x": 3},
+            "caution": "not METHOD's ensemble: 3 networks at 20x, where METHOD has 5 networks at 10x and 5 at 40x",
+        },
+        "members": members,
+        "files": {one["file"]: SHA for one in members},
+        "thresholds": {"20x": found["thresholds"]["10x"]},
+        "tile_specs": {"20x": spec("20x", 0.5)},
+        "tuning_scores": found["tuning_scores"] | {"n_tiles": {"20x": 300}, "batch_tiles": {"20x": 64}},
+    }
+
+
 @pytest.mark.parametrize("made", [first, second, third])
 def test_what_is_read_is_written_to_the_same_bytes(made, tmp_path):
     text = canonical_json(made())
@@ -146,7 +168,7 @@ def set_to(wrong):
     return lambda holder, key: holder.__setitem__(key, wrong)
 
 
-@pytest.mark.parametrize("made", [first, second, third])
+@pytest.mark.parametrize("made", [first, second, third, fourth])
 def test_a_manifest_that_is_not_right_is_a_bundle_error_and_nothing_else(made, tmp_path):
     whole = made()
     changes = [lambda holder, key: holder.pop(key), *map(set_to, WRONG)]
@@ -192,8 +214,8 @@ def test_a_manifest_that_is_not_right_is_a_bundle_error_and_nothing_else(made, t
         (("tuning_scores",), set_to([]), "tuning_scores: [], must be a record"),
         (("tuning_scores",), set_to({"n_patients": 1}), "tuning_scores: lacks n_slides, n_tiles"),
         (("tuning_scores",), lambda holder, key: holder.pop(key), "format 3, but it holds what format 1 does"),
-        (("format",), set_to(99), "format 99, this version reads 1 to 3"),
-        (("format",), set_to(True), "format True, this version reads 1 to 3"),
+        (("format",), set_to(99), "format 99, this version reads 1 to 4; it was locked by a newer version"),
+        (("format",), set_to(True), "format True, this version reads 1 to 4"),
         (("files",), set_to(["a"]), 'files: ["a"], must be a record'),
         (("tumour", "tuning_dice"), lambda holder, key: holder.pop(key), "tumour: lacks tuning_dice"),
         (("made_for", "stain"), set_to("HES"), 'made_for.stain: "HES", must be a list'),
@@ -212,3 +234,49 @@ def test_what_is_no_manifest_at_all_is_refused(text, tmp_path):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(BundleError, match=r"manifest\.json: (format|not JSON)"):
         read_manifest(tmp_path)
+
+
+def test_another_shape_is_a_format_of_its_own(tmp_path):
+    text = canonical_json(fourth())
+    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
+    manifest = read_manifest(tmp_path)
+    assert manifest_text(manifest) == text and manifest.format == 4 and not manifest_problems(manifest)
+    shape = manifest.shape
+    assert shape.resolutions == ("20x",) and shape.classes == ("good", "poor") and not shape.is_methods
+    assert shape.caution == manifest.other_shape.caution
+    for made in (first, second, third):
+        old = manifest_of(made())
+        assert old.shape == METHOD_SHAPE and old.shape.is_methods and not old.shape.caution and not old.holds
+        assert old.shape.classes == ("good", "uncertain", "poor") and old.shape.n_members == 10
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        (("holds",), set_to(["other_shape", "aura"]), "holds: aura, which this version does not know"),
+        (("holds",), set_to([]), "holds: , but there is other_shape"),
+        (("holds",), set_to("other_shape"), "holds: must be a list"),
+        (("holds",), lambda holder, key: holder.pop(key), "holds: must be a list"),
+        (("other_shape",), lambda holder, key: holder.pop(key), "format 4, but it holds what format 3 does"),
+        (("format",), set_to(3), "format 3, but it holds what format 4 does"),
+        (("other_shape", "members"), set_to({}), "other_shape.members: none: an ensemble has one resolution or 2"),
+        (("other_shape", "members"), set_to({"5x": 3}), "other_shape.members: resolution 5x: must be one of 10x, 20x"),
+        (("other_shape", "members"), set_to({"20x": 0}), "other_shape.members: no member at 20x"),
+        (("other_shape", "members"), set_to({"10x": 1, "20x": 1, "40x": 1}), "other_shape.members: 10x, 20x, 40x: an"),
+        (("other_shape", "members"), set_to({"20x": 3, "40x": 3}), "thresholds: lacks 40x"),
+        (("members", 0, "resolution"), set_to("10x"), "members[0].resolution: '10x', must be one of 20x"),
+        (("tile_specs", "10x"), set_to(spec("10x", 1.0)), "tile_specs: '10x', must be one of 20x"),
+    ],
+)
+def test_of_another_shape_it_says_what_is_wrong_too(path, change, said):
+    with pytest.raises(RecordError) as caught:
+        manifest_of(changed(fourth(), path, change))
+    assert str(caught.value).startswith(said)
+
+
+def test_members_are_as_many_as_the_shape_says():
+    less = manifest_of(changed(fourth(), ("other_shape", "members"), set_to({"20x": 4})))
+    assert "3 members at 20x, needs 4" in manifest_problems(less)
+    own = third() | {key: fourth()[key] for key in ("format", "holds", "other_shape")}
+    own["other_shape"]["members"] = {"10x": 5, "40x": 5}
+    assert "other_shape: 5 networks at 10x and 5 at 40x is METHOD's own" in manifest_problems(manifest_of(own))

@@ -142,6 +142,20 @@ def test_another_threshold_under_cover_of_the_table_is_found(tmp_path: Path):
         scoring_ids(tmp_path / "new")
 
 
+def test_an_ensemble_of_two_classes_has_twenty_cells(tmp_path: Path):
+    data = patients(1500)
+    two = data.assign(risk_class=data["risk_class"].replace("uncertain", "good"))
+    with pytest.raises(InputError, match="no patient of the development cohort is uncertain"):
+        fit_stage_groups(two)
+    table = fit_stage_groups(two, classes=("good", "poor"))
+    assert len(table.groups) == 20 and {cell[2] for cell in table.groups} == {"good", "poor"}
+    make_bundle(tmp_path / "old", {"20x": 0.5}, members=3)
+    with_stage_groups(tmp_path / "old", tmp_path / "new", table)
+    assert read_stage_groups(tmp_path / "new").groups == table.groups
+    assert verify(tmp_path / "new").shape.members == {"20x": 3}
+    assert set(risk_groups(two, table)) == {"low", "intermediate", "high"}
+
+
 def test_a_table_with_a_hole_is_refused(tmp_path: Path):
     make_bundle(tmp_path / "old")
     with_stage_groups(tmp_path / "old", tmp_path / "new", fit_stage_groups(patients()))

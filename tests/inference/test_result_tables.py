@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.ensemble.shape import METHOD_SHAPE
 from pathoprog.errors import InputError, PathoprogError
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.result_tables import Tables, summary, write_tables
@@ -78,7 +79,7 @@ def batch(found, n, folder):
     inputs = [SlideInput(one.slide_id, "", one.patient_id, one.cohort, one.role) for one in contexts]
     return SimpleNamespace(
         results=lambda: found,
-        plan=SimpleNamespace(aggregation="mean", thresholds=THRESHOLDS, ensemble_id="e" * 64),
+        plan=SimpleNamespace(aggregation="mean", thresholds=THRESHOLDS, shape=METHOD_SHAPE, ensemble_id="e" * 64),
         scorer=lambda: SCORER,
         slides_folder=folder / "slides",
         n_slides=Counter((one.patient_id, one.role) for one in contexts),

@@ -106,7 +106,7 @@ def test_tiles_of_an_h5_are_taken_row_by_row_whatever_their_order_in_it(tmp_path
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"feats": VALUES, "coords": np.zeros((5, 2))}, r"no dataset features \(it holds: coords, feats\)"),
+        ({"values": VALUES, "coords": np.zeros((5, 2))}, r"no dataset features or feats \(it holds: coords, values\)"),
         ({"features": VALUES}, "no dataset coords"),
         ({"features": VALUES, "coords": np.zeros((4, 2))}, r"features \(5, 3\) and coords \(4, 2\)"),
         ({"features": VALUES[:, None, None], "coords": np.zeros((5, 2))}, "must be"),

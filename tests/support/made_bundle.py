@@ -10,7 +10,8 @@ from safetensors.torch import save
 from pathoprog.cohort_tables.same_scan import FILE as DEVELOPMENT_FILE
 from pathoprog.cohort_tables.same_scan import development_file
 from pathoprog.ensemble.bundle import lock
-from pathoprog.ensemble.manifest import CohortFacts, Manifest, MemberRecord, Normalisation, ThresholdRecord
+from pathoprog.ensemble.manifest import CohortFacts, Manifest, MemberRecord, Normalisation, ShapeRecord, ThresholdRecord
+from pathoprog.ensemble.shape import METHOD_SHAPE, Shape
 from pathoprog.networks.config import (
     NO_ENCODER,
     NORMALISATION_MEAN,
@@ -38,8 +39,10 @@ def made_bundle(
 
     Quality has no limits, unless `limits=` gives some: most slides made for tests look like no tissue. Members at a
     resolution of `encoders=` (see `made_encoder`) take features; the bundle holds the weights unless `include=False`.
-    `development=`: sets of `same_scan.development_set` that the bundle keeps.
+    `development=`: sets of `same_scan.development_set` that the bundle keeps. `members=`: number by resolution, where
+    it is not METHOD's.
     """
+    shape = Shape(changes.pop("members", METHOD_SHAPE.members))
     checks = [name.removesuffix("_warn") for name in as_dict(LimitSettings()) if name.endswith("_warn")]
     quality = {
         "version": QUALITY_VERSION,
@@ -47,7 +50,7 @@ def made_bundle(
         "limits": {check: [None, None] for check in checks} | changes.pop("limits", {}),
         "reference": changes.pop("reference", None),
     }
-    thresholds = changes.pop("thresholds", {"10x": 0.5, "40x": 0.5})
+    thresholds = changes.pop("thresholds", dict.fromkeys(shape.resolutions, 0.5))
     own = {"width": 0.35, "instance_dim": 8, **changes.pop("network", {})}
     encoders: dict[str, FeatureEncoder] = changes.pop("encoders", {})
     include = changes.pop("include", True)
@@ -57,7 +60,7 @@ def made_bundle(
     files: dict[str, Path | str] = {}
     source = folder.parent / f"{folder.name}.weights"
     source.mkdir(parents=True, exist_ok=True)
-    for resolution in ("10x", "40x"):
+    for resolution in shape.resolutions:
         frozen = encoders.get(resolution)
         if frozen is not None:
             record = encoder_record(frozen)
@@ -67,7 +70,7 @@ def made_bundle(
             records[resolution] = record
         on_features = {} if frozen is None else {"encoder": NO_ENCODER, "feature_dim": frozen.d, "width": 1.0}
         settings = NetworkSettings(**{**own, **on_features})
-        for index in range(5):
+        for index in range(shape.members[resolution]):
             torch.manual_seed(len(members))
             network = MilNetwork(settings)
             with torch.no_grad():  # spread the scores: a fresh network says the same for everything
@@ -99,7 +102,8 @@ def made_bundle(
         name="made for tests",
         members=tuple(members),
         thresholds={resolution: ThresholdRecord(value=value) for resolution, value in thresholds.items()},
-        tile_specs={resolution: standard_spec(resolution, size_px) for resolution in ("10x", "40x")},
+        tile_specs={resolution: standard_spec(resolution, size_px) for resolution in shape.resolutions},
+        other_shape=None if shape.is_methods else ShapeRecord(members=shape.members, caution=shape.caution),
         normalisation=Normalisation(mean=NORMALISATION_MEAN, std=NORMALISATION_STD),
         aggregation=aggregation,
         tumour_policy=tumour_policy,

@@ -10,7 +10,8 @@ import pandas as pd
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.ensemble.bundle import ensemble_id, lock
 from pathoprog.ensemble.classes import one_number, risk_class
-from pathoprog.ensemble.manifest import Manifest, MemberRecord, ThresholdRecord
+from pathoprog.ensemble.manifest import Manifest, MemberRecord, ShapeRecord, ThresholdRecord
+from pathoprog.ensemble.shape import Shape
 from pathoprog.networks.config import NetworkSettings
 from pathoprog.system.files import write_json
 from pathoprog.system.records import Saved
@@ -65,6 +66,8 @@ def make_cohort(
     test: int = 60,
     external: tuple[int, ...] = (200,),
     effect: float = 1.2,
+    thresholds: dict[str, float] = THRESHOLDS,
+    members: int = 5,
 ) -> MadeCohort:
     """Write cohort.csv, outcomes.csv, overlap.json, truth.csv, plan.yaml, a bundle and the scores of its ensemble.
 
@@ -75,6 +78,8 @@ def make_cohort(
         test: of them, also in test, with another block.
         external: patients of each external cohort.
         effect: log hazard ratio for one SD of the hidden factor; 0 makes scores that know nothing.
+        thresholds: of the ensemble, by resolution.
+        members: of the ensemble, at each of them.
     """
     rng = np.random.default_rng(seed)
     people = pd.concat(
@@ -100,15 +105,16 @@ def make_cohort(
     pairs = [["training", "test"], ["tuning", "test"]]
     write_json(folder / "overlap.json", {"allowed_overlap": pairs, "patients": sorted(retested["patient_id"])})
     (folder / "plan.yaml").write_text(PLAN)
-    ensemble = make_bundle(folder / "bundle")
-    write_scores(folder / "scored", rng, slides, ensemble)
+    ensemble = make_bundle(folder / "bundle", thresholds, members)
+    write_scores(folder / "scored", rng, slides, ensemble, thresholds, members)
     return MadeCohort(folder)
 
 
-def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS) -> str:
-    """Lock a bundle whose members are empty files; returns the ensemble's id."""
-    names = [f"{resolution}_{k}" for resolution in thresholds for k in range(1, 6)]
-    members = [
+def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS, members: int = 5) -> str:
+    """Lock a bundle whose members are empty files, so many per resolution; returns the ensemble's id."""
+    shape = Shape(dict.fromkeys(thresholds, members))
+    names = [f"{resolution}_{k}" for resolution in thresholds for k in range(1, members + 1)]
+    records = [
         MemberRecord(
             name=name,
             resolution=name.split("_")[0],
@@ -121,7 +127,8 @@ def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS) -> str:
     ]
     manifest = Manifest(
         name="made up",
-        members=tuple(members),
+        members=tuple(records),
+        other_shape=None if shape.is_methods else ShapeRecord(members=shape.members, caution=shape.caution),
         thresholds={resolution: ThresholdRecord(value=value) for resolution, value in thresholds.items()},
         tile_specs={resolution: standard_spec(resolution) for resolution in thresholds},
         aggregation="mean",
@@ -132,17 +139,24 @@ def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS) -> str:
     return ensemble_id(folder)
 
 
-def write_scores(folder: Path, rng: np.random.Generator, slides: pd.DataFrame, ensemble: str) -> None:
+def write_scores(
+    folder: Path,
+    rng: np.random.Generator,
+    slides: pd.DataFrame,
+    ensemble: str,
+    thresholds: dict[str, float] = THRESHOLDS,
+    members: int = 5,
+) -> None:
     """Write results.csv, patients.csv and members.csv as scoring does; a few slides fail or are not reportable."""
     folder.mkdir(parents=True, exist_ok=True)
-    results, members = [], []
+    results, member_rows = [], []
     for number, slide in enumerate(slides.to_dict("records")):
         scores = {}
-        for resolution in THRESHOLDS:
+        for resolution in thresholds:
             shared = slide["factor"] + 0.5 * rng.standard_normal()
-            values = 1 / (1 + np.exp(-(shared + 0.5 * rng.standard_normal(5))))
+            values = 1 / (1 + np.exp(-(shared + 0.5 * rng.standard_normal(members))))
             scores[resolution] = float(values.mean())
-            members += [
+            member_rows += [
                 {
                     "patient_id": slide["patient_id"],
                     "role": slide["role"],
@@ -164,9 +178,8 @@ def write_scores(folder: Path, rng: np.random.Generator, slides: pd.DataFrame, e
                 "slide_id": slide["slide_id"],
                 "patient_id": slide["patient_id"],
                 "status": status,
-                "risk_class": risk_class(scores["10x"], scores["40x"], THRESHOLDS) if ok else "",
-                "score_10x": scores["10x"] if ok else "",
-                "score_40x": scores["40x"] if ok else "",
+                "risk_class": risk_class(scores, thresholds) if ok else "",
+                **{f"score_{name}": value if ok else "" for name, value in scores.items()},
                 "reason": reason,
                 "slide_sha256": f"{number:064x}",
                 "ensemble_id": ensemble,
@@ -179,13 +192,13 @@ def write_scores(folder: Path, rng: np.random.Generator, slides: pd.DataFrame, e
     patients = table.drop(columns=["slide_sha256", "ensemble_id"]).rename(columns={"slide_id": "slides"})
     ok = patients["status"] == "scored"
     patients["one_number"] = [
-        one_number(row.score_10x, row.score_40x, THRESHOLDS) if row.status == "scored" else ""
-        for row in patients.itertuples()
+        one_number({name: row[f"score_{name}"] for name in thresholds}, thresholds) if row["status"] == "scored" else ""
+        for row in patients.to_dict("records")
     ]
     patients = patients.assign(n_slides=1, n_slides_scored=ok.astype(int), borderline="", rule="mean")
     patients.to_csv(folder / "patients.csv", index=False)
     scored = set(zip(patients.loc[ok, "patient_id"], patients.loc[ok, "role"], strict=True))
-    kept = pd.DataFrame([row for row in members if (row["patient_id"], row["role"]) in scored])
+    kept = pd.DataFrame([row for row in member_rows if (row["patient_id"], row["role"]) in scored])
     kept.to_csv(folder / "members.csv", index=False)
 
 

@@ -14,6 +14,7 @@ from made_desk import Asked, Silent
 from made_service import Answer, MadeService
 from PIL import Image
 
+from pathoprog.ensemble.shape import METHOD_SHAPE
 from pathoprog.inference.service.access.gate import Gate
 from pathoprog.inference.service.access.lockout import Lockout
 from pathoprog.inference.service.access.rate_limits import RateLimits
@@ -43,7 +44,6 @@ from pathoprog.scoring.results import Context, publish_slide, result_record, sta
 from pathoprog.scoring.slide_outcomes import ResolutionScore, SlideScore
 from pathoprog.scoring.slide_result import SlideRun
 from pathoprog.slide_report.slide_folder import slide_files
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.slides.slide import Level, SlideFacts
 from pathoprog.stream.slide_stream import SlideOpened
 from pathoprog.tiles.grid import TileGrid, standard_spec
@@ -180,7 +180,7 @@ class MadePage:
         return job
 
     def score(self, status="scored", risk_class="uncertain", scores=(0.3, 0.8), reason="", code="", bundles=None):
-        """The next slide ends alike in all bundles, or in those named; `scores`: of 10x and 40x, None for no score."""
+        """The next slide ends alike in all bundles, or in those named; `scores`: of each resolution, None for none."""
         for bundle in bundles or self.lanes:
             job = self.give(bundle)
             self.conductor.ask(
@@ -189,10 +189,11 @@ class MadePage:
 
     def _end(self, bundle, job, status, risk_class, scores, reason, code):
         lane, key = self.lanes[bundle], f"{bundle}-{job.slide_id}-{job.attempt}".encode().hex()
-        outcome = made_outcome(job.slide_id, status, risk_class, scores, reason, code)
+        outcome = made_outcome(job.slide_id, status, risk_class, scores, reason, code, lane.plan.shape)
         context = Context(
             slide_id=job.slide_id, patient_id=job.slide_id, cohort="", role="", key="" if status == "failed" else key,
             ensemble_id=lane.plan.ensemble_id, thresholds=dict(lane.plan.thresholds), settings=lane.plan.settings,
+            caution=lane.plan.shape.caution,
         )  # fmt: skip
         run = SlideRun(software_version="0", device="cpu", attempt=1, host="h", finished_at=NOW, seconds=1.5)
         files = slide_files(outcome, context, run, pdf=False, curves=lane.plan.curves)
@@ -210,20 +211,21 @@ class MadePage:
         return [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
 
 
-def made_outcome(slide_id, status, risk_class, scores, reason="", code=""):
+def made_outcome(slide_id, status, risk_class, scores, reason="", code="", shape=METHOD_SHAPE):
     """What scoring would have found: tiles along the diagonal, their scores rising; None for no score."""
     grids, resolutions = {}, {}
-    for resolution, score in zip(RESOLUTIONS, scores, strict=True):
+    for resolution, score in zip(shape.resolutions, scores, strict=True):
         if score is None:
             continue
         x0 = np.arange(N_TILES, dtype=np.int64) * 100
         grid = TileGrid(standard_spec(resolution, 32), x0, x0, np.ones(N_TILES, np.float32), 100.0, 100.0, N_TILES)
         grids[resolution] = grid
-        rising = np.linspace(0, 1, N_TILES)[:, None] * np.ones((1, 5))
+        n = shape.members[resolution]
+        rising = np.linspace(0, 1, N_TILES)[:, None] * np.ones((1, n))
         resolutions[resolution] = ResolutionScore(
             grid=grid,
-            members=[f"{resolution}-{place}" for place in range(5)],
-            member_scores=[min(max(score + (place - 2) / 20, 0), 1) for place in range(5)],
+            members=[f"{resolution}-{place}" for place in range(n)],
+            member_scores=[min(max(score + (place - (n - 1) / 2) / 20, 0), 1) for place in range(n)],
             tile_scores=rising,
             attention=None,
             strongest=[],

@@ -13,7 +13,8 @@ from pathoprog.networks.config import NetworkSettings
 from pathoprog.system.files import read_json
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import CandidateSettings, DataSettings, FitSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.config import CandidateSettings, FitSettings, TrainConfig, TrainEnsembleConfig
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.tile_store import cut_folder
 
 SIZE_PX = 32

@@ -7,7 +7,7 @@ import pytest
 from house import DOORS, ROOT, sources
 
 from pathoprog.system.file_names import file_name, file_name_in, folder_name
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.feature_store import feature_path
 from pathoprog.training.data.tile_store import grid_path
 

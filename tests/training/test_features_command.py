@@ -31,9 +31,10 @@ from pathoprog.stream.config import StreamSettings
 from pathoprog.system.files import sha256_file, write_json
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import features
-from pathoprog.training.config import DataSettings, EnsembleConfig, FeaturesConfig, TrainConfig
+from pathoprog.training.config import EnsembleConfig, FeaturesConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import make_ready, read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.learners import read_parts
 from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.train import check_network, train

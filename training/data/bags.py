@@ -14,8 +14,9 @@ from pathoprog.errors import CohortError, InputError
 from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.system.file_array import FileArray
 from pathoprog.system.h5_array import H5Array
-from pathoprog.training.config import DataSettings, TrainConfig
+from pathoprog.training.config import TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.jpeg_tiles import JpegTiles
 
 
@@ -99,7 +100,8 @@ def read_patients(settings: TrainConfig, role: str, requests: TileRequests | Non
     if data.source == "features":
         dim = settings.network.feature_dim
         stored = feature_store.read(cohort["slide_id"], data, settings.resolution, dim)
-        where, remedy = f"{data.features}: no features", "`pathoprog features` makes them"
+        where = f"{feature_store.features_folder(data, settings.resolution)}: no features"
+        remedy = "`pathoprog features` makes them"
     elif data.source == "slides":
         stored = slide_source.read(cohort, data, settings.resolution, requests)
         where, remedy = "the slides: no tiles", "see data.tumour_policy and the reasons in the grids' `refused`"

@@ -10,7 +10,9 @@ from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.errors import CohortError, InputError
 from pathoprog.system.console import warn
-from pathoprog.training.config import CandidateSettings, DataSettings
+from pathoprog.training.config import CandidateSettings
+from pathoprog.training.data.by_resolution import data_of_each_source
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.tile_store import is_stored
 
 
@@ -39,7 +41,8 @@ def check_tables(settings: CandidateSettings) -> pd.DataFrame:
     if not data.outcomes:
         raise InputError("data.outcomes is missing: give data.outcomes=… (outcomes.csv)")
     check_outcomes(settings, rows, read_outcomes(data.outcomes))
-    check_files(rows, data)
+    for one in data_of_each_source(settings):
+        check_files(rows, one)
     return rows
 
 

@@ -13,7 +13,7 @@ from pathoprog.errors import InputError
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import say, warn
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.jpeg_tiles import ENTRY, encode
 
 SAMPLE = 12

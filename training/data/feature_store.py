@@ -1,50 +1,99 @@
-"""Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or `.h5` from other tools."""
+"""Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or another tool's folder."""
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import RECORD, EncoderRecord
-from pathoprog.networks.features import FOREIGN_SUFFIX, SUFFIX, Features, read_facts, read_features
+from pathoprog.networks.feature_values import Features
+from pathoprog.networks.features import is_foreign, read_facts, read_features
+from pathoprog.networks.foreign.files import H5_SUFFIX
+from pathoprog.networks.foreign.folder import look_into, names_of
+from pathoprog.networks.foreign.maker import FeatureMaker
+from pathoprog.networks.foreign.tensors import SUFFIX
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.settings import as_dict
-from pathoprog.slides.resolutions import RESOLUTIONS
-from pathoprog.system.console import warn
-from pathoprog.system.file_names import file_name_in
+from pathoprog.slides.resolutions import in_order
+from pathoprog.system.console import say, warn
+from pathoprog.system.file_names import file_name, file_name_in
 from pathoprog.system.records import RecordError, plain, record_of
+from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.tile_store import StoredSlide
 
 
-def feature_path(data: DataSettings, resolution: str, slide_id: str, suffix: str = SUFFIX) -> Path:
-    """Where one slide's features lie, or would."""
-    folder = Path(data.features) / resolution
-    return folder / f"{file_name_in(folder, slide_id, [suffix])}{suffix}"
+def features_folder(data: DataSettings, resolution: str) -> Path:
+    """The folder of one resolution's features: the one given for it, or the one called after it."""
+    return Path(data.features_at[resolution] or Path(data.features) / resolution)
+
+
+def feature_path(data: DataSettings, resolution: str, slide_id: str) -> Path:
+    """Where one slide's features of ours lie, or would."""
+    folder = features_folder(data, resolution)
+    return folder / f"{file_name_in(folder, slide_id, [SUFFIX])}{SUFFIX}"
 
 
 def _found(data: DataSettings, resolution: str, slide_id: str) -> Path | None:
-    paths = [feature_path(data, resolution, slide_id, suffix) for suffix in (SUFFIX, FOREIGN_SUFFIX)]
-    there = [path for path in paths if path.is_file()]
-    if len(there) > 1:
-        raise InputError(f"{there[0]} and {there[1]}: two files for one slide; remove the one that is not meant")
-    return there[0] if there else None
+    folder = features_folder(data, resolution)
+    own = feature_path(data, resolution, slide_id)
+    if not folder.is_dir():
+        return None
+    names = [file_name_in(folder, slide_id, [H5_SUFFIX]), *names_of(slide_id, _slide_paths(data).get(slide_id, ""))]
+    other = look_into(folder).find(names)
+    if own.is_file() and other not in (None, own):
+        raise InputError(f"{own} and {other}: two files for one slide; remove the one that is not meant")
+    return own if own.is_file() else other
+
+
+def _slide_paths(data: DataSettings) -> dict[str, str]:
+    """Where the cohort's slides lie, by id: other tools call a slide after its file."""
+    path = Path(data.cohort)
+    return _paths_in(data.cohort, data.overlap, path.stat().st_mtime_ns) if data.cohort and path.is_file() else {}
+
+
+@functools.lru_cache(4)
+def _paths_in(cohort: str, overlap: str, changed: int) -> dict[str, str]:
+    table = read_cohort(cohort, overlap, look=False)
+    return dict(zip(map(str, table["slide_id"]), map(str, table["slide_path"]), strict=True))
 
 
 def count_missing(slide_ids: Iterable[str], data: DataSettings) -> int:
-    """How many slides lack features at a resolution of which others have some; each resolution's are named."""
+    """How many slides lack features at a resolution of which others have some; each resolution's are named.
+
+    Features of slides that the cohort does not have are named too: nothing reads them.
+    """
     ids = list(slide_ids)
     missing = set[str]()
-    for resolution in RESOLUTIONS:
+    for resolution in in_order(data.resolutions):
         lacking = [slide_id for slide_id in ids if _found(data, resolution, slide_id) is None]
         if lacking and len(lacking) < len(ids):
             names = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"
-            warn(f"{data.features}: no features at {resolution} of {len(lacking)} among {len(ids)} slides: {names}")
+            folder = features_folder(data, resolution)
+            warn(f"{folder}: no features at {resolution} of {len(lacking)} among {len(ids)} slides: {names}")
             missing |= set(lacking)
+        _say_unclaimed(data, resolution)
     return len(missing)
+
+
+def _say_unclaimed(data: DataSettings, resolution: str) -> None:
+    folder = features_folder(data, resolution)
+    if not folder.is_dir():
+        return
+    claimed = {
+        name
+        for slide_id, path in _slide_paths(data).items()
+        for name in (file_name(slide_id), *names_of(slide_id, path))
+    }
+    if others := look_into(folder).unclaimed(claimed):
+        named = f"{', '.join(others[:5])}{' …' if len(others) > 5 else ''}"
+        n = count(len(others), "slide")
+        say(f"    {folder}: features of {n} that the cohort does not have are not read: {named}")
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_dim: int) -> dict[str, StoredSlide]:
@@ -60,14 +109,20 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
         By slide id, those that have a file with at least one tile.
 
     Raises:
-        InputError: another d, or files made by different encoders or of different tiles.
+        InputError: another d, files made by different encoders or of different tiles, or one file for two slides.
     """
     stored = {}
     first: Features | None = None
+    taken: dict[Path, str] = {}
     for slide_id in slide_ids:
         path = _found(data, resolution, slide_id)
         if path is None:
             continue
+        if (other := taken.setdefault(path, slide_id)) != slide_id:
+            raise InputError(
+                f"{path}: would be the features of both {other} and {slide_id}, whose slides' files have one name: give"
+                " slide_id the names of the files of features"
+            )
         features = read_features(path)
         if not len(features.values):
             continue
@@ -78,10 +133,18 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
             )
         first = first or features
         if features.made_by != first.made_by:
-            raise InputError(f"{path} and {first.path}: made by different encoders, or of different tiles")
+            raise InputError(
+                f"{path} and {first.path}: made by different encoders, or of different tiles{_unlike(features, first)}"
+            )
         scan = str(features.facts.get("slide_sha256", ""))
         stored[slide_id] = StoredSlide(slide_id, features.content, features.values, scan=scan)
     return stored
+
+
+def _unlike(one: Features, other: Features) -> str:
+    if one.maker is None or other.maker is None:
+        return ""
+    return f": they differ in {', '.join(one.maker.differences(other.maker))}"
 
 
 @dataclass(frozen=True)
@@ -122,6 +185,32 @@ def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Ori
     return first[1]
 
 
+def maker_of(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> FeatureMaker | None:
+    """Who made the features of a resolution, where it was another tool; None where they are ours, or none are there.
+
+    Raises:
+        InputError: some are another tool's and some are ours, or they differ in who made them.
+    """
+    first: tuple[Path, FeatureMaker | None] | None = None
+    for slide_id in slide_ids:
+        path = _found(data, resolution, slide_id)
+        if path is None:
+            continue
+        features = read_features(path) if is_foreign(path) else None
+        if features is not None and not len(features.values):
+            continue
+        found = None if features is None else features.maker
+        first = first or (path, found)
+        if found != first[1]:
+            raise InputError(f"{path} and {first[0]}: made by different encoders, or of different tiles")
+    return first[1] if first else None
+
+
+def values_path(slide_id: str, data: DataSettings, resolution: str) -> Path | None:
+    """The file of one slide's features, whoever made them; None where there is none."""
+    return _found(data, resolution, slide_id)
+
+
 def _said(path: Path) -> tuple[EncoderRecord, TileSpec, str]:
     facts = read_facts(path) if path.suffix == SUFFIX else {}
     known = {**facts, **facts.get("encoder", {})}
@@ -143,11 +232,14 @@ def _said(path: Path) -> tuple[EncoderRecord, TileSpec, str]:
 
 
 def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
-    """What a slide's features say of it, under the names of `tile_store.facts_of`; None where none are ours."""
-    path = feature_path(data, resolution, slide_id)
-    if not path.is_file():
+    """What a slide's features say of it, under the names of `tile_store.facts_of`; None where there are none."""
+    path = _found(data, resolution, slide_id)
+    if path is None:
         return None
     features = read_features(path)
+    if features.maker is not None:
+        content = {"key": features.content, "sha256": features.content}
+        return {**content, "x0": features.x0, "y0": features.y0, "refused": "", "quality_version": "", "look": None}
     facts, quality = features.facts, features.facts.get("quality", {})
     return {
         "key": features.content,
@@ -166,7 +258,11 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
 
     None where there are no features of ours, or the checks had another version.
     """
-    paths = [path for resolution in RESOLUTIONS if (path := feature_path(data, resolution, slide_id)).is_file()]
+    paths = [
+        path
+        for resolution in in_order(data.resolutions)
+        if (path := feature_path(data, resolution, slide_id)).is_file()
+    ]
     found = read_facts(paths[0]).get("quality", {}) if paths else {}
     if found.get("version") != QUALITY_VERSION:
         return None

@@ -20,7 +20,9 @@ from pathoprog.stream.requests import PlacedTiles, TileRequests
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, TileStream
 from pathoprog.system.console import progress, say, warn
 from pathoprog.system.files import read_json, write_json
-from pathoprog.training.config import CandidateSettings, DataSettings, TrainEnsembleConfig
+from pathoprog.training.config import CandidateSettings, TrainEnsembleConfig
+from pathoprog.training.data.by_resolution import data_of_each_source
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.tile_store import (
     StoredSlide,
     facts_of,
@@ -42,9 +44,10 @@ def settle(settings: CandidateSettings) -> None:
         ConfigError: names the keys.
     """
     data = settings.data
-    if data.source != "slides":
+    from_slides = [one for one in data_of_each_source(settings) if one.source == "slides"]
+    if not from_slides:
         return
-    for spec in specs(data):
+    for spec in specs(from_slides[0]):
         needed_mib = -(-SLOTS * spec.size_px**2 * 3 // 2**20)
         if data.stream.buffer_mib < needed_mib:
             raise ConfigError(

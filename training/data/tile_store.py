@@ -26,6 +26,7 @@ from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
 from pathoprog.slides.identity import stamp
+from pathoprog.slides.resolutions import in_order
 from pathoprog.stream.requests import PlacedTiles
 from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideJob, SlideOpened, TileBatch, TileStream
 from pathoprog.system.console import progress, say, warn
@@ -35,7 +36,7 @@ from pathoprog.system.files import file_stamp, read_json, sha256_value, sync_fol
 from pathoprog.system.h5_array import H5Array
 from pathoprog.system.machine.cores import cores
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.disk_space import allocate, cannot_write, check_room, gigabytes
 from pathoprog.training.data.jpeg_tiles import JpegTiles, JpegWriter
 
@@ -69,13 +70,15 @@ class _Writing:
 
 
 def specs(data: DataSettings) -> list[TileSpec]:
-    """The tile specs of both resolutions."""
-    return [data.tiles_10x, data.tiles_40x]
+    """The tile specs of the ensemble's resolutions."""
+    return [spec_of(data, resolution) for resolution in in_order(data.resolutions)]
 
 
 def spec_of(data: DataSettings, resolution: str) -> TileSpec:
     """The tile spec of one resolution."""
-    return next(spec for spec in specs(data) if spec.resolution == resolution)
+    found = getattr(data, f"tiles_{resolution}")
+    assert isinstance(found, TileSpec)
+    return found
 
 
 def cut_name(data: DataSettings, spec: TileSpec) -> str:
@@ -182,7 +185,7 @@ def slide_job(row: dict[Any, Any], data: DataSettings, wanted: list[TileSpec]) -
     outline = str(row.get("outline_path") or "")
     if data.tumour_policy == "outline" and not outline:
         raise InputError(
-            f"{row['slide_id']}: no outline_path in the cohort table, but data.tumour_policy=outline;"
+            f"{row['slide_id']}: no outline (outline_path in the cohort table), but data.tumour_policy=outline;"
             " give outlines, or data.tumour_policy=tissue"
         )
     return SlideJob(
@@ -325,7 +328,7 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
 
     None for a slide that is not in the store, or was cut by another version of the checks.
     """
-    resolution = data.tiles_10x.resolution
+    resolution = in_order(data.resolutions)[0]
     from_slides = data.source == "slides"
     info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
     found = read_json(info) if info.is_file() else {}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from pathoprog.ensemble.thresholds import Threshold
 from pathoprog.report.style import CLASS_COLOURS, journal_style, new_figure, save_figure, stamp
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.survival import Concordance
 
 CHOSEN, LEFT_OUT, TOGETHER = "#0072B2", "#8A8A8A", "#000000"
@@ -18,7 +19,7 @@ BINS = 25
 
 @dataclass
 class ResolutionChoice:
-    """One resolution's choice: mean scores [n] of its five members, events [n], their c, and the cut."""
+    """One resolution's choice: mean scores [n] of its members, events [n], their c, and the cut."""
 
     scores: NDArray[np.float64]
     events: NDArray[np.int64]
@@ -40,17 +41,19 @@ def draw_choice(
     Returns:
         The files.
     """
-    most = max(sum(row["resolution"] == resolution for row in table) for resolution in RESOLUTIONS)
+    resolutions = in_order(found)
+    most = max(sum(row["resolution"] == resolution for row in table) for resolution in resolutions)
     with journal_style():
         height = 4.2 + 0.22 * most
-        figure = new_figure(7.6, height)
+        width, left = (7.6, 0.13) if len(resolutions) > 1 else (5.2, 0.19)
+        figure = new_figure(width, height)
         grid = figure.add_gridspec(
-            2, 2, height_ratios=[0.75 + 0.22 * most, 1.9], left=0.13, right=0.97, top=1 - 0.42 / height,
+            2, len(resolutions), height_ratios=[0.75 + 0.22 * most, 1.9], left=left, right=0.97, top=1 - 0.42 / height,
             bottom=1.05 / height, hspace=0.5, wspace=0.32,
         )  # fmt: skip
         low = min(0.5, *(row["tuning_c_lower"] for row in table)) - 0.01
         high = max(row["tuning_c_upper"] for row in table) + 0.01
-        for column, resolution in enumerate(RESOLUTIONS):
+        for column, resolution in enumerate(resolutions):
             rows = [row for row in table if row["resolution"] == resolution]
             axes = figure.add_subplot(grid[0, column])
             axes.set_xlim(low, high)
@@ -61,7 +64,9 @@ def draw_choice(
             " cohort's;\nthe chosen ones' are too high, since they were chosen by it. Together, and thresholds:"
             " all tiles, as slides are scored.\nGrey: the threshold's 95% bootstrap interval."
         )
-        figure.text(0.1 / 7.6, 0.26 / height, caption, fontsize=6.5, color="#333333", va="bottom")
+        if len(resolutions) == 1:  # narrower
+            caption = fill(caption, 88)
+        figure.text(0.1 / width, 0.26 / height, caption, fontsize=6.5, color="#333333", va="bottom")
         stamp(figure)
         return save_figure(figure, path)
 

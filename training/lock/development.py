@@ -9,12 +9,14 @@ from pathoprog.cohort_tables.same_scan import FILE, development_file, developmen
 from pathoprog.ensemble.bundle import ensemble_id
 from pathoprog.errors import InputError
 from pathoprog.networks.features import read_facts
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import say, warn
 from pathoprog.system.files import read_json
 from pathoprog.text.wording import count
-from pathoprog.training.config import DataSettings, EnsembleConfig, TrainConfig
+from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.data.by_resolution import data_at
+from pathoprog.training.lock.other_features import content_in
 from pathoprog.training.tumour.segment import RECORD
 
 TUMOUR_SLIDES = "development_slides"
@@ -37,7 +39,7 @@ def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[
     unknown = 0
     for role in DEVELOPMENT_ROLES:
         names = [str(name) for name in cohort.loc[cohort["role"] == role, "slide_id"]]
-        hashes = [content_of(name, trained.data) for name in names]
+        hashes = [content_of(name, trained) for name in names]
         sets.append(development_set((digest for digest in hashes if digest), role))
         unknown += sum(not digest for digest in hashes)
     if trained.start.bundle:
@@ -65,9 +67,13 @@ def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[
         warn(f"{count(unknown, 'development slide')} without a known hash of the content cannot be found again")
 
 
-def content_of(slide_id: str, data: DataSettings) -> str:
+def content_of(slide_id: str, trained: TrainConfig) -> str:
     """Hash of a slide's content, as it was when its tiles or features were made; empty where that is not known."""
-    for resolution in RESOLUTIONS:
+    of_features = all(data_at(trained, name).source == "features" for name in trained.data.resolutions)
+    if of_features and (found := content_in(slide_id, trained.data)):
+        return found
+    for resolution in in_order(trained.data.resolutions):
+        data = data_at(trained, resolution)
         if data.source == "features":
             path = feature_store.feature_path(data, resolution, slide_id)
             found = str(read_facts(path).get("slide_sha256", "")) if path.is_file() else ""

@@ -9,10 +9,11 @@ from pathoprog.ensemble.manifest import Manifest
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import by_weights, weights_by_hash
 from pathoprog.networks.published.encoder_recipes import RECIPES
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import warn
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.by_resolution import data_at
 from pathoprog.training.data.feature_store import Origin, origin
 from pathoprog.training.data.learners import cohort_facts
 from pathoprog.training.member.candidate import Candidate
@@ -29,14 +30,22 @@ def origins_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Orig
     """
     origins: dict[str, Origin] = {}
     data = trained.data
-    if data.source == "features":
+    of_features = [name for name in in_order(data.resolutions) if data_at(trained, name).source == "features"]
+    if of_features:
         cohort = read_cohort(data.cohort, data.overlap)
         slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"])
-        origins = {resolution: origin(slide_ids, data, resolution) for resolution in RESOLUTIONS}
+        origins = {resolution: origin(slide_ids, data, resolution) for resolution in of_features}
         if len({found.tumour_policy for found in origins.values()}) > 1:
             raise InputError(f"{data.features}: tiles of one resolution lie in outlines, of the other in tissue")
-        data.tiles_10x, data.tiles_40x = (replace(origins[resolution].spec) for resolution in RESOLUTIONS)
-        data.tumour_policy = origins["10x"].tumour_policy
+        for resolution, found in origins.items():
+            setattr(data, f"tiles_{resolution}", replace(found.spec))
+        policy = origins[of_features[0]].tumour_policy
+        if len(of_features) < len(set(data.resolutions)) and policy != data.tumour_policy:
+            raise InputError(
+                f"{data.features}: tiles at {of_features[0]} lie by the policy {policy}, those of the other resolution"
+                f" by {data.tumour_policy}: make the features again with data.tumour_policy={data.tumour_policy}"
+            )
+        data.tumour_policy = policy
     _given(settings, origins)
     return origins
 
@@ -53,7 +62,7 @@ def check_unchanged(trained: TrainConfig, candidate: Candidate, parts: tuple[lis
     """
     for role, patients in zip(DEVELOPMENT_ROLES, parts, strict=True):
         if cohort_facts(patients).sha256 != candidate.cohorts[role].sha256:
-            what = "features" if trained.data.source == "features" else "tiles"
+            what = "features" if data_at(trained, candidate.resolution).source == "features" else "tiles"
             raise InputError(
                 f"{trained.data.features or trained.data.cohort}: {what} or patients of {role} at"
                 f" {candidate.resolution} are not those of the candidates' training any more, or their outcomes have"

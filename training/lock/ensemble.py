@@ -1,4 +1,4 @@
-"""`pathoprog ensemble`: rank the candidates on tuning, take five of each resolution, fix the thresholds, lock.
+"""`pathoprog ensemble`: rank the candidates on tuning, take the best of each resolution, fix the thresholds, lock.
 
 Only one checkpoint per run may be chosen: two of one run are nearly the same network. Candidates are ranked by what
 training said of them (`fit.evaluate_tiles`); all that is locked rests on tuning as slides are scored (`tuning_scores`).
@@ -15,20 +15,28 @@ import numpy as np
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.ensemble.bundle import lock
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION, Choice, choose_members
-from pathoprog.ensemble.classes import RISK_CLASSES
-from pathoprog.ensemble.manifest import Manifest, MemberRecord, Normalisation, ParentRecord, ThresholdRecord
+from pathoprog.ensemble.choice import Choice, choose_members
+from pathoprog.ensemble.manifest import (
+    Manifest,
+    MemberRecord,
+    Normalisation,
+    ParentRecord,
+    ShapeRecord,
+    ThresholdRecord,
+)
+from pathoprog.ensemble.shape import Shape
 from pathoprog.ensemble.thresholds import Threshold, fit_threshold
 from pathoprog.ensemble.tuning_basis import basis_line
 from pathoprog.errors import CohortError, InputError
 from pathoprog.networks.config import NORMALISATION_MEAN, NORMALISATION_STD
 from pathoprog.networks.encoder_records import encoder_lines
+from pathoprog.networks.foreign.maker import maker_lines
 from pathoprog.quality.checks import FILE as QUALITY_FILE
 from pathoprog.quality.checks import rules_of
 from pathoprog.quality.config import QualitySettings
 from pathoprog.scoring.patients import PatientScore, patient_row
 from pathoprog.settings import as_dict
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.survival import harrell_c
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import csv_text
@@ -39,11 +47,15 @@ from pathoprog.system.tracking_config import check_tracking
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.by_resolution import at
 from pathoprog.training.data.learners import read_parts
+from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock import choice_figure
+from pathoprog.training.lock.covariates import add_covariates
 from pathoprog.training.lock.development import add_development
 from pathoprog.training.lock.encoder import add_encoders, check_unchanged, origins_of
 from pathoprog.training.lock.model_card import judged_on, model_card
+from pathoprog.training.lock.other_features import add_other_features, makers_of
 from pathoprog.training.lock.quality_reference import add_quality
 from pathoprog.training.lock.tumour import add_tumour
 from pathoprog.training.lock.tuning_scores import TuningScores, score_tuning
@@ -62,19 +74,20 @@ def run(settings: EnsembleConfig) -> int:
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
     record = read_json(folder / ENSEMBLE_RUN)
     trained = settings_from_dict(record["settings"])
-    origins = origins_of(settings, trained)
+    makers = makers_of(settings, trained)
+    origins = {} if makers else origins_of(settings, trained)
     candidates = [read_candidate(folder / name) for name in record["candidates"]]
     check_same(candidates)
-    choices = {resolution: choose_members(candidates, resolution) for resolution in RESOLUTIONS}
+    resolutions = in_order(trained.data.resolutions)
+    choices = {name: choose_members(candidates, name, settings.members) for name in resolutions}
     members = {resolution: choice.members for resolution, choice in choices.items()}
-    for resolution in RESOLUTIONS:
-        trained.resolution = resolution
-        parts = read_parts(trained)
+    for resolution in resolutions:
+        parts = read_parts(at(trained, resolution))
         check_unchanged(trained, members[resolution][0], parts)
         check_judged(members[resolution][0], parts[1])
     files: dict[str, Path | str] = {}
     manifest = before_tuning(settings, trained, candidates[0])
-    manifest = add_encoders(settings, origins, manifest, files)
+    manifest = add_other_features(makers, add_encoders(settings, origins, manifest, files))
     manifest = add_tumour(settings, manifest, files)
     manifest = add_quality(settings, trained, manifest, files)
     rules = rules_of(json.loads(str(files[QUALITY_FILE])), QualitySettings(), manifest.tumour_policy)
@@ -85,7 +98,7 @@ def run(settings: EnsembleConfig) -> int:
         dict[str, choice_figure.ResolutionChoice](),
         list[dict[str, Any]](),
     )
-    for resolution in RESOLUTIONS:
+    for resolution in resolutions:
         scores = np.array([patient.scores[resolution] for patient in tuning.scored])
         cut = fit_threshold(scores, times, events, cohorts, settings.min_share, settings.bootstrap, settings.seed)
         thresholds[resolution] = cut
@@ -93,20 +106,23 @@ def run(settings: EnsembleConfig) -> int:
         table += choice_table(choices[resolution], tuning, times, events)
         report(choices[resolution], drawn[resolution])
     tuning.classify({name: cut.value for name, cut in thresholds.items()})
-    shares = class_shares(tuning.scored)
+    shares = class_shares(tuning.scored, manifest.shape)
     say("    classes on tuning (selected on outcome): " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
     manifest = add_members(members, manifest, files, tuning, thresholds, table)
+    manifest = add_covariates(settings, trained, manifest, tuning, (times, events, cohorts))
     say(f"    {basis_line(manifest)}")
     add_development(settings, trained, files)
     files["model_card.md"] = model_card(settings, trained, manifest, shares)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
-    for line in encoder_lines(manifest.encoders):
+    if manifest.shape.caution:
+        say(f"    {manifest.shape.caution}")
+    for line in (*encoder_lines(manifest.encoders), *maker_lines(manifest.other_features)):
         say(f"    {line}")
     # beside the bundle: a figure's bytes follow from fonts and versions, an ensemble's id must not
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")
-    write_patients(settings, tuning, thresholds)
+    write_patients(settings, tuning, manifest)
     track(settings, record["run_id"], ensemble, figures, drawn, shares)
     return 0
 
@@ -215,14 +231,14 @@ def report(choice: Choice[Candidate], drawn: choice_figure.ResolutionChoice) -> 
     resolution, cut, c = choice.ranked[0].resolution, drawn.cut, drawn.together
     found = ", ".join(f"{candidate.tuning_c:.3f}" for candidate in choice.ranked)
     together = f"{c.value:.3f} (95% CI {c.lower:.3f} to {c.upper:.3f})"
-    say(f"    {resolution}: c on tuning {found}; the best {MEMBERS_PER_RESOLUTION} together, as scored, {together}")
+    say(f"    {resolution}: c on tuning {found}; the best {len(choice.members)} together, as scored, {together}")
     say(f"    {resolution}: threshold {cut.value:.4f} (95% bootstrap {cut.lower:.4f} to {cut.upper:.4f})")
 
 
-def class_shares(patients: list[PatientScore]) -> dict[str, float]:
+def class_shares(patients: list[PatientScore], shape: Shape) -> dict[str, float]:
     """Share of each class among the tuning patients that have one."""
     classes = [patient.risk_class for patient in patients]
-    return {name: classes.count(name) / max(1, len(classes)) for name in RISK_CLASSES}
+    return {name: classes.count(name) / max(1, len(classes)) for name in shape.classes}
 
 
 def before_tuning(settings: EnsembleConfig, trained: TrainConfig, candidate: Candidate) -> Manifest:
@@ -237,13 +253,15 @@ def before_tuning(settings: EnsembleConfig, trained: TrainConfig, candidate: Can
     """
     training = as_dict(trained)
     parent = candidate.parent
+    shape = Shape(dict.fromkeys(in_order(trained.data.resolutions), settings.members))
     return Manifest(
         name=settings.name,
         research_use_only=RESEARCH_USE_ONLY,
         intended_use=settings.intended_use,
         members=(),
         thresholds={},
-        tile_specs={"10x": trained.data.tiles_10x, "40x": trained.data.tiles_40x},
+        other_shape=None if shape.is_methods else ShapeRecord(members=shape.members, caution=shape.caution),
+        tile_specs={spec.resolution: spec for spec in specs(trained.data)},
         normalisation=Normalisation(mean=NORMALISATION_MEAN, std=NORMALISATION_STD),
         preprocessing=PREPROCESSING_VERSION,
         aggregation=settings.aggregation,
@@ -268,7 +286,7 @@ def add_members(
     """Add what follows from tuning as scored: members with score maps and both c, thresholds, and what they rest on.
 
     Args:
-        members: the chosen five of each resolution.
+        members: those chosen, by resolution.
         manifest: of the bundle to be.
         files: of the bundle to be; weights and choice.csv are added.
         tuning: as scored.
@@ -280,7 +298,7 @@ def add_members(
     """
     scored = {row["candidate"]: row["scored_c"] for row in table}
     records = []
-    for chosen in (one for resolution in RESOLUTIONS for one in members[resolution]):
+    for chosen in (one for found in members.values() for one in found):
         file = f"members/{chosen.name}.safetensors"
         files[file] = chosen.weights
         records.append(
@@ -303,10 +321,12 @@ def add_members(
     return replace(manifest, members=tuple(records), thresholds=cuts, tuning_scores=tuning.basis)
 
 
-def write_patients(settings: EnsembleConfig, tuning: TuningScores, thresholds: dict[str, Threshold]) -> None:
+def write_patients(settings: EnsembleConfig, tuning: TuningScores, manifest: Manifest) -> None:
     """Write the tuning patients as scoring would; beside the bundle, since patients' ids must not go along with it."""
-    values = {name: cut.value for name, cut in thresholds.items()}
-    rows = [patient_row(patient, values) for patient in sorted(tuning.patients, key=lambda one: one.patient_id)]
+    cuts, shape = manifest.cuts, manifest.shape
+    rows = [
+        patient_row(patient, cuts, shape=shape) for patient in sorted(tuning.patients, key=lambda one: one.patient_id)
+    ]
     path = f"{settings.out}.tuning.csv"
     write_text(path, csv_text(rows))
     say(f"    tuning patients, as scored: {path}")

@@ -5,10 +5,14 @@ import pandas as pd
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
+from pathoprog.ensemble.clinical import NO_RISK, clinical_lines
 from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.tuning_basis import basis_line
 from pathoprog.networks.encoder_records import encoder_lines
+from pathoprog.networks.foreign.maker import maker_lines
+from pathoprog.text.wording import capital, count, listing, number_word
 from pathoprog.training.config import EnsembleConfig, TrainConfig
+from pathoprog.training.data.by_resolution import at
 
 DESCRIBED = (
     "cohort",
@@ -55,13 +59,13 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
         "",
         "## Intended use",
         settings.intended_use,
-        "Input: digitised H&E whole-slide images of primary tumour resections. Output per patient: two scores in [0, 1]"
-        " (higher = worse) and a class: good, uncertain (the two resolutions disagree) or poor.",
+        "Input: digitised H&E whole-slide images of primary tumour resections. Output per patient:"
+        f" {_output(manifest)}",
         "Not meant for biopsies, for organs other than those below, or for tumours that were treated before surgery.",
         "",
         "## Ensemble",
-        f"{len(manifest.members)} networks: five at 10x ({manifest.tile_specs['10x'].mpp} um/px) and five at"
-        f" 40x ({manifest.tile_specs['40x'].mpp} um/px).",
+        *([f"**This is {manifest.shape.caution}.**", ""] if manifest.shape.caution else []),
+        _networks(manifest),
         f"{encoder_line(trained, manifest)}, pooling {trained.network.pooling},"
         f" loss {trained.fit.loss}. Several slides of a patient: {manifest.aggregation}."
         f" Tumour area: {manifest.tumour_policy}.{tumour_line(manifest)}",
@@ -72,9 +76,12 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
     for resolution, cut in manifest.thresholds.items():
         spec = manifest.tile_specs[resolution]
         interval = "" if cut.lower is None or cut.upper is None else f" ({cut.lower:.4f} to {cut.upper:.4f})"
-        lines.append(
-            f"| {resolution} | {spec.size_px} px at {spec.mpp:g} um/px | {cut.value:.4f}{interval} | {cut.rule or ''} |"
-        )
+        maker = (manifest.other_features or {}).get(resolution)
+        tile = f"{spec.size_px} px at {spec.mpp:g} um/px" if maker is None else f"the other tool's: {maker.says()}"
+        lines.append(f"| {resolution} | {tile} | {cut.value:.4f}{interval} | {cut.rule or ''} |")
+    if (model := manifest.covariates) is not None:
+        lines += ["", "## Clinical covariates", f"{model.says()}.", *(f"- {line}" for line in clinical_lines(model))]
+        lines += ["", NO_RISK]
     basis = basis_line(manifest)
     lines += ["", f"{basis[0].upper()}{basis[1:]}.", "", "## Whom it learned from"]
     for role, facts in (manifest.cohorts or {}).items():
@@ -98,11 +105,35 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
     return "\n".join(lines) + "\n"
 
 
+def _output(manifest: Manifest) -> str:
+    if len(manifest.shape.resolutions) == 1:
+        return "a score in [0, 1] (higher = worse) and a class: good or poor; one resolution is never uncertain."
+    return "two scores in [0, 1] (higher = worse) and a class: good, uncertain (the two resolutions disagree) or poor."
+
+
+def _networks(manifest: Manifest) -> str:
+    """How many networks at which resolution."""
+    shape = manifest.shape
+    each = [
+        f"{number_word(shape.members[name])} at {name} ({manifest.tile_specs[name].mpp} um/px)"
+        for name in shape.resolutions
+    ]
+    return f"{count(shape.n_members, 'network')}: {listing(each)}."
+
+
 def encoder_line(trained: TrainConfig, manifest: Manifest) -> str:
     """What encodes a tile: each network's own encoder, or the frozen one whose features all of them take."""
-    if lines := encoder_lines(manifest.encoders):
-        return f"Networks on features of the {'; '.join(lines)}"
-    return f"Encoder {trained.network.encoder} (width {trained.network.width:g})"
+    if lines := maker_lines(manifest.other_features):
+        return f"Networks on {'; '.join(lines)}"
+    frozen = encoder_lines(manifest.encoders)
+    of_images = [name for name in manifest.shape.resolutions if name not in (manifest.encoders or {})]
+    own = {name: at(trained, name).network for name in of_images}
+    said = [f"encoder {one.encoder} (width {one.width:g})" for one in own.values()]
+    if len(set(said)) > 1 or (said and frozen):
+        said = [f"{text} at {name}" for text, name in zip(said, own, strict=True)]
+    if frozen:
+        said.append(f"networks on features of the {'; '.join(frozen)}")
+    return capital("; ".join(dict.fromkeys(said)))
 
 
 def tumour_line(manifest: Manifest) -> str:
@@ -145,6 +176,11 @@ def _limits(manifest: Manifest, parts: dict[str, pd.DataFrame], shares: dict[str
         found.append(
             "What the frozen encoder learned from is not known here: patients of a validation may be among it; and its"
             " weights have a licence of their own."
+        )
+    if manifest.other_features:
+        found.append(
+            "The features are another tool's: what it took for tissue, how it read slides and what its encoder learned"
+            " from are known as far as its files say them. Slides are not opened, so that their quality is not checked."
         )
     found += [
         "Training and tuning patients were selected on outcome: nothing measured on them describes a population.",

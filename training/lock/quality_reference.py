@@ -13,6 +13,7 @@ from pathoprog.system.console import say
 from pathoprog.system.files import canonical_json
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.data.by_resolution import data_of_each_source
 
 
 def add_quality(
@@ -33,9 +34,10 @@ def add_quality(
     rows = cohort[cohort["role"].isin(DEVELOPMENT_ROLES)].to_dict("records")
     traits = {trait: tuple(values) for trait, values in made_for(settings.made_for, rows).items()}
     measured = []
-    store = feature_store if trained.data.source == "features" else tile_store
+    first = data_of_each_source(trained)[0]
+    store = feature_store if first.source == "features" else tile_store
     for row in rows:
-        found = store.read_look(str(row["slide_id"]), trained.data)
+        found = store.read_look(str(row["slide_id"]), first)
         if found is not None:
             site = " / ".join(str(row[name]) for name in SITE_COLUMNS if row[name])
             measured.append(Measured(found[0], site, found[1] / 1e6))

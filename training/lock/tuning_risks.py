@@ -1,6 +1,6 @@
 """What the chosen networks say of the tuning slides: their risks, by all tiles, kept slide by slide.
 
-The ten see every tile that scoring would read, through `pathoprog.scoring.slide_scores`, in the precision that the
+The members see every tile that scoring would read, through `pathoprog.scoring.slide_scores`, in the precision that the
 bundle locks. Each slide's risks are kept in ``<candidates>/tuning_scores`` under a key of content, weights and
 settings: a lock that was stopped goes on, and another rule for several slides costs nothing more.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.loading import Bundle, Member, load_network, network_settings
 from pathoprog.ensemble.manifest import Manifest
 from pathoprog.errors import InputError, PathoprogError
@@ -28,7 +27,7 @@ from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import score_stream
 from pathoprog.settings import as_dict
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.stream.slide_stream import tiles_at_once
 from pathoprog.system.console import Progress, progress, say, warn
 from pathoprog.system.file_names import folder_name
@@ -39,10 +38,18 @@ from pathoprog.system.records import plain
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.data.by_resolution import data_of_each_source
 from pathoprog.training.data.folds import read_folds
 from pathoprog.training.data.tile_store import specs
-from pathoprog.training.lock.tuning_slides import NOT_CUT, Seen, SlidesTiles, StoredTiles, TuningTiles
+from pathoprog.training.lock.other_features import FeatureTiles
+from pathoprog.training.lock.tuning_slides import (
+    NOT_CUT,
+    Seen,
+    SlidesTiles,
+    StoredTiles,
+    TuningTiles,
+    stored_facts,
+)
 from pathoprog.training.member.candidate import Candidate
 from pathoprog.training.tumour.segment import WEIGHTS
 
@@ -70,7 +77,7 @@ KEPT = ("status", "reason", "code", "risks", "runtime")
 
 @dataclass
 class Group:
-    """Slides that the same ten networks judge: all of tuning, or those of a fold's patients.
+    """Slides that the same networks judge: all of tuning, or those of a fold's patients.
 
     Attributes:
         rows: of the cohort table.
@@ -124,7 +131,8 @@ def _group(
     device = resolve_device(settings.device)
     records = {name: replace(record, file=None) for name, record in (manifest.encoders or {}).items()}
     loaded: dict[str, list[Member]] = {}
-    for resolution in RESOLUTIONS:
+    resolutions = manifest.shape.resolutions
+    for resolution in resolutions:
         names = [one.name for one in (names_of or members)[resolution]]
         loaded[resolution] = [
             Member(name, resolution, load_network(one.weights, network_settings(one.network)), sha256_file(one.weights),
@@ -136,14 +144,14 @@ def _group(
         ensemble_id="",
         manifest=replace(manifest, encoders=records or None),
         members=loaded,
-        thresholds=dict.fromkeys(RESOLUTIONS, 0.5),  # not known yet, and no class is kept
+        thresholds=dict.fromkeys(resolutions, 0.5),  # not known yet, and no class is kept
         specs={spec.resolution: spec for spec in specs(trained.data)},
         aggregation=settings.aggregation,
         tumour_policy=manifest.tumour_policy,
     )
     tiles = _tiles(settings, trained, manifest, rows, device)
     from_slides = isinstance(tiles, SlidesTiles)
-    threads = _threads(settings)
+    threads = _threads(settings, manifest)
     runtime = choose_runtime(settings.runtime, device.type, settings.dtype)
     engines = {name: choose_runtime(settings.runtime, device.type, record.dtype) for name, record in records.items()}
     given = settings.encoder_weights
@@ -155,6 +163,7 @@ def _group(
             "format": FORMAT,
             "members": [[one.name, one.sha256, as_dict(one.network.settings)] for one in scorer.all_members()],
             "encoders": plain(records),
+            **({"other_features": plain(manifest.other_features)} if manifest.other_features else {}),
             "dtype": settings.dtype,
             "device": device.type,
             "runtime": [str(one) for one in (runtime, *engines.values())],
@@ -176,22 +185,25 @@ def _tiles(
 
     A store of JPEGs holds other pixels than scoring reads: thresholds never rest on it.
     """
+    if manifest.other_features is not None:
+        return FeatureTiles(trained, manifest.other_features, settings.stream)
     policy = manifest.tumour_policy
-    as_read = trained.data.source == "features" or (trained.data.source == "store" and not trained.data.jpeg_quality)
+    of_each = data_of_each_source(trained)
+    as_read = all(one.source == "features" or (one.source == "store" and not one.jpeg_quality) for one in of_each)
     if policy == trained.data.tumour_policy and as_read:
         return StoredTiles(trained, settings.stream)
-    if trained.data.source == "store" and not as_read:
+    if any(one.source == "store" and one.jpeg_quality for one in of_each):
         say("    the tile store holds JPEGs, so that tuning is scored from the slides")
     if policy != "network":
         return SlidesTiles(trained, rows, settings.stream, policy)
     folder = Path(settings.tumour)
     runtime = choose_runtime(settings.runtime, device.type)
-    outliner = NetworkOutliner(of_bundle(folder, manifest.tumour, device, runtime, _threads(settings), _tell))
+    outliner = NetworkOutliner(of_bundle(folder, manifest.tumour, device, runtime, _threads(settings, manifest), _tell))
     return SlidesTiles(trained, rows, settings.stream, policy, outliner, sha256_file(folder / WEIGHTS))
 
 
-def _threads(settings: EnsembleConfig) -> int:
-    return settings.threads or min(MEMBERS_PER_RESOLUTION, cores())
+def _threads(settings: EnsembleConfig, manifest: Manifest) -> int:
+    return settings.threads or min(manifest.shape.most_members, cores())
 
 
 def _tell(text: str) -> None:
@@ -216,7 +228,7 @@ def score_groups(groups: list[Group], settings: EnsembleConfig, trained: TrainCo
         todo.append([name for name in ids if name not in group.kept])
     n, n_tiles = sum(map(len, todo)), sum(group.tiles.n_tiles(ids) for group, ids in zip(groups, todo, strict=True))
     before = sum(len(group.kept) for group in groups)
-    size = f", {count(n_tiles, 'tile')} ({count(n_tiles * MEMBERS_PER_RESOLUTION, 'member-tile')})" if n_tiles else ""
+    size = f", {count(n_tiles, 'tile')} ({count(n_tiles * settings.members, 'member-tile')})" if n_tiles else ""
     known = f"; {count(before, 'slide')} kept from before" if before else ""
     where = f"in {settings.dtype} on {groups[0].scorer.device}"
     say(f"    tuning, as slides are scored: {count(n, 'slide')}{size} {where}{known}")
@@ -253,12 +265,16 @@ def _left(began: float, counter: Progress) -> str:
 
 def _check_failed(failed: dict[str, SlideScore], n: int, trained: TrainConfig) -> None:
     """Go on without slides that training went without; stop where others fail, which may read again another time."""
-    store = {"store": tile_store, "features": feature_store}.get(trained.data.source)
+    stored = [
+        (data, resolution)
+        for data in data_of_each_source(trained)
+        for resolution in in_order(data.resolutions)
+        if data.source != "slides"
+    ]
     absent = {
         name
         for name, outcome in failed.items()
-        if outcome.code == NOT_CUT
-        or (store and any(store.slide_facts(name, trained.data, one) is None for one in RESOLUTIONS))
+        if outcome.code == NOT_CUT or any(stored_facts(name, *place) is None for place in stored)
     }
     if absent:
         warn(

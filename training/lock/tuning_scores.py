@@ -23,7 +23,6 @@ from pathoprog.scoring.patients import PatientScore, PatientSlide, join_slides, 
 from pathoprog.scoring.scorer import Scorer
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_scores import judge_eligibility, judge_quality
-from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import sha256_file, sha256_value
 from pathoprog.system.machine.device import one_thread
 from pathoprog.text.wording import listing
@@ -70,12 +69,12 @@ def score_tuning(
     manifest: Manifest,
     rules: QualityRules,
 ) -> TuningScores:
-    """Score tuning with the chosen ten; what was scored before and still holds is not scored again.
+    """Score tuning with the chosen members; what was scored before and still holds is not scored again.
 
     Args:
         settings: of the choice: rule, precision, device.
         trained: settings of the candidates' training.
-        members: the chosen five of each resolution.
+        members: those chosen, by resolution.
         manifest: of the bundle to be: tumour policy and network, encoders, what it is made for.
         rules: by which the bundle will judge a slide's quality.
 
@@ -116,7 +115,7 @@ def _results(group: Group, manifest: Manifest, rules: QualityRules, as_scores: b
         original = first.setdefault(content, slide_id)
         outcome = group.failed.get(slide_id) or _judged(slide_id, group, row, manifest, rules)
         members: dict[str, dict[str, float]] = {}
-        for resolution in RESOLUTIONS if outcome.status == "scored" else ():
+        for resolution in group.scorer.bundle.resolutions if outcome.status == "scored" else ():
             risks = group.kept[slide_id].risks[resolution]
             names = [member.name for member in group.scorer.bundle.members[resolution]]
             values = [risks[name] for name in names]
@@ -200,6 +199,7 @@ def _basis(
     patients: list[PatientScore], settings: EnsembleConfig, trained: TrainConfig, groups: list[Group]
 ) -> TuningBasis:
     """What the manifest says of the scores; no id leaves with it."""
+    resolutions = groups[0].scorer.bundle.resolutions
     scored = _scored(patients)
     used = {slide_id for patient in scored for slide_id in patient.scored}
     kept = [one for group in groups for name, one in group.kept.items() if name in used]
@@ -207,10 +207,10 @@ def _basis(
     return TuningBasis(
         n_patients=len(scored),
         n_slides=len(used),
-        n_tiles={name: sum(one.seen.n_tiles[name] for one in kept) for name in RESOLUTIONS},
+        n_tiles={name: sum(one.seen.n_tiles[name] for one in kept) for name in resolutions},
         left_out=dict(left_out),
         ranked_on_tiles=trained.fit.evaluate_tiles,
         batch_tiles=batch_tiles(settings, trained),
-        runtime={name: listing(sorted({one.runtime[name] for one in kept})) for name in RESOLUTIONS},
+        runtime={name: listing(sorted({one.runtime[name] for one in kept})) for name in resolutions},
         sha256=sha256_value([[patient.patient_id, patient.scores] for patient in scored]),
     )

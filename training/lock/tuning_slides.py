@@ -20,7 +20,7 @@ from pathoprog.networks.tumour import NetworkOutliner
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.regions.tissue import RegionMask
-from pathoprog.slides.resolutions import RESOLUTIONS
+from pathoprog.slides.resolutions import in_order
 from pathoprog.slides.slide import SlideFacts
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import (
@@ -34,8 +34,10 @@ from pathoprog.stream.slide_stream import (
 )
 from pathoprog.tiles.config import TileSpec
 from pathoprog.tiles.grid import TileGrid
-from pathoprog.training.config import DataSettings, TrainConfig
+from pathoprog.training.config import TrainConfig
 from pathoprog.training.data import feature_store, tile_store
+from pathoprog.training.data.by_resolution import at
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.prefetch import in_turn
 from pathoprog.training.data.tile_store import slide_job, source_key, specs
 
@@ -126,10 +128,16 @@ class TuningTiles(Protocol):
         """What a slide's tiles follow from, as plain values; None where it has none here."""
 
     def n_tiles(self, slide_ids: list[str]) -> int:
-        """Number of tiles at both resolutions; 0 where it is not known before they are read."""
+        """Number of tiles at all resolutions; 0 where it is not known before they are read."""
 
     def events(self, slide_ids: list[str]) -> Iterator[StreamEvent]:
         """What `TileStream.read` would give for the slides."""
+
+
+def stored_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
+    """What is kept of a slide beside its tiles or features; None where there are none."""
+    store = feature_store if data.source == "features" else tile_store
+    return store.slide_facts(slide_id, data, resolution)
 
 
 class StoredTiles:
@@ -142,21 +150,22 @@ class StoredTiles:
 
     def __init__(self, trained: TrainConfig, stream: StreamSettings):
         self.data = trained.data
-        self.dim = trained.network.feature_dim
+        self.resolutions = in_order(trained.data.resolutions)
+        self.at = {name: at(trained, name) for name in self.resolutions}
         self.batch = {spec.resolution: max(1, tiles_at_once(spec.size_px, stream)) for spec in specs(self.data)}
 
     def _facts(self, slide_id: str) -> dict[str, dict[str, Any]] | None:
-        store = feature_store if self.data.source == "features" else tile_store
-        found = {name: store.slide_facts(slide_id, self.data, name) for name in RESOLUTIONS}
+        found = {name: stored_facts(slide_id, one.data, name) for name, one in self.at.items()}
         known = {name: facts for name, facts in found.items() if facts is not None}
-        return known if len(known) == len(RESOLUTIONS) else None
+        return known if len(known) == len(self.resolutions) else None
 
     def _tiles(self, slide_id: str, resolution: str) -> Any:
         """Tiles uint8 [n, s, s, 3] or features [n, d] that are read when indexed; None where there are none."""
-        if self.data.source == "features":
-            found = feature_store.read([slide_id], self.data, resolution, self.dim)
+        data = self.at[resolution].data
+        if data.source == "features":
+            found = feature_store.read([slide_id], data, resolution, self.at[resolution].network.feature_dim)
         else:
-            found = tile_store.read([slide_id], self.data, resolution)
+            found = tile_store.read([slide_id], data, resolution)
         return found[slide_id].tiles if slide_id in found else None
 
     def key(self, slide_id: str) -> Any:
@@ -167,7 +176,7 @@ class StoredTiles:
 
     def n_tiles(self, slide_ids: list[str]) -> int:
         """See `TuningTiles`."""
-        places = ((slide_id, name) for slide_id in slide_ids for name in RESOLUTIONS)
+        places = ((slide_id, name) for slide_id in slide_ids for name in self.resolutions)
         found = (self._tiles(*place) for place in places)  # one at a time: each holds a descriptor
         return sum(len(tiles) for tiles in found if tiles is not None)
 
@@ -185,7 +194,7 @@ class StoredTiles:
                 error = SlideError("it could not be read when tiles were cut, and training went without it", NOT_CUT)
                 yield _now(SlideFailed(slide_id, error, "open"))
                 continue
-            tiles = {name: self._tiles(slide_id, name) for name in RESOLUTIONS}
+            tiles = {name: self._tiles(slide_id, name) for name in self.resolutions}
             yield _now(_seen(facts, tiles, self.data).opened(slide_id, specs(self.data)))
             for name, array in tiles.items():
                 step = self.batch[name]
@@ -212,7 +221,7 @@ def _batch(slide_id: str, resolution: str, array: Any, index: NDArray[np.int64])
 
 def _seen(facts: dict[str, dict[str, Any]], tiles: dict[str, Any], data: DataSettings) -> Seen:
     """What the store keeps of a slide; `facts` are those of `tile_store.facts_of` by resolution."""
-    first = facts["10x"]
+    first = next(iter(facts.values()))
     area, tissue = (float(first.get(name, math.nan)) for name in ("tumour_area_um2", "tissue_area_um2"))
     refused = {name: part["refused"] for name, part in facts.items() if part["refused"]}
     version = first.get("quality_version", "")

@@ -79,7 +79,7 @@ class Candidate(Record):
         fingerprint: hash of what the run is, but for its steps.
         recipe: hash of the settings that all candidates of an ensemble share.
         steps: of the training.
-        resolution: 10x or 40x.
+        resolution: a name of `pathoprog.slides.resolutions`.
         seed: of the training.
         best: kept checkpoints, the best first; at least one.
         n_training: patients that the loss could use.

@@ -11,8 +11,10 @@ from pathoprog.ensemble.loading import load_network, network_settings
 from pathoprog.ensemble.manifest import Manifest, MemberRecord
 from pathoprog.errors import BundleError, ConfigError
 from pathoprog.settings import as_dict
+from pathoprog.slides.resolutions import in_order
 from pathoprog.training.config import TrainConfig
 from pathoprog.training.data.feature_store import Origin, origin
+from pathoprog.training.data.tile_store import spec_of
 from pathoprog.training.member.candidate import StartedFrom
 
 
@@ -42,11 +44,13 @@ def adopt(settings: TrainConfig, number: int = 0) -> None:
         )
     member = named[0] if named else members[number % len(members)]
     start.member, settings.network = member.name, network_settings(member.network)
-    for key, wanted, given in (
-        ("data.tiles_10x", as_dict(manifest.tile_specs["10x"]), as_dict(settings.data.tiles_10x)),
-        ("data.tiles_40x", as_dict(manifest.tile_specs["40x"]), as_dict(settings.data.tiles_40x)),
-        ("data.tumour_policy", manifest.tumour_policy, settings.data.tumour_policy),
-    ):
+    specs = {
+        f"data.tiles_{name}": (as_dict(manifest.tile_specs[name]), as_dict(spec_of(settings.data, name)))
+        for name in in_order(settings.data.resolutions)
+        if name in manifest.tile_specs
+    }
+    both = {**specs, "data.tumour_policy": (manifest.tumour_policy, settings.data.tumour_policy)}
+    for key, (wanted, given) in both.items():
         if given != wanted:
             raise ConfigError(f"{key}={given}: the ensemble to start from was made with {wanted}; give the same")
     if settings.data.source == "features" and settings.resolution in (manifest.encoders or {}):

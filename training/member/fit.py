@@ -22,6 +22,7 @@ from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.networks.recomputing import recompute_blocks
 from pathoprog.settings import as_dict
 from pathoprog.slides.config import reading
+from pathoprog.slides.resolutions import in_order
 from pathoprog.system.files import sha256_value
 from pathoprog.system.machine.allocator import keep_freed_memory
 from pathoprog.system.machine.compiling import compiled
@@ -58,7 +59,8 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
     kept |= {"split": values["split"]} if settings.split.folds else {}
     parent = parent_of(settings)
     kept |= {"start": plain(parent)} if parent is not None else {}
-    kept["data"] = {key: data[key] for key in ("tumour_policy", "tiles_10x", "tiles_40x")}
+    tiles = [f"tiles_{resolution}" for resolution in in_order(settings.data.resolutions)]
+    kept["data"] = {key: data[key] for key in ("tumour_policy", *tiles)}
     if settings.data.source == "store" and settings.data.jpeg_quality:
         kept["data"] |= {"store_format": "jpeg", "store_quality": settings.data.jpeg_quality}
     kept["data"]["slides"] = reading(settings.data.slides)

@@ -12,9 +12,12 @@ from typing import Any
 from pathoprog.ensemble.manifest import CohortFacts
 from pathoprog.errors import DivergedError, InputError
 from pathoprog.settings import as_dict, flat
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import read_json, sha256_value, write_json
 from pathoprog.system.records import plain
 from pathoprog.training.config import TrainConfig
+from pathoprog.training.data.by_resolution import OF_NETWORK, own
+from pathoprog.training.data.tile_store import spec_of
 from pathoprog.training.member.candidate import CANDIDATE, SETTINGS, Candidate, finished
 from pathoprog.training.member.finetune import parent_of
 from pathoprog.training.member.fit import CARRIED_ON, LAST, fingerprint, settings_of_weights
@@ -29,10 +32,18 @@ REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 
 def recipe(settings: TrainConfig) -> str:
-    """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps."""
+    """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps.
+
+    Where resolutions differ (`by_resolution`), what each has is part of it in place of the candidate's own.
+    """
     shared = settings_of_weights(settings)
     for name in ("seed", "resolution"):
         del shared[name]
+    if any(own(settings, name) for name in RESOLUTIONS):
+        shared["data"] = {key: value for key, value in shared["data"].items() if not key.startswith("tiles_")}
+        shared["data"] |= {f"tiles_{name}": as_dict(spec_of(settings.data, name)) for name in RESOLUTIONS}
+        shared["network"] = {key: value for key, value in shared["network"].items() if key not in OF_NETWORK}
+        shared["at"] = {name: own(settings, name) for name in RESOLUTIONS}
     if (parent := parent_of(settings)) is not None:
         shared["start"] = parent.ensemble_id
         del shared["network"]  # the member's own
@@ -104,7 +115,7 @@ def check_same(candidates: Sequence[Candidate]) -> None:
     """Refuse candidates that do not belong into one ensemble.
 
     Args:
-        candidates: of one or both resolutions.
+        candidates: of one or more resolutions.
 
     Raises:
         InputError: settings that differ, or, at one resolution, patients, outcomes, slides or tiles.

@@ -4,7 +4,7 @@ The last record is no result: it says how many there were, how many are withheld
 export without it was cut.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,16 +12,19 @@ from typing import Any
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
 from pathoprog.inference.service.events import line_json
-from pathoprog.scoring.results import RESULT_COLUMNS
+from pathoprog.scoring.results import result_columns
+from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, RESOLUTIONS
 from pathoprog.system.csv_files import CsvLines
 
-EXPORT_COLUMNS = ("record", "seq", "at", *RESULT_COLUMNS)
+BEFORE_COLUMNS = ("record", "seq", "at")
 """`record` is ``result``, or ``end`` for the last one; `seq` and `at` are of the event that the result came with."""
 RESULT, END = "result", "end"
 MOST_DIGITS = 18  # of an event's number: a database holds no longer one
 _NUMBERS: Mapping[str, Callable[[str], float]] = {
-    "score_10x": float, "score_40x": float, "n_tiles_10x": int, "n_tiles_40x": int, "seconds": float,
-}  # fmt: skip
+    **{f"score_{name}": float for name in RESOLUTIONS},
+    **{f"n_tiles_{name}": int for name in RESOLUTIONS},
+    "seconds": float,
+}
 _SWITCHES = {"true": True, "false": False, "": None}
 
 
@@ -99,18 +102,26 @@ class _Tail:
                 yield row
 
 
-def export_csv(rows: Iterable[ExportRow], since: Since) -> Iterator[str]:
+def export_columns(resolutions: Collection[str] = METHOD_RESOLUTIONS) -> tuple[str, ...]:
+    """Columns of an export of bundles with these resolutions; a bundle's rows are empty where it has not one."""
+    return (*BEFORE_COLUMNS, *result_columns(resolutions))
+
+
+def export_csv(
+    rows: Iterable[ExportRow], since: Since, resolutions: Collection[str] = METHOD_RESOLUTIONS
+) -> Iterator[str]:
     """A CSV table line by line, as safe for a spreadsheet as results.csv.
 
     Args:
         rows: in the order of their numbers.
         since: where the export begins.
+        resolutions: of the bundles whose results they are.
     """
     text: list[str] = []
-    table = CsvLines(text.append, EXPORT_COLUMNS)
+    table = CsvLines(text.append, export_columns(resolutions))
     tail = _Tail(since)
     for row in tail.shown(rows):
-        table.add({"record": RESULT, "seq": row.seq, "at": row.at, **_columns(row)})
+        table.add({"record": RESULT, "seq": row.seq, "at": row.at, **_columns(row, resolutions)})
         yield "".join(text)
         text.clear()
     reason = (
@@ -120,16 +131,19 @@ def export_csv(rows: Iterable[ExportRow], since: Since) -> Iterator[str]:
     yield "".join(text)
 
 
-def export_json_lines(rows: Iterable[ExportRow], since: Since) -> Iterator[str]:
+def export_json_lines(
+    rows: Iterable[ExportRow], since: Since, resolutions: Collection[str] = METHOD_RESOLUTIONS
+) -> Iterator[str]:
     """JSON records, one a line; numbers are numbers, and what is not known is null.
 
     Args:
         rows: in the order of their numbers.
         since: where the export begins.
+        resolutions: of the bundles whose results they are.
     """
     tail = _Tail(since)
     for row in tail.shown(rows):
-        values = {name: _typed(name, value) for name, value in _columns(row).items()}
+        values = {name: _typed(name, value) for name, value in _columns(row, resolutions).items()}
         yield f"{line_json({'record': RESULT, 'seq': row.seq, 'at': row.at, **values})}\n"
     end = {
         "record": END,
@@ -141,8 +155,8 @@ def export_json_lines(rows: Iterable[ExportRow], since: Since) -> Iterator[str]:
     yield f"{line_json(end)}\n"
 
 
-def _columns(row: ExportRow) -> dict[str, Any]:
-    return {name: row.row[name] for name in RESULT_COLUMNS}
+def _columns(row: ExportRow, resolutions: Collection[str]) -> dict[str, Any]:
+    return {name: row.row.get(name, "") for name in result_columns(resolutions)}
 
 
 def _typed(name: str, value: Any) -> Any:

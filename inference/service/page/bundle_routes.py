@@ -78,6 +78,7 @@ def _card(data: PageData, state: BundleState, lane: LanePlan) -> BundleCard:
         history=[
             ReleaseRecord(at=one.at, by=one.who, released=one.released) for one in data.audit.releases(state.name)
         ],
+        caution=lane.plan.shape.caution,
         thresholds=lane.plan.thresholds,
         aggregation=lane.plan.aggregation,
         tumour_policy=lane.plan.tumour_policy,
@@ -194,6 +195,8 @@ def _stage_group(lane: LanePlan, risk_class: str, pt: str, pn: str, nodes: int |
     cell = stage_cell(pt, pn, nodes, risk_class)
     if cell is None:
         raise ConflictError("with pN0 and pN1 the number of nodes sampled is needed")
+    if cell not in table.groups:
+        raise ConflictError(f"the bundle has one resolution, and never gives the class {risk_class}")
     return StageGroupAnswer(
         bundle=lane.name,
         risk_group=table.groups[cell],

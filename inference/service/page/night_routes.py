@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.inference.service.access.principal import Principal
 from pathoprog.inference.service.page.night import KINDS, Ended, count_night
 from pathoprog.inference.service.page.page_answers import BinAnswer, NightAnswer, ReasonAnswer, ScannerAnswer
@@ -54,6 +55,9 @@ def _night(service: Service, data: PageData, who: Principal, hours: int, ago: in
         p90_s=counts.p90_s,
         longest_s=counts.longest_s,
         classes=dict(counts.classes),
+        possible_classes=[
+            name for name in RISK_CLASSES if any(name in lane.plan.shape.classes for lane in service.plans.values())
+        ],
         bins=[
             BinAnswer(
                 start=one.start.isoformat(),

@@ -190,6 +190,7 @@ class NightAnswer(Answered):
     p90_s: float | None
     longest_s: float | None
     classes: dict[str, int] = Field(description="of the results that you may see")
+    possible_classes: list[str] = Field(description="that the served bundles can give, from better to worse")
     bins: list[BinAnswer]
     reasons: list[ReasonAnswer]
     scanners: list[ScannerAnswer]
@@ -238,6 +239,7 @@ class BundleCard(Answered):
     shadow: bool
     released_at: str
     history: list[ReleaseRecord]
+    caution: str = Field(description="that it is not METHOD's ensemble, if it is not")
     thresholds: dict[str, float]
     aggregation: str
     tumour_policy: str

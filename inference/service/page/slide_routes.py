@@ -33,14 +33,15 @@ from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.scoring.results import read_slide
 from pathoprog.scoring.slide_result import SlideResult
 from pathoprog.slide_report.cohort_curves import CURVE_NOTE, CohortCurves
-from pathoprog.slide_report.content import COORDINATES_NOTE, RULER_NOTE, Ruler, written_content
+from pathoprog.slide_report.content import COORDINATES_NOTE, Ruler, written_content
 from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.file_names import folder_name
 
 router = APIRouter(prefix="/v1/submissions/{submission}", tags=["page"])
 ONE = documented(401, 403, 404, 409, 422, 429, 503)
 ResolutionName = Annotated[
-    str, Query(pattern=f"^({'|'.join(RESOLUTIONS)})$", description="whose scores give the colours")
+    str,
+    Query(pattern=f"^({'|'.join(RESOLUTIONS)})?$", description="whose scores give the colours; empty: the coarsest"),
 ]
 
 
@@ -63,7 +64,7 @@ async def page(submission: OpaqueId, who: Reading, service: Served, bundle: Bund
         meaning=says.meaning,
         flags=[FlagAnswer(title=one.title, text=one.text) for one in says.flags],
         rulers=[_ruler(one) for one in says.rulers],
-        ruler_note=RULER_NOTE,
+        ruler_note=says.ruler_note,
         curves=_curves(says.curves, says.said) if says.curves is not None else None,
         checks=[CheckAnswer(name=one.name, value=one.value, verdict=one.verdict, says=one.says) for one in says.checks],
         eligibility=says.eligibility,
@@ -163,7 +164,7 @@ async def qupath(
     submission: OpaqueId,
     who: Reading,
     service: Served,
-    resolution: ResolutionName = RESOLUTIONS[0],
+    resolution: ResolutionName = "",
     bundle: Bundle = None,
 ) -> Response:
     """A script for QuPath that opens the slide with its tiles and outline. It names no path."""
@@ -173,6 +174,6 @@ async def qupath(
     if result.slide is None or "tiles.geojson" not in (run.files or {}):
         raise AbsentError("the result has no tiles to show in QuPath")
     await service.record(who, Action.RESULT_VIEWED, found.slide_id, submission=submission, bundle=name, file="qupath")
-    text = qupath_script(found.slide_id, result.slide, resolution, service.caption(name))
+    text = qupath_script(found.slide_id, result.slide, resolution or result.resolutions[0], service.caption(name))
     headers = {"Content-Disposition": 'attachment; filename="open_in_qupath.groovy"'}
     return Response(text, media_type="text/plain; charset=utf-8", headers=headers)

@@ -19,7 +19,7 @@ class ResolutionTiles:
     """The tiles of one resolution.
 
     Attributes:
-        resolution: 10x or 40x.
+        resolution: a name of `pathoprog.slides.resolutions`.
         x0: left edges, int64 [n], level-0 px.
         y0: top edges, int64 [n].
         width0: width of a tile, level-0 px.

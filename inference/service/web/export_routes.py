@@ -28,6 +28,7 @@ from pathoprog.inference.service.work.state_files import LEDGER, STORE
 from pathoprog.inference.service.work.submissions import DONE, FAILED, NOT_REPORTABLE, Submission, Work
 from pathoprog.scoring.results import Context, read_slide, result_record, slide_row
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.slides.resolutions import in_order
 
 router = APIRouter()
 KNOWN = documented(401, 403, 404, 409, 422, 429, 503)
@@ -59,8 +60,13 @@ async def results(
     endings = await service.change(partial(service.conductor.desk.store.endings, start.seq))
     await service.record(who, Action.EXPORT, "results", since=since, format=format)
     export = export_csv if format == "csv" else export_json_lines
-    lines = (line.encode() for line in export(_rows(service, endings, who), start))
+    lines = (line.encode() for line in export(_rows(service, endings, who), start, _resolutions(service)))
     return StreamingResponse(lines, media_type=FORMATS[format])
+
+
+def _resolutions(service: Service) -> tuple[str, ...]:
+    """Those of the bundles that are served."""
+    return in_order({name for lane in service.plans.values() for name in lane.plan.shape.resolutions})
 
 
 def _rows(service: Service, endings: list[Event], who: Principal) -> Iterator[ExportRow]:

@@ -6,7 +6,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pathoprog.ensemble.bundle import read_manifest
-from pathoprog.ensemble.choice import MEMBERS_PER_RESOLUTION
 from pathoprog.ensemble.tuning_basis import locked_precision
 from pathoprog.inference.config import Outputs, ScoreConfig
 from pathoprog.inference.engine.engine import Engine
@@ -118,7 +117,7 @@ class Lane:
         self.ledger.release(self.key)
         crew = LocalCrew(self.devices)
         readers = self.config.stream.workers or crew.cores
-        threads = self.config.threads or min(MEMBERS_PER_RESOLUTION, crew.cores)
+        threads = self.config.threads or min(self.plan.shape.most_members, crew.cores)
         starts = [Start(self.config, self.plan, device, readers, threads) for device in self.devices]
         engine = Engine(crew, starts, self.ledger, self.tasks, self.listener)
         self.engine = engine

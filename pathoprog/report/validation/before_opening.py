@@ -44,14 +44,33 @@ def plan_section(findings: Findings) -> Section:
     cuts = listing([f"{value:.4f} at {name}" for name, value in findings.thresholds.items()])
     section.add(
         Text(
-            f"A patient is good where both scores lie below their thresholds ({cuts}; fixed on tuning), poor where "
-            "both lie at or above, else uncertain: the two resolutions disagree. Uncertain is an intermediate "
-            "class and is never dropped. The one number for concordance is the mean over both resolutions of score "
-            "minus threshold. Slides of one patient and role are taken together by the bundle's rule "
-            f"({findings.manifest.aggregation})."
+            f"{class_rule(len(findings.thresholds), cuts)} Slides of one patient and role are taken together by the "
+            f"bundle's rule ({findings.manifest.aggregation})."
         )
     )
+    if caution := findings.manifest.shape.caution:
+        section.add(Text(f"The ensemble is {caution}.", "warning"))
     return section
+
+
+def class_rule(n_resolutions: int, cuts: str) -> str:
+    """How a class and the one number follow from the scores.
+
+    Args:
+        n_resolutions: of the ensemble.
+        cuts: its thresholds, in words.
+    """
+    if n_resolutions == 1:
+        return (
+            f"A patient is good where the score lies below its threshold ({cuts}; fixed on tuning), else poor: an "
+            "ensemble of one resolution has two classes. The one number for concordance is score minus threshold."
+        )
+    return (
+        f"A patient is good where both scores lie below their thresholds ({cuts}; fixed on tuning), poor where "
+        "both lie at or above, else uncertain: the two resolutions disagree. Uncertain is an intermediate "
+        "class and is never dropped. The one number for concordance is the mean over both resolutions of score "
+        "minus threshold."
+    )
 
 
 def flow_section(findings: Findings, figures: Figures) -> Section:
@@ -187,7 +206,7 @@ def patients_section(findings: Findings, figures: Figures) -> Section:
         figures.add(
             scores_figure(panels, findings.thresholds),
             "scores",
-            "Both scores of every analysed patient.",
+            f"{'Both scores' if len(findings.thresholds) > 1 else 'The score'} of every analysed patient.",
             "Dashed: the locked thresholds.",
             width=f"{min(100, 26 * min(len(panels), 4) + 4)}%",
         )

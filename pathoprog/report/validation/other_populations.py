@@ -4,7 +4,6 @@ import math
 
 import pandas as pd
 
-from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import ForestRow, forest_figure
 from pathoprog.report.validation.findings import Figures, Findings, c_text, file_name
@@ -34,7 +33,7 @@ def _curves_section(findings: Findings, figures: Figures, population: Population
     section.add(
         Text(
             f"{count(numbers['n'], 'patient')}, {count(numbers['events'], 'event')}; Harrell's c {c_text(c[0])}, of "
-            f"the three classes {c_text(c[1])}."
+            f"the {population.classes_called} {c_text(c[1])}."
         ),
         curves(findings, figures, population, "kaplan_meier"),
         *class_tables(findings, population),
@@ -67,6 +66,7 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
     """All cohorts in one table and one figure."""
     section = Section("side_by_side", "All cohorts side by side")
     shown, full, forest = [], [], []
+    classes = findings.primary.possible_classes
     for population in findings.populations:
         numbers = findings.of(population)
         stamp = STAMPS[population.role] or "external"
@@ -74,24 +74,24 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
         c = numbers["concordance"]
         full.append(
             {"cohort": population.name, "stamp": stamp, "n": numbers["n"], "events": numbers["events"]}
-            | {f"n_{name}": numbers["classes"][name] for name in RISK_CLASSES}
+            | {f"n_{name}": numbers["classes"][name] for name in classes}
             | {
                 f"hr_{level}{suffix}": ratios.get(level, {}).get(key)
-                for level in ("uncertain", "poor")
+                for level in classes[1:]
                 for suffix, key in (("", "hr"), ("_lower", "lower"), ("_upper", "upper"))
             }
             | {"c": c[0]["c"], "c_lower": c[0]["lower"], "c_upper": c[0]["upper"], "c_classes": c[1]["c"]}
         )
         cells = [population.name, f"{numbers['n']:,} / {numbers['events']}"]
-        cells.append(" / ".join(str(numbers["classes"][name]) for name in RISK_CLASSES))
+        cells.append(" / ".join(str(numbers["classes"][name]) for name in classes))
         if population.selected_on_outcome:
-            shown.append([*cells, stamp, "", ""])
+            shown.append([*cells, stamp, *[""] * (len(classes) - 1)])
             continue
         texts = {
             level: format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", "")
             for level, row in ratios.items()
         }
-        shown.append([*cells, texts.get("uncertain", "–"), texts.get("poor", "–"), c_text(c[0])])
+        shown.append([*cells, *(texts.get(level, "–") for level in classes[1:]), c_text(c[0])])
         forest.append(ForestRow(population.name, "", math.nan, math.nan, math.nan, "", heading=True))
         forest += [
             ForestRow(
@@ -102,14 +102,13 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
                 row["upper"],
                 p_cell(row["p"]),
             )
-            for level, row in sorted(ratios.items(), key=lambda item: RISK_CLASSES.index(item[0]))
+            for level, row in sorted(ratios.items(), key=lambda item: classes.index(item[0]))
         ]
     columns = [
         "Cohort",
         "Patients / events",
-        "Good / uncertain / poor",
-        "HR uncertain vs good",
-        "HR poor vs good",
+        " / ".join(classes).capitalize(),
+        *(f"HR {level} vs good" for level in classes[1:]),
         "c (95% CI)",
     ]
     section.add(

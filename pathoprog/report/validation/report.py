@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
 from pathoprog.report.document import Document, Section, Table, Text
 from pathoprog.report.validation.added_value import added_section
@@ -71,6 +70,8 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         ("Lock (SHA-256)", lock),
         ("Ensemble", findings.ensemble),
     ]
+    if caution := findings.manifest.shape.caution:
+        facts.append(("Shape", caution))
     subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
     return Document(findings.plan.title, subtitle, facts, summary(findings), sections)
 
@@ -79,7 +80,7 @@ def summary(findings: Findings) -> list[Text]:
     """The abstract: the primary result, discrimination, and what may not be concluded."""
     population, numbers = findings.primary, findings.of(findings.primary)
     classes = numbers["classes"]
-    shares = listing([f"{name} {share(classes[name], numbers['n'])}" for name in RISK_CLASSES])
+    shares = listing([f"{name} {share(classes[name], numbers['n'])}" for name in population.possible_classes])
     text = (
         f"{capital(population.phrase)}: {count(numbers['n'], 'patient')} with {count(numbers['events'], 'event')}; "
         f"{shares}. {primary_sentence(findings.statistics)}"
@@ -87,8 +88,8 @@ def summary(findings: Findings) -> list[Text]:
     c = {row["score"]: row for row in numbers["concordance"]}
     chance = findings.statistics["permutation"]
     discrimination = (
-        f"Harrell's c was {c_text(c['ensemble'])} for the ensemble's one number and {c_text(c['three classes'])} "
-        "for the three classes."
+        f"Harrell's c was {c_text(c['ensemble'])} for the ensemble's one number and "
+        f"{c_text(c[population.classes_called])} for the {population.classes_called}."
     )
     if population.events:
         discrimination += f" With outcomes permuted {chance['permutations']:,} times {chance_text(chance)}."
@@ -129,6 +130,8 @@ def limits_section(findings: Findings) -> Section:
         "Patients whose slides could not be scored are left out; the flow shows how many, and they may differ from "
         "the rest.",
     ]
+    if caution := findings.manifest.shape.caution:
+        texts.append(f"The ensemble is {caution}: nothing known of METHOD's holds for it.")
     if findings.primary.events < 60:
         texts.append(
             f"With {findings.primary.events} events the intervals are wide; concordance needs about a hundred events "

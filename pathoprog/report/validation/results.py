@@ -5,7 +5,6 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
-from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Figure, Section, Table, Text
 from pathoprog.report.panels import permutation_figure
@@ -19,7 +18,7 @@ from pathoprog.validation.populations import Population
 
 
 def primary_section(findings: Findings, figures: Figures) -> Section:
-    """The primary analysis, and the three classes of its population."""
+    """The primary analysis, and the classes of its population."""
     population, primary = findings.primary, findings.statistics["primary"]
     section = Section("primary", f"Primary analysis: {population.name}")
     horizon = f"{primary['horizon_years']:g} years"
@@ -74,12 +73,13 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
 
 
 def class_tables(findings: Findings, population: Population) -> list[Table]:
-    """Hazard ratios, both groupings, and survival at the horizons of one population."""
+    """Hazard ratios, groupings, and survival at the horizons of one population."""
     numbers = findings.of(population)
     tables = []
     counts = numbers["classes"]
     events = {
-        name: int((population.patients.query("risk_class == @name")["event"] == 1).sum()) for name in RISK_CLASSES
+        name: int((population.patients.query("risk_class == @name")["event"] == 1).sum())
+        for name in population.possible_classes
     }
     ratios = {row["level"]: row for row in numbers["hazard_ratios"] if row["level"]}
     rows = []
@@ -121,7 +121,7 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
     tables.append(
         Table(
             f"groupings_{file_name(population.key)}",
-            "Both ways to make two groups of three.",
+            "Both ways to make two groups of three." if len(population.possible_classes) > 2 else "The two classes.",
             pd.DataFrame(shown, columns=["Grouping", "Patients", "Hazard ratio (95% CI)", "p (log-rank)"]),
             pd.DataFrame(numbers["groupings"]),
             status=findings.status("groupings", population),

@@ -36,8 +36,8 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
             f"pT, pN, the number of nodes sampled and the class give {count(total, 'patient')} a risk group: "
             f"{shares}.{left_out} {capital(count(found['without_group'], 'patient'))} had a missing stage, and no "
             "group. The "
-            f"table of 30 cells was fitted on {listing(found['fitted_on'])} and is part of the bundle; it is not "
-            f"the published assignment.{sample} Harrell's c of the groups was "
+            f"table of {len(table.groups)} cells was fitted on {listing(found['fitted_on'])} and is part of the "
+            f"bundle; it is not the published assignment.{sample} Harrell's c of the groups was "
             f"{format_interval(c['value'], c['lower'], c['upper'])}; log-rank {format_p(found['logrank']['p'])}."
         )
     )
@@ -96,7 +96,7 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
 
 
 def cells_table(table: StageGroups) -> Table:
-    """The 30 cells as fitted."""
+    """The cells as fitted."""
     record = table.record
     cells = pd.DataFrame(record["cells"])
     shown = [
@@ -115,7 +115,7 @@ def cells_table(table: StageGroups) -> Table:
     columns = ["pT", "Nodes", "Class", "Patients (events)", f"Observed, {year} years", f"Model, {year} years", "Group"]
     return Table(
         "stage_cells",
-        f"The 30 cells, as fitted on {listing(record['cohorts'])} ({count(record['n'], 'patient')}, "
+        f"The {len(table.groups)} cells, as fitted on {listing(record['cohorts'])} ({count(record['n'], 'patient')}, "
         f"{count(record['events'], 'event')}).",
         pd.DataFrame(shown, columns=columns),
         cells,

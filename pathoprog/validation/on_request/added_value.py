@@ -1,5 +1,6 @@
 """What the locked classes add to stage and the standard variables in the primary population."""
 
+from dataclasses import replace
 from typing import Any
 
 from pathoprog.ensemble.classes import RISK_CLASSES
@@ -38,7 +39,7 @@ def over_covariates(plan: AnalysisPlan, population: Population, stage: StageGrou
         except InputError as error:
             return {"note": str(error)}
         data = data[data["risk_group"] != ""]
-    part = Population(population.role, population.cohort, data, population.pooled)
+    part = replace(population, patients=data)
     base = varied(part, plan.added_value)
     if not base:
         return {"note": f"{', '.join(plan.added_value)}: the same for all patients"}

@@ -1,5 +1,7 @@
 """Whether the cohort has what the plan's further analyses need, before any outcome is opened."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from pathoprog.ensemble.stage_groups import COLUMNS
@@ -18,15 +20,16 @@ def used_covariates(plan: AnalysisPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*plan.covariates, *plan.added_value, *adjust)))
 
 
-def check_asked(table: pd.DataFrame, plan: AnalysisPlan) -> None:
+def check_asked(table: pd.DataFrame, plan: AnalysisPlan, inside: Collection[str] = ()) -> None:
     """The columns that further analyses of the plan need are there, before any outcome is opened.
 
     Args:
         table: the cohort, one row a slide.
         plan: the analysis plan.
+        inside: covariates that the bundle's own model holds (`ensemble.clinical`).
 
     Raises:
-        InputError: a column that is absent, or an id, an outcome or a score.
+        InputError: a column that is absent, an id, an outcome or a score; added value over a covariate that is inside.
     """
     for name in plan.sites:
         if name in NO_COVARIATES:
@@ -37,6 +40,12 @@ def check_asked(table: pd.DataFrame, plan: AnalysisPlan) -> None:
     for name in plan.added_value:
         if name not in table:
             raise InputError(f"the plan's added_value names a column that the cohort lacks: {name}")
+        if name in inside:
+            raise InputError(
+                f"the plan's added_value: {name} is inside the bundle, whose Cox model over its number and covariates"
+                " was fitted with it: what it adds to itself cannot be asked; leave it out, or score with a bundle of"
+                " the same members that was locked without covariates"
+            )
         if name in INSIDE.get(plan.added_value_of, ()):
             raise InputError(
                 f"the plan's added_value: {name} is a part of {plan.added_value_of}, which is fitted on it and cannot "

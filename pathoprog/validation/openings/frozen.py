@@ -8,10 +8,15 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.errors import LockError
+from pathoprog.slides.resolutions import RESOLUTIONS
 from pathoprog.system.files import sha256_value, write_text
 from pathoprog.text.wording import count
 
-SLIDE_PARTS = ("slide_id", "patient_id", "status", "risk_class", "score_10x", "score_40x", "slide_sha256")
+SLIDE_PARTS = (
+    *("slide_id", "patient_id", "status", "risk_class"),
+    *(f"score_{name}" for name in RESOLUTIONS),
+    "slide_sha256",
+)
 """Columns of results.csv that are frozen: a hash that is taken out would hide a slide of the development."""
 PLAN = "plan.yaml"
 FILES = {"scores": ("patients.csv", "slides.csv", "members.csv"), "exclusions": ("exclusions.csv",)}

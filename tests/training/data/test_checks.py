@@ -22,10 +22,11 @@ from pathoprog.stream.slide_stream import TileStream
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import tiles, train_ensemble
 from pathoprog.training import train as train_module
-from pathoprog.training.config import DataSettings, TilesConfig
+from pathoprog.training.config import TilesConfig
 from pathoprog.training.data import disk_space as room
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.checks import check_comparable, check_tables
+from pathoprog.training.data.data_config import DataSettings
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ from pathoprog.errors import InputError
 from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import TileStream
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings
 from pathoprog.training.data import disk_space, tile_store
 from pathoprog.training.data.bags import Sampler, read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.jpeg_tiles import HEAD, JpegTiles, JpegWriter
 from pathoprog.training.member.fit import fingerprint
 from pathoprog.training.member.run_folder import check_folder

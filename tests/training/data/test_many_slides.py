@@ -14,7 +14,7 @@ from pathoprog.networks.config import NetworkSettings
 from pathoprog.networks.features import write_features
 from pathoprog.system.files import read_json
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.feature_store import feature_path
 from pathoprog.training.data.tile_store import cut_folder
 from pathoprog.training.train import train

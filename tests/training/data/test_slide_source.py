@@ -21,10 +21,11 @@ from pathoprog.stream.requests import TileRequests
 from pathoprog.system.files import read_json, sha256_file
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training import control, cross_validate, tiles, train_ensemble
-from pathoprog.training.config import ControlConfig, CrossValidateConfig, DataSettings, TilesConfig
+from pathoprog.training.config import ControlConfig, CrossValidateConfig, TilesConfig
 from pathoprog.training.config import TrainConfig as Settings
 from pathoprog.training.data import slide_source, tile_store
 from pathoprog.training.data.bags import BagBatch, Sampler, make_ready, read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.prefetch import Prefetch, in_turn
 from pathoprog.training.train import run, train
 

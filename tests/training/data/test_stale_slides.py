@@ -3,7 +3,7 @@
 import pytest
 from made_dicom_head import write_dicom
 
-from pathoprog.training.config import DataSettings
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.tile_store import source_key, specs
 from pathoprog.training.tumour import view_store
 from pathoprog.training.tumour.config import SegmentConfig

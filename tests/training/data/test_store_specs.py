@@ -15,9 +15,9 @@ from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import InputError
 from pathoprog.stream.config import StreamSettings
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import read_patients
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.train import train
 
 

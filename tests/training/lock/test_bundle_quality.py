@@ -10,8 +10,9 @@ from pathoprog.quality.checks import QualityRules, read_rules
 from pathoprog.quality.config import MadeForSettings, QualitySettings
 from pathoprog.stream.config import StreamSettings
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings, EnsembleConfig, TrainConfig
+from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data import tile_store
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.lock.quality_reference import add_quality
 
 EMPTY = Manifest(members=(), thresholds={}, tile_specs={}, aggregation="bag", tumour_policy="outline", files={})

@@ -73,7 +73,7 @@ def test_slides_without_a_hash_are_counted(trained: TrainConfig, tmp_path: Path,
     name = next(iter(slides_of(trained)))
     for path in (tmp_path / "data").rglob(f"{name}.json"):
         path.unlink()
-    assert content_of(name, trained.data) == ""
+    assert content_of(name, trained) == ""
     files: dict[str, Path | str] = {}
     add_development(EnsembleConfig("", ""), trained, files)
     assert '"unknown": 1' in str(files[FILE])
@@ -83,7 +83,7 @@ def test_slides_without_a_hash_are_counted(trained: TrainConfig, tmp_path: Path,
 def test_a_scan_of_two_patients_stops_training(trained: TrainConfig, tmp_path: Path):
     training, tuning = read_parts(trained)
     one, other = training[0].slides[0], tuning[0].slides[0]
-    digest = content_of(one.slide_id, trained.data)
+    digest = content_of(one.slide_id, trained)
     for path in (tmp_path / "data").rglob(f"{other.slide_id}.json"):
         write_json(path, {**read_json(path), "sha256": digest})
     with pytest.raises(InputError, match="one scan of several patients") as caught:

@@ -27,8 +27,9 @@ from pathoprog.stream.config import StreamSettings
 from pathoprog.system.files import read_json, write_json
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.tiles.config import TileSpec
-from pathoprog.training.config import DataSettings, EnsembleConfig
+from pathoprog.training.config import EnsembleConfig
 from pathoprog.training.data import slide_source, tile_store
+from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.lock import tuning_risks
 from pathoprog.training.train import train

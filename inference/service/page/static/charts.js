@@ -18,6 +18,7 @@ function titled(element, text) {
 export function ruler(one) {
   const x = WIDTH * one.score;
   const cut = WIDTH * one.threshold;
+  const step = Math.min(9, 48 / Math.max(1, ...one.dots.map((dot) => dot.level))); // stacked dots stay in the drawing
   const values = {
     resolution: one.resolution,
     score: score(one.score),
@@ -40,7 +41,7 @@ export function ruler(one) {
     s("line", { x1: cut, x2: cut, y1: 24, y2: 91, class: "cut" }),
     one.dots.map((dot) =>
       titled(
-        s("circle", { cx: WIDTH * dot.score, cy: 74 - 9 * dot.level, r: 4, class: "dot" }),
+        s("circle", { cx: WIDTH * dot.score, cy: 74 - step * dot.level, r: 4, class: "dot" }),
         say("slide.ruler.member", { name: dot.name, score: score(dot.score) }),
       ),
     ),

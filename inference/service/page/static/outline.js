@@ -255,6 +255,8 @@ class OutlinePanel {
       fill(this.#compare);
       return;
     }
+    const scored = new Set([...this.#results.values()].flatMap(({ result }) => Object.keys(result?.scores ?? {})));
+    const resolutions = [...scored].sort(); // 10x, 20x, 40x
     const score = (result, resolution) => {
       const one = result?.scores?.[resolution];
       return one ? say("outline.score", { score: one.score.toFixed(3), threshold: one.threshold.toFixed(3) }) : "";
@@ -265,8 +267,7 @@ class OutlinePanel {
           h("a", { href: link(["slide", submission.id]), "aria-current": submission.id === this.#submission ? "true" : null },
             index ? submission.slide_id : say("outline.first"))),
         h("td", null, result?.risk_class || (result?.status ?? submission.state).replaceAll("_", " ")),
-        h("td", null, score(result, "10x")),
-        h("td", null, score(result, "40x")),
+        resolutions.map((resolution) => h("td", null, score(result, resolution))),
         h("td", null, result?.slide ? say("outline.mm2", { n: (result.slide.tumour_area_um2 / 1e6).toFixed(2) }) : ""),
         h("td", null, index ? submission.submitted_by : ""),
         h("td", null, result?.reason || submission.reason)));
@@ -275,7 +276,7 @@ class OutlinePanel {
       h("table", { class: "ol-compare" },
         h("caption", null, say("outline.side_by_side")),
         h("thead", null,
-          h("tr", null, ["result", "class", "10x", "40x", "area", "by", "reason"].map((name) =>
+          h("tr", null, ["result", "class", ...resolutions, "area", "by", "reason"].map((name) =>
             h("th", { scope: "col" }, say(`outline.column.${name}`))))),
         h("tbody", null, rows)),
     );

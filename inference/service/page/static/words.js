@@ -381,6 +381,7 @@ export const WORDS = {
   "outline.column.result": "Result",
   "outline.column.class": "Class",
   "outline.column.10x": "Score 10x",
+  "outline.column.20x": "Score 20x",
   "outline.column.40x": "Score 40x",
   "outline.column.area": "Tumour area",
   "outline.column.by": "Corrected by",

@@ -9,9 +9,9 @@ import pytest
 
 from pathoprog.errors import InputError
 from pathoprog.inference.service.outbound.exports import (
-    EXPORT_COLUMNS,
     ExportRow,
     Since,
+    export_columns,
     export_csv,
     export_json_lines,
     since_of,
@@ -53,7 +53,7 @@ def test_withheld_results_are_left_out_and_counted():
 
 def test_a_table_has_the_columns_of_results_csv_and_says_its_end():
     *results, end = table()
-    assert tuple(results[0]) == EXPORT_COLUMNS and EXPORT_COLUMNS[3:] == RESULT_COLUMNS
+    assert tuple(results[0]) == export_columns() and export_columns()[3:] == RESULT_COLUMNS
     assert [(one["record"], one["seq"], one["slide_id"]) for one in results] == [
         ("result", "1", "S1"), ("result", "4", "S4"), ("result", "12", "S12"),
     ]  # fmt: skip

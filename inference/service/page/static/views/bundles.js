@@ -152,6 +152,7 @@ export function showBundle(main, { me, parts, query, title }) {
           [say("bundle.policy"), card.tumour_policy],
           [say("bundle.stage"), say(card.has_stage_groups ? "app.yes" : "app.no")],
         ]),
+        card.caution && h("p", { class: "flag" }, card.caution),
         h("h3", null, say("bundle.history")),
         card.history.length
           ? h(
@@ -252,6 +253,7 @@ export function showBundle(main, { me, parts, query, title }) {
     const columns = SAID.filter((said) => Object.values(found.table).some((row) => row[said]));
     const sum = (values) => values.reduce((total, n) => total + n, 0);
     const cell = (row, column) => found.table[row][column] ?? 0;
+    const shared = Object.keys(found.thresholds).filter((resolution) => resolution in found.other_thresholds);
     const differing = found.slides.filter((one) => one.said !== one.other_said);
     return [
       h("p", { class: "strong" }, say("compare.said", { agree: found.agree, n: found.n, share: percent(found.agree, found.n) })),
@@ -295,7 +297,7 @@ export function showBundle(main, { me, parts, query, title }) {
       h(
         "div",
         { class: "pair" },
-        Object.keys(found.thresholds).map((resolution) =>
+        shared.map((resolution) =>
           h(
             "figure",
             null,

@@ -147,7 +147,7 @@ export function showNight(main, { query, title }) {
           h("p", { class: "note" }, say("night.scanners.note")),
           h("h2", null, say("night.classes")),
           Object.keys(found.classes).length
-            ? facts(["good", "uncertain", "poor"].map((said) => [saidMark(said), found.classes[said] ?? 0]))
+            ? facts(found.possible_classes.map((said) => [saidMark(said), found.classes[said] ?? 0]))
             : h("p", null, say("night.classes.none")),
         ),
       ),

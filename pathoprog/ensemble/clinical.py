@@ -1,0 +1,191 @@
+"""Clinical covariates in the bundle: a Cox model over the ensemble's one number and covariates. No torch.
+
+It is fitted on tuning at the lock and gives each patient a second number beside the class, which it never changes: the
+log hazard ratio against the mean of the tuning patients in the fit. Tuning is selected on outcome (METHOD section 2),
+so that the number orders patients, and no risk of death follows from it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pathoprog.system.records import Record
+from pathoprog.text.wording import listing
+
+SCORE = "one_number"
+"""The term of the ensemble's own number (METHOD section 1, "One number")."""
+WITHHOLD, TYPICAL = "withhold", "typical"
+MISSING_RULES = (WITHHOLD, TYPICAL)
+"""What is done where a patient lacks a covariate: no number; or the typical value of tuning, which is said."""
+RULES = {
+    WITHHOLD: "a patient who lacks one of them has no such number",
+    TYPICAL: "where one is missing, the median or the commonest value of tuning stands for it, and that is said",
+}
+NO_RISK = (
+    "Tuning is selected on outcome: this number orders patients, no risk of death follows from it, and what the"
+    " ensemble adds to these covariates cannot be judged with it."
+)
+NUMBER, CATEGORY = "number", "category"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalTerm(Record):
+    """One term of the model.
+
+    Attributes:
+        covariate: `SCORE`, or a column of the cohort.
+        level: of a category, against `reference`; empty for numbers.
+        reference: as `level`.
+        coef: log hazard ratio for one unit, or for the level.
+        se: its standard error.
+        mean: of the term over the patients in the fit: what a patient is compared with.
+    """
+
+    covariate: str
+    level: str
+    reference: str
+    coef: float
+    se: float
+    mean: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalCovariate(Record):
+    """A covariate as tuning had it.
+
+    Attributes:
+        name: column of the cohort.
+        kind: ``number`` or ``category``.
+        typical: median, or the commonest level.
+        levels: of a category, the reference first; of a number its smallest and largest value.
+    """
+
+    name: str
+    kind: str
+    typical: str
+    levels: tuple[str, ...]
+
+    def level_of(self, text: str) -> str:
+        """The level that a text is, whatever its case and spaces; empty for none."""
+        return next((level for level in self.levels if _plain(level) == _plain(text)), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalModel(Record):
+    """The model as a bundle holds it.
+
+    Attributes:
+        covariates: in their order, without the score.
+        terms: the score's first.
+        missing: one of `MISSING_RULES`.
+        n: patients in the fit, each with all covariates.
+        events: theirs.
+        n_missing: tuning patients with scores who lack a covariate and are not in the fit.
+        strata: cohorts, each with a baseline of its own.
+    """
+
+    covariates: tuple[ClinicalCovariate, ...]
+    terms: tuple[ClinicalTerm, ...]
+    missing: str
+    n: int
+    events: int
+    n_missing: int
+    strata: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the covariates."""
+        return tuple(covariate.name for covariate in self.covariates)
+
+    def says(self) -> str:
+        """What it is, in one sentence."""
+        left = f"; {self.n_missing} others lack a covariate" if self.n_missing else ""
+        return (
+            f"Cox model over the ensemble's one number and {listing(list(self.names))}, fitted on {self.n} tuning"
+            f" patients ({self.events} events{left}), stratified by cohort; {RULES[self.missing]}; it changes no class"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClinicalNumber(Record):
+    """What the model says of a patient.
+
+    Attributes:
+        value: log hazard ratio against the mean of the tuning patients in the fit, higher = worse; None without one.
+        covariates: what the cohort says; empty where it says nothing.
+        notes: why there is none; what was filled in; values beyond those of tuning.
+    """
+
+    value: float | None
+    covariates: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def clinical_number(model: ClinicalModel, number: float | None, values: Mapping[str, Any] | None) -> ClinicalNumber:
+    """What the model says of one patient.
+
+    Args:
+        model: of the bundle.
+        number: the ensemble's one number; None where it gives none.
+        values: the patient's covariates by name, of the cohort; None where there is no cohort.
+    """
+    if values is None:
+        return ClinicalNumber(value=None, covariates={}, notes=("no cohort says anything of the patient",))
+    said = {covariate.name: _text(values.get(covariate.name)) for covariate in model.covariates}
+    taken: dict[str, str] = {}
+    notes, lacking = [], []
+    for covariate in model.covariates:
+        text, problem = said[covariate.name], ""
+        if not text:
+            problem = f"{covariate.name} is missing"
+        elif covariate.kind == CATEGORY and (level := covariate.level_of(text)):
+            text = level
+        elif covariate.kind == CATEGORY:
+            problem = f"{covariate.name}={text} is none of {', '.join(covariate.levels)}"
+        elif covariate.kind == NUMBER and _number(text) is None:
+            problem = f"{covariate.name}={text} is no number"
+        elif covariate.kind == NUMBER:
+            value, low, high = float(text), *map(float, covariate.levels)
+            if not low <= value <= high:
+                notes.append(f"{covariate.name}={text} lies outside tuning's {low:g} to {high:g}")
+        taken[covariate.name] = covariate.typical if problem else text
+        if problem:
+            lacking.append(f"{problem}; {covariate.typical} was taken" if model.missing == TYPICAL else problem)
+    notes = [*lacking, *notes]
+    if number is None or (lacking and model.missing == WITHHOLD):
+        return ClinicalNumber(value=None, covariates=said, notes=tuple(notes))
+    total = 0.0
+    for term in model.terms:
+        x = number if term.covariate == SCORE else float(taken[term.covariate]) if not term.level else 0.0
+        x = float(taken[term.covariate] == term.level) if term.level else x
+        total += term.coef * (x - term.mean)
+    return ClinicalNumber(value=total, covariates=said, notes=tuple(notes))
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value).strip()
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def clinical_lines(model: ClinicalModel) -> list[str]:
+    """The model's terms, a line each: hazard ratio with its 95% interval."""
+    lines = []
+    for term in model.terms:
+        what = f"{term.covariate}: {term.level} against {term.reference}" if term.level else term.covariate
+        low, high = (math.exp(term.coef + sign * 1.959964 * term.se) for sign in (-1, 1))
+        lines.append(f"{what}: hazard ratio {math.exp(term.coef):.3g} (95% CI {low:.3g} to {high:.3g})")
+    return lines
