@@ -27,7 +27,7 @@ from pathoprog.validation.flow import records
 
 
 def run(settings: CohortConfig) -> int:
-    """Make and check a cohort; returns 0, or 1 where rows were rejected (the others are written)."""
+    """Make and check a cohort; returns 0, or with `strict` 1 where rows were rejected (the others are written)."""
     out = Path(settings.out)
     mapping = read_mapping(settings.mapping)
     sheet = read_clinical(settings.table, mapping)
@@ -72,7 +72,7 @@ def run(settings: CohortConfig) -> int:
         say(f"  excluded, {code}: {count(n, 'patient')}")
     if len(mapped.rejected):
         say(f"  rejected: {count(len(mapped.rejected), 'row')}; {out / 'rejected.csv'} has each with its reason")
-        return 1
+        return 1 if settings.strict else 0
     return 0
 
 
@@ -183,8 +183,9 @@ def boxes_of_sheet(flow: dict[str, Any]) -> list[Box]:
     """The flow diagram's boxes."""
     excluded = [f"{code}: {n}" for code, n in flow["excluded"].items()]
     roles = [f"{role}: {count(n['patients'], 'patient')}" for role, n in flow["roles"].items()]
+    passed = [f"({count(n, 'row')} of another kind)"] if (n := flow.get("rows_passed_over")) else []
     return [
-        Box((count(flow["patients"], "patient"), count(flow["rows"], "row"))),
+        Box((count(flow["patients"], "patient"), count(flow["rows"], "row"), *passed)),
         Box((f"Excluded: {count(sum(flow['excluded'].values()), 'patient')}", *excluded), leaves=True),
         Box(
             (f"Rejected: {count(flow['patients_rejected'], 'patient')}", f"({count(flow['rows_rejected'], 'row')})"),

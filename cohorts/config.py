@@ -182,6 +182,9 @@ class CohortConfig:
         "(which depends on the outcome), keep counts it as half a day; both are reported",
         choices=("drop", "keep"),
     )
+    strict: bool = setting(
+        False, "exit with code 1 if rows were rejected; otherwise they are written to rejected.csv and said"
+    )
     hash_slides: bool = setting(False, "hash every slide, to find the same content under two ids")
     ensemble: str = setting(
         "",

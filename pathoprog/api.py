@@ -1,6 +1,7 @@
 """The public Python API: a slide, its tiles, a locked ensemble, a score and its map; a cohort and its curves.
 
-Every call runs the code of the command that does the same, with the same rules and refusals. For research use only. Not
+Every call runs the code of the command that does the same, with the same rules and refusals. Nothing is printed:
+lines and warnings go to the logger ``pathoprog``. `pathoprog.training.api` trains and locks. For research use only. Not
 for diagnosis or treatment decisions.
 
 A slide, from its file to the map of its tile scores:
@@ -21,32 +22,35 @@ A cohort, from its tables to its curves:
     results = read_results("scores", "bundle")
     draw_curves(cohort, results, role="external")
 
-Scores lie in [0, 1], higher = worse. Coordinates are level-0 pixels of a tile's top left corner. Importing this module
-loads nothing heavy; PyTorch comes with `load_ensemble`.
+Scores lie in [0, 1], higher = worse; coordinates are level-0 pixels, top left corner. Heavy imports come late.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.cohort_tables.shown_cohort import Cohort
+from pathoprog.commands.init_config import InitConfig
 from pathoprog.report.curves_figure import CurvesFigure
+from pathoprog.simulate.config import SimulateConfig
 from pathoprog.slide_report.shown_slides import LaidTiles, LoadedEnsemble, ScoredSlide, ViewedSlide
+from pathoprog.system.console import OnProgress, logged
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pathoprog.slides.config import SlideSettings
-    from pathoprog.stream.events import SlideOpened
+    from pathoprog.commands.init import FirstFiles
     from pathoprog.tiles.config import TileSpec
 
 __all__ = [
     "Cohort",
     "CurvesFigure",
+    "InitConfig",
     "LaidTiles",
     "LoadedEnsemble",
     "ScoredSlide",
+    "SimulateConfig",
     "ViewedSlide",
     "draw_curves",
     "lay_tiles",
@@ -55,31 +59,12 @@ __all__ = [
     "read_cohort",
     "read_results",
     "score_slide",
+    "simulate_cohort",
+    "write_first_files",
 ]
 
 _EXPLORATORY = "exploratory"
 """Stands on every figure of curves: no plan was locked before they were drawn (`pathoprog validate` does that)."""
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """A checked cohort; `read_cohort` makes it.
-
-    Attributes:
-        folder: where its tables lie.
-        slides: one row per slide, as in cohort.csv; paths are absolute.
-        outcomes: one row per patient: ``patient_id, followup_days, event``; None where the folder has no outcomes.csv.
-    """
-
-    folder: Path
-    slides: "pd.DataFrame" = field(repr=False)
-    outcomes: "pd.DataFrame | None" = field(repr=False)
-
-    def __repr__(self) -> str:
-        patients = self.slides.groupby("role")["patient_id"].nunique()
-        roles = ", ".join(f"{role} {n}" for role, n in patients.items())
-        outcomes = "no outcomes" if self.outcomes is None else f"outcomes of {len(self.outcomes)}"
-        return f"<cohort of {len(self.slides)} slides; patients: {roles}; {outcomes}. {RESEARCH_USE_ONLY}>"
 
 
 def open_slide(
@@ -103,10 +88,11 @@ def open_slide(
     """
     from pathoprog.settings import check
     from pathoprog.slides.config import SlideSettings
+    from pathoprog.stream.one_slide import look_at
 
     settings = SlideSettings(backend=backend, mpp=mpp, allow_upsampling=allow_upsampling)
     check(settings, "slides.")
-    opened = _look(path, settings, [])
+    opened = look_at(path, settings, [])
     return ViewedSlide(
         path=str(path),
         facts=opened.facts,
@@ -136,6 +122,7 @@ def lay_tiles(
     """
     from pathoprog.errors import ConfigError, SlideError
     from pathoprog.slides.resolutions import RESOLUTION_MPP
+    from pathoprog.stream.one_slide import look_at
     from pathoprog.tiles.config import standard_spec
 
     if resolution not in RESOLUTION_MPP:
@@ -143,7 +130,7 @@ def lay_tiles(
     spec = spec or standard_spec(resolution)
     if spec.resolution != resolution:
         raise ConfigError(f"spec is of {spec.resolution}, and resolution={resolution!r} was asked for")
-    opened = _look(slide.path, slide._settings, [spec], outline)
+    opened = look_at(slide.path, slide._settings, [spec], outline)
     if resolution in opened.refused:
         raise SlideError(f"{slide.path}: {opened.refused[resolution]}", "resolution", not_reportable=True)
     grid = opened.grids[resolution]
@@ -187,7 +174,8 @@ def load_ensemble(
     """
     from pathoprog.scoring.in_process import InProcessScorer
 
-    scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights], runtime)
+    with logged():
+        scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights], runtime)
     bundle = scorer.bundle
     return LoadedEnsemble(
         folder=bundle.folder,
@@ -231,7 +219,8 @@ def score_slide(
         raise ConfigError(f"traits: {', '.join(unknown)}: must be among {', '.join(TRAITS)}")
     viewed = slide if isinstance(slide, ViewedSlide) else None
     path = viewed.path if viewed else str(slide)
-    found = ensemble._scorer.score(path, outline or "", traits, viewed._settings if viewed else None, slide_id)
+    with logged():
+        found = ensemble._scorer.score(path, outline or "", traits, viewed._settings if viewed else None, slide_id)
     outcome = found.outcome
     return ScoredSlide(
         slide_id=outcome.slide_id,
@@ -271,6 +260,54 @@ def read_cohort(folder: str | Path, *, outcomes: bool = True) -> Cohort:
     slides = tables.read_cohort(folder / "cohort.csv", overlap if overlap.is_file() else "")
     known = folder / "outcomes.csv"
     return Cohort(folder, slides, tables.read_outcomes(known) if outcomes and known.is_file() else None)
+
+
+def simulate_cohort(
+    out: str | Path, *, settings: SimulateConfig | None = None, on_progress: OnProgress | None = None
+) -> Cohort:
+    """Make patients up, with their slides and outcomes, to try everything on: `pathoprog simulate`.
+
+    Args:
+        out: folder of the tables and slides; what an earlier call drew with the same settings is kept.
+        settings: how many patients, how large slides …; None: the command's defaults. Its `out` is not looked at.
+        on_progress: told ``(label, done, total)``.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+    from pathoprog.settings import check
+    from pathoprog.simulate.run import run
+
+    own = replace(settings or SimulateConfig(), out=str(out))
+    check(own)
+    with logged(on_progress):
+        run(own)
+    return read_cohort(out)
+
+
+def write_first_files(table: str | Path, folder: str | Path, *, settings: InitConfig | None = None) -> "FirstFiles":
+    """Write a first mapping, plan and experiment from a clinical sheet, as `pathoprog init` does.
+
+    Args:
+        table: the sheet.
+        folder: to write to.
+        settings: where the slides lie, which endpoint is wanted …; None: the command's defaults. Its `table` and
+            `folder` are not looked at.
+
+    Returns:
+        Every guess with its certainty and reason (``.first.guesses``), and what the mapping makes of the sheet.
+
+    Raises:
+        InputError: the sheet cannot be read, or a file is there already and ``settings.overwrite`` is not set.
+        ConfigError: the sheet has no such endpoint.
+    """
+    from pathoprog.commands.init import write_first_files as write
+    from pathoprog.settings import check
+
+    own = replace(settings or InitConfig(), table=str(table), folder=str(folder))
+    check(own)
+    with logged():
+        return write(own)
 
 
 def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd.DataFrame":
@@ -362,34 +399,3 @@ def draw_curves(
         stamps=[text for text in (STAMPS[role], _EXPLORATORY) if text],
     )
     return CurvesFigure(figure, {level: int((own["risk_class"] == level).sum()) for level in classes})
-
-
-def _look(
-    path: str | Path, settings: "SlideSettings", specs: "list[TileSpec]", outline: str | Path | None = None
-) -> "SlideOpened":
-    """What a reader process sees of a slide, without its tiles' pixels.
-
-    Raises:
-        SlideError: as the reader says it.
-    """
-    from pathoprog.stream.slide_stream import SlideFailed, SlideJob, SlideOpened, StreamSettings, TileStream
-
-    job = SlideJob(
-        slide_id=str(path),
-        path=str(path),
-        specs=specs,
-        slides=settings,
-        tumour_policy="tissue" if outline is None else "outline",
-        outline_path="" if outline is None else str(outline),
-        hash_content=False,
-        tiles=False,
-    )
-    found: SlideOpened | None = None
-    with TileStream(StreamSettings(workers=1)) as stream:
-        for event in stream.read([job]):
-            if isinstance(event, SlideFailed):
-                raise event.error
-            if isinstance(event, SlideOpened):
-                found = event
-    assert found is not None, "a reader ends each job with one of both"
-    return found

@@ -1,25 +1,28 @@
 """The one command line: `pathoprog COMMAND [key=value …]`.
 
-The only file of the library that names the doors, as strings that are loaded when a command is called. Overrides are
-Hydra's; values of settings declared as paths or names are taken literally, since Hydra's grammar refuses many
-characters that file and column names have.
+The only file of the library that names the doors, as strings that are loaded when a command is called. How
+its words become settings is `pathoprog.command_line`'s.
 """
 
 import dataclasses
-import difflib
 import importlib
 import importlib.util
-import os
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.errors import ConfigError, PathoprogError
+from pathoprog.command_line.composing import compose as compose_settings
+from pathoprog.command_line.config_file import config_text, write_beside
+from pathoprog.command_line.flags import Flags, take_flags
+from pathoprog.command_line.help_text import help_text
+from pathoprog.command_line.near_misses import did_you_mean
+from pathoprog.command_line.target import Target
+from pathoprog.errors import PathoprogError
+from pathoprog.settings import check
 from pathoprog.system.caches import own_caches
 from pathoprog.system.console import say
+from pathoprog.system.machine.environment import quiet_dependencies
 from pathoprog.system.machine.extras import check_command
 from pathoprog.text.plain_text import printable
 
@@ -69,6 +72,12 @@ COMMANDS = {
         "pathoprog.cohorts.config:CohortConfig",
         "clinical sheet to a checked cohort",
         "table",
+    ),
+    "init": Command(
+        "pathoprog.commands.init",
+        "pathoprog.commands.init_config:InitConfig",
+        "a first mapping, plan and experiment from a clinical sheet",
+        "folder",
     ),
     "tiles": Command(
         "pathoprog.training.tiles",
@@ -206,18 +215,27 @@ def main(arguments: list[str] | None = None) -> int:
     name, rest = arguments[0], arguments[1:]
     command = COMMANDS.get(name)
     if command is None:
-        print(f"pathoprog: no command '{printable(name)}'; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        hint = did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        print(f"pathoprog: no command '{printable(name)}'{hint} (see `pathoprog --help`)", file=sys.stderr)
         return 2
     try:
-        if "-h" in rest or "--help" in rest:
-            say(command_help(name))
+        flags, arguments = take_flags(rest)
+        if flags.help:
+            say(command_help(name, rest))
+            return 0
+        if flags.show or flags.resolve:
+            composed = compose_settings(target_of(name, flags), arguments)
+            say(config_text(name, composed.settings()) if flags.resolve else composed.text())
             return 0
         check_command(name)
         settings = compose(name, rest)
-        _quiet_environment()
+        as_given = config_text(name, settings)
+        quiet_dependencies()
         own_caches()
         code = importlib.import_module(command.module).run(settings)
         assert isinstance(code, int), f"{command.module}.run returned {code!r}"
+        if code in (0, 1):
+            write_beside(settings, as_given)
         return code
     except PathoprogError as error:
         print(f"pathoprog {name}: {printable(str(error), lines=True)}", file=sys.stderr)
@@ -225,18 +243,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"pathoprog {name}: stopped; what is done is kept, the same command goes on", file=sys.stderr)
         return 130
-
-
-def _quiet_environment() -> None:
-    """Switch the telemetry of dependencies off, before any of them is imported."""
-    for key, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }.items():
-        os.environ.setdefault(key, value)
 
 
 def overview() -> str:
@@ -253,46 +259,24 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def command_help(name: str) -> str:
-    """Text of `pathoprog COMMAND --help`: every setting with its value in force, its help and its range."""
+def command_help(name: str, arguments: list[str] | None = None) -> str:
+    """Text of `pathoprog COMMAND --help`: every setting with its value in force, its help and its range.
+
+    Args:
+        name: the command.
+        arguments: the others of the same line, which are in force.
+    """
+    flags, rest = take_flags(arguments or [])
     command = COMMANDS[name]
-    settings = compose(name, [], checked=False)
-    module = importlib.util.find_spec(command.module)
-    assert module is not None, command.module
-    bare = f" [{(command.spelled or command.positional).upper()} …]" if command.positional else ""
-    lines = [f"pathoprog {name}{bare} [key=value …]", f"  {command.summary}", "", "settings (value in force):"]
-    rows = [
-        (command.spelled if command.spelled and key == command.positional else key, value, text)
-        for key, value, text in _rows(settings)
-    ]
-    width = min(max((len(key) for key, _, _ in rows), default=0), 44)
-    lines += [f"  {key:<{width}}  {text}\n  {'':<{width}}  = {value}" for key, value, text in rows]
-    groups = _experiments(name)
-    if groups:
-        lines += ["", f"experiment=… one of: {', '.join(groups)}"]
-    lines += ["", RESEARCH_USE_ONLY]
-    return "\n".join(lines)
+    settings = compose_settings(target_of(name, flags), rest).settings()
+    assert importlib.util.find_spec(command.module) is not None, command.module
+    return help_text(target_of(name, flags), command.summary, settings)
 
 
-def _experiments(name: str) -> list[str]:
-    """Named runs that a command takes: those of configs/experiment, if its YAML mentions the group."""
-    if "experiment" not in (CONFIG_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"):
-        return []
-    return sorted(path.stem for path in (CONFIG_FOLDER / "experiment").glob("*.yaml"))
-
-
-def _rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _rows(value, f"{prefix}{field.name}.")
-            continue
-        text = field.metadata.get("help", "")
-        if field.metadata.get("choices"):
-            text += f" ({' | '.join(field.metadata['choices'])})"
-        if field.metadata.get("required"):
-            text += " [required]"
-        yield f"{prefix}{field.name}", str(getattr(value, "value", value)), text
+def target_of(name: str, flags: Flags) -> Target:
+    """What the command line of a command is composed for."""
+    command = COMMANDS[name]
+    return Target(name, settings_class(name), CONFIG_FOLDER, command.positional, command.spelled, flags.folders)
 
 
 def settings_class(name: str) -> type:
@@ -317,120 +301,11 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
     Raises:
         ConfigError: an unknown key, a value of the wrong type, out of range, or missing.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException, OverrideParseException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    schema = settings_class(name)
-    kinds = dict(_kinds(schema))
-    overrides, literal = _split(name, arguments, kinds)
-    _check_keys(name, overrides, kinds)
-    ConfigStore.instance().store(name=f"{name}_schema", node=schema)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(config_dir=str(CONFIG_FOLDER.resolve()), version_base="1.3"):
-            config = hydra_compose(config_name=name, overrides=overrides)
-        for key, value in literal.items():
-            OmegaConf.update(config, key, value)
-        settings = OmegaConf.to_object(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        detail = re.split(r"\n\s*(?:full_key:|See http|Config search path:)", str(cause))[0]
-        detail = " ".join(detail.split())
-        key = getattr(cause, "full_key", "") or ""
-        if isinstance(error, OverrideParseException):
-            key, detail = error.override, f"{detail}; a value with special characters goes in quotes: key=\"'value'\""
-        raise ConfigError(f"{key + ': ' if key else ''}{detail} (see `pathoprog {name} --help`)") from error
-    finally:
-        GlobalHydra.instance().clear()
+    flags, rest = take_flags(arguments)
+    settings = compose_settings(target_of(name, flags), rest).settings()
     if checked:
-        from pathoprog.settings import check
-
         check(settings)
     return settings
-
-
-def _kinds(schema: type, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each setting's full key and how the command line takes it: a literal kind, ``flag`` (true or false) or ``""``."""
-    types = get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        kind = types[field.name]
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            yield from _kinds(kind, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}", "flag" if kind is bool else field.metadata.get("kind", "")
-
-
-def _split(name: str, arguments: list[str], kinds: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
-    """Separate literal values (paths, names, bare arguments) from overrides in Hydra's grammar."""
-    overrides: list[str] = []
-    literal: dict[str, Any] = {}
-    positional = COMMANDS[name].positional
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        key = positional if key and key == COMMANDS[name].spelled else key
-        flag = argument.removeprefix("--").replace("-", "_")
-        if argument.startswith("--") and kinds.get(flag) == "flag":
-            overrides.append(f"{flag}=true")
-            continue
-        kind = kinds.get(key, "") if equals else ""
-        if not equals or (key.lstrip("+~") not in kinds and positional and _exists(argument)):
-            named = argument in kinds and kinds.get(positional) != "names"  # a list of words may hold any word
-            wrong = named or argument.startswith("--") or not positional
-            if wrong and not (positional and _exists(argument)):
-                raise ConfigError(f"{argument}: settings are given as key=value (see `pathoprog {name} --help`)")
-            key, value, kind = positional, argument, "path" if kinds[positional] == "path" else "bare"
-        if kind in ("path", "name"):
-            if key in literal:
-                raise ConfigError(f"{key} is given twice: {literal[key]!r} and {value!r}")
-            literal[key] = _literal(value)
-        elif kind in ("paths", "names"):
-            literal.setdefault(key, []).extend(map(_literal, _items(value, kind)))
-        elif kind == "bare":
-            literal.setdefault(key, []).append(_literal(value))
-        else:
-            overrides.append(argument)
-    return overrides, literal
-
-
-def _items(value: str, kind: str) -> list[str]:
-    """Split a plural value at its commas; a path that exists, and a part in double quotes, keep theirs."""
-    if kind == "paths" and _exists(value):
-        return [value]
-    if value.startswith("[") and value.endswith("]"):
-        value = value[1:-1]
-    parts = re.findall(r'\s*"([^"]*)"\s*(?:,|$)|([^,]+)(?:,|$)', value)
-    return [item for item in (quoted or plain.strip() for quoted, plain in parts) if item]
-
-
-def _exists(text: str) -> bool:
-    try:
-        return bool(text) and Path(text).exists()
-    except (OSError, ValueError):  # too long, or with a null byte: no file is called so
-        return False
-
-
-def _literal(value: str) -> str:
-    """Keep OmegaConf from reading an interpolation into a file name."""
-    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
-
-
-def _check_keys(name: str, overrides: list[str], kinds: dict[str, str]) -> None:
-    """Refuse keys that no setting has; Hydra itself would take ``+key=…`` and nothing would ever read it."""
-    groups = {path.name for path in CONFIG_FOLDER.iterdir() if path.is_dir()}
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        if re.split("[/@]", key)[0] in groups:
-            continue
-        if not any(f"{key}.".startswith(f"{known}.") or known.startswith(f"{key}.") for known in kinds):
-            near = difflib.get_close_matches(key, [*kinds, *filter(None, [COMMANDS[name].spelled])], n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            what = "setting or file" if COMMANDS[name].positional else "setting"
-            raise ConfigError(f"{key}: no such {what}{hint} (see `pathoprog {name} --help`)")
 
 
 if __name__ == "__main__":

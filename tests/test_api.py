@@ -256,10 +256,11 @@ def test_curves_need_no_torch(study):
 
 @pytest.mark.slow
 def test_the_lines_of_the_documents_run_as_they_stand(slides, bundle, study, tmp_path, monkeypatch):
-    """Both blocks of docs/python.md, each in a folder with the names that it uses."""
+    """The first blocks of docs/python.md, each in a folder with the names that it uses; a notebook has the third."""
     text = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
-    of_a_slide, of_a_cohort = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    of_a_slide, of_a_cohort, of_training = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(of_a_slide.splitlines()) == 5 and len(of_a_cohort.splitlines()) <= 5
+    assert "train_member(settings, " in of_training and "lock(members, " in of_training
     names = {name: getattr(api, name) for name in api.__all__}
     (tmp_path / "slide" / "slides").mkdir(parents=True)
     shutil.copyfile(slides / "A.tif", tmp_path / "slide" / "slides" / "S1.svs")

@@ -32,6 +32,10 @@ def test_every_call_in_a_document_is_understood(path: Path) -> None:
         assert command in cli.COMMANDS, f"{path}: pathoprog {command}"
         given = [argument for argument in arguments if argument not in ("--help", "-h")]
         given = [argument for argument in given if not argument.endswith("=…")]
+        if "--config-dir" in given:  # a reader's own folder and files are not here
+            given = [word for word in given if word not in ("--config-dir", given[given.index("--config-dir") + 1])]
+            given = [word for word in given if not word.startswith("experiment=")]
+        given = [argument for argument in given if not re.match(r"experiment=.*\.yaml$", argument)]
         cli.compose(command, given, checked=False)
 
 

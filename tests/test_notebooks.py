@@ -99,10 +99,45 @@ def test_the_notebook_of_the_python_api_runs_on_slides(tmp_path: Path):
     assert result.returncode == 0, result.stderr[-3000:]
 
 
-def test_the_notebook_of_the_python_api_imports_nothing_else_of_ours():
+@pytest.mark.slow
+def test_the_notebooks_train_lock_score_and_map_on_made_slides(tmp_path: Path):
+    pytest.importorskip("torch")
+    program = (
+        "import nbformat, sys\n"
+        "from nbclient import NotebookClient\n"
+        "for path, pictures in zip(sys.argv[2::2], map(int, sys.argv[3::2]), strict=True):\n"
+        "    notebook = nbformat.read(path, as_version=4)\n"
+        "    NotebookClient(notebook, timeout=500, resources={'metadata': {'path': sys.argv[1]}}).execute()\n"
+        "    shown = [output for cell in notebook.cells for output in cell.get('outputs', [])]\n"
+        "    found = sum('image/png' in output.get('data', {}) for output in shown)\n"
+        "    assert found == pictures, (path, found)\n"
+        "    said = ''.join(output.get('text', '') for output in shown)\n"
+        "print(said)\n"
+    )
+    names = {"06_train_and_lock.ipynb": "0", "07_score_one_slide.ipynb": "2"}
+    arguments = [text for name, pictures in names.items() for text in (str(ROOT / "notebooks" / name), pictures)]
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATHOPROG_STUDY": str(tmp_path / "study"), "PATHOPROG_STEPS": "2", "MPLBACKEND": "agg"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "failed" in result.stdout and "unreadable |" in result.stdout
+    assert (tmp_path / "study" / "bundle" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("05_python_api.ipynb", {"pathoprog.api"}),
+        ("06_train_and_lock.ipynb", {"pathoprog.api", "pathoprog.training.api"}),
+        ("07_score_one_slide.ipynb", {"pathoprog.api", "pathoprog.errors"}),
+    ],
+)
+def test_notebooks_of_the_python_api_import_its_public_names_alone(name: str, allowed: set[str]):
     from house import imports
 
-    ours = {
-        name.rpartition(".")[0] for _, name in imports(Path("notebooks/05_python_api.ipynb")) if "pathoprog" in name
-    }
-    assert ours == {"pathoprog.api"}
+    ours = {full.rpartition(".")[0] for _, full in imports(Path("notebooks") / name) if "pathoprog" in full}
+    assert ours == allowed

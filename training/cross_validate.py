@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pathoprog import RESEARCH_USE_ONLY
+from pathoprog.command_line.config_file import CONFIG, config_text
 from pathoprog.errors import ConfigError
 from pathoprog.slides.resolutions import in_order
 from pathoprog.survival import harrell_c
@@ -60,6 +61,7 @@ def run(settings: CrossValidateConfig) -> int:
 
     A seed of which a fold fails is left out, and named; the exit code is then 1.
     """
+    as_given = config_text("cross_validate", settings)
     check_each(settings)
     settle(settings)
     settle_devices(settings)
@@ -83,6 +85,7 @@ def run(settings: CrossValidateConfig) -> int:
     prepare_data(settings, slides)
     out = Path(settings.out)
     mark = recipe(refits[0].settings)
+    write_text(out / CONFIG, as_given)
     parent = tracking.start(f"cross-validation {out.name}", settings, folder=out, mark=mark, kind="cross-validation")
     with tracking.until_end(parent):
         needed = settings.members if settings.refit else 1

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathoprog.command_line.config_file import CONFIG, config_text
 from pathoprog.errors import ConfigError, DivergedError, InputError, PathoprogError, SlideError
 from pathoprog.networks.augmentation import cropped_px
 from pathoprog.networks.config import LOSSES, NO_ENCODER, FeatureEncoderSettings
@@ -48,7 +49,20 @@ PROGRESS = "progress.json"
 
 
 def run(settings: TrainConfig) -> int:
-    """Check, cut missing tiles, train, and print where the candidate lies."""
+    """Train, and print where the candidate lies."""
+    candidate = train_candidate(settings)
+    best = candidate.best[0]
+    say(f"  {settings.out}: best on tuning c {best.c_index:.3f} at step {best.step} ({best.file})")
+    return 0
+
+
+def train_candidate(settings: TrainConfig) -> Candidate:
+    """Check, cut missing tiles, train and track one candidate: the command's work, and `training.api`'s.
+
+    Raises:
+        PathoprogError: see `train`; settings that do not fit together or to the data.
+    """
+    as_given = config_text("train", settings)
     if settings.resolution not in settings.data.resolutions:
         raise ConfigError(
             f"resolution={settings.resolution}: data.resolutions={','.join(settings.data.resolutions)} has it not; give"
@@ -68,6 +82,7 @@ def run(settings: TrainConfig) -> int:
     tracking.private = ids_of(rows)
     prepare_data(settings, rows)
     name, out = f"{settings.resolution} seed {settings.seed}", Path(settings.out)
+    write_text(out / CONFIG, as_given)
     run_id = tracking.start(name, settings, folder=out, mark=fingerprint(settings))
     sent = 0
     with progress(f"{settings.resolution} seed {settings.seed}", settings.fit.steps, "steps") as counter:
@@ -85,9 +100,7 @@ def run(settings: TrainConfig) -> int:
             finally:
                 log_candidate(tracking, run_id, read_metrics(out), out)
             tracking.datasets(run_id, plain(candidate.cohorts))
-    best = candidate.best[0]
-    say(f"  {settings.out}: best on tuning c {best.c_index:.3f} at step {best.step} ({best.file})")
-    return 0
+    return candidate
 
 
 def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pathoprog.command_line.config_file import CONFIG, config_text
 from pathoprog.ensemble.shape import MEMBERS_PER_RESOLUTION
 from pathoprog.errors import DivergedError, PathoprogError
 from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import progress, say, warn
-from pathoprog.system.files import read_json, write_json
+from pathoprog.system.files import read_json, write_json, write_text
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
@@ -76,6 +77,7 @@ class CandidateTask:
 
 def run(settings: TrainEnsembleConfig) -> int:
     """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
+    as_given = config_text("train_ensemble", settings)
     check_each(settings)
     settle(settings)
     settle_devices(settings)
@@ -93,6 +95,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     prepare_data(settings, rows)
     make_way(settings, tasks)
     out = Path(settings.out)
+    write_text(out / CONFIG, as_given)
     parent = tracking.start(
         f"ensemble {out.name}", settings, folder=out, mark=recipe(tasks[0].settings), kind="ensemble"
     )

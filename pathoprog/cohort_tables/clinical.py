@@ -59,6 +59,7 @@ def apply_mapping(
         InputError: nothing says which sign of a column's numbers is the decimal one.
     """
     _doubtful_thousands(mapping, sheet, lines)
+    sheet, lines, others = _rows_that_count(mapping, sheet, lines)
     rows = pd.DataFrame({"line": lines or range(2, len(sheet) + 2)}, index=sheet.index)
     faults = _Faults()
     for name, source in mapping.columns.items():
@@ -95,15 +96,36 @@ def apply_mapping(
         rejected,
         pd.DataFrame(sorted(firsts.items()), columns=["patient_id", "code"]),
         _counts(mapping, rows, firsts, rejected, accepted)
+        | ({"rows_passed_over": others} if mapping.rows or mapping.one_row_of else {})
         | {"day_zero": _day_zero(rows[~out], faults.day_zero, keep_day_zero)},
     )
+
+
+def _rows_that_count(
+    mapping: Mapping, sheet: pd.DataFrame, lines: list[int] | None
+) -> tuple[pd.DataFrame, list[int], int]:
+    """The rows that `rows` and `one_row_of` of the mapping take, with their lines, and how many are passed over.
+
+    Raises:
+        InputError: none is left, or a cell that should be compared as a number is none.
+    """
+    place = dict(zip(sheet.index, lines or range(2, len(sheet) + 2), strict=True))
+    for row, reason in unread_numbers(sheet, mapping.rows, mapping.decimal):
+        raise InputError(f"line {place[row]}: {reason} (rows: in the mapping)")
+    kept = sheet[holds(sheet, mapping.rows, mapping.decimal)]
+    if mapping.one_row_of:
+        ids = kept[mapping.one_row_of]
+        kept = kept[~ids.duplicated() | (ids == "")]
+    if kept.empty:
+        raise InputError(f"no row of the sheet is one of those that the mapping counts (rows: {mapping.rows})")
+    return kept, [place[row] for row in kept.index], len(sheet) - len(kept)
 
 
 def _doubtful_thousands(mapping: Mapping, sheet: pd.DataFrame, lines: list[int] | None) -> None:
     """Refuse numbers such as 2.385 beside 901, where nothing says whether they are thousands."""
     if mapping.decimal:
         return
-    wanted = [mapping.followup.column]
+    wanted = [] if mapping.followup.start else mapping.followup.ends()
     wanted += [source.column for name, source in mapping.columns.items() if source.unit or name in NUMERIC_COLUMNS]
     for name in filter(None, wanted):
         texts = [
@@ -204,28 +226,40 @@ def _converted(value: str, source: SheetSource, name: str, row: Any, faults: _Fa
 
 def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults, keep_day_zero: bool) -> pd.Series:
     rule = mapping.followup
+    cells, column = _first_filled(sheet, rule.ends())
+    named = " and ".join(rule.ends())
     if rule.column:
-        numbers = [parse_number(value, mapping.decimal) if value else None for value in sheet[rule.column]]
+        numbers = [parse_number(value, mapping.decimal) if value else None for value in cells]
         days = pd.Series(numbers, index=sheet.index, dtype=float) * UNIT_DAYS[rule.unit]
-        what = sheet[rule.column].map(lambda value: f"{rule.column}={value!r}")
-        for row in days.index[days.isna() & (sheet[rule.column] != "")]:
-            why = not_a_number(str(sheet.at[row, rule.column]), mapping.decimal)
-            faults.add(row, f"follow-up: {rule.column} {why} ({what[row]})")
-        faults.add_all(sheet[rule.column] == "", f"follow-up: {rule.column} is missing")
+        what = column + "='" + cells + "'"
+        for row in days.index[days.isna() & (cells != "")]:
+            why = not_a_number(str(cells[row]), mapping.decimal)
+            faults.add(row, f"follow-up: {column[row]} {why} ({what[row]})")
+        faults.add_all(cells == "", f"follow-up: {named} is missing")
     else:
         dates = {}
-        for name in (rule.start, rule.end):
-            dates[name] = pd.to_datetime(sheet[name], format=rule.date_format, errors="coerce")
-            faults.add_all(sheet[name] == "", f"follow-up: {name} is missing")
-            faults.add_all(dates[name].isna() & (sheet[name] != ""), f"follow-up: {name} is no date {rule.date_format}")
-        days = (dates[rule.end] - dates[rule.start]).dt.days.astype(float)
-        what = sheet[rule.start] + " to " + sheet[rule.end]
+        for name, values in ((rule.start, sheet[rule.start]), (named, cells)):
+            dates[name] = pd.to_datetime(values, format=rule.date_format, errors="coerce")
+            faults.add_all(values == "", f"follow-up: {name} is missing")
+            faults.add_all(dates[name].isna() & (values != ""), f"follow-up: {name} is no date {rule.date_format}")
+        days = (dates[named] - dates[rule.start]).dt.days.astype(float)
+        what = sheet[rule.start] + " to " + cells
     faults.day_zero = list(days.index[days == 0])
     if keep_day_zero:
         days = days.mask(days == 0, DAY_ZERO_DAYS)
     for row in days.index[days.notna() & ((days <= 0) | (days > MAX_FOLLOWUP_DAYS))]:
         faults.add(row, f"follow-up: {what[row]} gives {days[row]:g} days; must be above 0 and within 100 years")
     return days
+
+
+def _first_filled(sheet: pd.DataFrame, names: list[str]) -> tuple[pd.Series, pd.Series]:
+    """The first cell of each row that is not empty, of several columns, and the column that it stands in."""
+    cells = sheet[names[0]].copy()
+    column = pd.Series(names[0], index=sheet.index, dtype=object)
+    for name in names[1:]:
+        empty = cells == ""
+        cells[empty], column[empty] = sheet.loc[empty, name], name
+    return cells, column
 
 
 def _event(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Series:

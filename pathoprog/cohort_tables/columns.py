@@ -36,6 +36,7 @@ _EXCEL_ERROR = re.compile(r"#(DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!|SPILL!|CALC!|
 _CODE = re.compile(r"0[0-9]+")
 CODES_TO = 9  # whole numbers up to so many different ones may be codes beside names: pT 1, 2, 3, 4a
 FEW_LEVELS = 5
+DECIMAL_COMMAS = "its decimal commas were read as such"
 WHICH = "decimal=. or decimal=,"
 KNOWN_ORDERS = (("good", "uncertain", "poor"), ("low", "intermediate", "high"), ("low", "medium", "high"))
 _GRADED = re.compile(r"(p?[tnm]|stage|grade|g|stadium|grad)?[ :.]?([0-9]{1,2}|i{1,3}|iv|v)[ .]?([a-d][0-9]?)?")
@@ -137,7 +138,7 @@ def _numbers(cells: "pd.Series[Any]", texts: list[tuple[str, int]], decimal: str
         return Column(_parsed(cells, "."), NUMBER, "", note if even else "")
     comma = {text for text, _ in texts if _COMMA.fullmatch(text)}
     if all(text in comma for text, _ in texts):
-        return Column(_parsed(cells, ","), NUMBER, "", "its decimal commas were read as such")
+        return Column(_parsed(cells, ","), NUMBER, "", DECIMAL_COMMAS)
     numeric = point | comma | {text for text, _ in texts if any(sign.fullmatch(text) for sign in _THOUSANDS.values())}
     if all(text in numeric for text, _ in texts):
         one, other = (next((f"{text!r} in line {line}" for text, line in texts if sign in text), "") for sign in ".,")

@@ -28,6 +28,8 @@ KEYS = {
     "decimal",
     "time_zero",
     "missing",
+    "rows",
+    "one_row_of",
     "columns",
     "followup",
     "event",
@@ -36,6 +38,8 @@ KEYS = {
 }
 
 Condition = dict[str, Any]
+OPEN = "?"
+"""Stands in a mapping where `pathoprog init` could guess nothing; no sheet is read before it is answered."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,22 @@ class SheetSource:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """Follow-up as a number in a unit, or as the days between two dates (`start` is time zero)."""
+    """Follow-up as a number in a unit, or as the days between two dates (`start` is time zero).
+
+    `otherwise` are further columns for where `column` (or `end`) is empty, in their order: days to death, and for those
+    alive the days to the last contact.
+    """
 
     column: str = ""
     unit: str = "days"
     start: str = ""
     end: str = ""
     date_format: str = "%Y-%m-%d"
+    otherwise: tuple[str, ...] = ()
+
+    def ends(self) -> list[str]:
+        """The columns that hold the follow-up, or the date of its end: the first that is not empty counts."""
+        return [self.column or self.end, *self.otherwise]
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,8 @@ class Mapping:
     event: tuple[Rule, ...]
     exclude: tuple[Rule, ...] = ()
     contradictions: tuple[Rule, ...] = ()
+    rows: Condition = field(default_factory=dict)
+    one_row_of: str = ""
     missing: tuple[str, ...] = ()
     time_zero: str = ""
     sheet: str = ""
@@ -115,7 +130,11 @@ def read_mapping(path: str | Path) -> Mapping:
               role: {column: Set, codes: {dev: tuning, val: external}}
               age: {column: Age in months, unit: months, to_unit: years}
               sex: {column: Gender, codes: {M: male, F: female}}
+            rows: {etype: ["2"]}                          # only these rows count, where a sheet holds several kinds
+            one_row_of: Pat.No                            # of several rows of one patient the first counts
             followup: {column: OSDays, unit: days}        # or {start: surgery, end: last seen, date_format: "%d.%m.%Y"}
+                                                          # of several columns the first that is not empty counts:
+                                                          # column: [days_to_death, days_to_last_follow_up]
             event:                                        # the first that holds
               - {when: {OSCensor: ["1"]}, is: none}
               - {when: {OSCensor: ["0"], Cause: [crc]}, is: event}
@@ -152,6 +171,10 @@ def read_mapping(path: str | Path) -> Mapping:
         raise InputError(
             f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}; {'; '.join(said)}"
         )
+    if unanswered := _open(value):
+        raise InputError(
+            f"{path}: still to be answered: {', '.join(unanswered)}; put a column of the sheet in place of {OPEN!r}"
+        )
     needed = {"patient_id", "slide_id", "slide_path", "cohort", "role"}
     if not isinstance(value["columns"], dict) or not needed <= value["columns"].keys():
         raise InputError(f"{path}: columns must say where {', '.join(sorted(needed))} come from")
@@ -162,8 +185,10 @@ def read_mapping(path: str | Path) -> Mapping:
         columns={str(name): _source(path, str(name), item) for name, item in value["columns"].items()},
         followup=_followup(path, value["followup"]),
         event=_rules(path, value, "event", "is", set(EVENTS)),
+        rows=_condition(path, "rows", value.get("rows") or {}),
         exclude=_rules(path, value, "exclude", "code"),
         contradictions=_rules(path, value, "contradictions", "reason"),
+        one_row_of=str(value.get("one_row_of") or ""),
         missing=_words(path, "missing", value.get("missing")),
         time_zero=str(value.get("time_zero") or ""),
         sheet=str(value.get("sheet") or ""),
@@ -178,6 +203,15 @@ def _unknown_key(item: dict[Any, Any], known: set[str]) -> str:
         near = difflib.get_close_matches(str(key), known, n=1)
         return f"there is no key {str(key)!r}" + (f" ({near[0]!r} is meant?)" if near else "")
     return ""
+
+
+def _open(value: Any, where: str = "") -> list[str]:
+    """Keys whose value is still `OPEN`; for a list the key that holds it."""
+    if isinstance(value, dict):
+        return [key for name, item in value.items() for key in _open(item, f"{where}.{name}" if where else str(name))]
+    if isinstance(value, list):
+        return list(dict.fromkeys(key for item in value for key in _open(item, where)))
+    return [where] if value == OPEN else []
 
 
 def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
@@ -220,7 +254,12 @@ def _followup(path: Path, item: Any) -> FollowUp:
         or not ({"column"} <= item.keys() or {"start", "end"} <= item.keys())
     ):
         raise InputError(f"{path}: followup must hold column and unit, or start, end and date_format")
-    result = FollowUp(**{str(key): str(text) for key, text in item.items()})
+    last = "column" if "column" in item else "end"
+    ends = _words(path, f"followup.{last}", item[last])
+    if not ends:
+        raise InputError(f"{path}: followup.{last} must be a column, or a list of columns")
+    texts = {str(key): str(text) for key, text in item.items() if key != last}
+    result = FollowUp(**texts, **{last: ends[0]}, otherwise=ends[1:])
     if result.unit not in UNIT_DAYS:
         raise InputError(f"{path}: followup.unit={result.unit!r} must be one of {', '.join(UNIT_DAYS)}")
     return result
@@ -236,20 +275,26 @@ def _rules(path: Path, value: dict[str, Any], key: str, then: str, allowed: set[
             raise InputError(f"{path}: {key}: each must be {{when: {{column: [values]}}, {then}: …}}, not {item!r}")
         if allowed and item[then] not in allowed:
             raise InputError(f"{path}: {key}: {then} must be one of {', '.join(sorted(allowed))}, not {item[then]!r}")
-        for column, test in item["when"].items():
-            known = isinstance(test, list) or (isinstance(test, dict) and len(test) == 1)
-            if not known or (isinstance(test, dict) and not set(test) <= {"below", "above", "missing"}):
-                raise InputError(f"{path}: {key}: {column} must have a list of values, or one of below, above, missing")
-        rules.append(Rule(item["when"], str(item[then])))
+        rules.append(Rule(_condition(path, key, item["when"]), str(item[then])))
     return tuple(rules)
+
+
+def _condition(path: Path, key: str, when: Any) -> Condition:
+    if not isinstance(when, dict):
+        raise InputError(f"{path}: {key} must be a condition {{column: [values]}}, not {when!r}")
+    for column, test in when.items():
+        known = isinstance(test, list) or (isinstance(test, dict) and len(test) == 1)
+        if not known or (isinstance(test, dict) and not set(test) <= {"below", "above", "missing"}):
+            raise InputError(f"{path}: {key}: {column} must have a list of values, or one of below, above, missing")
+    return when
 
 
 def columns_read(mapping: Mapping) -> set[str]:
     """Every column of the sheet that a mapping names."""
     names = {name for source in mapping.columns.values() for name in source.columns()}
-    names |= {mapping.followup.column, mapping.followup.start, mapping.followup.end} - {""}
+    names |= {mapping.followup.start, *mapping.followup.ends(), mapping.one_row_of} - {""}
     rules = (*mapping.event, *mapping.exclude, *mapping.contradictions)
-    return names | {str(column) for rule in rules for column in rule.when}
+    return names | {str(column) for when in (mapping.rows, *(rule.when for rule in rules)) for column in when}
 
 
 def read_sheet(path: str | Path, mapping: Mapping) -> pd.DataFrame:
@@ -281,7 +326,7 @@ def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
     table = pd.DataFrame(index=found.frame.index)
     for name in found.frame.columns:
         values = found.frame[name]
-        if name in (mapping.followup.start, mapping.followup.end):
+        if mapping.followup.start and name in (mapping.followup.start, *mapping.followup.ends()):
             values = _dates_as_asked(values, (found.dates or {}).get(name, []), mapping.followup.date_format)
         table[name] = pd.Series([plain(value) for value in values], index=values.index, dtype=object)
     return replace(found, frame=table)

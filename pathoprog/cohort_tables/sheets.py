@@ -20,7 +20,7 @@ from pathoprog.errors import InputError
 from pathoprog.system.csv_files import unquoted
 
 EMPTY_WORDS = (
-    "na", "n/a", "#n/a", "nan", "null", "nat", "<na>", "[not available]", "[not applicable]", "[unknown]",
+    "na", "n/a", "#n/a", "nan", "null", "nat", "<na>", "[not available]", "[not applicable]", "[unknown]", "--", "'--",
 )  # fmt: skip
 """Words that mean an empty cell, in any case. ``None`` is none of them: "no treatment" is an answer."""
 SEPARATORS = (";", "\t", ",", "|")  # of two that part the lines equally well the first is taken
@@ -164,6 +164,9 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     skipped = 0
     if told:
         text, skipped = rest, 1
+    text, comments = _without_comments(text)
+    skipped += comments
+    notes = [f"comment lines at the top passed over: {comments} (they begin with #)"] if comments else []
     separator = told[1].replace("\\t", "\t") if told else separator_of(text)
     rows: list[tuple[int, list[Cell]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -175,7 +178,16 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     except csv.Error as error:
         what = "a quote is opened there and never closed" if "unexpected end" in str(error) else str(error)
         raise InputError(f"{path}: line {start + skipped} cannot be read: {what}") from error
-    return _table(path, rows, [])
+    return _table(path, rows, notes)
+
+
+def _without_comments(text: str) -> tuple[str, int]:
+    """A text without the lines at its top that begin with ``#``, and how many they are.
+
+    cBioPortal's clinical files have four or five. One alone is a header whose first column is called so.
+    """
+    comments = re.match(r"(?:#[^\n]*\n){2,}", text)
+    return (text, 0) if comments is None else (text[comments.end() :], comments[0].count("\n"))
 
 
 def _cleaned(cell: str) -> str:

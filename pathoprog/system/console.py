@@ -1,15 +1,54 @@
-"""What the user sees while work goes on: a progress bar on a terminal, plain lines in a log."""
+"""What the user sees while work goes on: a progress bar on a terminal, plain lines in a log.
 
+Where the caller is a Python program, and not a command, nothing is printed: `logged` hands it to `logging`.
+"""
+
+import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from pathoprog.text.plain_text import printable
 
 LOG_INTERVAL_S = 10.0
+LOGGER = logging.getLogger("pathoprog")
+LOGGER.addHandler(logging.NullHandler())  # whoever wants to read it says where
+
+OnProgress = Callable[[str, int, int], None]
+"""Told of a step's label, and how much of it is done, of how much in all."""
+
+
+@dataclass(eq=False)  # two that have heard nothing are two
+class _Logged:
+    """Who is told in place of the terminal, and the warnings so far."""
+
+    on_progress: OnProgress | None
+    warnings: list[str] = field(default_factory=list)
+
+
+_logged: list[_Logged] = []
+
+
+@contextmanager
+def logged(on_progress: OnProgress | None = None) -> Iterator[list[str]]:
+    """Print nothing while it lasts: lines and warnings go to the logger ``pathoprog``, progress to the caller.
+
+    Args:
+        on_progress: told of each step's progress, in the thread that does the work.
+
+    Yields:
+        The warnings, as they come.
+    """
+    one = _Logged(on_progress)
+    _logged.append(one)
+    try:
+        yield one.warnings
+    finally:
+        _logged.remove(one)
 
 
 def say(text: str = "") -> None:
@@ -17,6 +56,9 @@ def say(text: str = "") -> None:
 
     Where nobody reads any more (``| head``) the program ends quietly, as other programs do there.
     """
+    if _logged:
+        LOGGER.info(printable(text, lines=True).strip())
+        return
     try:
         text = printable(text, lines=True)
         try:
@@ -30,6 +72,10 @@ def say(text: str = "") -> None:
 
 def warn(text: str) -> None:
     """Print one warning line on stderr."""
+    if _logged:
+        _logged[-1].warnings.append(printable(text))
+        LOGGER.warning(printable(text))
+        return
     print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
@@ -59,6 +105,15 @@ class Progress:
         left = f", {max(self.total - self.done, 0) / rate:.0f} s left" if 0 < self.done < self.total else ""
         note = f"  {self.note}" if self.note else ""
         say(f"    {self.label}: {self.done}/{self.total} {self.unit}, {seconds:.0f} s{left}{note}")
+
+
+class _ToldProgress(Progress):
+    """The same counter, whose caller is told."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.done += n
+        if _logged and (told := _logged[-1].on_progress) is not None:
+            told(self.label, self.done, self.total)
 
 
 class _BarProgress(Progress):
@@ -98,7 +153,9 @@ def progress(label: str, total: int, unit: str = "") -> Iterator[Progress]:
         total: number of units in all.
         unit: what is counted, plural.
     """
-    if sys.stdout.isatty():
+    if _logged:
+        yield _ToldProgress(label, total, unit)
+    elif sys.stdout.isatty():
         counter = _BarProgress(label, total, unit)
         with counter.bar:
             yield counter

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from made_sheet import GOOD, HEADER, MAPPING, write_mapping
 
 from pathoprog.cohort_tables.clinical import Mapped, apply_mapping, assign_development
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.mapping import read_mapping, read_sheet
+from pathoprog.errors import InputError
 
 
 def mapped(folder: Path, *rows: str, mapping: str = MAPPING) -> Mapped:
@@ -44,6 +46,42 @@ def test_every_fault_is_a_rejected_row_with_its_reason(tmp_path: Path):
         assert expected in reason
     assert result.rows["patient_id"].tolist() == ["A", "B", "C"]
     assert result.counts["rows"] == 3 + len(faults) == result.counts["rows_accepted"] + result.counts["rows_rejected"]
+
+
+KINDS = [f"{row.rpartition(',')[0]},{kind}" for row in GOOD for kind in ("2", "0")]  # of the last column
+
+
+def test_rows_of_another_kind_are_passed_over_and_counted(tmp_path: Path):
+    mapping = MAPPING.partition("contradictions:")[0]
+    result = mapped(tmp_path, *KINDS, mapping=mapping + 'rows: {Dead: ["0"]}\n')
+    assert result.rejected.empty and result.rows["line"].tolist() == [3, 5, 7]
+    assert result.counts["rows"] == 3 and result.counts["rows_passed_over"] == 3
+    first = mapped(tmp_path, *KINDS, mapping=mapping + "one_row_of: Pat\n")
+    assert first.rows["line"].tolist() == [2, 4, 6] and first.counts["rows_passed_over"] == 3
+    with pytest.raises(InputError, match="no row of the sheet is one of those that the mapping counts"):
+        mapped(tmp_path, *KINDS, mapping=mapping + 'rows: {Dead: ["7"]}\n')
+    with pytest.raises(InputError, match=r"line 2: Set='dev' is no number \(rows: in the mapping\)"):
+        mapped(tmp_path, *GOOD, mapping=MAPPING + "rows: {Set: {above: 1}}\n")
+
+
+def test_of_several_columns_of_follow_up_the_first_that_is_filled_counts(tmp_path: Path):
+    mapping = MAPPING.replace("{column: Days, unit: days}", "{column: [Neo, Days], unit: days}").partition("exclude:")[
+        0
+    ]
+    result = mapped(
+        tmp_path, "A,a1,dev,720,M,3000,1,,77,0", "B,b1,dev,800,F,400,1,,,1", "C,c1,val,700,F,,1,,,1", mapping=mapping
+    )
+    assert result.rows["followup_days"].tolist() == [77, 400]
+    assert result.rejected["reason"].tolist() == ["follow-up: Neo and Days is missing"]
+
+
+def test_of_several_dates_of_the_end_the_first_that_is_filled_counts(tmp_path: Path):
+    mapping = MAPPING.replace("{column: Days, unit: days}", "{start: Months, end: [Neo, Days]}").partition("exclude:")[
+        0
+    ]
+    mapping = mapping.replace("age: {column: Months, unit: months, to_unit: years}", "surgery: Months")
+    rows = ("A,a1,dev,2020-01-01,M,2020-12-31,1,,2020-01-11,0", "B,b1,dev,2020-01-01,F,2020-01-31,1,,,1")
+    assert mapped(tmp_path, *rows, mapping=mapping).rows["followup_days"].tolist() == [10, 30]
 
 
 def test_a_contradiction_or_a_bad_value_takes_the_whole_patient(tmp_path: Path):

@@ -7,6 +7,7 @@ import pytest
 from made_sheet import MAPPING, write_mapping
 
 from pathoprog.cohort_tables.mapping import holds, read_mapping, read_sheet
+from pathoprog.cohort_tables.sheets import read_sheet_file
 from pathoprog.errors import InputError
 
 
@@ -25,6 +26,9 @@ from pathoprog.errors import InputError
         ('when: {Neo: ["yes"]}', 'if: {Neo: ["yes"]}', "each must be {when"),
         ("{below: 216}", "{under: 216}", "one of below, above, missing"),
         ("columns:", "columns: [", "no YAML"),
+        ("cohort: {value: north}", 'cohort: "?"', "still to be answered: columns.cohort"),
+        ("columns:", "rows: [a]\ncolumns:", "rows must be a condition"),
+        ("{column: Days, unit: days}", "{column: []}", "followup.column must be a column, or a list"),
     ],
 )
 def test_an_unclear_mapping_is_refused(tmp_path: Path, old: str, new: str, match: str):
@@ -75,3 +79,13 @@ def test_conditions():
     assert holds(table, {"a": {"below": 2}}).tolist() == [True, False, False]
     assert holds(table, {"a": {"missing": True}}).tolist() == [False, False, True]
     assert holds(table, {"a": {"missing": False}}).tolist() == [True, True, False]
+
+
+def test_comment_lines_above_a_header_are_passed_over(tmp_path: Path):
+    rows = ["#Patient\tDays", "#STRING\tNUMBER", "PATIENT_ID\tDAYS", "A\t1", "B\t2"]
+    (tmp_path / "sheet.txt").write_text("\n".join(rows) + "\n")
+    found = read_sheet_file(tmp_path / "sheet.txt")
+    assert list(found.frame.columns) == ["PATIENT_ID", "DAYS"] and found.lines == [4, 5]
+    assert found.notes == ("comment lines at the top passed over: 2 (they begin with #)",)
+    (tmp_path / "sheet.txt").write_text("\n".join(["#\tDays", "1\t2"]) + "\n")  # a header that begins so
+    assert list(read_sheet_file(tmp_path / "sheet.txt").frame.columns) == ["#", "Days"]

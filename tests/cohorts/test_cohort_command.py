@@ -71,8 +71,11 @@ def test_a_sheet_becomes_a_checked_cohort(tmp_path: Path):
     assert not (tmp_path / "out" / "draft").exists()
 
 
-def test_rejected_rows_change_the_exit_code_and_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(settings(tmp_path, *GOOD, "D,d1,val,700,M,0,1,,no,0")) == 1
+@pytest.mark.parametrize("strict", [False, True])
+def test_rejected_rows_are_named_and_change_the_exit_code_where_it_is_strict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], strict: bool
+):
+    assert run(settings(tmp_path, *GOOD, "D,d1,val,700,M,0,1,,no,0", strict=strict)) == int(strict)
     assert "line 5: follow-up: Days='0' gives 0 days" in capsys.readouterr().err
     assert pd.read_csv(tmp_path / "out" / "rejected.csv")["patient_id"].tolist() == ["D"]
     assert len(read_cohort(tmp_path / "out" / "cohort.csv")) == 3
@@ -133,7 +136,7 @@ def test_tcga_patients_without_follow_up_are_rejected_one_by_one(tmp_path: Path)
     sheet = shared_data("survival/tcga_cdr_coad_only.csv")
     (tmp_path / "mapping.yaml").write_text(TCGA)
     out = tmp_path / "out"
-    assert run(CohortConfig(table=str(sheet), mapping=str(tmp_path / "mapping.yaml"), out=str(out))) == 1
+    assert run(CohortConfig(table=str(sheet), mapping=str(tmp_path / "mapping.yaml"), out=str(out))) == 0
     rejected = pd.read_csv(out / "rejected.csv")
     zero = rejected["reason"].str.contains("gives 0 days")
     assert zero.sum() == 16
@@ -145,6 +148,6 @@ def test_orion_s_contradicting_flags_are_found(tmp_path: Path):
     sheet = shared_data("survival/orion_crc_patients_odd20.csv")
     (tmp_path / "mapping.yaml").write_text(ORION)
     out = tmp_path / "out"
-    assert run(CohortConfig(table=str(sheet), mapping=str(tmp_path / "mapping.yaml"), out=str(out))) == 1
+    assert run(CohortConfig(table=str(sheet), mapping=str(tmp_path / "mapping.yaml"), out=str(out))) == 0
     rejected = pd.read_csv(out / "rejected.csv").set_index("patient_id")["reason"]
     assert rejected.to_dict() == {"C15": "progression without recurrence or death"}

@@ -24,9 +24,9 @@ EACH = [(section, place) for section, cases in CASES.items() for place in range(
 HEAD = """# Messy sheets, and what each gives
 
 Tables as hospitals send them, built by a test (`tests/cohorts/test_messy_sheets.py`) that runs the command on each and
-holds this page to its answers: the exit code (0 done, 1 some rows rejected, 2 nothing done) and the line that matters.
-All `survival` sheets are one small table of 60 patients; where it is only written otherwise the figures are those of
-the first row. The rules behind it: [statistics](statistics.md#what-is-a-number-a-category-a-date) and
+holds this page to its answers: the exit code (0 done, 1 rows rejected under `strict=true`, 2 nothing done) and the line
+that matters. All `survival` sheets are one small table of 60 patients; where it is only written otherwise the figures
+are those of the first row. The rules behind it: [statistics](statistics.md#what-is-a-number-a-category-a-date) and
 [cohorts](validation.md#from-a-clinical-sheet-to-a-cohort).
 """
 

@@ -44,6 +44,7 @@ def core_calls(folder: Path) -> dict[str, list[str]]:
     state = folder / "state"
     return {
         **lines,
+        "init": ["init", str(folder / "out" / "study"), f"table={folder / 'sheet.csv'}"],
         "verify": ["verify", files["ensemble"]],
         "token": ["token", "add", "night-shift", "role=operator", f"state={state}"],
         "audit": ["audit", "verify", str(state / "audit.jsonl")],  # of the line that the token has left

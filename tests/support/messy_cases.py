@@ -199,7 +199,14 @@ CASES: dict[str, list[Case]] = {
             says="thousands",
             **COHORT,
         ),
-        Case("an age of 999", text(put("Age", "999", 2), source=sheet), code=1, says="outside 0 to 150", **COHORT),
+        Case("an age of 999", text(put("Age", "999", 2), source=sheet), says="outside 0 to 150", **COHORT),
+        Case(
+            "the same, with `strict=true`",
+            text(put("Age", "999", 2), source=sheet),
+            code=1,
+            says="outside 0 to 150",
+            **COHORT | {"call": ("strict=true",)},
+        ),
         Case(
             "Windows-1252",
             text(put("Slide", "Sø1", 0), encoding="cp1252", source=sheet),
@@ -210,18 +217,16 @@ CASES: dict[str, list[Case]] = {
         Case(
             "`NULL` and `n/a` as ids",
             text(put("Patient", "NULL", 1), source=sheet),
-            code=1,
             says="is missing",
             **COHORT,
         ),
         Case(
             "ids shown as 001 in Excel, and `NULL`",
             excel(ids_in_excel, sheet),
-            code=1,
             says="line 3: patient_id is missing",
             **COHORT,
         ),
-        Case("a death on day 0", text(put("Days", "0", 1), source=sheet), code=1, says="1 by death or event", **COHORT),
+        Case("a death on day 0", text(put("Days", "0", 1), source=sheet), says="1 by death or event", **COHORT),
         Case(
             "the same, with `day_zero=keep`",
             text(put("Days", "0", 1), source=sheet),

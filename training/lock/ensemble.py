@@ -6,7 +6,7 @@ training said of them (`fit.evaluate_tiles`); all that is locked rests on tuning
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,65 @@ from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
 
+@dataclass(frozen=True)
+class LockedCandidates:
+    """What was locked, from which choice.
+
+    Attributes:
+        ensemble_id: SHA-256 of the manifest.
+        manifest: of the bundle.
+        table: of `choice_table`, all resolutions.
+        drawn: of each resolution: scores and events of tuning, c of the members together, the threshold.
+        shares: of each class on tuning.
+        figures: of the choice.
+    """
+
+    ensemble_id: str
+    manifest: Manifest
+    table: list[dict[str, Any]]
+    drawn: dict[str, choice_figure.ResolutionChoice]
+    shares: dict[str, float]
+    figures: list[Path]
+
+
 def run(settings: EnsembleConfig) -> int:
     """Choose, fix, lock, and print what was chosen."""
     check_tracking(settings.track)
-    folder = Path(settings.candidates)
+    lock_candidates(settings, *read_training(settings.candidates))
+    return 0
+
+
+def read_training(candidates: str | Path) -> tuple[TrainConfig, list[Candidate], str]:
+    """What `pathoprog train_ensemble` left: the settings of the training, its candidates, its run's id.
+
+    Raises:
+        InputError: it is not finished.
+    """
+    folder = Path(candidates)
     if not (folder / ENSEMBLE_RUN).is_file():
         raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
     record = read_json(folder / ENSEMBLE_RUN)
-    trained = settings_from_dict(record["settings"])
+    found = [read_candidate(folder / name) for name in record["candidates"]]
+    return settings_from_dict(record["settings"]), found, str(record["run_id"])
+
+
+def lock_candidates(
+    settings: EnsembleConfig, trained: TrainConfig, candidates: list[Candidate], run_id: str
+) -> LockedCandidates:
+    """Choose among candidates, fix the thresholds, lock: the command's work, and `training.api`'s.
+
+    Args:
+        settings: of the choice; its `candidates` is not looked at.
+        trained: settings of the candidates' training.
+        candidates: of all resolutions.
+        run_id: MLflow's, of the training; empty: a run of its own.
+
+    Raises:
+        PathoprogError: candidates of different recipes or data, too few of them, or nothing that a threshold could be
+            fixed on; the output folder holds another bundle.
+    """
     makers = makers_of(settings, trained)
     origins = {} if makers else origins_of(settings, trained)
-    candidates = [read_candidate(folder / name) for name in record["candidates"]]
     check_same(candidates)
     resolutions = in_order(trained.data.resolutions)
     choices = {name: choose_members(candidates, name, settings.members) for name in resolutions}
@@ -123,8 +171,8 @@ def run(settings: EnsembleConfig) -> int:
     figures = choice_figure.draw_choice(table, drawn, f"{settings.out}.choice", judged_on(manifest))
     say(f"    the choice: {figures[0]}")
     write_patients(settings, tuning, manifest)
-    track(settings, record["run_id"], ensemble, figures, drawn, shares)
-    return 0
+    track(settings, run_id, ensemble, figures, drawn, shares)
+    return LockedCandidates(ensemble, manifest, table, drawn, shares, figures)
 
 
 def track(
