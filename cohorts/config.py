@@ -29,6 +29,12 @@ class ValidateConfig:
     truth: str = setting(
         "", "truth.csv that `pathoprog simulate` wrote; the true hazard is then shown too", kind="path"
     )
+    study: str = setting(
+        "",
+        "study file (YAML): what reporting guidelines ask for and only the authors know, such as setting, treatments "
+        "and ethics",
+        kind="path",
+    )
     out: str = setting("", "folder for the lock, the log, the report, tables and figures", kind="path", required=True)
     log: str = setting(
         "",
@@ -49,17 +55,26 @@ class ValidateConfig:
 class SurvivalConfig:
     """`pathoprog survival`: every survival analysis of any table."""
 
-    table: str = setting("", "CSV, Excel or Parquet file, one row a patient", kind="path", required=True)
+    table: str = setting(
+        "", "CSV, Excel, Parquet, Stata, SPSS or SAS file, one row a patient", kind="path", required=True
+    )
     time: str = setting("", "column with the follow-up time", kind="name", required=True)
     event: str = setting("", "column with the event code", kind="name", required=True)
     out: str = setting("", "folder for statistics.json, tables and figures", kind="path", required=True)
     sheet: str = setting("", "sheet of an Excel file; default: the first that is not hidden", kind="name")
-    encoding: str = setting("", "encoding of a text file, such as cp1252; default: UTF-8", kind="name")
+    encoding: str = setting(
+        "",
+        "encoding of a file's texts, such as cp1252; default: UTF-8, or what a Stata, SPSS or SAS file names",
+        kind="name",
+    )
     decimal: str = setting(
         "",
         "decimal sign of the numbers; default: found from the values of each column",
         kind="name",
         choices=("", ".", ","),
+    )
+    value_labels: bool = setting(
+        True, "read the codes of a Stata or SPSS file as their value labels; false: keep the codes"
     )
     missing: list[str] = setting([], "words that mean a missing value, in addition to NA, n/a, NULL …", kind="names")
     patient: str = setting(
@@ -114,6 +129,17 @@ class SurvivalConfig:
     landmarks: list[str] = setting(
         [], "times from which those still followed are compared anew, in the table's unit", kind="names"
     )
+    endpoints: list[str] = setting(
+        [],
+        "further endpoints of the same rows, as TIME_COLUMN:EVENT_COLUMN (codes 0, 1, 2): ratio and c under each",
+        kind="names",
+    )
+    early_deaths: float = setting(
+        0.0, "time before which deaths are left out once, to see what hangs on them; 0: none are", low=0
+    )
+    borderline: str = setting(
+        "", "column that says (true) whose group is at a threshold: they are left out once", kind="name"
+    )
     treatment: str = setting(
         "", "column of a treatment with two values: its hazard ratio in each group, and the ratio of these", kind="name"
     )
@@ -167,7 +193,7 @@ class SurvivalConfig:
 class CohortConfig:
     """`pathoprog cohort`: a clinical sheet to a checked cohort."""
 
-    table: str = setting("", "clinical sheet: CSV or Excel", kind="path", required=True)
+    table: str = setting("", "clinical sheet: CSV, Excel, Parquet, Stata, SPSS or SAS", kind="path", required=True)
     mapping: str = setting("", "mapping file (YAML): columns, codes, units, exclusions", kind="path", required=True)
     out: str = setting("", "folder for cohort.csv, outcomes.csv and what was left out", kind="path", required=True)
     overlap: str = setting(

@@ -8,7 +8,7 @@ import numpy as np
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.cohorts.config import SurvivalConfig
-from pathoprog.cohorts.survival_comparisons import added_value, sites, time_effects, treatment
+from pathoprog.cohorts.survival_comparisons import added_value, endpoints, sites, time_effects, treatment
 from pathoprog.cohorts.survival_figures import draw_figures
 from pathoprog.cohorts.survival_models import (
     adjusted,
@@ -38,7 +38,8 @@ Parts = dict[str, Any]
 
 def run(settings: SurvivalConfig) -> int:
     """Read, check, analyse, write; exit code 0."""
-    raw = read_raw(settings.table, settings.sheet, settings.encoding, settings.decimal, tuple(settings.missing))
+    how = (settings.sheet, settings.encoding, settings.decimal, tuple(settings.missing), settings.value_labels)
+    raw = read_raw(settings.table, *how)
     asked = ask(settings, raw)
     question = asked.question
     say(f"{settings.table}: {len(question.time)} of {asked.data.rows} rows used")
@@ -122,6 +123,11 @@ def curves(q: Question, analysis: Analysis) -> Parts:
     return {"kaplan_meier": result}
 
 
+def parametric(q: Question, analysis: Analysis) -> Parts:
+    """Weibull and log-normal curves beside Kaplan-Meier."""
+    return {"parametric": summary.plain(analysis.run(q))} if (q.event == EVENT).any() else {}
+
+
 def restricted_means(q: Question, analysis: Analysis) -> Parts:
     """Restricted means and their differences from the first level."""
     found: RestrictedMeans = analysis.run(q)
@@ -203,6 +209,7 @@ PARTS: dict[str, Callable[[Question, Analysis], Parts]] = {
     "competing_deaths": competing,
     "adjusted": adjusted,
     "subgroups": subgroups,
+    "parametric": parametric,
     "rmst": restricted_means,
     "fine_gray": fine_gray_models,
     "predicted_survival": predicted,
@@ -213,5 +220,6 @@ PARTS: dict[str, Callable[[Question, Analysis], Parts]] = {
     "added_value": added_value,
     "treatment": treatment,
     "time_effects": time_effects,
+    "endpoints": endpoints,
 }
 """How an analysis stands in statistics.json; one that is not asked for, or not of these data, gives no part."""

@@ -1,10 +1,11 @@
-"""The parts of `pathoprog survival` that compare: sites, two models, treatment by group, ratios over time."""
+"""The parts of `pathoprog survival` that compare: sites, models, treatment by group, ratios over time, endpoints."""
 
 from typing import Any
 
 from pathoprog.survival import summary
 from pathoprog.survival.analyses import Analysis
 from pathoprog.survival.arrays import EVENT
+from pathoprog.survival.endpoint_sensitivity import EndpointSensitivity
 from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.regression.over_time import EffectsOverTime
 from pathoprog.survival.regression.treatment import TreatmentByGroup
@@ -44,3 +45,11 @@ def time_effects(q: Question, analysis: Analysis) -> Parts:
         return {}
     found: EffectsOverTime | NotEstimated = analysis.tried(q)
     return {"time_effects": summary.plain(found)}
+
+
+def endpoints(q: Question, analysis: Analysis) -> Parts:
+    """The contrast and c under other endpoints, without some rows, with the middle levels on either side."""
+    if not (q.endpoints or q.early or q.borderline) or not (q.event == EVENT).any():
+        return {}
+    found: EndpointSensitivity | NotEstimated = analysis.tried(q)
+    return {"endpoints": summary.plain(found)}

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from pathoprog.errors import InputError
 from pathoprog.survival import summary
 from pathoprog.survival.analyses import ANALYSES, Analysis
-from pathoprog.survival.arrays import EVENT, FloatArray
+from pathoprog.survival.arrays import EVENT
 from pathoprog.survival.prediction.risks import Accuracies, CalibratedRisk, JudgedRisk, RiskAccuracy
 from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.regression.cox_model import CoxFit
@@ -111,18 +109,19 @@ def _judged(judged: JudgedRisk, calibrated: CalibratedRisk, accuracy: RiskAccura
         if isinstance(one, NotEstimated):
             return {"note": one.note}
     assert isinstance(accuracy, RiskAccuracy) and not isinstance(calibrated.calibration, NotEstimated)
-    found = summary.plain(calibrated.calibration)
-    curve = found.pop("curve")
-    brier, nothing = accuracy.brier, accuracy.brier_of_no_model
+    found, curve = summary.calibration_parts(calibrated.calibration, judged.risk)
+    brier, nothing = accuracy.brier, accuracy.brier_of_no_model.value
     return {
         "horizon": judged.horizon,
         "n": judged.n,
         "auc": summary.plain(accuracy.auc),
         "brier": summary.plain(brier),
         "brier_of_no_model": nothing,
+        "brier_of_no_model_se": accuracy.brier_of_no_model.se,
         "scaled_brier": 1 - brier.value / nothing if nothing > 0 else float("nan"),
         "calibration": found,
-        "calibration_curve": _thinned(judged.risk, curve),
+        "calibration_curve": curve,
+        **({} if calibrated.recalibrated is None else {"recalibrated": summary.plain(calibrated.recalibrated)}),
         "decision_curve": summary.records(accuracy.decision_curve),
     }
 
@@ -133,16 +132,18 @@ def _not_followed(last: float) -> str:
 
 def _beyond(judged: JudgedRisk) -> Parts:
     """What a part says of a horizon that nobody was followed to: nothing is identified there, so nothing is printed."""
-    names = ("auc", "brier", "brier_of_no_model", "scaled_brier", "calibration", "calibration_curve", "decision_curve")
+    names = (
+        "auc",
+        "brier",
+        "brier_of_no_model",
+        "brier_of_no_model_se",
+        "scaled_brier",
+        "calibration",
+        "calibration_curve",
+        "decision_curve",
+    )
     note = _not_followed(float(judged.time.max()))
     return {"horizon": judged.horizon, "n": judged.n, **dict.fromkeys(names), "note": note}
-
-
-def _thinned(risk: FloatArray, curve: FloatArray, most: int = 200) -> dict[str, list[float]]:
-    """At most `most` points of the calibration curve, by rising risk."""
-    order = np.argsort(risk)
-    pick = order[np.unique(np.linspace(0, order.size - 1, min(most, order.size)).astype(int))]
-    return {"predicted": [float(v) for v in risk[pick]], "observed": [float(v) for v in curve[pick]]}
 
 
 def subgroups(q: Question, analysis: Analysis) -> Parts:

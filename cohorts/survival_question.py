@@ -20,7 +20,7 @@ from pathoprog.cohorts.survival_figures import PER_YEAR
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.report.curves import round_times
 from pathoprog.survival.arrays import FloatArray, level_names
-from pathoprog.survival.question import Grouping, Model, PredictedRisk, Question, Score, Treatment
+from pathoprog.survival.question import FurtherEndpoint, Grouping, Model, PredictedRisk, Question, Score, Treatment
 from pathoprog.survival.table import (
     CODE,
     TIME,
@@ -57,7 +57,18 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
     }
     one = {
         key: _found([getattr(settings, key)], raw, key)[0] if getattr(settings, key) else ""
-        for key in ("time", "event", "group", "score", "cohort", "patient", "entry", "weight", "treatment")
+        for key in (
+            "time",
+            "event",
+            "group",
+            "score",
+            "cohort",
+            "patient",
+            "entry",
+            "weight",
+            "treatment",
+            "borderline",
+        )
     }
     data = survival_table(
         _of_columns(raw, one["time"], notes),
@@ -126,6 +137,11 @@ def ask(settings: SurvivalConfig, table: RawTable | pd.DataFrame) -> TableQuesti
         entry=one["entry"],
         weight=one["weight"],
         sites=tuple(lists["sites"]),
+        endpoint=one["event"],
+        any_death="any death" if settings.endpoints or settings.early_deaths or one["borderline"] else "",
+        endpoints=_endpoints(settings, raw, group),
+        early=settings.early_deaths,
+        borderline=one["borderline"],
         added=tuple(lists["added"]),
         cuts=tuple(sorted(_numbers(settings.cuts, "cuts"))),
         landmarks=tuple(sorted(_numbers(settings.landmarks, "landmarks"))),
@@ -150,6 +166,26 @@ def role_notes(one: dict[str, str], covariates: list[str]) -> list[str]:
             if one[key] and one[key] == name:
                 raise ConfigError(f"{key}={name} is also {other}: a column has one role")
     return [f"delayed entry: rows are at risk from {one['entry']} on, exclusive"] if one["entry"] else []
+
+
+def _endpoints(settings: SurvivalConfig, raw: RawTable, group: str) -> tuple[FurtherEndpoint, ...]:
+    """Further endpoints by their two columns; named after the second.
+
+    Raises:
+        ConfigError: no group to compare; InputError: no such column, or one without numbers.
+    """
+    if (settings.endpoints or settings.early_deaths or settings.borderline) and not group:
+        raise ConfigError("endpoints, early_deaths and borderline look at a contrast: give group=COLUMN")
+    pairs = find_pairs(settings.endpoints, list(raw.frame.columns), "endpoints")
+    found = []
+    for time, event in pairs.items():
+        _found([event], raw, "endpoints")
+        for name in (time, event):
+            column = raw.columns[name]
+            if column.kind != NUMBER or column.problem:
+                raise InputError(f"endpoints: {name!r}: {column.problem or 'must be numbers'}")
+        found.append(FurtherEndpoint(event, time, event))
+    return tuple(found)
 
 
 CONTROLS = ("0", "False", "false", "none", "None", "no", "No")

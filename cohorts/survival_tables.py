@@ -13,6 +13,7 @@ from pathoprog.report.two_models import added_sentence
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.curves.by_group import GroupCurves, Incidences
 from pathoprog.survival.question import Question
+from pathoprog.survival.summary import endpoint_rows
 from pathoprog.system.console import say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
@@ -55,6 +56,9 @@ def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
     treated = treatment_rows(results.get("treatment", {}))
     if treated:
         _csv(folder / "treatment.csv", pd.DataFrame(treated))
+    endpoints = endpoint_rows(results.get("endpoints", {}))
+    if endpoints:
+        _csv(folder / "endpoints.csv", pd.DataFrame(endpoints))
     subgroups = [row for part in results.get("subgroups", []) for row in part["rows"]]
     for name, rows in (("subgroups", subgroups), ("sample_size", results.get("sample_size", {}).get("rows", []))):
         if rows:
@@ -146,6 +150,6 @@ def _say_sites(column: str, part: dict[str, Any]) -> None:
             say(f"  by {column}: {found['what']}: {found['note']}")
             continue
         value = format_interval(pool["value"], pool["lower"], pool["upper"])
-        further = f"{pool['prediction_lower']:.3g} to {pool['prediction_upper']:.3g}"
+        further = f"{pool['further_lower']:.3g} to {pool['further_upper']:.3g}"
         say(f"  by {column}: {found['what']}: {value}, a further site {further} ({POOL_NAMES[FIRST_POOL]})")
         say(f"    {pool_text(found)}{'; ' + found['note'] if found['note'] else ''}")

@@ -17,6 +17,8 @@ from pathoprog.ensemble.manifest import Manifest
 from pathoprog.ensemble.stage_groups import read_stage_groups, scoring_ids
 from pathoprog.errors import InputError, LockError
 from pathoprog.report.document import Document, render
+from pathoprog.report.manuscript.word import FILE as WORD
+from pathoprog.report.manuscript.word import write_word
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.report import document_of
 from pathoprog.system.console import say, warn
@@ -32,10 +34,11 @@ from pathoprog.validation.openings.chain import read_log
 from pathoprog.validation.openings.frozen import PLAN, check_frozen, freeze, frozen_differences, frozen_texts
 from pathoprog.validation.openings.history import history_of
 from pathoprog.validation.openings.lock import chain_of, code_version, lock, read_lock
-from pathoprog.validation.openings.register import Openings, Study, look_up, record_opening, record_result, turn
+from pathoprog.validation.openings.register import Openings, Study, look_up, now, record_opening, record_result, turn
 from pathoprog.validation.plan import AnalysisPlan, parse_plan, plan_text
 from pathoprog.validation.populations import Population, analysed_patients, populations_of
 from pathoprog.validation.score_tables import read_members, read_patients, read_results
+from pathoprog.validation.study_facts import read_study_facts
 
 
 @dataclass
@@ -69,6 +72,7 @@ def run(settings: ValidateConfig) -> int:
     check_asked(scored.cohort, plan, () if manifest.covariates is None else manifest.covariates.names)
     truth = read_truth(settings.truth) if settings.truth else None
     sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
+    stated = read_study_facts(settings.study) if settings.study else {}
 
     say("2. freeze the scores and the exclusions, lock")
     frozen = frozen_texts(scored.patients, scored.members, scored.results, exclusion_table(scored))
@@ -98,7 +102,7 @@ def run(settings: ValidateConfig) -> int:
     say(f"3. open the outcomes: opening {history.present.number}, on record in {study.log}")
     for note in history.notes:
         warn(note)
-    outcomes = read_outcomes(settings.outcomes)
+    outcomes = read_outcomes(settings.outcomes, plan.endpoints)
     analysed = analysed_patients(scored.cohort, scored.patients, outcomes, set(scored.excluded), plan.types)
     shape = manifest.shape
     populations = populations_of(analysed, shape.resolutions)
@@ -133,6 +137,8 @@ def run(settings: ValidateConfig) -> int:
         result=result,
         stage=stage,
         sheet_flow=sheet_flow,
+        stated=stated,
+        written_utc=now(),
     )
     document = document_of(findings, out / "figures")
     files = write_report(out, document, findings)
@@ -165,7 +171,7 @@ def study_of(settings: ValidateConfig, hashes: dict[str, str]) -> Study:
     """What is opened and where, as the register of openings asks for it; the locks are those that are there now."""
     out = Path(settings.out)
     there = read_lock(out / "lock.json")
-    shown = {"flow": settings.flow, "truth": settings.truth}
+    shown = {"flow": settings.flow, "truth": settings.truth, "study": settings.study}
     for path in shown.values():
         if path and not Path(path).is_file():
             raise InputError(f"{path}: no such file")
@@ -279,12 +285,13 @@ def primary_population(plan: AnalysisPlan, populations: list[Population]) -> Pop
 
 
 def write_report(out: Path, document: Document, findings: Findings) -> dict[str, list[Path]]:
-    """Write report.html, the tables and statistics.json; the figures are there already.
+    """Write report.html, the Word file, the tables and statistics.json; the figures are there already.
 
     Returns:
         The files by folder of the artifact store.
     """
     write_text(out / "report.html", render(document))
+    write_word(out / WORD, document)
     tables = []
     for table in document.tables():
         path = out / "tables" / f"{table.name}.csv"
@@ -303,7 +310,7 @@ def write_report(out: Path, document: Document, findings: Findings) -> dict[str,
     )
     names = [figure.name for figure in document.figures()]
     figures = [out / "figures" / f"{name}{suffix}" for name in names for suffix in (".png", ".svg")]
-    return {"": [out / "report.html", out / "statistics.json"], "tables": tables, "figures": figures}
+    return {"": [out / "report.html", out / WORD, out / "statistics.json"], "tables": tables, "figures": figures}
 
 
 def metrics_of(statistics: dict[str, Any]) -> dict[str, float]:

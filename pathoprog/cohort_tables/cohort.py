@@ -131,15 +131,22 @@ def read_overlap(path: str | Path) -> tuple[set[frozenset[str]], set[str]]:
     return pairs, patients
 
 
-def read_outcomes(path: str | Path) -> pd.DataFrame:
+def endpoint_columns(name: str) -> tuple[str, str]:
+    """The columns of a further endpoint in an outcome table: days, and the code (0, 1, 2)."""
+    return f"{name}_days", f"{name}_event"
+
+
+def read_outcomes(path: str | Path, endpoints: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read and check an outcome table.
 
     Args:
         path: CSV with one row per patient: ``patient_id``, ``followup_days`` (above 0), ``event`` (0 none, 1 the
             event, 2 competing death).
+        endpoints: further endpoints, each in two columns (`endpoint_columns`), read where they are there; empty cells
+            are missing, and a row is missing where either is.
 
     Returns:
-        These three columns as str, float and int.
+        These columns as str, float and int; those of further endpoints as float.
 
     Raises:
         CohortError: lists every offending row with its line in the file and what is wrong with it.
@@ -149,10 +156,14 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     table, lines = _read_table(path)
     _need_columns(table, ("patient_id", *OUTCOME_COLUMNS), path)
-    table = table[["patient_id", *OUTCOME_COLUMNS]].copy()
+    pairs = [endpoint_columns(name) for name in endpoints if set(endpoint_columns(name)) <= set(table.columns)]
+    further = [name for pair in pairs for name in pair]
+    table = table[["patient_id", *OUTCOME_COLUMNS, *further]].copy()
     text = table.copy()
-    for name in OUTCOME_COLUMNS:
+    for name in (*OUTCOME_COLUMNS, *further):
         table[name] = pd.to_numeric(table[name], errors="coerce")
+    days = pa.Check.in_range(0, MAX_FOLLOWUP_DAYS, include_min=False, error="must be days above 0 and within 100 years")
+    code = pa.Check.isin([0, 1, 2], error="must be 0 (none), 1 (the event) or 2 (competing death)")
     schema = pa.DataFrameSchema(
         {
             "patient_id": pa.Column(
@@ -162,20 +173,8 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
                     pa.Check(lambda ids: ~ids.duplicated(keep=False), error="the patient has several rows"),
                 ],
             ),
-            "followup_days": pa.Column(
-                float,
-                pa.Check.in_range(
-                    0, MAX_FOLLOWUP_DAYS, include_min=False, error="must be days above 0 and within 100 years"
-                ),
-                nullable=True,
-                coerce=True,
-            ),
-            "event": pa.Column(
-                float,
-                pa.Check.isin([0, 1, 2], error="must be 0 (none), 1 (the event) or 2 (competing death)"),
-                nullable=True,
-                coerce=True,
-            ),
+            **{name: pa.Column(float, days, nullable=True, coerce=True) for name in ("followup_days", *further[::2])},
+            **{name: pa.Column(float, code, nullable=True, coerce=True) for name in ("event", *further[1::2])},
         }
     )
     faults = _pandera_faults(schema, table, text)
@@ -184,6 +183,9 @@ def read_outcomes(path: str | Path) -> pd.DataFrame:
             (row, f"{name}={text[name][row]!r}: {'is missing' if not text[name][row] else 'is no number'}")
             for row in table.index[table[name].isna()]
         ]
+    for name in further:
+        wrong = table.index[table[name].isna() & (text[name] != "")]
+        faults += [(row, f"{name}={text[name][row]!r}: is no number") for row in wrong]
     _refuse(path, faults, lines)
     return table.astype({"event": int})
 

@@ -25,6 +25,7 @@ SOURCE_KEYS = {"column", "value", "template", "without", "codes", "unit", "to_un
 KEYS = {
     "sheet",
     "encoding",
+    "value_labels",
     "decimal",
     "time_zero",
     "missing",
@@ -113,6 +114,7 @@ class Mapping:
     sheet: str = ""
     encoding: str = ""
     decimal: str = ""
+    value_labels: bool = True
 
 
 def read_mapping(path: str | Path) -> Mapping:
@@ -143,6 +145,7 @@ def read_mapping(path: str | Path) -> Mapping:
               - {code: neoadjuvant treatment, when: {Neoadj: ["yes"]}}
             decimal: ","                                  # decimal sign of the sheet's numbers; default: a point
             encoding: cp1252                              # of a CSV that is not UTF-8
+            value_labels: false                           # of Stata or SPSS: keep codes; default: their labels
             sheet: Data                                   # of a workbook; default: the first that is not hidden
             missing: [unknown]                            # words that mean an empty cell, beside NA, n/a, NULL …
             contradictions:                               # rows that cannot be right
@@ -194,7 +197,15 @@ def read_mapping(path: str | Path) -> Mapping:
         sheet=str(value.get("sheet") or ""),
         encoding=str(value.get("encoding") or ""),
         decimal=decimal,
+        value_labels=_yes_or_no(path, value, "value_labels"),
     )
+
+
+def _yes_or_no(path: Path, value: dict[str, Any], key: str) -> bool:
+    found = value.get(key, True)
+    if not isinstance(found, bool):
+        raise InputError(f"{path}: {key}={found!r} must be true or false")
+    return found
 
 
 def _unknown_key(item: dict[Any, Any], known: set[str]) -> str:
@@ -312,7 +323,8 @@ def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
     Raises:
         InputError: no such file, not such a table, or a column that the mapping names is not there.
     """
-    found = read_sheet_file(path, mapping.sheet, mapping.encoding, mapping.missing, "{}: {} in the mapping")
+    how = (mapping.sheet, mapping.encoding, mapping.missing, "{}: {} in the mapping", mapping.value_labels)
+    found = read_sheet_file(path, *how)
     names = {unicodedata.normalize("NFC", name) for name in found.frame.columns}
     absent = sorted(name for name in columns_read(mapping) if unicodedata.normalize("NFC", name).strip() not in names)
     if absent:

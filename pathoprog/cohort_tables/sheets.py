@@ -1,4 +1,4 @@
-"""One reader of users' tables: CSV, Excel and Parquet as cells of text, with what a reader must know of the file.
+"""One reader of users' tables: CSV, Excel, Parquet, Stata, SPSS, SAS as cells of text, with what must be known of them.
 
 Every cell is text as the sheet shows it (``001`` stays ``001``), dates as ISO, durations as `datetime.timedelta`, empty
 cells and the empty words ``""``. What a column means is decided by `pathoprog.cohort_tables.columns`.
@@ -16,6 +16,8 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.cohort_tables.statistical_files import PROGRAMS, read_statistical_file
+from pathoprog.cohort_tables.text_files import check_separator, decoded, lost_letters, separator_of
 from pathoprog.errors import InputError
 from pathoprog.system.csv_files import unquoted
 
@@ -23,8 +25,6 @@ EMPTY_WORDS = (
     "na", "n/a", "#n/a", "nan", "null", "nat", "<na>", "[not available]", "[not applicable]", "[unknown]", "--", "'--",
 )  # fmt: skip
 """Words that mean an empty cell, in any case. ``None`` is none of them: "no treatment" is an answer."""
-SEPARATORS = (";", "\t", ",", "|")  # of two that part the lines equally well the first is taken
-SNIFFED_LINES = 50
 EXCEL, PARQUET = (".xlsx", ".xlsm"), (".parquet", ".pq")
 MOST_BYTES_WHOLE = 10_000_000  # of a workbook that is read with its merged cells; a larger one is streamed
 
@@ -53,17 +53,24 @@ class Sheet:
 
 
 def read_sheet_file(
-    path: str | Path, sheet: str = "", encoding: str = "", missing: tuple[str, ...] = (), say: str = ""
+    path: str | Path,
+    sheet: str = "",
+    encoding: str = "",
+    missing: tuple[str, ...] = (),
+    say: str = "",
+    value_labels: bool = True,
 ) -> Sheet:
     """Read a table of any kind.
 
     Args:
-        path: CSV (commas, semicolons, tabs or bars; also ``.gz``), Excel (``.xlsx``, ``.xlsm``) or Parquet.
+        path: CSV (commas, semicolons, tabs or bars; also ``.gz``), Excel (``.xlsx``, ``.xlsm``), Parquet, Stata
+            (``.dta``), SPSS (``.sav``, ``.zsav``) or SAS (``.sas7bdat``, ``.xpt``).
         sheet: of a workbook; default: the first that is not hidden.
-        encoding: of a text file; default: UTF-8, or UTF-16 with its mark.
+        encoding: of a text file; default: UTF-8, or UTF-16 with its mark; of Stata, SPSS or SAS, what the file names.
         missing: further words that mean an empty cell, as they are written.
         say: how whoever reads a message can give encoding or sheet, with ``{}`` for the setting's name and its value;
             empty where neither can be given, and the file must be saved anew.
+        value_labels: codes of Stata and SPSS that have a label become that label; False keeps the codes.
 
     Raises:
         InputError: no such file or sheet, another format or encoding, lines that do not fit the header, or no rows.
@@ -72,13 +79,15 @@ def read_sheet_file(
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     suffix = path.suffix.lower()
-    data = b"" if suffix in PARQUET else path.read_bytes()
+    data = b"" if suffix in (*PARQUET, *PROGRAMS) else path.read_bytes()
     if data[:2] == b"PK" or suffix in EXCEL:
         found = _workbook(path, sheet, say)
     elif data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" or suffix in (".xls", ".xlsb", ".ods"):
         raise InputError(f"{path}: an old or foreign workbook (.xls, .xlsb, .ods) is not read; save it as .xlsx or CSV")
     elif sheet:
         raise InputError(f"{path}: sheet={sheet!r} belongs to an Excel file")
+    elif suffix in PROGRAMS:
+        found = _of_program(path, encoding, value_labels, say)
     elif suffix in PARQUET:
         found = _parquet(path)
     else:
@@ -156,7 +165,7 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
             data = gzip.decompress(data)
         except (OSError, EOFError) as error:
             raise InputError(f"{path}: cannot be unpacked ({error})") from error
-    text = _decoded(path, data, encoding, say)
+    text = decoded(path, data, encoding, say)
     if re.match(r"\s*<(!doctype|html|table)\b", text[:200], re.IGNORECASE):
         raise InputError(f"{path}: a web page, whatever its name; save the table as CSV or .xlsx")
     first, _, rest = text.partition("\n")
@@ -168,6 +177,7 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     skipped += comments
     notes = [f"comment lines at the top passed over: {comments} (they begin with #)"] if comments else []
     separator = told[1].replace("\\t", "\t") if told else separator_of(text)
+    check_separator(path, text, separator)
     rows: list[tuple[int, list[Cell]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     start = 1
@@ -178,7 +188,7 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     except csv.Error as error:
         what = "a quote is opened there and never closed" if "unexpected end" in str(error) else str(error)
         raise InputError(f"{path}: line {start + skipped} cannot be read: {what}") from error
-    return _table(path, rows, notes)
+    return _table(path, rows, [*notes, *lost_letters(text, skipped)])
 
 
 def _without_comments(text: str) -> tuple[str, int]:
@@ -195,53 +205,6 @@ def _cleaned(cell: str) -> str:
     return cell.strip().strip("\ufeff\u200b").strip()
 
 
-def _decoded(path: Path, data: bytes, encoding: str, say: str) -> str:
-    def remedy(name: str) -> str:
-        anew = "save it as 'CSV UTF-8'"
-        return f"give {say.format('encoding', name)}, or {anew}" if say else anew
-
-    if b"\0" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
-        raise InputError(
-            f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark, perhaps: {remedy('utf-16-le')}"
-        )
-    name = encoding or ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    try:
-        return data.decode(name)
-    except LookupError as error:
-        raise InputError(f"encoding={encoding!r} is not known; such as utf-8, cp1252, latin-1, utf-16") from error
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        if encoding:
-            raise InputError(
-                f"{path}: line {line} is not in the encoding {encoding}; leave encoding out, or try another"
-            ) from error
-        raise InputError(
-            f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line}); probably Windows-1252, as Excel's "
-            f"plain CSV in western Europe: {remedy('cp1252')}"
-        ) from error
-
-
-def separator_of(text: str) -> str:
-    """The separator that parts the first lines into the same number of cells, most of them; a comma where none does."""
-    best, found = (0.0, 0), ","
-    for separator in SEPARATORS:
-        widths = []
-        try:
-            for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-                if any(row):
-                    widths.append(len(row))
-                if len(widths) == SNIFFED_LINES:
-                    break
-        except csv.Error:
-            continue
-        if not widths or widths[0] < 2:
-            continue
-        like = sum(width == widths[0] for width in widths) / len(widths)
-        if (round(like, 1), widths[0]) > best:
-            best, found = (round(like, 1), widths[0]), separator
-    return found
-
-
 def _parquet(path: Path) -> Sheet:
     try:
         frame = pd.read_parquet(path)
@@ -255,6 +218,16 @@ def _parquet(path: Path) -> Sheet:
     rows: list[tuple[int, list[Cell]]] = [(1, head)]
     rows += [(line, list(row)) for line, row in enumerate(zip(*cells, strict=True), start=2)]
     return _table(path, rows, [])
+
+
+def _of_program(path: Path, encoding: str, value_labels: bool, say: str) -> Sheet:
+    read = read_statistical_file(path, encoding, value_labels, say)
+    rows: list[tuple[int, list[Cell]]] = [(0, list(read.names))]  # line 1 is the first row, as these programs count
+    rows += [(line, [cell_text(value) for value in row]) for line, row in enumerate(read.rows, start=1)]
+    found = _table(path, rows, list(read.notes))
+    where = {line - 1: row for row, line in enumerate(found.lines)}
+    dates = {name: [where[row] for row in there if row in where] for name, there in read.dates.items()}
+    return Sheet(found.frame, found.lines, found.notes, (), dates, found.repeated)
 
 
 def cell_text(value: Any) -> Cell:

@@ -30,10 +30,15 @@ primary:
   horizon_years: 3
   test: logrank
 planned: [kaplan_meier, logrank, hazard_ratios, c_index, c_classes, c_resolutions, c_members, groupings, horizon_values,
-  competing_deaths, permutation, true_hazard]
+  competing_deaths, adjusted, subgroups, permutation, true_hazard, sites, added_value, treatment,
+  endpoints]
 covariates: [age, sex, pT, pN, grade]
-subgroups: [prep_site, stage]
+subgroups: [sex, age, prep_site, scanner, stage]
 horizons_years: [3, 5]
+sites: [prep_site]
+added_value: [stage]
+endpoints: [disease_free]
+treatment: {column: treatment, control: "no", randomised: true, adjust: [age, stage]}
 """
 
 LEFT = {

@@ -10,7 +10,7 @@ from pathoprog.text.numbers import format_interval
 
 
 def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] = ()) -> Any:
-    """Draw observed against predicted risk: groups with intervals, the smooth curve, and where the patients are.
+    """Draw observed against predicted risk: groups with intervals, the curve with its band, and the patients.
 
     Args:
         part: keys ``calibration`` and ``calibration_curve`` as in `statistics.json`.
@@ -29,7 +29,8 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
         top = max([g["upper"] for g in groups if np.isfinite(g["upper"])] + curve["predicted"] + curve["observed"])
         top = min(1.0, max(0.02, 1.08 * top))
         axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.9, linestyle=LINE_STYLES[2], label="ideal")
-        axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], label="smooth curve")
+        axes.fill_between(curve["predicted"], curve["lower"], curve["upper"], color=PALETTE[0], alpha=0.15, linewidth=0)
+        axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], label="smooth curve, 95% band")
         for k, group in enumerate(group for group in groups if np.isfinite(group["observed"])):
             limits = (group["lower"], group["upper"])
             axes.plot([group["expected"]] * 2, limits, color=PALETTE[2], linewidth=1.0)

@@ -1,11 +1,11 @@
 """Kaplan-Meier and cumulative incidence figures with confidence bands and an aligned table of numbers at risk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pathoprog.report.curve_steps import Curve, draw_steps, place_legend, sparse_from
 from pathoprog.report.risk_table import cells, table_title
 from pathoprog.report.style import colours_of, journal_style, new_figure, stamp, style_of
 from pathoprog.survival.arrays import FloatArray, checked, groups_of
@@ -15,17 +15,6 @@ from pathoprog.survival.curves.product_limit import kaplan_meier
 MOST_MARKS = 300
 ROW_INCH = 0.185
 PLOT_INCH = 3.3
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What is drawn of one group: steps at `time` (k,) in the figure's unit, with their band."""
-
-    time: FloatArray
-    value: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    censored: FloatArray
 
 
 def kaplan_meier_figure(
@@ -94,7 +83,8 @@ def kaplan_meier_figure(
         how = [None if values is None else np.asarray(values)[mine] for values in (entry, weight, patient)]
         km = kaplan_meier(followup[mine], codes[mine], conf, 0.95, *how)
         lost = np.repeat(km.time, km.n_censor) if weight is None else km.time[km.n_censor > 0]
-        curves.append(Curve(km.time, 100 * km.survival, 100 * km.lower, 100 * km.upper, lost))
+        sparse = sparse_from(followup[mine], how[0], how[2])
+        curves.append(Curve(km.time, 100 * km.survival, 100 * km.lower, 100 * km.upper, lost, sparse))
         table.append(cells(followup[mine], codes[mine], columns, brackets, *how))
     if censor_marks is None:
         censor_marks = sum(curve.censored.size for curve in curves) <= MOST_MARKS
@@ -148,7 +138,8 @@ def incidence_figure(
     for index in range(len(names)):
         mine = place == index
         found = cumulative_incidence(followup[mine], codes[mine])
-        curves.append(Curve(found.time, 100 * found.value, 100 * found.lower, 100 * found.upper, np.zeros(0)))
+        sparse = sparse_from(followup[mine])
+        curves.append(Curve(found.time, 100 * found.value, 100 * found.lower, 100 * found.upper, np.zeros(0), sparse))
         table.append(cells(followup[mine], codes[mine], columns, "events"))
         inside = found.time <= columns[-1]
         top = max([top, *(100 * found.upper[inside])])
@@ -241,7 +232,7 @@ def curve_figure(
         axes = figure.add_axes((left / width, (below + foot) / height, 1 - (left + 0.35) / width, PLOT_INCH / height))
         end = float(columns[-1]) / divide_by
         for index, curve in enumerate(curves):
-            _draw(
+            draw_steps(
                 axes, curve, colours[index], style_of(index), labels[index], start, end, divide_by, bands, censor_marks
             )
         axes.set_xlim(0, end)
@@ -272,74 +263,10 @@ def curve_figure(
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
             )
         if len(labels) > 1:
-            _legend(axes, curves, falling, end, divide_by, limits)
+            place_legend(axes, curves, falling, end, divide_by, limits)
         _table(figure, axes, table, labels, colours, columns / divide_by, table_title, left - gap, width, height, foot)
         stamp(figure, stamps)
     return figure
-
-
-def _draw(
-    axes: Any,
-    curve: Curve,
-    colour: str,
-    style: Any,
-    label: str,
-    start: float,
-    end: float,
-    divide_by: float,
-    bands: bool,
-    censor_marks: bool,
-) -> None:
-    time = np.concatenate(([0.0], curve.time)) / divide_by
-    value = np.concatenate(([start], curve.value))
-    axes.plot(
-        time, value, drawstyle="steps-post", color=colour, linestyle=style, label=label, zorder=3, solid_capstyle="butt"
-    )
-    if bands:
-        lower, upper = np.concatenate(([start], curve.lower)), np.concatenate(([start], curve.upper))
-        axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.14, linewidth=0, zorder=1)
-    if censor_marks and curve.censored.size:
-        marks = curve.censored / divide_by
-        marks = np.unique(marks[marks <= end])
-        height = value[np.searchsorted(time, marks, side="right") - 1]
-        axes.plot(marks, height, linestyle="", marker="|", markersize=4.5, markeredgewidth=0.6, color=colour, zorder=4)
-
-
-def _legend(
-    axes: Any,
-    curves: Sequence[Curve],
-    falling: bool,
-    end: float,
-    divide_by: float,
-    limits: tuple[float, float],
-) -> None:
-    """Put the legend where the curves and their bands are not: below them, else above them, else on a white ground."""
-    if not falling:
-        axes.legend(loc="upper left", handlelength=2.6, borderaxespad=0.2)
-        return
-    span = limits[1] - limits[0]
-    height = span * (0.03 + 0.068 * len(curves))
-    lowest = min(_read(curve, curve.lower, end * divide_by, limits[1]) for curve in curves)
-    highest = max(_read(curve, curve.upper, 0.7 * end * divide_by, limits[1]) for curve in curves)
-    above = highest < limits[1] - height
-    free = above or lowest > limits[0] + height
-    axes.legend(
-        loc="upper right" if above else "lower right",
-        handlelength=2.6,
-        borderaxespad=0.2,
-        frameon=not free,
-        facecolor="white",
-        edgecolor="none",
-        framealpha=0.85,
-    )
-
-
-def _read(curve: Curve, values: FloatArray, time: float, start: float) -> float:
-    """A step curve's limit at a time; the curve itself where the limit is not known."""
-    place = int(np.searchsorted(curve.time, time, side="right")) - 1
-    if place < 0:
-        return start
-    return float(values[place] if np.isfinite(values[place]) else curve.value[place])
 
 
 def _table(

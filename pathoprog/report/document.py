@@ -1,15 +1,26 @@
 """A report as data: sections of text, tables and figures, numbered in order and rendered to one HTML file."""
 
 import base64
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
 from pathoprog.text.plain_text import printable
+
+WIDEST = 98
+"""Characters that a table's columns may take at least, side by side, each with its margin; what is wider goes on in a
+further panel. It fits a window of 800 px and a sheet of A4."""
+MARGIN = 2  # of a column, in characters
+LONGEST_WORD = 14  # longer ones may be broken
+WHOLE = re.compile(r"\([^()]{1,22}\)")
+"""A short bracket, such as a confidence interval: never broken over two lines."""
+KEPT_ROWS = 12  # a table of at most so many rows stays on one page with what introduces it
+KEPT_LETTERS = 1400  # of texts that stay on one page with the figure that they introduce
 
 
 @dataclass
@@ -51,6 +62,40 @@ class Table:
         """What the CSV holds."""
         return self.shown if self.full is None else self.full
 
+    @property
+    def panels(self) -> list[pd.DataFrame]:
+        """What is printed, in pieces narrow enough for a sheet of A4; each repeats the text columns."""
+        widths = [_narrowest(self.shown.iloc[:, k]) + MARGIN for k in range(self.shown.shape[1])]
+        heads, others = list(range(self.text_columns)), list(range(self.text_columns, len(widths)))
+        for pieces in range(1, len(others) + 1):
+            size = -(-len(others) // pieces)
+            parts = [heads + others[at : at + size] for at in range(0, len(others), size)]
+            if all(sum(widths[k] for k in part) <= WIDEST for part in parts) or size == 1:
+                return [self.shown.iloc[:, part] for part in parts]
+        return [self.shown]
+
+
+def _narrowest(column: pd.Series) -> int:
+    """Characters of the longest piece of a column, its heading included, that is never broken."""
+    longest = 0
+    for cell in (column.name, *column):
+        text = str(cell)
+        words = [min(len(word), LONGEST_WORD) for word in WHOLE.sub(" ", text).split()]
+        longest = max([longest, *words, *(len(whole) for whole in WHOLE.findall(text))])
+    return longest
+
+
+class LinkedText(str):
+    """A table's cell that leads to a place of the report."""
+
+    anchor: str
+
+    def __new__(cls, text: str, anchor: str) -> "LinkedText":
+        """The text, with the name of the section, table or figure that it leads to."""
+        made = super().__new__(cls, text)
+        made.anchor = anchor
+        return made
+
 
 @dataclass
 class Figure:
@@ -84,6 +129,42 @@ class Section:
     def add(self, *blocks: Block | None) -> None:
         """Append what is there; None is skipped."""
         self.blocks += [block for block in blocks if block is not None]
+
+    @property
+    def plain_text(self) -> str:
+        """All that the section prints, title first, without markup; of figures their captions."""
+        parts = [self.title]
+        for block in self.blocks:
+            if isinstance(block, Text):
+                parts.append(block.text)
+                continue
+            parts += [block.status, block.title, block.note]
+            if isinstance(block, Table):
+                parts += [str(cell) for cell in (*block.shown.columns, *block.shown.to_numpy().ravel())]
+        return " ".join(" ".join(parts).split())
+
+    @property
+    def groups(self) -> list[tuple[str, list[Block]]]:
+        """The blocks in groups, each with how a page break is to treat it.
+
+        ``kept``: on one page, texts with the figure or the short table after them; ``leads``: on one page with the
+        beginning of the next group; ``long``: may be parted.
+        """
+        groups: list[tuple[str, list[Block]]] = []
+        texts: list[Block] = []
+        for block in self.blocks:
+            if isinstance(block, Text):
+                texts.append(block)
+                continue
+            letters = sum(len(text.text) for text in texts if isinstance(text, Text))
+            short = isinstance(block, Figure) or len(block.shown) <= KEPT_ROWS
+            if short and letters <= KEPT_LETTERS:
+                groups.append(("kept", [*texts, block]))
+            else:
+                groups += [("leads", texts)] if texts else []
+                groups.append(("kept" if short else "long", [block]))
+            texts = []
+        return [*groups, ("long", texts)] if texts else groups
 
 
 @dataclass
@@ -129,6 +210,24 @@ def render(document: Document) -> str:
     )
     environment.tests["text"] = lambda block: isinstance(block, Text)
     environment.tests["table"] = lambda block: isinstance(block, Table)
+    environment.tests["linked"] = lambda cell: isinstance(cell, LinkedText)
+    environment.filters["unbroken"] = unbroken
     document.number()
     template = environment.get_template("document.html.j2")
     return template.render(document=document, research_use_only=RESEARCH_USE_ONLY, version=__version__)
+
+
+def unbroken(cell: object) -> Markup:
+    """A cell as markup in which short brackets stay whole, and long words may be broken."""
+    text, done = printable(str(cell), lines=True), 0
+    parts: list[Markup] = []
+    for match in WHOLE.finditer(text):
+        parts += [_breakable(text[done : match.start()]), Markup('<span class="whole">{}</span>').format(match[0])]
+        done = match.end()
+    return Markup("").join([*parts, _breakable(text[done:])])
+
+
+def _breakable(text: str) -> Markup:
+    """A text as markup, with a place to break after every `LONGEST_WORD` characters of a word."""
+    marked = re.sub(rf"(\S{{{LONGEST_WORD}}})(?=\S)", "\\1\u200b", text)
+    return Markup("<wbr>").join(escape(piece) for piece in marked.split("\u200b"))

@@ -25,6 +25,12 @@ POOL_NAMES = {
 }
 
 
+POOL_LIMITS = (
+    *("value", "lower", "upper", "further_lower", "further_upper"),
+    *("prediction_lower", "prediction_upper"),
+)
+
+
 def site_rows(part: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each site, pool and left-out site of all figures of a column of sites.
 
@@ -44,7 +50,7 @@ def site_rows(part: dict[str, Any]) -> list[dict[str, Any]]:
                 numbers = {
                     key: one["model"][key] for key in ("estimate", "se", "k", "tau2", "i2", "q", "q_df", "q_p", "p")
                 }
-                limits = {key: one[key] for key in ("value", "lower", "upper", "prediction_lower", "prediction_upper")}
+                limits = {key: one[key] for key in POOL_LIMITS}
                 rows.append({**head, "row": kind, "name": label} | limits | numbers)
         if found["one_stage"] is not None:
             value, lower, upper = found["one_stage"]
@@ -120,7 +126,7 @@ def site_forest_figure(found: dict[str, Any], *, title: str = "", stamps: Sequen
                 text = format_interval(pool["value"], pool["lower"], pool["upper"], digits)
                 write(y, "Random effects", f"{pool['model']['k']} sites", text, "bold")
             elif kind == "prediction":
-                limits = (pool["prediction_lower"], pool["prediction_upper"])
+                limits = (pool["further_lower"], pool["further_upper"])
                 _line(axes, y, *limits, low, high, 2.4, PALETTE[2])
                 write(y, "Prediction interval, a further site", "", f"({limits[0]:.{digits}f}–{limits[1]:.{digits}f})")
             else:
@@ -152,7 +158,7 @@ def _range(found: dict[str, Any], sites: list[dict[str, Any]], pool: dict[str, A
     """Limits of the axis: all estimates, and intervals as far as makes sense on the scale."""
     values = [one[key] for one in sites if not one["note"] for key in ("value", "lower", "upper")]
     if pool is not None:
-        values += [pool[key] for key in ("lower", "upper", "prediction_lower", "prediction_upper")]
+        values += [pool[key] for key in ("lower", "upper", "further_lower", "further_upper")]
     values = [value for value in values if np.isfinite(value)]
     if found["scale"] == "log":
         values = [value for value in values if 1 / 20 <= value <= 20] or [1.0]

@@ -15,8 +15,9 @@ def table_one(groups: Sequence[tuple[str, pd.DataFrame]], columns: Sequence[str]
 
     Args:
         groups: heading and patients; one column each.
-        columns: covariates. Numbers: median and quartiles; others: counts and shares of those known. A column with
-            more than twelve different texts is not listed level by level.
+        columns: covariates. Numbers: median and quartiles; others: counts and shares of those known, whose number
+            stands in the covariate's own row. A column with more than twelve different texts is not listed level by
+            level.
 
     Returns:
         Text, one row per covariate or level; ``missing`` rows only where something is missing.
@@ -34,8 +35,8 @@ def table_one(groups: Sequence[tuple[str, pd.DataFrame]], columns: Sequence[str]
             if len(levels) > MAX_LEVELS:
                 rows.append([f"{name}, different values", *(f"{part[~_blank(part)].nunique()}" for part in parts)])
             else:
-                rows.append([name, *("" for _ in parts)])
                 known = [part[~_blank(part)] for part in parts]
+                rows.append([name, *(f"of {len(part):,}" for part in known)])
                 rows += [
                     [f"  {level}", *(share(int((part == level).sum()), len(part)) for part in known)]
                     for level in levels

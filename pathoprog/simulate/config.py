@@ -41,3 +41,12 @@ class SimulateConfig:
         high=5,
     )
     missing_fraction: float = setting(0.06, "share of the values of each covariate that are missing", low=0, high=1)
+    treatment: str = setting(
+        "no_benefit",
+        "who benefits from the treatment that half of the external patients had, by chance: nobody, all equally, or "
+        "only the poor (the worst third by true hazard); development had none",
+        choices=("no_benefit", "equal_benefit", "benefit_in_poor"),
+    )
+    treatment_ratio: float = setting(
+        0.5, "hazard ratio of cancer death, treated against untreated, in those who benefit", low=0.05, high=1
+    )

@@ -46,7 +46,9 @@ SITES = {
 DEVELOPMENT_COHORTS = ("dev_north", "dev_south")
 
 _KIND = {"development": 0, "external": 1}
-_SLIDES, _RETEST = 10, 11
+_SLIDES, _RETEST, _TREATMENT, _RECURRENCE = 10, 11, 12, 13
+# The poor, who may alone benefit from the treatment: a log hazard so many SD above the mean, the worst third.
+POOR_ABOVE_SD = 0.43
 
 
 def simulate_patients(settings: SimulateConfig) -> pd.DataFrame:
@@ -54,9 +56,11 @@ def simulate_patients(settings: SimulateConfig) -> pd.DataFrame:
 
     Returns:
         One row per patient: ``patient_id``, ``population`` (development or external), ``number``, the covariates of
-        a cohort table, ``followup_days``, ``event``, ``role``, and the truth: ``architecture``, ``nuclei`` (standard
-        normal, higher = worse), ``log_hazard`` (of cancer death, over the average patient), ``cancer_death_days``
-        and ``other_death_days`` (as if nothing else happened).
+        a cohort table, ``followup_days``, ``event``, ``disease_free_days`` and ``disease_free_event`` (recurrence or
+        death of any cause), ``role``, and the truth: ``architecture``, ``nuclei`` (standard
+        normal, higher = worse), ``log_hazard`` (of cancer death without treatment, over the average patient),
+        ``treatment_log_hazard`` (what the treatment added to it), ``cancer_death_days`` and ``other_death_days`` (as
+        if nothing else happened).
     """
     counts = {"development": settings.development_patients, "external": settings.external_patients}
     rows = [_patient(settings, population, number) for population, count in counts.items() for number in range(count)]
@@ -87,7 +91,8 @@ def _patient(settings: SimulateConfig, population: str, number: int) -> dict[str
         log_hazard += settings.site_log_hazard * (place / 3 - 0.5)
 
     age = float(np.clip(rng.normal(69, 10), 32, 94))
-    cancer = _cancer_death_years(rng, log_hazard)
+    treatment, gain = _treatment(settings, population, number, log_hazard)
+    cancer = _cancer_death_years(rng, log_hazard) * float(np.exp(-gain / CANCER_SHAPE))
     other = rng.exponential() / (OTHER_RATE_AT_70_PER_YEAR * np.exp(OTHER_LOG_RATE_PER_YEAR_OF_AGE * (age - 70)))
     censored = min(rng.uniform(*FOLLOWUP_YEARS[population]), rng.exponential(1 / LOST_PER_YEAR))
     times = np.array([censored, cancer, other])
@@ -100,11 +105,14 @@ def _patient(settings: SimulateConfig, population: str, number: int) -> dict[str
         "cohort": cohort,
         "site": site,
         **_covariates(rng, settings, architecture, log_hazard, age),
+        "treatment": treatment,
         "followup_days": days,
         "event": event,
+        **_disease_free(settings, population, number, cancer, days, event),
         "architecture": architecture,
         "nuclei": nuclei,
         "log_hazard": log_hazard,
+        "treatment_log_hazard": gain,
         "cancer_death_days": cancer * YEAR_DAYS,
         "other_death_days": other * YEAR_DAYS,
     }
@@ -117,6 +125,35 @@ def factor_log_hazard(settings: SimulateConfig, architecture: float, nuclei: flo
         spread = np.sqrt(max(2 + 2 * rho, 1e-12))
         return float(sd * (architecture + nuclei) / spread)
     return sd * {"architecture": architecture, "nuclei": nuclei, "none": 0.0}[settings.hazard]
+
+
+def _treatment(settings: SimulateConfig, population: str, number: int, log_hazard: float) -> tuple[str, float]:
+    """Whether chance gave the treatment (yes, no), and what it adds to the log hazard of cancer death.
+
+    Drawn from a generator of its own: without benefit every outcome is what it is without the draw.
+    """
+    if population == "development":
+        return "no", 0.0
+    treated = bool(generator(settings.seed, _TREATMENT, number).random() < 0.5)
+    benefits = {
+        "no_benefit": False,
+        "equal_benefit": True,
+        "benefit_in_poor": log_hazard > POOR_ABOVE_SD * settings.log_hazard_sd,
+    }[settings.treatment]
+    return ("yes" if treated else "no"), (float(np.log(settings.treatment_ratio)) if treated and benefits else 0.0)
+
+
+RECURRENCE = (0.3, 0.9)  # share of the time to cancer death at which the tumour had come back
+
+
+def _disease_free(
+    settings: SimulateConfig, population: str, number: int, cancer_death_years: float, days: int, event: int
+) -> dict[str, int]:
+    """Recurrence or death of any cause, whichever is first, from a generator of its own."""
+    share = generator(settings.seed, _RECURRENCE, _KIND[population], number).uniform(*RECURRENCE)
+    recurred = max(MIN_FOLLOWUP_DAYS, round(share * cancer_death_years * YEAR_DAYS))
+    seen = recurred < days
+    return {"disease_free_days": recurred if seen else days, "disease_free_event": int(seen or event > 0)}
 
 
 def _cancer_death_years(rng: np.random.Generator, log_hazard: float) -> float:

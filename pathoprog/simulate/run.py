@@ -29,11 +29,12 @@ SAVE_EVERY = 20  # slides drawn between two saves of the state
 COHORT_COLUMNS = (
     "patient_id", "slide_id", "slide_path", "outline_path", "block_id", "cohort", "role", "prep_site", "scan_site",
     "scanner", "organ", "specimen", "stain", "neoadjuvant", "age", "sex", "pT", "pN", "nodes_sampled", "grade",
-    "stage", "location",
+    "stage", "location", "treatment",
 )  # fmt: skip
+OUTCOMES = ("followup_days", "event", "disease_free_days", "disease_free_event")
 PATIENT_TRUTH = (
-    "followup_days", "event", "distinct_outcome", "architecture", "nuclei", "log_hazard", "cancer_death_days",
-    "other_death_days",
+    "followup_days", "event", "distinct_outcome", "architecture", "nuclei", "log_hazard", "treatment_log_hazard",
+    "cancer_death_days", "other_death_days",
 )  # fmt: skip
 SLIDE_TRUTH = ("mpp", "tumour_area_um2", "tissue_area_um2", "haematoxylin_amount", "eosin_amount")
 
@@ -153,7 +154,7 @@ def _write_tables(
     patient_columns = [name for name in COHORT_COLUMNS if name not in slides]
     cohort = slides.merge(patients[["patient_id", *patient_columns]], on="patient_id", validate="many_to_one")
     write_frame(out / "cohort.csv", cohort[list(COHORT_COLUMNS)])
-    write_frame(out / "outcomes.csv", patients[["patient_id", "followup_days", "event"]])
+    write_frame(out / "outcomes.csv", patients[["patient_id", *OUTCOMES]])
 
     hidden = patients[["patient_id", *PATIENT_TRUTH]].rename(
         columns={name: f"patient_{name}" for name in ("architecture", "nuclei")}
@@ -189,5 +190,11 @@ def _tell(settings: SimulateConfig, patients: pd.DataFrame, slides: pd.DataFrame
         say(
             f"    true hazard (on {settings.hazard}): external c-index {true.value:.3f} "
             f"(95% CI {true.lower:.3f} to {true.upper:.3f})"
+        )
+    if len(external):
+        told = {"no_benefit": "nobody benefits", "equal_benefit": "all benefit", "benefit_in_poor": "the poor benefit"}
+        say(
+            f"    treatment by chance in external: {(external['treatment'] == 'yes').sum()} had it; "
+            f"{told[settings.treatment]}"
         )
     say(f"    {out / 'cohort.csv'}  {RESEARCH_USE_ONLY}")

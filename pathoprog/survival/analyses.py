@@ -18,6 +18,8 @@ from pathoprog.survival.curves.by_group import (
     median_followup,
     restricted_means,
 )
+from pathoprog.survival.curves.parametric import parametric_curves
+from pathoprog.survival.endpoint_sensitivity import endpoint_sensitivity
 from pathoprog.survival.prediction.risks import accuracies, calibrations
 from pathoprog.survival.prediction.scores import (
     Discrimination,
@@ -151,7 +153,14 @@ ANALYSES = {
             "hazard ratios that change with time: pieces, landmarks, restricted means",
             effects_over_time,
         ),
+        Analysis(
+            "endpoints",
+            "other endpoints, without early deaths or borderline classes, uncertain with either side",
+            endpoint_sensitivity,
+            takes=ALL,
+        ),
         Analysis("followup", "", median_followup, takes=("entry", "weight")),
+        Analysis("parametric", "", parametric_curves, takes=("entry", "weight")),
         Analysis("rmst", "", restricted_means),
         Analysis("fine_gray", "", subdistribution),
         Analysis("predicted_survival", "", pattern_survival, takes=("entry",)),

@@ -112,6 +112,23 @@ class Treatment:
     adjust: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class FurtherEndpoint:
+    """Another endpoint of the same patients.
+
+    Attributes:
+        name: in words.
+        time: column of its follow-up.
+        event: column of its code: 0, 1, 2; empty: any event or competing death of the question's own.
+        divide_by: from the column's unit to the question's.
+    """
+
+    name: str
+    time: str
+    event: str
+    divide_by: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """The patients and what is asked of them; an analysis takes of it what it needs.
@@ -155,6 +172,11 @@ class Question:
         landmarks: times from which those still followed are looked at anew.
         contrast: the worse and the better level of the group whose ratio is looked at; empty: the last, and the
             reference.
+        endpoint: the event in words.
+        any_death: what the event or a competing death, whichever is first, is called; empty: it is not looked at.
+        endpoints: further endpoints.
+        early: deaths before this time are left out once, to see what hangs on them; 0: none.
+        borderline: column that says (true) whose class is at a threshold, or empty.
     """
 
     frame: pd.DataFrame
@@ -194,6 +216,11 @@ class Question:
     added: tuple[str, ...] = ()
     base: tuple[str, ...] = ()
     contrast: tuple[str, str] | tuple[()] = ()
+    endpoint: str = "the event"
+    any_death: str = ""
+    endpoints: tuple[FurtherEndpoint, ...] = ()
+    early: float = 0.0
+    borderline: str = ""
     _fits: dict[Model, CoxFit] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property

@@ -10,6 +10,7 @@ from pathoprog.survival.arrays import CENSORED, COMPETING, EVENT, FloatArray
 from pathoprog.survival.curves.by_group import GroupCurve, MedianFollowUp, RankTests, RestrictedMeans
 from pathoprog.survival.curves.competing import CumulativeIncidence
 from pathoprog.survival.curves.product_limit import CONFIDENCE_KINDS, kaplan_meier
+from pathoprog.survival.prediction.calibration import Calibration
 from pathoprog.survival.prediction.concordance import harrell_c, uno_c
 from pathoprog.survival.prediction.scores import Discrimination
 from pathoprog.survival.question import NotEstimated, Question
@@ -21,9 +22,9 @@ QUANTILES = (0.25, 0.5, 0.75)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses as dicts, arrays and tables as lists; the rest as it is."""
+    """Dataclasses as dicts, arrays and tables as lists; the rest as it is. What repr leaves out is no figure."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, pd.DataFrame):
         return records(value)
     if isinstance(value, dict):
@@ -166,6 +167,20 @@ def discrimination(found: Discrimination) -> dict[str, Any]:
     return result
 
 
+CURVE_POINTS = 200
+"""Of a calibration curve in a file, at most."""
+
+
+def calibration_parts(found: Calibration, risk: FloatArray) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """A calibration's figures, and its curve with the band at some of the predicted risks, by rising risk."""
+    numbers = plain(found)
+    columns = {"observed": "curve", "lower": "curve_lower", "upper": "curve_upper"}
+    order = np.argsort(risk)
+    pick = order[np.unique(np.linspace(0, order.size - 1, min(CURVE_POINTS, order.size)).astype(int))]
+    curve = {"predicted": risk[pick].tolist()}
+    return numbers, curve | {key: numbers.pop(name)[pick].tolist() for key, name in columns.items()}
+
+
 def incidence_curves(of: dict[str, CumulativeIncidence], at: FloatArray) -> dict[str, Any]:
     """Cumulative incidence of the event and of competing deaths at `at`."""
     n = int(of["event"].n_risk[0])
@@ -185,3 +200,13 @@ def fine_gray_summary(fit: FineGrayFit) -> dict[str, Any]:
         "notes": list(fit.notes),
         "definition": "cmprsk::crr: censoring weights from all patients, Breslow ties, variance with estimated weights",
     }
+
+
+def endpoint_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `endpoints` as one flat table; none where there was no contrast."""
+    limits = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+    return [
+        {key: value for key, value in row.items() if key not in ("ratio", "c")}
+        | {f"{name}{suffix}": row[key][part] for name, key in (("hr", "ratio"), ("c", "c")) for suffix, part in limits}
+        for row in found.get("rows", [])
+    ]

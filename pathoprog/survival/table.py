@@ -77,9 +77,14 @@ class SurvivalTable:
 
 
 def read_raw(
-    path: str | Path, sheet: str = "", encoding: str = "", decimal: str = "", missing: tuple[str, ...] = ()
+    path: str | Path,
+    sheet: str = "",
+    encoding: str = "",
+    decimal: str = "",
+    missing: tuple[str, ...] = (),
+    value_labels: bool = True,
 ) -> RawTable:
-    """Read CSV (commas, semicolons, tabs), Excel or Parquet, and decide what each column is.
+    """Read CSV (commas, semicolons, tabs), Excel, Parquet, Stata, SPSS or SAS, and decide what each column is.
 
     Args:
         path: the file.
@@ -87,11 +92,12 @@ def read_raw(
         encoding: of a text file; default UTF-8.
         decimal: the decimal sign; default: from the values.
         missing: words that mean an empty cell, beside the usual ones (`pathoprog.cohort_tables.sheets.EMPTY_WORDS`).
+        value_labels: codes of Stata and SPSS that have a label become that label; False keeps the codes.
 
     Raises:
         InputError: the file cannot be read as a table. A column that cannot be used says so when it is used.
     """
-    found = read_sheet_file(path, sheet, encoding, missing, "{}={}")
+    found = read_sheet_file(path, sheet, encoding, missing, "{}={}", value_labels)
     columns = {name: read_column(found.frame[name], decimal, found.lines) for name in found.frame.columns}
     frame = pd.DataFrame({name: column.values for name, column in columns.items()})
     return RawTable(frame, columns, found.lines, found.notes, found.sheets)

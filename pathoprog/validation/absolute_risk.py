@@ -15,11 +15,10 @@ from pathoprog.survival.question import Model, NotEstimated, PredictedRisk
 from pathoprog.survival.regression.baseline import predict_risk
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.fine_gray import FineGrayFit
-from pathoprog.survival.summary import plain
+from pathoprog.survival.summary import calibration_parts, plain
 from pathoprog.validation.populations import Population
 from pathoprog.validation.question import question_of
 
-CURVE_POINTS = 200
 SHOWN_GROUPS = 5  # by rising risk, in a calibration
 
 
@@ -117,7 +116,8 @@ def absolute_risk(
         given = {"calibration": (risk, competing)}
         if competing:
             given |= {"net": (net_risk, False), "net_taken_for_absolute": (net_risk, True)}
-        parts.append({"years": years, **_calibrated(in_whom, given, years)})
+        named = f"{source.name} model"
+        parts.append({"years": years, **_calibrated(in_whom, given, years, named)})
     deaths = f", {int((fitted_on['event'] == 2).sum())} competing deaths" if competing else ""
     kind = "Fine-Gray model of the one number (other deaths compete)" if competing else "Cox model of the one number"
     left_out = len(data) - len(judged)
@@ -133,16 +133,23 @@ def absolute_risk(
     }
 
 
-def _calibrated(population: Population, given: dict[str, tuple[FloatArray, bool]], years: float) -> dict[str, Any]:
+def _calibrated(
+    population: Population, given: dict[str, tuple[FloatArray, bool]], years: float, name: str
+) -> dict[str, Any]:
     """Calibration of ``calibration``, with its curve, and of the net risks where there are some; or why there is none.
+
+    The first is recalibrated too, as a further model.
 
     Args:
         population: in whom the risks are judged.
         given: for each comparison the risks, and whether deaths compete in what happened.
         years: the horizon.
+        name: of the model.
     """
     everyone = np.ones(len(population.patients), dtype=bool)
-    risks = tuple(PredictedRisk(years, everyone, risk, competing, SHOWN_GROUPS) for risk, competing in given.values())
+    risks = tuple(
+        PredictedRisk(years, everyone, risk, competing, SHOWN_GROUPS, name) for risk, competing in given.values()
+    )
     judged: list[CalibratedRisk] = ANALYSES["calibration"].run(question_of(population, risks=risks))
     found: dict[str, Calibration] = {}
     for name, one in zip(given, judged, strict=True):
@@ -150,14 +157,13 @@ def _calibrated(population: Population, given: dict[str, tuple[FloatArray, bool]
             return {"note": one.calibration.note}
         found[name] = one.calibration
     main, risk = found.pop("calibration"), given["calibration"][0]
-    order = np.argsort(risk)[np.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).astype(int)]
+    numbers, curve = calibration_parts(main, risk)
+    recalibrated = judged[0].recalibrated
+    assert recalibrated is not None, "these risks were given"
     result: dict[str, Any] = {
         "note": "",
-        "calibration": _without_curve(main),
-        "calibration_curve": {"predicted": risk[order].tolist(), "observed": main.curve[order].tolist()},
+        "calibration": numbers,
+        "calibration_curve": curve,
+        "recalibrated": plain(recalibrated),
     }
-    return result | ({"net": {name: _without_curve(one) for name, one in found.items()}} if found else {})
-
-
-def _without_curve(found: Calibration) -> dict[str, Any]:
-    return {key: value for key, value in plain(found).items() if key != "curve"}
+    return result | ({"net": {name: calibration_parts(one, risk)[0] for name, one in found.items()}} if found else {})

@@ -121,17 +121,19 @@ def ratio_rows(fit: CoxFit | NotEstimated, column: str, reference: str) -> list[
 
 
 def contrast(population: Population, worse: str, better: str) -> Row:
-    """One class against another: hazard ratio and two-group log-rank test, the third class left aside."""
+    """One class against another: hazard ratio and log-rank test of the same patients, the third class left aside."""
     data = population.patients
-    two = replace(population, patients=data[data["risk_class"].isin((worse, better))])
-    ratio = next(
-        (row for row in hazard_ratios(population, "risk_class", better) if row.get("level") == worse),
-        {"note": f"no patient is {worse} or {better}"},
-    )
+    own = data[data["risk_class"].isin((worse, better))].reset_index(drop=True)
+    two = replace(population, patients=own)
+    absent = [{"note": f"no patient is {worse} or {better}"}]
+    rows = hazard_ratios(two, "risk_class", better) if set(own["risk_class"]) == {worse, better} else absent
+    ratio = next((row for row in rows if row.get("level") == worse), rows[0])
     test = logrank_test(two)
     return {
         "worse": worse,
         "better": better,
+        "n": len(own),
+        "events": two.events,
         **{key: ratio.get(key, math.nan) for key in ("hr", "lower", "upper", "p")},
         "logrank_statistic": test["statistic"],
         "logrank_p": test["p"],

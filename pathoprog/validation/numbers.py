@@ -33,6 +33,7 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
+from pathoprog.validation.endpoint_sensitivity import endpoint_fields, endpoint_sensitivity
 from pathoprog.validation.on_request.added_value import RESAMPLES, over_covariates
 from pathoprog.validation.on_request.over_time import contrast_over_time, over_time
 from pathoprog.validation.on_request.sites import by_site
@@ -135,6 +136,7 @@ def whole_question(asked: Asked) -> Question:
         cuts=plan.cuts_years,
         landmarks=plan.landmarks_years,
         treatment=planned_treatment(plan, primary),
+        **endpoint_fields(plan, primary),
     )
 
 
@@ -203,7 +205,8 @@ def primary_analysis(plan: AnalysisPlan, population: Population) -> dict[str, An
     p = row["logrank_p"] if plan.primary.test == "logrank" else row["p"]
     return {
         "population": population.key,
-        **{key: row[key] for key in ("worse", "better", "hr", "lower", "upper", "logrank_statistic", "note")},
+        **{key: row[key] for key in ("worse", "better", "n", "events", "hr", "lower", "upper")},
+        **{key: row[key] for key in ("logrank_statistic", "note")},
         "test": plan.primary.test,
         "p": p,
         "horizon_years": plan.primary.horizon_years,
@@ -271,6 +274,7 @@ OF_PRIMARY: dict[str, Callable[[Asked], Any]] = {
     "sites": lambda asked: by_site(asked.plan, asked.primary, risk_source(asked.plan, asked.populations)),
     "added_value": lambda asked: over_covariates(asked.plan, asked.primary, asked.stage, asked.seed),
     "treatment": lambda asked: by_class(asked.plan, asked.primary, asked.seed),
+    "endpoints": lambda asked: endpoint_sensitivity(asked.plan, asked.primary),
     "time_effects": lambda asked: over_time(asked.plan, asked.primary),
     "calibration": lambda asked: absolute_risk(
         asked.primary, risk_source(asked.plan, asked.populations), asked.plan.horizons_years

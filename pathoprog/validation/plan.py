@@ -24,6 +24,7 @@ DEFINED_BY = {
     "added_value": ("added_value", "added_value_of"),
     "treatment": ("treatment", "horizons_years"),
     "time_effects": ("cuts_years", "landmarks_years", "covariates"),
+    "endpoints": ("endpoints",),
 }
 """What else of the plan an analysis depends on, beside its being planned and the primary cohort."""
 AT_PRIMARY_HORIZON = ("adjusted", "sites", "added_value", "time_effects")
@@ -98,6 +99,7 @@ class AnalysisPlan:
     treatment: PlannedTreatment | None = None
     cuts_years: tuple[float, ...] = ()
     landmarks_years: tuple[float, ...] = ()
+    endpoints: tuple[str, ...] = ()
 
     def asks_for(self, analysis: str) -> bool:
         """True where the report has it: always, or because the plan gives what it takes."""
@@ -117,7 +119,7 @@ class AnalysisPlan:
             return None
         own = tuple(getattr(self, name) for name in DEFINED_BY.get(analysis, ()))
         horizon = (self.primary.horizon_years,) if analysis in AT_PRIMARY_HORIZON else ()
-        contrast = (self.primary.contrast,) if analysis == "sites" else ()
+        contrast = (self.primary.contrast,) if analysis in ("sites", "endpoints") else ()
         return (self.primary.cohort, *own, *horizon, *contrast)
 
 
@@ -146,6 +148,7 @@ def read_plan(path: str | Path) -> AnalysisPlan:
             treatment: {column: chemo, control: "no", randomised: false, adjust: [age, stage]}  # by class
             cuts_years: [2, 5]          # a hazard ratio in each piece of the follow-up
             landmarks_years: [1, 3]     # those still followed, from there on
+            endpoints: [disease_free]   # columns disease_free_days, disease_free_event of the outcome table
             sites: [cohort, prep_site]  # c, hazard ratio, calibration and shares by these, and pooled
 
     Raises:
@@ -210,6 +213,7 @@ def parse_plan(text: str, path: str | Path) -> AnalysisPlan:
         absolute_risk=str(value.get("absolute_risk") or ""),
         types=_types(path, value.get("types")),
         sites=_strings(path, value, "sites"),
+        endpoints=_strings(path, value, "endpoints"),
         added_value=_strings(path, value, "added_value"),
         cuts_years=_list_of_years(path, value, "cuts_years"),
         landmarks_years=_list_of_years(path, value, "landmarks_years"),

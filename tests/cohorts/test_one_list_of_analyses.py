@@ -27,7 +27,7 @@ from pathoprog.validation.score_tables import read_members, read_patients
 EVERYTHING = [
     "time=time", "event=event", "group=group", "levels=b,a,c", "covariates=x", "subgroups=x", "score=x",
     "risks=risk,risk", "horizons=6,12", "pattern=group:a,x:0.5", "imputations=2", "bootstrap=5", "figures=false",
-    "sites=site", "added=group", "treatment=site", "control=u", "randomised=no", "cuts=8",
+    "sites=site", "added=group", "treatment=site", "control=u", "randomised=no", "cuts=8", "early_deaths=2",
 ]  # fmt: skip
 
 

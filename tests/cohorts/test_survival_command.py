@@ -290,7 +290,16 @@ def test_nothing_is_given_after_the_last_follow_up(tmp_path: Path, capsys: pytes
     )  # fmt: skip
     late = found["prediction"]["by_horizon"][1]
     assert late["note"].startswith("not estimable: the last follow-up ends at 20")
-    names = ("auc", "brier", "brier_of_no_model", "scaled_brier", "calibration", "calibration_curve", "decision_curve")
+    names = (
+        "auc",
+        "brier",
+        "brier_of_no_model",
+        "brier_of_no_model_se",
+        "scaled_brier",
+        "calibration",
+        "calibration_curve",
+        "decision_curve",
+    )
     assert all(late[name] is None for name in names)
     assert found["prediction"]["score_auc"][1]["value"] is None
     assert found["predicted_survival"]["survival"][1] is None and "not estimable" in found["predicted_survival"]["note"]

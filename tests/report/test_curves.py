@@ -9,6 +9,7 @@ import pytest
 
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.errors import InputError
+from pathoprog.report.curve_steps import FADED, sparse_from
 from pathoprog.report.curves import incidence_figure, kaplan_meier_figure, round_times
 from pathoprog.report.style import colours_of, journal_style, save_figure
 from pathoprog.survival import kaplan_meier, number_at_risk
@@ -66,6 +67,21 @@ def test_incidence_rises_and_scales_to_its_band() -> None:
     figure = incidence_figure(small.TIME, small.EVENT, small.GROUP)
     assert all((np.diff(line.get_ydata()) >= 0).all() for line in figure.axes[0].lines)
     assert figure.axes[0].get_ylim()[0] == 0
+
+
+def test_curves_fade_where_fewer_than_ten_are_at_risk() -> None:
+    time, event = np.arange(1.0, 31.0), np.tile([1, 0], 15)  # ten at risk at 21, nine after it
+    assert sparse_from(time) == 21.0
+    assert sparse_from(time[:9]) == 0.0 and sparse_from([5.0] * 12) == np.inf
+    assert sparse_from(time, entry=np.where(time < 25, 0, 24.0)) == 15.0  # late entries are at risk late
+    figure = kaplan_meier_figure(time, event)
+    faded, solid = figure.axes[0].lines[:2]
+    assert faded.get_alpha() == FADED and solid.get_alpha() is None
+    assert (faded.get_xdata().max(), solid.get_xdata().max()) == (30.0, 21.0)
+    np.testing.assert_allclose(solid.get_ydata(), faded.get_ydata()[: solid.get_ydata().size])
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    assert [line.get_alpha() for line in marks] == [1.0, FADED]
+    assert max(marks[0].get_xdata()) <= 21 < min(marks[1].get_xdata())
 
 
 def test_equal_figures_are_equal_bytes(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import re
 
 import pandas as pd
 
-from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
-from pathoprog.report.document import Document, Figure, Section, Table, Text, render
+from pathoprog.report.document import Document, Figure, LinkedText, Section, Table, Text, render, unbroken
 
 
 def document() -> Document:
@@ -44,14 +43,32 @@ def test_the_csv_may_hold_more_than_is_shown():
     assert Table("t", "T.", pd.DataFrame({"x": ["0.12"]}), full).data is full
 
 
-def test_checklists_have_every_item_and_point_to_sections_or_to_the_authors():
-    def numbers(items: tuple[tuple[str, str, str, str], ...]) -> list[int]:
-        return sorted({int(re.match(r"\d+", item[0])[0]) for item in items})  # type: ignore[index]  # all start so
+def test_a_wide_table_goes_on_in_panels_that_repeat_its_text():
+    names = [f"external cohort {k}" for k in range(12)]
+    shown = pd.DataFrame([["a", "b", *("12.3 (10.0–15.0)" for _ in names)]], columns=["By", "Class", *names])
+    table = Table("t", "T.", shown, text_columns=2)
+    panels = table.panels
+    assert len(panels) > 1 and all(list(panel.columns[:2]) == ["By", "Class"] for panel in panels)
+    assert [name for panel in panels for name in panel.columns[2:]] == names
+    assert len(Table("t", "T.", shown.iloc[:, :5], text_columns=2).panels) == 1
+    assert table.data is shown
 
-    assert numbers(TRIPOD_AI) == list(range(1, 28))
-    assert numbers(REMARK) == list(range(1, 21))
-    table = checklist(REMARK, {"plan": "1. Plan"})
-    assert table.loc[table["Item"] == "7", "Where"].item() == "1. Plan"
-    assert table.loc[table["Item"] == "3", "Remark"].item() == "to be written by the authors"
-    missing = table[table["Where"] == "not in this report"]
-    assert len(missing) and (missing["Remark"] != "").all()
+
+def test_short_brackets_stay_whole_and_long_words_may_break():
+    assert unbroken("1.9 (1.1–3.1) <b>") == '1.9 <span class="whole">(1.1–3.1)</span> &lt;b&gt;'
+    assert unbroken("x" * 30) == f"{'x' * 14}<wbr>{'x' * 14}<wbr>xx"
+    assert unbroken("") == ""
+
+
+def test_a_cell_may_lead_to_a_place():
+    table = Table("t", "T.", pd.DataFrame({"Where": [LinkedText("2. There", "second"), "not reported"]}))
+    html = render(Document("T", "S", [], [], [Section("one", "One", [table])]))
+    assert '<a href="#second">2. There</a>' in html and "<em>not reported</em>" in html
+
+
+def test_what_a_page_keeps_together():
+    text, figure = Text("t"), Figure("f", "F.", b"<svg/>")
+    short, long = (Table("t", "T.", pd.DataFrame({"a": range(n)})) for n in (3, 40))
+    section = Section("s", "S", [text, figure, text, long, Text("x" * 2000), figure, short, text])
+    assert [how for how, _ in section.groups] == ["kept", "leads", "long", "leads", "kept", "kept", "long"]
+    assert [block for _, group in section.groups for block in group] == section.blocks

@@ -11,6 +11,7 @@ TWO = pd.DataFrame({"age": [80.0], "sex": ["m"], "id": ["e"]})
 def test_numbers_levels_and_missing():
     table = table_one([("one", ONE), ("two", TWO)], ["age", "sex"]).set_index("")
     assert table.loc["Patients"].tolist() == ["4", "1"]
+    assert table.loc["sex"].tolist() == ["of 3", "of 1"]
     assert table.loc["age, median (IQR)", "one"] == "60 (55–65)"
     assert table.loc["  f"].tolist() == ["2 (67%)", "0 (0%)"]
     assert table.loc["  m"].tolist() == ["1 (33%)", "1 (100%)"]

@@ -8,8 +8,9 @@ import pytest
 
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.simulate.config import SimulateConfig
-from pathoprog.simulate.patients import SITES, plan_slides, simulate_patients
+from pathoprog.simulate.patients import POOR_ABOVE_SD, SITES, plan_slides, simulate_patients
 from pathoprog.survival import harrell_c
+from pathoprog.survival.regression.treatment import effect_by_group
 
 DEMO = SimulateConfig(out="unused")
 MANY = SimulateConfig(out="unused", development_patients=3000, external_patients=3000)
@@ -134,3 +135,62 @@ def test_covariates_are_weakly_tied_to_the_hazard_and_partly_missing(many: pd.Da
             assert 0.52 < c.value < 0.67
     known = many[(many["pN"] != "") & (many["stage"] != "")]
     assert ((known["pN"] != "0") == (known["stage"] == "III")).all()
+
+
+def treated_table(**more: object) -> pd.DataFrame:
+    """External patients with their true poor."""
+    settings = SimulateConfig(out="unused", development_patients=4, external_patients=4000, **more)  # type: ignore[arg-type]
+    patients = simulate_patients(settings)
+    external = patients[patients["population"] == "external"]
+    poor = external["log_hazard"] > POOR_ABOVE_SD * settings.log_hazard_sd
+    assert poor.mean() == pytest.approx(1 / 3, abs=0.03)
+    return external.assign(had=(external["treatment"] == "yes").astype(int), group=np.where(poor, "poor", "rest"))
+
+
+def test_without_benefit_every_outcome_is_what_it_is_without_a_treatment(many: pd.DataFrame) -> None:
+    assert set(many.loc[many["population"] == "development", "treatment"]) == {"no"}
+    external = many[many["population"] == "external"]
+    assert (external["treatment"] == "yes").mean() == pytest.approx(0.5, abs=0.03)
+    assert (many["treatment_log_hazard"] == 0).all()
+    means = external.groupby("treatment")["log_hazard"].mean()
+    assert abs(means["yes"] - means["no"]) < 0.1  # chance gave it
+    # The outcome of the demo's first external patients, as they were before there was a treatment.
+    demo = simulate_patients(DEMO)
+    assert demo.loc[demo["population"] == "external", "followup_days"].head(3).tolist() == [2638, 1586, 1318]
+
+
+def test_a_benefit_changes_the_treated_alone(many: pd.DataFrame) -> None:
+    changed = simulate_patients(dataclasses.replace(MANY, treatment="benefit_in_poor"))
+    moved = changed["cancer_death_days"] != many["cancer_death_days"]
+    poor = many["log_hazard"] > POOR_ABOVE_SD * MANY.log_hazard_sd
+    assert moved.equals((many["treatment"] == "yes") & poor)
+    assert changed.loc[moved, "treatment_log_hazard"].to_numpy() == pytest.approx(np.log(0.5))
+    kept = ["treatment", "log_hazard", "age", "sex", "pT", "other_death_days"]
+    pd.testing.assert_frame_equal(changed[kept], many[kept])
+
+
+@pytest.mark.parametrize(
+    ("treatment", "rest", "ratio"),
+    [("no_benefit", 1.0, 1.0), ("equal_benefit", 0.5, 1.0), ("benefit_in_poor", 1.0, 0.5)],
+)
+def test_the_ratio_of_hazard_ratios_is_the_one_asked_for(treatment: str, rest: float, ratio: float) -> None:
+    table = treated_table(treatment=treatment)
+    found = effect_by_group(table, "followup_days", "event", "had", "group", ["rest", "poor"], ["log_hazard"])
+    for row, value, truth in (
+        (found.within.set_index("group").loc["rest"], "hr", rest),
+        (found.ratios.iloc[0], "ratio", ratio),
+    ):
+        se = np.log(row["upper"] / row["lower"]) / (2 * 1.96)
+        assert abs(np.log(row[value] / truth)) < 3 * se < 0.45
+    assert (found.interaction.p_value < 0.001) == (ratio < 1)
+
+
+def test_disease_free_survival_ends_with_a_recurrence_or_any_death(many: pd.DataFrame) -> None:
+    free, died = many["disease_free_days"], many["event"] > 0
+    assert (free <= many["followup_days"]).all() and (free >= 1).all()
+    recurred = free < many["followup_days"]
+    assert (many.loc[recurred | died, "disease_free_event"] == 1).all()
+    assert (many.loc[~(recurred | died), "disease_free_event"] == 0).all()
+    share = free[recurred] / many.loc[recurred, "cancer_death_days"]
+    assert share.between(0.29, 0.91).all()
+    assert (recurred & (many["event"] == 0)).sum() > 20 and (recurred & (many["event"] == 1)).sum() > 200

@@ -1,6 +1,7 @@
 """The 95% intervals cover the truth in 93 to 97% of 1,000 simulated tables."""
 
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -27,7 +28,25 @@ def test_intervals_cover_the_truth() -> None:
 def test_further_intervals_cover_the_truth() -> None:
     found = benchmark("coverage_more").coverage(tables=300, patients=400)
     for name, row in found.items():
-        lowest = 0.85 if name.startswith("sites") else 0.90  # of 12 sites the variance between them is hardly known
+        assert row["coverage"] >= 0.90, f"{name}: {row}"
+
+
+@pytest.mark.slow
+def test_intervals_of_calibration_cover_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    made = benchmark("coverage_calibration")
+    kinds = (made.of_calibration, made.of_net_calibration)
+    for name, row in benchmark("coverage_more").coverage(tables=300, patients=400, kinds=kinds).items():
+        assert row["coverage"] >= 0.90, f"{name}: {row}"
+
+
+@pytest.mark.slow
+def test_intervals_of_sites_cover_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    sites = benchmark("coverage_sites")
+    found = benchmark("coverage_more").coverage(tables=300, patients=400, kinds=(sites.of_sites,))
+    for name, row in found.items():  # Higgins' interval does not, which is why ours is printed
+        lowest = 0.90 if "further" in name or name.endswith("Knapp-Hartung, mean") else 0.60
         assert row["coverage"] >= lowest, f"{name}: {row}"
 
 
@@ -36,4 +55,26 @@ def test_every_kind_of_table_has_its_intervals() -> None:
     module.BIG = 3000
     found = module.coverage(tables=1, patients=160)
     kinds = {name.split(":")[0] for name in found}
-    assert kinds == {"entry", "patient", "weight", "sites", "added", "treatment", "time"} and len(found) == 23
+    assert kinds == {"entry", "patient", "weight", "added", "treatment", "time"} and len(found) == 21
+
+
+def test_sites_are_judged_by_their_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    sites = benchmark("coverage_sites")
+    found = benchmark("coverage_more").coverage(tables=1, patients=160, kinds=(sites.of_sites,))
+    assert (
+        len(found) == 9 * len(sites.SITES) * len(sites.AT_A_SITE) and "sites: 3 of 50 patients, further site" in found
+    )
+
+
+def test_a_second_call_goes_on_after_the_tables_that_are_there(tmp_path: Path) -> None:
+    module = benchmark("coverage_more")
+    module.BIG, module.RESAMPLES, module.KINDS = 3000, 2, (module.of_time, module.of_weights)
+    out = tmp_path / "answers.jsonl"
+    module.coverage(tables=2, patients=100, out=out)
+    first = out.read_text()
+    module.coverage(tables=3, patients=100, out=out)
+    assert out.read_text().startswith(first) and len(out.read_text().splitlines()) == 3
+    assert module.coverage(tables=3, patients=100) == module.coverage(tables=3, patients=100, out=out)
+    with_resamples = module.coverage(tables=1, patients=120, kinds=module.RESAMPLED)
+    assert [name.split(":")[0] for name in with_resamples] == ["treatment", "added"]

@@ -11,6 +11,8 @@ from shared_data import shared_data
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
 from pathoprog.ensemble.stage_groups import StageGroups, fit_stage_groups
 from pathoprog.errors import InputError
+from pathoprog.report.document import Table, Text
+from pathoprog.report.validation.recalibration import recalibration_blocks
 from pathoprog.survival import cox, kaplan_meier
 from pathoprog.survival.curves.competing import cumulative_incidence
 from pathoprog.survival.prediction.calibration import calibration
@@ -130,6 +132,13 @@ def test_risks_of_another_cohort_are_calibrated(populations: dict[str, Populatio
     assert "fitted on external: trial 1" in found["model"]
     assert 0.6 < part["calibration"]["ratio"]["value"] < 1.6  # both trials were drawn from one hazard
     assert part["calibration"]["slope"]["lower"] < 1 < part["calibration"]["slope"]["upper"]
+    (part,) = found["horizons"]
+    assert set(part["calibration_curve"]) == {"predicted", "observed", "lower", "upper"}
+    moved = part["recalibrated"]
+    assert moved["name"] == "external: trial 1 model, recalibrated at 3" and moved["n"] == found["n_judged"]
+    text, table = recalibration_blocks(found, "planned")
+    assert isinstance(text, Text) and "must be validated in others" in text.text
+    assert isinstance(table, Table) and table.data.loc[0, "slope"] == part["calibration"]["slope"]["value"]
 
 
 def test_risks_never_come_from_a_cohort_selected_on_outcome(populations: dict[str, Population]):

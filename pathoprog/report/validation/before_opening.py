@@ -16,6 +16,11 @@ from pathoprog.text.wording import capital, count, listing
 from pathoprog.validation.plan import TESTS, TITLES
 
 ELIGIBILITY = ("organ", "specimen", "stain", "neoadjuvant")
+DENOMINATORS = (
+    "Percentages of a covariate's levels are of the patients in whom it is known (the number behind 'of'); those of "
+    "missing values are of all patients of the column."
+)
+NOTHING_MISSING = "No covariate has a missing value."
 NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
 """Columns that describe a slide or a patient's eligibility; all others are covariates."""
 
@@ -165,7 +170,9 @@ def patients_section(findings: Findings, figures: Figures) -> Section:
     """Table 1, missing values, follow-up, shared sites, scores."""
     section = Section("patients", "Patients")
     section.add(Text(eligibility_text(findings.cohort)))
-    groups = [(p.name, p.patients) for p in findings.populations if not p.pooled]
+    shown = [p for p in findings.populations if not p.pooled]
+    shown.sort(key=lambda p: p.role != "external")  # what the report is about comes first, and is never cut off
+    groups = [(p.name, p.patients) for p in shown]
     covariates = covariates_of(findings)
     rows = [
         (
@@ -174,21 +181,26 @@ def patients_section(findings: Findings, figures: Figures) -> Section:
             f"{numbers['events']} / {numbers['competing_deaths']}",
             follow_up_text(numbers["follow_up_years"]),
         )
-        for name, numbers in ((p.name, findings.of(p)) for p in findings.populations if not p.pooled)
+        for name, numbers in ((p.name, findings.of(p)) for p in shown)
     ]
     columns = ["Cohort", "Patients", "Events / competing deaths", "Median follow-up, years (95% CI)"]
     section.add(
-        Table("table_one", "Analysed patients by cohort.", table_one(groups, covariates)),
+        Table("table_one", "Analysed patients by cohort.", table_one(groups, covariates), note=DENOMINATORS),
         Table("follow_up", "Follow-up by reverse Kaplan-Meier.", pd.DataFrame(rows, columns=columns)),
     )
     classes = [
         (name, findings.primary.patients[findings.primary.patients["risk_class"] == name])
         for name in findings.primary.classes
     ]
-    section.add(Table("by_class", f"Patients of {findings.primary.phrase} by class.", table_one(classes, covariates)))
+    title = f"Patients of {findings.primary.phrase} by class."
+    section.add(Table("by_class", title, table_one(classes, covariates), note=DENOMINATORS))
     missing = missing_values(groups, covariates)
     if len(missing):
-        section.add(Table("missing", "Missing values by cohort; those by class stand in the table before.", missing))
+        heads = ["Missing", *(f"{name} (n={len(table):,})" for name, table in groups)]
+        title = "Missing values by cohort; those by class stand in the table before."
+        section.add(Table("missing", title, missing.set_axis(heads, axis=1), note="Percentages are of n."))
+    else:
+        section.add(Text(NOTHING_MISSING))
     shared = site_overlap(findings.cohort)
     if len(shared):
         note = "A site or scanner in development and in external weakens the claim of independence."
@@ -201,14 +213,13 @@ def patients_section(findings: Findings, figures: Figures) -> Section:
                 text_columns=2,
             )
         )
-    panels = [(p.name, p.patients) for p in findings.populations if not p.pooled]
     section.add(
         figures.add(
-            scores_figure(panels, findings.thresholds),
+            scores_figure(groups, findings.thresholds),
             "scores",
             f"{'Both scores' if len(findings.thresholds) > 1 else 'The score'} of every analysed patient.",
             "Dashed: the locked thresholds.",
-            width=f"{min(100, 26 * min(len(panels), 4) + 4)}%",
+            width=f"{min(100, 26 * min(len(groups), 4) + 4)}%",
         )
     )
     return section

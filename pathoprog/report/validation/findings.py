@@ -19,7 +19,7 @@ from pathoprog.validation.populations import STAMPS, Population
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything the report is made from."""
+    """Everything the report is made from; `stated` by the authors, `written_utc` is the report's own date."""
 
     plan: AnalysisPlan
     lock: dict[str, Any]
@@ -36,12 +36,19 @@ class Findings:
     result: dict[str, Any]
     stage: StageGroups | None
     sheet_flow: dict[str, Any] | None
+    stated: dict[str, str]
+    written_utc: str
 
     def of(self, population: Population) -> dict[str, Any]:
         """One population's statistics."""
         value = self.statistics["populations"][population.key]
         assert isinstance(value, dict)
         return value
+
+    @property
+    def deaths_compete(self) -> bool:
+        """True where patients of the primary cohort died of something else: Aalen-Johansen is then primary."""
+        return bool((self.primary.patients["event"] == 2).any())
 
     def status(self, analysis: str, population: Population) -> str:
         """The label of an analysis of a population."""

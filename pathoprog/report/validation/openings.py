@@ -25,10 +25,13 @@ def history_facts(findings: Findings) -> list[tuple[str, str]]:
     dates = [entry.get("utc", "") for entry in history.amendments]
     dates = sorted([*dates, *(opening.utc for opening in openings if opening.outcomes_changed)])
     amended = f"{len(dates)}: {listing([date(utc) for utc in dates])}" if dates else "none"
+    on_record = date(history.plans[0][0]) if history.plans else "on a date not kept"
     return [
+        ("Plan on record", on_record),
         ("Locked", date(history.locked_utc)),
         ("Openings", opened),
         ("Amendments", amended),
+        ("Report", date(findings.written_utc)),
     ]
 
 

@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
-from pathoprog.report.checklists import REMARK, TRIPOD_AI, checklist
-from pathoprog.report.document import Document, Section, Table, Text
-from pathoprog.report.validation.added_value import added_section
+from pathoprog.report.document import Document, Section, Text
+from pathoprog.report.manuscript.abbreviations import abbreviations_section
+from pathoprog.report.manuscript.checklists import checklist_section, places_of
+from pathoprog.report.manuscript.paragraphs import manuscript_section
+from pathoprog.report.manuscript.stated import material_section, stated_section
 from pathoprog.report.validation.before_opening import flow_section, patients_section, plan_section
+from pathoprog.report.validation.endpoint_sensitivity import endpoints_section
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, truth_text
+from pathoprog.report.validation.horizon_values import horizon_section
+from pathoprog.report.validation.on_request.added_value import added_section
+from pathoprog.report.validation.on_request.over_time import over_time_section
+from pathoprog.report.validation.on_request.sites import sites_section
+from pathoprog.report.validation.on_request.treatment import treatment_section
 from pathoprog.report.validation.openings import history_facts, history_section, history_texts
 from pathoprog.report.validation.other_populations import (
     development_section,
@@ -14,20 +22,19 @@ from pathoprog.report.validation.other_populations import (
     side_by_side_section,
     test_sections,
 )
-from pathoprog.report.validation.over_time import over_time_section
 from pathoprog.report.validation.results import chance_section, concordance_section, primary_section
 from pathoprog.report.validation.risk_groups import stage_section
 from pathoprog.report.validation.secondary_analyses import (
     adjusted_section,
     calibration_section,
     competing_section,
-    horizon_section,
     subgroups_section,
 )
-from pathoprog.report.validation.sites import sites_section
-from pathoprog.report.validation.treatment import treatment_section
 from pathoprog.text.wording import capital, count, listing, share
 from pathoprog.validation.numbers import primary_sentence
+
+IN_FIGURES = ("CI", "HR")
+"""Abbreviations of the figures, whose words no text of the report repeats."""
 
 
 def document_of(findings: Findings, figure_folder: Path) -> Document:
@@ -36,6 +43,7 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
     sections = [
         history_section(findings),
         plan_section(findings),
+        material_section(findings),
         flow_section(findings, figures),
         patients_section(findings, figures),
         primary_section(findings, figures),
@@ -45,6 +53,7 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         competing_section(findings, figures),
         adjusted_section(findings),
         subgroups_section(findings, figures),
+        endpoints_section(findings),
         over_time_section(findings, figures),
         sites_section(findings, figures),
         added_section(findings, figures),
@@ -57,10 +66,10 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         side_by_side_section(findings, figures),
         methods_section(findings),
         limits_section(findings),
+        manuscript_section(findings),
+        stated_section(findings),
     ]
     sections = [section for section in sections if section.blocks]
-    names = {section.name: f"{number}. {section.title}" for number, section in enumerate(sections, start=1)}
-    sections.append(checklist_section(names | {"summary": "Summary"}))
     lock = findings.lock["sha256"]
     facts = [
         ("Endpoint", findings.plan.primary.endpoint),
@@ -73,7 +82,10 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
     if caution := findings.manifest.shape.caution:
         facts.append(("Shape", caution))
     subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
-    return Document(findings.plan.title, subtitle, facts, summary(findings), sections)
+    document = Document(findings.plan.title, subtitle, facts, summary(findings), sections)
+    document.sections.append(checklist_section(findings, document))
+    document.sections.append(abbreviations_section(" ".join(places_of(document).values()), *IN_FIGURES))
+    return document
 
 
 def summary(findings: Findings) -> list[Text]:
@@ -107,7 +119,8 @@ def methods_section(findings: Findings) -> Section:
     section.add(
         Text(
             "Survival by Kaplan-Meier with log-log 95% limits; numbers at risk count T ≥ t, events those in [t, "
-            "next). Competing deaths are censored unless a table says otherwise (net survival). Log-rank tests and "
+            "next). Where deaths compete, absolute risks and predictive values are by Aalen-Johansen first; curves, "
+            "log-rank tests and Cox models censor such deaths (net survival). Log-rank tests and "
             "Cox models (Efron ties, Wald limits) are stratified by cohort where cohorts are taken together. "
             "Harrell's c with standard errors by the infinitesimal jackknife. Follow-up by reverse Kaplan-Meier. A "
             "year is 365.25 days. Two-sided p; only the primary analysis is a test of a hypothesis stated "
@@ -140,14 +153,4 @@ def limits_section(findings: Findings) -> Section:
     if findings.statistics["true_hazard"]:
         texts.append("Slides and outcomes are simulated: nothing here speaks of patients or of real scanners.")
     section.add(*(Text(text) for text in texts))
-    return section
-
-
-def checklist_section(names: dict[str, str]) -> Section:
-    """TRIPOD+AI and REMARK."""
-    section = Section("checklists", "Reporting checklists")
-    section.add(
-        Table("tripod_ai", "TRIPOD+AI (27 items), in short.", checklist(TRIPOD_AI, names), text_columns=4, wrap=True),
-        Table("remark", "REMARK (20 items), in short.", checklist(REMARK, names), text_columns=4, wrap=True),
-    )
     return section

@@ -5,37 +5,69 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.report.curve_steps import FEWEST_AT_RISK
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Figure, Section, Table, Text
 from pathoprog.report.panels import permutation_figure
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, file_name, truth_text
-from pathoprog.report.validation.over_time import proportional_text
+from pathoprog.report.validation.on_request.over_time import proportional_text
 from pathoprog.text.numbers import format_p, format_percent, format_ratio
-from pathoprog.text.wording import capital, listing, p_cell, share
+from pathoprog.text.wording import capital, count, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
 from pathoprog.validation.numbers import member_medians, primary_sentence
 from pathoprog.validation.populations import Population
+
+SPARSE = f"Faded where fewer than {FEWEST_AT_RISK} of a class are at risk."
 
 
 def primary_section(findings: Findings, figures: Figures) -> Section:
     """The primary analysis, and the classes of its population."""
     population, primary = findings.primary, findings.statistics["primary"]
     section = Section("primary", f"Primary analysis: {population.name}")
-    horizon = f"{primary['horizon_years']:g} years"
-    survival = listing(
+    text = (
+        f"{primary_sentence(findings.statistics)} Ratio and test are of the same {count(primary['n'], 'patient')} with "
+        f"{count(primary['events'], 'event')}, those {primary['worse']} or {primary['better']}"
+    )
+    text += "; the third class is left aside." if len(findings.manifest.shape.classes) > 2 else "."
+    if population.pooled:
+        text += " Both are stratified by cohort."
+    if primary["note"]:
+        text += f" {primary['note']}."
+    section.add(Text(text), Text(absolute_text(findings)), Text(proportional_text(primary)))
+    section.add(curves(findings, figures, population, "kaplan_meier"))
+    section.add(*class_tables(findings, population))
+    return section
+
+
+def absolute_text(findings: Findings) -> str:
+    """What share of the compared classes had the event by the primary horizon: first by the primary estimator."""
+    primary, counts = findings.statistics["primary"], findings.of(findings.primary)["classes"]
+    when = f"by {primary['horizon_years']:g} years"
+    net = listing(
         [
-            f"{format_percent(value['survival'], value['lower'], value['upper'])} in {name}"
+            f"{format_percent(value['survival'], value['lower'], value['upper'])} of {counts[name]} {name}"
             for name, value in primary["survival"].items()
         ]
     )
-    text = f"{primary_sentence(findings.statistics)} Net survival at {horizon} was {survival}."
-    if population.pooled:
-        text += " Ratio and test are stratified by cohort."
-    if primary["note"]:
-        text += f" {primary['note']}."
-    section.add(Text(text), Text(proportional_text(primary)), curves(findings, figures, population, "kaplan_meier"))
-    section.add(*class_tables(findings, population))
-    return section
+    if not findings.deaths_compete:
+        return f"Without the event {when} were, by Kaplan-Meier, {net}."
+    rows = {
+        row["risk_class"]: row
+        for row in findings.statistics["competing_deaths"]["incidence"]
+        if row["cause"] == "event" and row["years"] == primary["horizon_years"]
+    }
+    found = listing(
+        [
+            f"{format_percent(rows[name]['incidence'], rows[name]['lower'], rows[name]['upper'])} of {counts[name]} "
+            f"{name}"
+            for name in primary["survival"]
+            if name in rows
+        ]
+    )
+    return (
+        f"Other deaths compete, so that Aalen-Johansen is the primary estimate: {when} the event had come to {found}. "
+        f"Net survival (Kaplan-Meier, other deaths censored) was {net}."
+    )
 
 
 def curves(findings: Findings, figures: Figures, population: Population, analysis: str) -> Figure:
@@ -48,7 +80,7 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
             for row in numbers["hazard_ratios"]
             if row["level"]
         ]
-        notes.append(f"log-rank {format_p(numbers['logrank']['p'])}")
+        notes.append(f"log-rank over {len(population.classes)} classes {format_p(numbers['logrank']['p'])}")
     status = findings.status(analysis, population)
     drawn = kaplan_meier_figure(
         data["followup_days"],
@@ -66,7 +98,7 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
         drawn,
         f"survival_{file_name(population.key)}",
         f"{capital(population.phrase)}: {findings.plan.primary.endpoint.split(';')[0]} by class, with 95% bands.",
-        "Kaplan-Meier; competing deaths are censored, so that the curves are net survival.",
+        f"Kaplan-Meier; competing deaths are censored, so that the curves are net survival. {SPARSE}",
         status,
         width="86%",
     )
@@ -96,14 +128,17 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
             )
         )
     test = numbers["logrank"]
-    note = f"Log-rank over the classes: chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}."
+    note = "One model of all classes, so that its ratios are not those of two classes compared alone. "
+    note += f"Log-rank over the classes: chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}."
     note += " Stratified by cohort." if population.pooled else ""
     note += "".join(f" {row['note']}." for row in numbers["hazard_ratios"] if row["note"])
     tables.append(
         Table(
             f"hazard_ratios_{file_name(population.key)}",
             "Hazard ratios against good (Cox, Efron ties).",
-            pd.DataFrame(rows, columns=["Class", "Patients", "Events", "Hazard ratio (95% CI)", "p"]),
+            pd.DataFrame(
+                rows, columns=["Class", f"Patients (% of {numbers['n']:,})", "Events", "Hazard ratio (95% CI)", "p"]
+            ),
             pd.DataFrame(numbers["hazard_ratios"]),
             note,
             findings.status("hazard_ratios", population),

@@ -7,6 +7,7 @@ from pathoprog.ensemble.stage_groups import RISK_GROUPS, StageGroups, risk_group
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.validation.findings import Figures, Findings
+from pathoprog.report.validation.results import SPARSE
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.text.wording import capital, count, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
@@ -80,14 +81,17 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
             drawn,
             "stage_groups",
             f"{capital(population.phrase)}: net survival by stage-combined risk group.",
-            "Kaplan-Meier with 95% bands; competing deaths are censored.",
+            f"Kaplan-Meier with 95% bands; competing deaths are censored. {SPARSE}",
             status,
             "86%",
         ),
         Table(
             "stage_groups",
             "Stage-combined risk groups.",
-            pd.DataFrame(rows, columns=["Group", "Patients", "Events", *horizon_names, "Hazard ratio (95% CI)", "p"]),
+            pd.DataFrame(
+                rows,
+                columns=["Group", f"Patients (% of {total:,})", "Events", *horizon_names, "Hazard ratio (95% CI)", "p"],
+            ),
             status=status,
         ),
         cells_table(table),

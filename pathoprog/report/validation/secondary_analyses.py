@@ -1,4 +1,4 @@
-"""Sections beyond the curves: values at horizons, competing deaths, adjusted ratios, subgroups, calibration."""
+"""Sections beyond the curves: competing deaths, adjusted ratios, subgroups, calibration."""
 
 import math
 from typing import Any
@@ -11,47 +11,11 @@ from pathoprog.report.curves import incidence_figure
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import ForestRow, forest_figure
 from pathoprog.report.validation.findings import Figures, Findings
+from pathoprog.report.validation.recalibration import recalibration_blocks
+from pathoprog.report.validation.results import SPARSE
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.text.wording import capital, count, listing, p_cell
 from pathoprog.validation.analyses import curve_years
-from pathoprog.validation.secondary_analyses import VALUES
-
-
-def horizon_section(findings: Findings) -> Section:
-    """Sensitivity, specificity and predictive values."""
-    section = Section("values", "Sensitivity, specificity and predictive values")
-    rows = findings.statistics["horizon_values"]
-    shown = []
-    for row in rows:
-        values = [
-            format_percent(row[name], row.get(f"{name}_lower", math.nan), row.get(f"{name}_upper", math.nan))
-            if name in row
-            else row["note"]
-            for name in VALUES
-        ]
-        years = findings.dated("horizons_years", row["years"])
-        shown.append((row["grouping"], years, row["estimator"], *values))
-    section.add(
-        Text(
-            "A patient of the worse group who has the event by the horizon counts as a true positive. Kaplan-Meier "
-            "censors other deaths (net values) and is primary; by Aalen-Johansen a patient who dies of something "
-            "else by the horizon never has the event. Inverse censoring weights are a check. Complete cases leave "
-            "out patients censored before the horizon and mislead late; they stand here only because papers print "
-            "them."
-        ),
-        Table(
-            "horizon_values",
-            f"{capital(findings.primary.phrase)}: values at the horizons (95% CI).",
-            pd.DataFrame(
-                shown,
-                columns=["Grouping", "Years", "Estimator", "Sensitivity", "Specificity", "PPV", "NPV"],
-            ),
-            pd.DataFrame(rows),
-            status=findings.status("horizon_values", findings.primary),
-            text_columns=3,
-        ),
-    )
-    return section
 
 
 def competing_section(findings: Findings, figures: Figures) -> Section:
@@ -91,14 +55,20 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
         for row in found["incidence"]
     }
     horizons = sorted({row["years"] for row in found["incidence"]})
+    counts = findings.of(population)["classes"]
     shown = [
-        (cause, name, *(cells[cause, name, years] for years in horizons))
+        (cause, f"{name} (n={counts[name]})", *(cells[cause, name, years] for years in horizons))
         for cause in ("event", "other death")
         for name in population.classes
     ]
     section.add(
         figures.add(
-            drawn, "incidence", "Cumulative incidence of the event by class.", "Aalen-Johansen.", status, "86%"
+            drawn,
+            "incidence",
+            "Cumulative incidence of the event by class.",
+            f"Aalen-Johansen. {SPARSE}",
+            status,
+            "86%",
         ),
         Table(
             "incidence",
@@ -211,7 +181,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         rows.append(ForestRow(heading, "", math.nan, math.nan, math.nan, "", heading=True))
         for row in part["rows"]:
             name = f"  {row['subgroup']}" + (f": {row['level']} vs {row['reference']}" if row["level"] else "")
-            rows.append(ForestRow(name, f"{row['n']} ({row['events']})", row["hr"], row["lower"], row["upper"], ""))
+            rows.append(ForestRow(name, _compared(row), row["hr"], row["lower"], row["upper"], ""))
             table.append({**row, "interaction_p": p})
     if not rows:
         return section
@@ -245,11 +215,20 @@ def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFr
             row["subgroup"],
             f"{row['level']} vs {row['reference']}" if row["level"] else "",
             f"{row['n']} ({row['events']})",
-            format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", ""),
+            _compared(row),
+            row["note"] or format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", ""),
         )
         for row in rows
     ]
-    return pd.DataFrame(shown, columns=["By", "Subgroup", "Classes", "Patients (events)", "Hazard ratio (95% CI)"])
+    columns = ["By", "Subgroup", "Classes", "All (events)", "Compared (events)", "Hazard ratio (95% CI)"]
+    return pd.DataFrame(shown, columns=columns)
+
+
+def _compared(row: dict[str, Any]) -> str:
+    """Patients and events of the two classes that a ratio compares."""
+    if not row["level"]:
+        return ""
+    return f"{row['n_level']} ({row['events_level']}) vs {row['n_reference']} ({row['events_reference']})"
 
 
 ESTIMANDS = {
@@ -348,4 +327,5 @@ def calibration_section(findings: Findings, figures: Figures) -> Section:
                 width="58%",
             ),
         )
+    section.add(*recalibration_blocks(found, status))
     return section

@@ -1,6 +1,6 @@
 """Kaplan-Meier curves, their quantiles, and the table of numbers at risk."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +34,16 @@ CONFIDENCE_KINDS = ("loglog", "log", "plain")
 
 
 @dataclass(frozen=True)
+class CurveRows:
+    """The rows behind a curve: follow-up and whether the event ended it, entry and case weights or None (n,) each."""
+
+    time: FloatArray
+    died: Any
+    entry: FloatArray | None
+    weight: FloatArray | None
+
+
+@dataclass(frozen=True)
 class KaplanMeier:
     """A Kaplan-Meier curve: one entry for each of k distinct times, right-continuous steps.
 
@@ -49,6 +59,8 @@ class KaplanMeier:
         n: rows of the table.
         patients: different patients, where rows were summed by patient for the variance; else None.
         early: under delayed entry the events of early risk sets that were tiny; None where entry was not delayed.
+        rows: those that the curve is of.
+        robust: True where the standard errors are.
     """
 
     time: FloatArray
@@ -60,8 +72,10 @@ class KaplanMeier:
     lower: FloatArray
     upper: FloatArray
     n: int
-    patients: int | None = None
-    early: EarlyRisk | None = None
+    patients: int | None
+    early: EarlyRisk | None
+    rows: CurveRows = field(repr=False, compare=False)
+    robust: bool = False
 
     @property
     def events(self) -> int:
@@ -84,6 +98,12 @@ class KaplanMeier:
             step(self.upper, 1.0),
             when > self.time[-1],
         )
+
+    def to_lifelines(self, label: str = "") -> Any:
+        """A fitted `lifelines.KaplanMeierFitter` of the same rows, to go on with (`kaplan_meier_fitter`)."""
+        from pathoprog.survival.lifelines_objects import kaplan_meier_fitter
+
+        return kaplan_meier_fitter(self, label)
 
     def quantile(self, p: float) -> tuple[float, float, float]:
         """Time by which a share `p` has had the event, with confidence limits.
@@ -211,6 +231,8 @@ def kaplan_meier(
         times.size,
         None if patient is None else int(np.unique(level_names(patient)).size),
         None if entries is None else early_risk(rows[0], rows[1], rows[2], survival),
+        CurveRows(times, codes == EVENT, entries, weights),
+        cluster is not None,
     )
 
 

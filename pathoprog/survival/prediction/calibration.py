@@ -13,7 +13,7 @@ from pathoprog.survival.curves.competing import cumulative_incidence
 from pathoprog.survival.curves.product_limit import kaplan_meier
 from pathoprog.survival.prediction.accuracy import Estimate
 from pathoprog.survival.prediction.censoring import followed_to
-from pathoprog.survival.regression.baseline import predict_risk
+from pathoprog.survival.regression.baseline import risk_with_error
 from pathoprog.survival.regression.cox_model import cox
 from pathoprog.survival.regression.fine_gray import fine_gray
 
@@ -36,6 +36,8 @@ class Calibration:
         ici: mean distance between the risk and the calibration curve; `e50` its median, `e90` its 90th percentile.
         curve: observed risk that the calibration curve gives each patient (n,); NaN, as the three distances, after the
             last follow-up: a model's baseline only stands still there.
+        curve_lower: lower limit of the curve's pointwise band (n,); nan where it has none.
+        curve_upper: upper limit (n,).
         competing: True where competing deaths were counted (Aalen-Johansen, Fine-Gray).
     """
 
@@ -50,6 +52,8 @@ class Calibration:
     e50: float
     e90: float
     curve: FloatArray
+    curve_lower: FloatArray
+    curve_upper: FloatArray
     competing: bool
 
 
@@ -61,8 +65,9 @@ def calibration(
     Observed over expected and slope: McLernon et al., Ann Intern Med 2023;176:105; with competing deaths: van Geloven
     et al., BMJ 2022;377:e069249. Calibration curve by hazard regression on a restricted cubic spline of
     log(-log(1 - risk)), three knots, and ICI, E50, E90: Austin, Harrell and van Klaveren, Stat Med 2020;39:2714 (Cox);
-    Austin, Putter, Giardiello and van Klaveren, Diagn Progn Res 2022;6:2 (Fine-Gray). A score that is no probability
-    has no calibration: `risk` must come from a stated model of absolute risk, developed on a cohort that was not
+    Austin, Putter, Giardiello and van Klaveren, Diagn Progn Res 2022;6:2 (Fine-Gray). The curve's band is that model's
+    own pointwise interval (`RiskWithError`); it takes the knots as given. A score that is no probability has no
+    calibration: `risk` must come from a stated model of absolute risk, developed on a cohort that was not
     selected on outcome.
 
     Args:
@@ -84,14 +89,14 @@ def calibration(
     if risks.shape != times.shape or not ((risks >= 0) & (risks <= 1)).all():
         raise InputError("predicted risks must be one number from 0 to 1 for each patient")
     z = float(ndtri((1 + level) / 2))
-    observed = _observed(times, codes, horizon, competing, level)
+    observed = observed_by(times, codes, horizon, competing, level)
     expected = float(risks.mean())
     ratio = observed.value / expected if expected > 0 else float("nan")
     spread = observed.se / observed.value if observed.value > 0 else float("nan")
     limits = (ratio * float(np.exp(-z * spread)), ratio * float(np.exp(z * spread)))
-    link = _cloglog(risks)
+    link = cloglog(risks)
     frame = pd.DataFrame({"time": times, "event": codes, "link": link})
-    slope, curve = _slope(frame, competing, level), _curve(frame, horizon, competing)
+    slope, (curve, low, high) = slope_of(frame, competing, level), _curve(frame, horizon, competing, level)
     distance = np.abs(curve - risks)
     return Calibration(
         float(horizon),
@@ -105,17 +110,19 @@ def calibration(
         float(np.quantile(distance, 0.5)),
         float(np.quantile(distance, 0.9)),
         curve,
+        low,
+        high,
         competing,
     )
 
 
-def _cloglog(risk: FloatArray) -> FloatArray:
+def cloglog(risk: FloatArray) -> FloatArray:
     """log(-log(1 - risk)), with risks of exactly 0 or 1 moved a hair inside."""
     inside = np.clip(risk, 1e-8, 1 - 1e-8)
     return np.asarray(np.log(-np.log1p(-inside)))
 
 
-def _observed(time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float) -> Estimate:
+def observed_by(time: FloatArray, event: IntArray, horizon: float, competing: bool, level: float) -> Estimate:
     """Share with the event by the horizon; NaN where nobody was followed for so long (`followed_to`)."""
     if not followed_to(time, event, horizon):
         return Estimate(float("nan"), float("nan"), float("nan"), float("nan"))
@@ -128,7 +135,8 @@ def _observed(time: FloatArray, event: IntArray, horizon: float, competing: bool
     )
 
 
-def _slope(frame: pd.DataFrame, competing: bool, level: float) -> Estimate:
+def slope_of(frame: pd.DataFrame, competing: bool, level: float) -> Estimate:
+    """Coefficient of ``link`` in a model of ``time, event``: Fine-Gray where deaths compete, else Cox."""
     if float(frame["link"].std()) < 1e-12 or not (frame["event"] == 1).any():
         return Estimate(float("nan"), float("nan"), float("nan"), float("nan"))
     fit = (fine_gray if competing else cox)(frame, "time", "event", ["link"], level=level)
@@ -155,25 +163,31 @@ def spline_basis(x: FloatArray, knots: FloatArray) -> FloatArray:
     return np.asarray(np.column_stack(columns) / (knots[-1] - knots[0]) ** 2)
 
 
-def _curve(frame: pd.DataFrame, horizon: float, competing: bool) -> FloatArray:
-    """Observed risk by the horizon as a smooth function of the predicted one, for each patient (n,)."""
+def _curve(
+    frame: pd.DataFrame, horizon: float, competing: bool, level: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Observed risk by the horizon as a smooth function of the predicted one, for each patient, and its band (n,)."""
     link = frame["link"].to_numpy(dtype=float)
+    nothing = np.full(link.size, np.nan)
     if horizon > frame["time"].max():
-        return np.full(link.size, np.nan)
+        return nothing, nothing, nothing
     if not (frame["event"] == 1).any():
-        return np.zeros(link.size)
+        return np.zeros(link.size), nothing, nothing
     knots = np.unique(np.quantile(link, KNOTS))
     names = ["link"] if float(np.std(link)) > 1e-12 else []
     if not names:
-        return np.full(link.size, _observed(*_arrays(frame), horizon, competing, 0.95).value)
+        flat = observed_by(*_arrays(frame), horizon, competing, level)
+        return np.full(link.size, flat.value), np.full(link.size, flat.lower), np.full(link.size, flat.upper)
     table = frame
     if knots.size == len(KNOTS):
         table = frame.assign(bend=spline_basis(link, knots)[:, 0])
         names.append("bend")
     if competing:
-        return np.asarray(fine_gray(table, "time", "event", names).predict(table, horizon))
-    fit = cox(table, "time", "event", names)
-    return predict_risk(fit, fit.design.matrix, horizon)
+        read = fine_gray(table, "time", "event", names).predict_with_error(table, horizon)
+    else:
+        fit = cox(table, "time", "event", names)
+        read = risk_with_error(fit, fit.design.matrix, horizon)
+    return read.risk, *read.limits(level)
 
 
 def _arrays(frame: pd.DataFrame) -> tuple[FloatArray, IntArray]:
@@ -188,7 +202,7 @@ def _groups(
     rows = []
     for number, index in enumerate(np.unique(place), start=1):
         mine = place == index
-        seen = _observed(time[mine], event[mine], horizon, competing, level)
+        seen = observed_by(time[mine], event[mine], horizon, competing, level)
         rows.append(
             {
                 "group": number,

@@ -8,10 +8,11 @@ import pandas as pd
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray
-from pathoprog.survival.prediction.accuracy import Estimate, auc_at, brier_at, integrated_brier, null_risk
+from pathoprog.survival.prediction.accuracy import Estimate, auc_at, brier_at, integrated_brier, null_brier
 from pathoprog.survival.prediction.calibration import Calibration, calibration
 from pathoprog.survival.prediction.censoring import followed_to
 from pathoprog.survival.prediction.decision import decision_curve
+from pathoprog.survival.prediction.recalibration import RecalibratedModel, recalibrated
 from pathoprog.survival.question import NotEstimated, PredictedRisk, Question
 from pathoprog.survival.regression.baseline import predict_risk
 from pathoprog.survival.regression.cox_model import CoxFit
@@ -66,10 +67,11 @@ def _net(event: IntArray) -> IntArray:
 
 @dataclass(frozen=True)
 class CalibratedRisk:
-    """Predicted risks and their calibration, or why there is none."""
+    """Predicted risks and their calibration, or why there is none; `recalibrated` is None for a model's own risks."""
 
     judged: JudgedRisk
     calibration: Calibration | NotEstimated
+    recalibrated: RecalibratedModel | NotEstimated | None = None
 
 
 def calibrations(q: Question) -> list[CalibratedRisk]:
@@ -80,12 +82,23 @@ def calibrations(q: Question) -> list[CalibratedRisk]:
         if not judged.followed:
             found.append(CalibratedRisk(judged, NotEstimated("nobody was followed to the horizon")))
             continue
-        given = (judged.time, judged.event, judged.risk, judged.horizon, of.competing, of.groups)
+        given = (judged.time, judged.event, judged.risk, judged.horizon, of.competing)
         try:
-            found.append(CalibratedRisk(judged, calibration(*given)))
+            one = calibration(*given, of.groups)
         except InputError as error:
             found.append(CalibratedRisk(judged, NotEstimated(str(error))))
+            continue
+        found.append(CalibratedRisk(judged, one, _recalibrated(given, of.name) if q.risks else None))
     return found
+
+
+def _recalibrated(
+    given: tuple[FloatArray, IntArray, FloatArray, float, bool], name: str
+) -> RecalibratedModel | NotEstimated:
+    try:
+        return recalibrated(*given, name=name)
+    except InputError as error:
+        return NotEstimated(str(error))
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ class RiskAccuracy:
 
     auc: Estimate
     brier: Estimate
-    brier_of_no_model: float
+    brier_of_no_model: Estimate
     decision_curve: pd.DataFrame
 
 
@@ -160,9 +173,9 @@ def _accuracy(judged: JudgedRisk, competing: bool) -> RiskAccuracy | NotEstimate
     time, event, risk, horizon = judged.time, judged.event, judged.risk, judged.horizon
     try:
         brier = brier_at(time, event, risk, horizon)
-        nothing = brier_at(time, event, np.full(time.size, null_risk(time, event, horizon)), horizon)
+        nothing = null_brier(time, event, horizon)
         auc = auc_at(time, event, risk, horizon)
         benefit = decision_curve(time, event, {"model": risk}, horizon, competing=competing)
     except InputError as error:
         return NotEstimated(str(error))
-    return RiskAccuracy(auc, brier, nothing.value, benefit)
+    return RiskAccuracy(auc, brier, nothing, benefit)

@@ -10,6 +10,7 @@ from scipy.special import ndtri
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import FloatArray
 from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.predicted import RiskWithError
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,32 @@ def predict_risk(fit: CoxFit, matrix: FloatArray, horizon: float, strata: Any = 
         each = np.array([float(cumulative_hazard(fit, horizon, k, middle)) for k in range(len(fit.strata_levels))])
         base = each[np.asarray(strata)]
     return np.asarray(-np.expm1(-base * np.exp(eta - middle)))
+
+
+def risk_with_error(fit: CoxFit, matrix: FloatArray, horizon: float) -> RiskWithError:
+    """Probability of the event by `horizon` for each row of a design matrix, with Tsiatis' standard error.
+
+    The variance of log H(x) is that of the increments plus (x - m) V (x - m), m the mean of x over them: the formula of
+    `predict_survival`, for many rows at once.
+
+    Args:
+        fit: a model without strata, weights and rows of one patient.
+        matrix: rows in the fit's design (n, p).
+        horizon: in the unit of the fit's times.
+
+    Returns:
+        Errors are nan where a coefficient has no finite estimate, or before the first event.
+    """
+    assert fit.strata is None and fit.cluster is None and fit.weight is None
+    kept = fit.maximum.kept
+    middle = float(np.mean(fit.linear_predictor))
+    event_time, hazard, means = _jumps(fit, 0, middle)
+    until = event_time <= horizon
+    h, m = hazard[until], means[until]
+    total = float(h.sum())
+    eta = matrix[:, kept] @ fit.coef[kept]
+    if not total > 0 or fit.maximum.infinite.any():
+        return RiskWithError(np.log(total) + eta - middle if total > 0 else eta * 0 - np.inf, np.full(len(eta), np.nan))
+    away = matrix[:, kept] - h @ m / total
+    spread = np.einsum("ni,ij,nj->n", away, fit.covariance[np.ix_(kept, kept)], away)
+    return RiskWithError(np.log(total) + eta - middle, np.sqrt(float((h**2).sum()) / total**2 + spread))

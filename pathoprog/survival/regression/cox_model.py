@@ -125,6 +125,12 @@ class CoxFit:
         """Patients in the fit: clusters where rows are summed, else rows."""
         return self.n if self.cluster is None else int(np.unique(self.cluster).size)
 
+    def to_lifelines(self) -> Any:
+        """A fitted `lifelines.CoxPHFitter` of the same design, to go on with (`cox_fitter`)."""
+        from pathoprog.survival.lifelines_objects import cox_fitter
+
+        return cox_fitter(self)
+
     def wald_of(self, columns: list[int]) -> HypothesisTest:
         """Wald test of some coefficients, those without a finite estimate left out."""
         kept = [k for k in columns if not self.maximum.aliased[k] and not self.maximum.infinite[k]]

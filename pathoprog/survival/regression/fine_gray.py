@@ -11,6 +11,7 @@ from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, ch
 from pathoprog.survival.prediction.censoring import censoring
 from pathoprog.survival.regression.design import Design, DesignColumn, build_design, complete_rows
 from pathoprog.survival.regression.information import finite_inverse
+from pathoprog.survival.regression.predicted import RiskWithError
 
 MAX_STEPS = 60
 
@@ -32,6 +33,7 @@ class FineGrayFit:
         design: of the rows in the fit.
         jump_time: distinct event times (k,).
         jump: baseline subdistribution hazard of x = 0 at each, by Breslow (k,).
+        inside: what the standard errors of predictions take.
     """
 
     terms: pd.DataFrame
@@ -46,12 +48,29 @@ class FineGrayFit:
     design: Design
     jump_time: FloatArray
     jump: FloatArray
+    inside: "_Inside"
 
     def predict(self, frame: pd.DataFrame, horizon: float) -> FloatArray:
         """Cumulative incidence of the event by `horizon` for complete rows of numeric covariates (n,)."""
         matrix = frame[list(self.design.terms)].to_numpy(dtype=float)
         eta = matrix @ np.nan_to_num(self.terms["coef"].to_numpy(dtype=float))
         return np.asarray(-np.expm1(-float(self.jump[self.jump_time <= horizon].sum()) * np.exp(eta)))
+
+    def predict_with_error(self, frame: pd.DataFrame, horizon: float) -> RiskWithError:
+        """The same with standard errors: Fine and Gray 1999, section 5, the estimation of G included.
+
+        The variance is the sum of the patients' squared influences on the logarithm of the cumulative hazard; nan where
+        a coefficient has no finite estimate.
+        """
+        at = self.inside
+        z = (frame[list(self.design.terms)].to_numpy(dtype=float)[:, at.usable] - at.centre) / at.scale
+        total, mean, own = at.model.cumulative(at.z, at.beta, horizon)
+        if not total > 0 or not np.isfinite(self.terms["coef"].to_numpy(dtype=float)[at.usable]).all():
+            return RiskWithError(np.full(len(z), -np.inf), np.full(len(z), np.nan))
+        away = z - mean
+        variance = own @ own + 2 * away @ (at.influence.T @ own)
+        variance = variance + np.einsum("ni,ij,nj->n", away, at.influence.T @ at.influence, away)
+        return RiskWithError(np.log(total) + z @ at.beta, np.sqrt(np.maximum(variance, 0.0)))
 
 
 def fine_gray(
@@ -119,6 +138,7 @@ def fine_gray(
         design,
         model.at,
         jump,
+        _Inside(model, z, beta, parts @ inverse, usable, design.matrix.mean(axis=0)[usable], scale[usable]),
     )
 
 
@@ -216,12 +236,42 @@ class _Model:
         eta -= weight[:, None] * (z * self.exposure(hazard)[:, None] - self.exposure(hazard[:, None] * means))
         return eta + self._censoring_part(z, weight, means, hazard)
 
+    def cumulative(self, z: FloatArray, beta: FloatArray, horizon: float) -> tuple[float, FloatArray, FloatArray]:
+        """Cumulative hazard H of z = 0 at `horizon`, the mean of z over its increments (p,), influences on log H (n,).
+
+        The influences are those at fixed beta; a change of beta moves log H by minus the mean.
+        """
+        weight = np.exp(z @ beta)
+        s0 = self.risk_sums(weight)
+        means = self.risk_sums(weight[:, None] * z) / s0[:, None]
+        hazard = np.where(self.at <= horizon, self.deaths / s0, 0.0)
+        total = float(hazard.sum())
+        if not total > 0:
+            return 0.0, np.zeros(z.shape[1]), np.zeros(len(z))
+        own = -weight * self.exposure(hazard / s0)
+        mine = (self.code == EVENT) & (self.time <= horizon)
+        own[mine] += 1 / s0[self.until[mine] - 1]
+        # Weights of the rivals hang on G: equation 8 with 1 / S0 in place of z - mean.
+        distinct, place, n_censor, n_risk = self._censorings()
+        rivals = np.where(self.rival, weight / self.g_own, 0.0)
+        gone = np.concatenate(([0.0], np.cumsum(rivals)))[np.searchsorted(self.time, distinct, side="left")]
+        step = self.g_at * hazard / s0
+        later = np.concatenate((np.cumsum(step[::-1])[::-1], [0.0]))[np.searchsorted(self.at, distinct, side="left")]
+        jump = gone * later / n_risk
+        drawn = np.cumsum(jump * (n_censor / n_risk))
+        own += np.where(self.code == 0, jump[place], 0.0) - drawn[place]
+        return total, hazard @ means / total, own / total
+
+    def _censorings(self) -> tuple[FloatArray, IntArray, IntArray, IntArray]:
+        """Distinct times (m,), each patient's place among them (n,), censorings and patients at risk at each (m,)."""
+        distinct, place = np.unique(self.time, return_inverse=True)
+        n_censor = np.bincount(place[self.code == 0], minlength=distinct.size)
+        return distinct, place, n_censor, np.cumsum(np.bincount(place, minlength=distinct.size)[::-1])[::-1]
+
     def _censoring_part(self, z: FloatArray, weight: FloatArray, means: FloatArray, hazard: FloatArray) -> FloatArray:
         """Integral of q(u) / pi(u) over each patient's censoring martingale (n, p): Fine and Gray, equation 8."""
-        distinct, place = np.unique(self.time, return_inverse=True)
+        distinct, place, n_censor, n_risk = self._censorings()
         lost = self.code == 0
-        n_censor = np.bincount(place[lost], minlength=distinct.size)
-        n_risk = np.cumsum(np.bincount(place, minlength=distinct.size)[::-1])[::-1]
         rival_weight = np.where(self.rival, weight / self.g_own, 0.0)
         # patients already lost to a competing death before u, and events from u on
         gone = np.searchsorted(self.time, distinct, side="left")
@@ -235,6 +285,29 @@ class _Model:
         jump = (a1 * b0[:, None] - a0[:, None] * b1) / n_risk[:, None]
         drawn = np.cumsum(jump * (n_censor / n_risk)[:, None], axis=0)
         return np.asarray(np.where(lost[:, None], jump[place], 0.0) - drawn[place])
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """The fit in its own coordinates z = (x - centre) / scale, of the q usable columns, rows by time.
+
+    Attributes:
+        model: the risk sets.
+        z: covariates (n, q).
+        beta: coefficients (q,).
+        influence: each patient's, on beta (n, q).
+        usable: columns of the design (q,).
+        centre: their means (q,).
+        scale: their standard deviations (q,).
+    """
+
+    model: _Model
+    z: FloatArray
+    beta: FloatArray
+    influence: FloatArray
+    usable: IntArray
+    centre: FloatArray
+    scale: FloatArray
 
 
 def _newton(model: _Model, z: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, float, float]:

@@ -21,7 +21,8 @@ class Subgroups:
 
     Attributes:
         by: the covariate that makes the subgroups.
-        rows: ``by, subgroup, n, events, level, reference, hr, lower, upper, p, note``.
+        rows: ``by, subgroup, n, events`` (of all its rows), ``level, reference``, rows and events of these two
+            (``n_level, events_level, n_reference, events_reference``), ``hr, lower, upper, p, note``.
         interaction: likelihood ratio test in all patients of the interaction with the subgroups as they are shown
             (levels, halves): the only test that compares subgroups.
         n: patients in it.
@@ -184,7 +185,8 @@ def _within(
     how: dict[str, str],
 ) -> list[dict[str, object]]:
     head = {"by": by, "subgroup": name, "n": len(inside), "events": int((inside[event] == EVENT).sum())}
-    nothing = {"level": "", "reference": "", "hr": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan}
+    counts = dict.fromkeys(("n_level", "events_level", "n_reference", "events_reference"), 0)
+    nothing = {"level": "", "reference": "", **counts, "hr": np.nan, "lower": np.nan, "upper": np.nan, "p": np.nan}
     try:
         fit: CoxFit = cox(
             inside,
@@ -200,5 +202,12 @@ def _within(
         )
     except InputError as error:
         return [{**head, **nothing, "note": str(error)}]
-    columns = ["level", "reference", "hr", "lower", "upper", "p", "note"]
-    return [{**head, **{key: row[key] for key in columns}} for row in fit.terms.to_dict("records")]
+    label, died = level_names(inside[covariate]), (inside[event] == EVENT).to_numpy()
+    found = []
+    for row in fit.terms.to_dict("records"):
+        sides: dict[str, object] = {"level": row["level"], "reference": row["reference"]}
+        for side in ("level", "reference"):  # a number has no levels: all rows stand on one side
+            mine = label == row[side] if row["level"] else np.full(len(label), side == "level")
+            sides |= {f"n_{side}": int(mine.sum()), f"events_{side}": int((mine & died).sum())}
+        found.append({**head, **sides, **{key: row[key] for key in ("hr", "lower", "upper", "p", "note")}})
+    return found

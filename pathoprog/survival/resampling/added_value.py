@@ -271,7 +271,7 @@ class _Judge:
 
 def shortened(found: AddedValue) -> dict[str, Any]:
     """The result as `statistics.json` holds it: terms of both models, no patient's own risk."""
-    from pathoprog.survival.summary import plain, records
+    from pathoprog.survival.summary import calibration_parts, plain, records
 
     result: dict[str, Any] = {
         name: plain(getattr(found, name))
@@ -289,11 +289,7 @@ def shortened(found: AddedValue) -> dict[str, Any]:
             if isinstance(judged, NotEstimated):
                 part[name] = plain(judged)
                 continue
-            numbers = plain(judged)
-            curve = numbers.pop("curve")
-            order = np.argsort(one.risk[name])
-            pick = order[np.unique(np.linspace(0, order.size - 1, min(200, order.size)).astype(int))]
-            curves = {"predicted": one.risk[name][pick].tolist(), "observed": curve[pick].tolist()}
-            part[name] = {"calibration": numbers, "calibration_curve": curves}
+            numbers, curve = calibration_parts(judged, one.risk[name])
+            part[name] = {"calibration": numbers, "calibration_curve": curve}
         result["horizons"].append(part)
     return result

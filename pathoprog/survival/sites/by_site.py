@@ -14,7 +14,7 @@ from pathoprog.survival.curves.rank_tests import HypothesisTest
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.survival.question import Model, NotEstimated, PredictedRisk, Question, Score
-from pathoprog.survival.sites.random_effects import METHODS, RandomEffects, leave_one_out, random_effects
+from pathoprog.survival.sites.random_effects import METHODS, RandomEffects, further_site, leave_one_out, random_effects
 
 FROM: dict[str, Callable[[Any], Any]] = {"log": np.exp, "logit": expit, "identity": lambda value: value}
 """From the scale on which sites are pooled to the figure's own."""
@@ -54,13 +54,26 @@ class SiteEstimate:
 
 @dataclass(frozen=True)
 class PooledSites:
-    """A random-effects pool on the figure's own scale, with its parts on the scale of pooling in `model`."""
+    """A random-effects pool on the figure's own scale, with its parts on the scale of pooling in `model`.
+
+    Attributes:
+        value: the mean over sites.
+        lower: lower limit.
+        upper: upper limit.
+        prediction_lower: of a further site, by Higgins, Thompson and Spiegelhalter, as R; covers too seldom.
+        prediction_upper: upper limit.
+        further_lower: of a further site, with the variance between sites as little known as it is (`further_site`).
+        further_upper: upper limit.
+        model: the pool.
+    """
 
     value: float
     lower: float
     upper: float
     prediction_lower: float
     prediction_upper: float
+    further_lower: float
+    further_upper: float
     model: RandomEffects
 
 
@@ -297,24 +310,26 @@ def _pooled(
         few = "no site has" if not kept else "one site only has"
         reason = f"{few} a finite estimate: nothing to pool"
         return SiteMeasure(measure, what, scale, tuple(rows), {}, {}, stage, f"{reason}; {note}" if note else reason)
+    further = further_site(estimate, se)
     for method in METHODS:
         for wide in (True, False):
             name = f"{method}_{'knapp_hartung' if wide else 'z'}"
             try:
-                pools[name] = _back(scale, random_effects(estimate, se, method, wide))
+                pools[name] = _back(scale, random_effects(estimate, se, method, wide), further)
             except InputError as error:
                 note = f"{note}; {name}: {error}" if note else f"{name}: {error}"
     if len(kept) > 2 and pools:
         first = next(iter(pools.values())).model
         left = leave_one_out(estimate, se, first.method, first.knapp_hartung)
-        without = {row.site: _back(scale, one) for row, one in zip(kept, left, strict=True)}
+        for i, (row, one) in enumerate(zip(kept, left, strict=True)):
+            without[row.site] = _back(scale, one, further_site(np.delete(estimate, i), np.delete(se, i)))
     return SiteMeasure(measure, what, scale, tuple(rows), pools, without, stage, note)
 
 
-def _back(scale: str, found: RandomEffects) -> PooledSites:
-    names = (found.estimate, found.lower, found.upper, found.prediction_lower, found.prediction_upper)
-    value, lower, upper, low, high = (float(FROM[scale](one)) for one in names)
-    return PooledSites(value, lower, upper, low, high, found)
+def _back(scale: str, found: RandomEffects, further: tuple[float, float]) -> PooledSites:
+    names = (found.estimate, found.lower, found.upper, found.prediction_lower, found.prediction_upper, *further)
+    value, lower, upper, low, high, least, most = (float(FROM[scale](one)) for one in names)
+    return PooledSites(value, lower, upper, low, high, least, most, found)
 
 
 def _shares(q: Question, sites: dict[str, Any]) -> tuple[pd.DataFrame, HypothesisTest]:

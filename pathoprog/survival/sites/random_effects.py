@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import chdtrc, chdtri, ndtr, ndtri, stdtr, stdtrit
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import FloatArray
@@ -78,14 +79,8 @@ def random_effects(
     """
     if method not in METHODS:
         raise InputError(f"method={method!r}: must be one of {', '.join(METHODS)}")
-    y, s = np.asarray(estimate, dtype=float), np.asarray(se, dtype=float)
-    if y.ndim != 1 or y.shape != s.shape:
-        raise InputError(f"estimates {y.shape} and standard errors {s.shape} must be two lists of one length")
-    if y.size < 2:
-        raise InputError(f"{y.size} site with an estimate: nothing to pool; random effects need two or more")
-    if not (np.isfinite(y) & np.isfinite(s) & (s > 0)).all():
-        raise InputError("an estimate or standard error is not finite, or 0: such a site is listed, not pooled")
-    v, df = s**2, y.size - 1
+    y, v = _checked(estimate, se)
+    df = y.size - 1
     fixed = 1 / v
     q = float(fixed @ (y - fixed @ y / fixed.sum()) ** 2)
     spread = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
@@ -115,6 +110,76 @@ def random_effects(
         mean - wide,
         mean + wide,
     )
+
+
+def _checked(estimate: Any, se: Any) -> tuple[FloatArray, FloatArray]:
+    """Estimates and their variances (k,).
+
+    Raises:
+        InputError: fewer than two, of two lengths, or not finite.
+    """
+    y, s = np.asarray(estimate, dtype=float), np.asarray(se, dtype=float)
+    if y.ndim != 1 or y.shape != s.shape:
+        raise InputError(f"estimates {y.shape} and standard errors {s.shape} must be two lists of one length")
+    if y.size < 2:
+        raise InputError(f"{y.size} site with an estimate: nothing to pool; random effects need two or more")
+    if not (np.isfinite(y) & np.isfinite(s) & (s > 0)).all():
+        raise InputError("an estimate or standard error is not finite, or 0: such a site is listed, not pooled")
+    return y, s**2
+
+
+POINTS, HALVINGS = 400, 60
+"""Of the distribution of the variance between sites, and of the steps to each."""
+
+
+def further_site(estimate: Any, se: Any, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a further site's true value that takes the variance between sites as little known as it is.
+
+    Q(tau2), the weighted sum of squares about the mean, has a chi-squared distribution with k - 1 degrees at the true
+    tau2; solved for tau2 it gives the generalised (fiducial) distribution of tau2 (Iyer, Wang and Mathew, J Am Stat
+    Assoc 2004;99:1060). The further value is a mixture over it of normal distributions about each tau2's mean. The
+    interval of Higgins, Thompson and Spiegelhalter takes one estimate of tau2, which is often 0, and covers a further
+    site too seldom.
+
+    Args:
+        estimate: of each site (k,).
+        se: its standard error (k,).
+        level: of the interval.
+
+    Raises:
+        InputError: as `random_effects`.
+    """
+    y, v = _checked(estimate, se)
+    chance = (np.arange(POINTS) + 0.5) / POINTS
+    wanted = chdtri(y.size - 1, chance)  # upper tail: from small tau2 to large
+    tau2 = _solved(y, v, wanted)
+    weight = 1 / (v + tau2[:, None])  # [point, site]
+    total = weight.sum(axis=1)
+    mean, spread = weight @ y / total, np.sqrt(1 / total + tau2)
+
+    def limit(share: float) -> float:
+        low, high = float((mean - 50 * spread).min()), float((mean + 50 * spread).max())
+        return float(brentq(lambda x: float(ndtr((x - mean) / spread).mean()) - share, low, high, xtol=1e-10))
+
+    return limit((1 - level) / 2), limit((1 + level) / 2)
+
+
+def _solved(y: FloatArray, v: FloatArray, wanted: FloatArray) -> FloatArray:
+    """The variances between sites at which Q has the wanted values (m,), by halving; 0 where Q is lower everywhere."""
+
+    def q(tau2: FloatArray) -> FloatArray:
+        w = 1 / (v + tau2[:, None])  # [point, site]
+        mean = w @ y / w.sum(axis=1)
+        return np.asarray((w * (y - mean[:, None]) ** 2).sum(axis=1))
+
+    low, high = np.zeros(wanted.size), np.full(wanted.size, float(v.max() + y.var()))
+    while (beyond := q(high) > wanted).any():
+        high = np.where(beyond, 8 * high, high)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        up = q(middle) > wanted
+        low, high = np.where(up, middle, low), np.where(up, high, middle)
+    return np.where(q(np.zeros(wanted.size)) > wanted, low, 0.0)
 
 
 def _reml(y: FloatArray, v: FloatArray, stop: float) -> float:

@@ -13,7 +13,7 @@ from pathoprog.validation.plan import PRIMARY, TITLES, AnalysisPlan, parse_plan
 FIELDS = (
     "title", "time_zero", "primary", "planned", "covariates", "subgroups", "horizons_years", "absolute_risk",
     "sites", "added_value", "added_value_of", "treatment", "cuts_years",
-    "landmarks_years",
+    "landmarks_years", "endpoints",
 )  # fmt: skip
 ITEMS = ("covariates", "subgroups", "horizons_years", "sites", "added_value", "cuts_years", "landmarks_years")
 """Fields of a plan whose items can come one by one."""

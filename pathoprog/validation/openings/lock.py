@@ -26,7 +26,11 @@ PARTS = {
     "exclusions": "the exclusions",
     "settings": "the settings (permutations, seed)",
 }
-SHOWN = {"flow": "the clinical sheet's flow", "truth": "the simulation's truth"}
+SHOWN = {
+    "flow": "the clinical sheet's flow",
+    "truth": "the simulation's truth",
+    "study": "the facts that the authors state",
+}
 """Further inputs: the lock does not hold them, each opening keeps their hash; a change is shown, and stops nothing."""
 OLDER = "the code (the lock was made by an older version, whose hash of the code cannot be compared)"
 DOORS_WITHOUT = ("training", "inference", "configs")

@@ -68,7 +68,11 @@ def rows_of(path: Path) -> dict[str, str]:
         table = read_sheet_file(path).frame.map(plain)
         days = pd.to_numeric(table["followup_days"], errors="coerce").astype(float).map(repr)
         event = pd.to_numeric(table["event"], errors="coerce").astype(float).map(repr)
-        return dict(zip(table["patient_id"], days + ";" + event, strict=True))
+        outcome = days + ";" + event
+        for name in sorted(set(table.columns) - {"followup_days", "event"}):
+            if name.endswith(("_days", "_event")):  # of a further endpoint
+                outcome += f";{name}=" + pd.to_numeric(table[name], errors="coerce").astype(float).map(repr)
+        return dict(zip(table["patient_id"], outcome, strict=True))
     except (InputError, ValueError, KeyError, TypeError):  # what is wrong with it is said when it is opened
         return {}
 

@@ -9,7 +9,7 @@ import pytest
 
 from pathoprog.errors import InputError
 from pathoprog.survival import cox
-from pathoprog.survival.prediction.accuracy import auc_at, brier_at, integrated_brier, null_risk
+from pathoprog.survival.prediction.accuracy import auc_at, brier_at, integrated_brier, null_brier, null_risk
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.prediction.censoring import censoring
 from pathoprog.survival.prediction.decision import decision_curve
@@ -48,6 +48,19 @@ def test_standard_error_is_the_jackknife() -> None:
         left_out = [statistic(np.delete(time, i), np.delete(event, i), np.delete(risk, i), 0.5).value for i in range(n)]
         jackknife = math.sqrt((n - 1) / n * float(((left_out - np.mean(left_out)) ** 2).sum()))
         assert statistic(time, event, risk, 0.5).se == pytest.approx(jackknife, rel=0.01)
+
+
+@pytest.mark.parametrize("competing", [False, True])
+def test_standard_error_of_no_model_is_the_jackknife_that_estimates_its_risk_anew(competing: bool) -> None:
+    random = np.random.default_rng(3)
+    n = 400
+    times = np.vstack((random.exponential(1.5, n), random.exponential(1.0, n), random.exponential(2.5, n)))
+    time, event = times.min(axis=0), times.argmin(axis=0)
+    found = null_brier(time, event, 0.5, competing)
+    left_out = [null_brier(np.delete(time, i), np.delete(event, i), 0.5, competing).value for i in range(n)]
+    jackknife = math.sqrt((n - 1) / n * float(((left_out - np.mean(left_out)) ** 2).sum()))
+    assert found.se == pytest.approx(jackknife, rel=0.01)
+    assert 0.1 < found.value < 0.26 and math.isnan(null_brier(time, event * 0, 99.0).value)
 
 
 def test_integrated_brier_is_that_of_risk_regression() -> None:

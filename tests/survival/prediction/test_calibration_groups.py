@@ -5,7 +5,7 @@ import pytest
 
 from pathoprog.report.calibration import calibration_figure
 from pathoprog.survival.prediction.calibration import calibration
-from pathoprog.survival.summary import plain
+from pathoprog.survival.summary import calibration_parts
 
 
 @pytest.mark.parametrize("competing", [False, True])
@@ -34,8 +34,7 @@ def test_the_figure_says_by_what_the_observed_risk_is_told(competing: bool):
     rng = np.random.default_rng(1)
     risk = rng.uniform(0.05, 0.6, 100)
     found = calibration(rng.uniform(1, 8, 100), rng.choice([0, 1, 2], 100), risk, 4.0, competing, n_groups=4)
-    order = np.argsort(risk)
-    curve = {"predicted": risk[order].tolist(), "observed": found.curve[order].tolist()}
-    figure = calibration_figure({"calibration": plain(found), "calibration_curve": curve}, "4 years")
+    numbers, curve = calibration_parts(found, risk)
+    figure = calibration_figure({"calibration": numbers, "calibration_curve": curve}, "4 years")
     name = "Aalen-Johansen" if competing else "Kaplan-Meier"
     assert figure.axes[0].get_ylabel() == f"Observed risk ({name})"

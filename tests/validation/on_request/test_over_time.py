@@ -5,7 +5,7 @@ from made_cohort import MadeCohort, make_cohort
 from made_opened import run
 
 from pathoprog.errors import InputError
-from pathoprog.report.validation.over_time import proportional_text
+from pathoprog.report.validation.on_request.over_time import proportional_text
 from pathoprog.system.files import read_json
 from pathoprog.validation.plan import read_plan
 

@@ -39,13 +39,20 @@ def test_the_figures_by_site_are_in_tables_figures_and_words(made: MadeCohort) -
     found = read_json(out / "statistics.json")["sites"]["columns"]
     cohorts = found["cohort"]["measures"]
     assert [one["site"] for one in cohorts["hazard_ratio"]["sites"]] == ["trial 1", "trial 2"]
-    primary = read_json(out / "statistics.json")["primary"]
-    assert cohorts["hazard_ratio"]["one_stage"] == pytest.approx([primary["hr"], primary["lower"], primary["upper"]])
+    ratios = read_json(out / "statistics.json")["populations"]["external"]["hazard_ratios"]
+    poor = next(row for row in ratios if row["level"] == "poor")  # of the same model of all classes
+    assert cohorts["hazard_ratio"]["one_stage"] == pytest.approx([poor["hr"], poor["lower"], poor["upper"]])
     risk = cohorts["observed_expected"]["sites"]
     assert risk[0]["note"] == "no row has a risk" and risk[1]["note"] == ""  # the model was fitted on trial 1
     assert len(found["prep_site"]["names"]) == 6
     page = (out / "report.html").read_text()
-    for text in ("By cohort and by site", "one site only (scanning centre)", "a further site", "listed, not pooled"):
+    for text in (
+        "By cohort and by site",
+        "one site only (scanning centre)",
+        "a further site",
+        "listed, not pooled",
+        "Higgins",
+    ):
         assert text in page, text
     for name in ("sites_prep_site", "shares_cohort", "shares_scan_site"):
         assert (out / "tables" / f"{name}.csv").is_file()

@@ -8,8 +8,9 @@ import pandas as pd
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, pool_text, site_forest_figure, site_rows
 from pathoprog.report.validation.findings import Figures, Findings, file_name
+from pathoprog.survival.sites.known_coverage import nearest
 from pathoprog.text.numbers import format_interval, format_p, format_percent
-from pathoprog.text.wording import capital, count
+from pathoprog.text.wording import capital, count, share
 from pathoprog.validation.populations import Population
 
 DRAWN = ("hazard_ratio", "c", "observed_expected", "calibration_slope")
@@ -24,12 +25,15 @@ def sites_section(findings: Findings, figures: Figures) -> Section:
     population = findings.primary
     section.add(
         Text(
-            "The primary analysis is the model of all patients, stratified by cohort. Here each site stands alone, and "
+            "The primary analysis is of all sites at once, stratified by cohort. Here each site stands alone (hazard "
+            "ratios are of models of all classes, as in the table of hazard ratios), and "
             "a random-effects mean (REML, limits of Knapp and Hartung; c on the logit scale) says what sites have in "
-            "common. Its prediction interval is where the true figure of a further site would lie in 95% of such "
+            "common. The prediction interval is where the true figure of a further site would lie in 95% of such "
             "sites: for a hospital that thinks of using the system it says more than the mean's interval. A site "
             "without a finite estimate is listed and not pooled. With few sites the variance between them is hardly "
-            "known, and Knapp and Hartung's limits can be narrower than normal ones; both are in the table."
+            "known: the interval that is drawn and told takes all its possible values (generalised distribution of "
+            "the variance), the one of Higgins, in the table, a single estimate. Knapp and Hartung's limits can be "
+            "narrower than normal ones; both are in the table."
         )
     )
     if found["calibration_note"]:
@@ -73,7 +77,7 @@ def _said(part: dict[str, Any]) -> str:
             continue
         digits = 3 if one["measure"] == "c" else 2
         value = format_interval(pool["value"], pool["lower"], pool["upper"], digits)
-        further = f"{pool['prediction_lower']:.{digits}f} to {pool['prediction_upper']:.{digits}f}"
+        further = f"{pool['further_lower']:.{digits}f} to {pool['further_upper']:.{digits}f}"
         sentences.append(f"{capital(one['what'])}: {value}, at a further site {further}; {pool_text(one)}.")
     return " ".join(sentences)
 
@@ -94,11 +98,15 @@ def _left_out(one: dict[str, Any]) -> str:
 def _shares_table(findings: Findings, population: Population, name: str, part: dict[str, Any], status: str) -> Table:
     rows = part["shares"]
     levels = [key for key in rows[0] if key.startswith("share ")]
-    shown = [(row["site"], f"{row['n']} ({row['events']})", *(_share(row[level]) for level in levels)) for row in rows]
+    shown = [
+        (row["site"], f"{row['n']} ({row['events']})", *(_share(row[level], row["n"]) for level in levels))
+        for row in rows
+    ]
     test = part["shares_test"]
     note = (
         f"Equal shares at all sites: {format_p(test['p_value'])} (chi-squared, {test['df']} df)." if test["df"] else ""
     )
+    note = f"Percentages are of a site's patients. {note}".strip()
     columns = ["Site", "Patients (events)", *(capital(level.removeprefix("share ")) for level in levels)]
     return Table(
         f"shares_{file_name(part['column'])}",
@@ -110,8 +118,8 @@ def _shares_table(findings: Findings, population: Population, name: str, part: d
     )
 
 
-def _share(value: float) -> str:
-    return "–" if math.isnan(value) else format_percent(value, digits=0)
+def _share(value: float, n: int) -> str:
+    return "–" if math.isnan(value) else share(round(value * n), n)
 
 
 def _pool_table(name: str, column: str, part: dict[str, Any], status: str) -> Table:
@@ -132,12 +140,28 @@ def _pool_table(name: str, column: str, part: dict[str, Any], status: str) -> Ta
                     f"{model['i2']:.0f}%",
                 )
             )
-    columns = ["Figure", "Between sites, limits", "Sites", "Mean (95% CI)", "A further site (95%)", "tau2", "I2"]
+    columns = ["Figure", "Between sites, limits", "Sites", "Mean (95% CI)", "Higgins' prediction", "tau2", "I2"]
     return Table(
         f"sites_{file_name(column)}",
         f"Random effects over {name}; the file beside the report has each site and each left out.",
         pd.DataFrame(shown, columns=columns),
         pd.DataFrame(site_rows(part)),
-        status=status,
+        _coverage(part),
+        status,
         text_columns=2,
+    )
+
+
+def _coverage(part: dict[str, Any]) -> str:
+    """How often these intervals cover in simulated tables like this one."""
+    pooled = [site for site in part["measures"].get("hazard_ratio", {"sites": []})["sites"] if not site["note"]]
+    if len(pooled) < 2:
+        return ""
+    one = nearest(len(pooled), sum(site["events"] for site in pooled) / len(pooled))
+    return (
+        f"In 2,000 simulated tables of {one.sites} sites with {one.patients} patients and {one.events} events at each "
+        f"(hazard ratios that vary), 95% intervals of the mean covered the truth in "
+        f"{format_percent(one.mean_knapp_hartung)} (Knapp-Hartung) and {format_percent(one.mean_normal)} (normal "
+        f"limits), those of a further site in {format_percent(one.further)} (as told and drawn) and "
+        f"{format_percent(one.higgins)} (Higgins)."
     )

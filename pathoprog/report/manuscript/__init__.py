@@ -1,0 +1,1 @@
+"""What an author takes from a validation into a manuscript: checklists, paragraphs, abbreviations, Word tables."""

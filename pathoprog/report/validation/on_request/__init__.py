@@ -1,0 +1,1 @@
+"""The sections that a report has where its plan asks for them."""
