@@ -26,6 +26,7 @@ PROGRAM = (
         ("01_reproduce_published_curves.ipynb", ""),
         ("03_clinical_model.ipynb", "survival/moertel_colon.csv"),
         ("04_compare_with_R.ipynb", ""),
+        ("08_sites_added_value_treatment.ipynb", ""),
     ],
 )
 def test_a_notebook_runs_without_torch(name: str, needs: str, tmp_path: Path) -> None:

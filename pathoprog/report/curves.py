@@ -141,8 +141,8 @@ def incidence_figure(
         sparse = sparse_from(followup[mine])
         curves.append(Curve(found.time, 100 * found.value, 100 * found.lower, 100 * found.upper, np.zeros(0), sparse))
         table.append(cells(followup[mine], codes[mine], columns, "events"))
-        inside = found.time <= columns[-1]
-        top = max([top, *(100 * found.upper[inside])])
+        inside, dense = found.time <= columns[-1], found.time < sparse  # a faded band may reach out of the plot
+        top = max([top, *(100 * found.value[inside]), *(100 * found.upper[inside & dense])])
     high = next((limit for limit in (10.0, 20.0, 40.0, 60.0, 80.0) if top <= limit), 100.0)
     return curve_figure(
         curves,

@@ -67,6 +67,10 @@ def test_incidence_rises_and_scales_to_its_band() -> None:
     figure = incidence_figure(small.TIME, small.EVENT, small.GROUP)
     assert all((np.diff(line.get_ydata()) >= 0).all() for line in figure.axes[0].lines)
     assert figure.axes[0].get_ylim()[0] == 0
+    few = incidence_figure(np.arange(1.0, 41.0), np.r_[np.zeros(37), 1, 1, 1], times=[0, 20, 40])
+    assert few.axes[0].get_ylim()[1] == 100.0  # the curve itself is inside
+    end = incidence_figure(np.arange(1.0, 41.0), np.r_[1, 1, np.zeros(34), 1, 0, 0, 0], times=[0, 20, 40])
+    assert end.axes[0].get_ylim()[1] == 40.0  # the band of four patients is not what the axis is made for
 
 
 def test_curves_fade_where_fewer_than_ten_are_at_risk() -> None:

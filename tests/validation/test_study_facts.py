@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from house import ROOT
 
 from pathoprog.errors import InputError
 from pathoprog.validation.study_facts import STUDY_FACTS, read_study_facts
@@ -41,3 +42,8 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_study_facts(tmp_path / "study.yaml")
+
+
+def test_the_document_names_every_key() -> None:
+    text = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert not [key for key in STUDY_FACTS if f"`{key}`" not in text]

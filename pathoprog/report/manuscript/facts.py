@@ -133,6 +133,10 @@ def _chance(findings: Findings) -> str:
     return f"{findings.statistics['permutation']['permutations']:,} times" if findings.primary.events else ""
 
 
+def _stated(key: str) -> Callable[[Findings], str]:
+    return lambda findings: findings.stated.get(key, "")
+
+
 FACTS: dict[str, Fact] = {
     "title": Fact("title: what was evaluated, in whom", ("top",), lambda f: f.plan.title),
     "kind": Fact("evaluation, not development", ("top",), lambda f: "validation of a locked ensemble"),
@@ -201,10 +205,7 @@ FACTS: dict[str, Fact] = {
     "no_updating": Fact("updating: none", ("methods",), lambda f: "are the bundle's and unchanged"),
     "model_card": Fact("training and hyper-parameters: the model card", ("methods",), lambda f: "bundle's model card"),
     "limits": Fact("limits", ("limits",), lambda f: "A class is a group's prognosis, not a patient's fate"),
-    **{
-        key: Fact(capital(text), ("stated",), lambda f, key=key: f.stated.get(key, ""))
-        for key, text in STUDY_FACTS.items()
-    },
+    **{key: Fact(capital(text), ("stated",), _stated(key)) for key, text in STUDY_FACTS.items()},
 }
 """Every fact that an item of a checklist asks for, by name."""
 

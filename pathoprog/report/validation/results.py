@@ -98,7 +98,8 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
         drawn,
         f"survival_{file_name(population.key)}",
         f"{capital(population.phrase)}: {findings.plan.primary.endpoint.split(';')[0]} by class, with 95% bands.",
-        f"Kaplan-Meier; competing deaths are censored, so that the curves are net survival. {SPARSE}",
+        f"Kaplan-Meier; competing deaths are censored, so that the curves are net survival. Ratios are of one "
+        f"model of all classes. {SPARSE}",
         status,
         width="86%",
     )

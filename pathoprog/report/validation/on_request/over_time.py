@@ -37,7 +37,7 @@ def proportional_text(primary: dict[str, Any]) -> str:
     )
     if adjusted is not None and not adjusted["note"]:
         text += (
-            f", adjusted for {listing(adjusted['adjusted_for'])} by {_gap(adjusted)} ({adjusted['n']} patients, "
+            f", adjusted for {listing(adjusted['adjusted_for'])} by {_gap(adjusted)} ({adjusted['n']} complete cases, "
             f"pseudo-observations, {format_p(adjusted['p'])})"
         )
     return f"{text}."

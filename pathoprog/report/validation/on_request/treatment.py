@@ -58,8 +58,9 @@ def _said(part: dict[str, Any], words: str, word: str) -> str:
         for row in part["ratios"]
     ]
     head = f"{words} for {listing(list(part['adjusted_for']))}" if part["adjusted_for"] else words
+    who = "complete cases" if part["adjusted_for"] else "patients"
     return (
-        f"{head} ({part['n']} patients, {count(part['events'], 'event')}): hazard ratio {listing(within)}. Ratio of "
+        f"{head} ({part['n']} {who}, {count(part['events'], 'event')}): hazard ratio {listing(within)}. Ratio of "
         f"these ratios {listing(ratios)}. Test of interaction {format_p(part['interaction']['p_value'])}: "
         f"{'whether the effect differs' if word == 'effect' else 'whether the association differs'} between classes."
     )
