@@ -115,7 +115,7 @@ def by_the_loop(settings: TrainConfig, patients: list[Patient]) -> tuple[float, 
     fit(settings, patients, lambda *_: nothing, lines.append, lambda _: None)
     steps = [line for line in lines if "tiles_per_s" in line][WARM_UP:]
     rate = statistics.median(line["tiles_per_s"] for line in steps)
-    return rate, statistics.median(line["wait_share"] for line in steps)
+    return rate, statistics.median(line["fetch_share"] for line in steps)
 
 
 def ready_network(settings: TrainConfig, device: torch.device) -> tuple[MilNetwork, Forward]:

@@ -34,7 +34,8 @@ class Command:
     """One command: where its work (`module`:`run`) and its settings class (`config`) are.
 
     `positional` names the setting that bare arguments go to; `spelled` is what it is called on the command line where a
-    group of settings has the better claim to its name in the class (``slides=… slides.mpp=…``).
+    group of settings has the better claim to its name in the class (``slides=… slides.mpp=…``). `runs` names the
+    command that it runs: that one's settings may be given too, and are handed on in the setting `each`.
     """
 
     module: str
@@ -42,6 +43,7 @@ class Command:
     summary: str
     positional: str = ""
     spelled: str = ""
+    runs: str = ""
 
 
 COMMANDS = {
@@ -112,6 +114,12 @@ COMMANDS = {
         "pathoprog.training.cross_validate",
         "pathoprog.training.config:CrossValidateConfig",
         "k folds that keep patients and sites together, for those without a tuning cohort",
+    ),
+    "compare": Command(
+        "pathoprog.training.comparison.compare",
+        "pathoprog.training.comparison.config:CompareConfig",
+        "experiments held against each other on the same folds with the same seeds",
+        runs="cross_validate",
     ),
     "control": Command(
         "pathoprog.training.control",
@@ -224,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(command_help(name, rest))
             return 0
         if flags.show or flags.resolve:
-            composed = compose_settings(target_of(name, flags), arguments)
+            composed = compose_settings(target_of(name, flags), _handed_on(name, arguments)[0])
             say(config_text(name, composed.settings()) if flags.resolve else composed.text())
             return 0
         check_command(name)
@@ -268,7 +276,7 @@ def command_help(name: str, arguments: list[str] | None = None) -> str:
     """
     flags, rest = take_flags(arguments or [])
     command = COMMANDS[name]
-    settings = compose_settings(target_of(name, flags), rest).settings()
+    settings = compose_settings(target_of(name, flags), _handed_on(name, rest)[0]).settings()
     assert importlib.util.find_spec(command.module) is not None, command.module
     return help_text(target_of(name, flags), command.summary, settings)
 
@@ -302,10 +310,29 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
         ConfigError: an unknown key, a value of the wrong type, out of range, or missing.
     """
     flags, rest = take_flags(arguments)
-    settings = compose_settings(target_of(name, flags), rest).settings()
+    own, handed_on = _handed_on(name, rest)
+    settings = compose_settings(target_of(name, flags), own).settings()
+    if handed_on:
+        settings.each = [*settings.each, *handed_on]
     if checked:
         check(settings)
     return settings
+
+
+def _handed_on(name: str, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """A command's own arguments, and, as they are, those for every run of the command that it runs."""
+    runs = COMMANDS[name].runs
+    if not runs:
+        return arguments, []
+    own, other = (set(target_of(one, Flags()).kinds) for one in (name, runs))
+    handed = []
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        key = key.lstrip("+~")
+        known = key in other or any(one.startswith(f"{key}.") for one in other)
+        if equals and known and key not in own and not any(one.startswith(f"{key}.") for one in own):
+            handed.append(argument)
+    return [argument for argument in arguments if argument not in handed], handed
 
 
 if __name__ == "__main__":

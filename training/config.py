@@ -79,6 +79,15 @@ class FitSettings:
     evaluate_batch: int = setting(64, "tiles that go through the network at once in these evaluations", low=1)
     checkpoint_every: int = setting(100, "steps between checkpoints, from which a stopped run resumes", low=1)
     keep_best: int = setting(3, "number of best checkpoints to keep", low=1)
+    patience: int = setting(
+        0, "early stopping: evaluations without a better c on tuning after which training ends; 0: it never does", low=0
+    )
+    patience_gain: float = setting(
+        0.0, "early stopping: by how much c must exceed the best one so far to count as better", low=0.0, high=0.5
+    )
+    training_sample: int = setting(
+        32, "training patients, always the same, whose c is shown beside tuning's in these evaluations; 0: none", low=0
+    )
     log_every: int = setting(10, "steps between two lines of metrics", low=1)
     prefetch: int = setting(2, "batches to read ahead", low=0)
     fetch_threads: int = setting(4, "threads that read a step's tiles; any number gives the same batches", low=1)
@@ -137,6 +146,7 @@ class TilesConfig:
         choices=ROLES,
         required=True,
     )
+    force: bool = setting(False, "go on though the disk will not suffice, as far as can be estimated")
 
 
 @dataclass
@@ -175,6 +185,12 @@ class CandidateSettings:
     out: str = setting("", "folder of the run's files", kind="path", required=True)
     seed: int = setting(1, "seed of the initial weights, batches and augmentation", low=0)
     device: str = setting("auto", "device: auto (a GPU if there is one), cpu or cuda:N")
+    estimate: str = setting(
+        "auto",
+        "measure a few steps first, and say how long training will take and what memory: auto (if it may be long)",
+        choices=("auto", "always", "never"),
+    )
+    force: bool = setting(False, "go on though disk or memory will not suffice, as far as can be estimated")
     restart: bool = setting(
         False, "if out= holds a run with other settings or data, or one that diverged, delete it and train anew"
     )

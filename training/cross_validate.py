@@ -31,6 +31,7 @@ from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
 from pathoprog.training.data.slide_source import settle
+from pathoprog.training.estimate.estimate import check_estimate
 from pathoprog.training.launchers import engine_of, settle_devices
 from pathoprog.training.member.candidate import read_candidate, write_verdict
 from pathoprog.training.member.fit_checks import check_fit
@@ -82,6 +83,7 @@ def run(settings: CrossValidateConfig) -> int:
     slides = check_tables(settings)
     tracking = Tracking(settings.track)
     tracking.private = ids_of(slides)
+    check_estimate(settings, [task.settings for task in all_folds], lambda: engine_of(settings), slides)
     prepare_data(settings, slides)
     out = Path(settings.out)
     mark = recipe(refits[0].settings)
@@ -120,6 +122,9 @@ def run(settings: CrossValidateConfig) -> int:
 
 def refit_tasks(settings: CrossValidateConfig) -> list[CandidateTask]:
     """The candidates as they are trained on everybody: seeds x resolutions."""
+    if settings.fit.patience:
+        warn(f"fit.patience={settings.fit.patience}: does nothing here, where each network is judged once, at its end")
+        settings.fit.patience = 0
     tasks = make_tasks(settings)
     for task in tasks:
         task.settings.split.fold = NONE_HELD_OUT

@@ -33,6 +33,9 @@ class Running(Protocol):
 class Launcher(Protocol):
     """What runs candidates."""
 
+    def slots(self) -> int:
+        """How many candidates can run at once, while none does."""
+
     def take(self, running: int) -> str:
         """First device of a free slot while `running` candidates run, '' if there is none."""
 
@@ -48,6 +51,10 @@ class LocalEngine:
 
     def __init__(self, devices: list[str]):
         self.devices = list(devices)
+
+    def slots(self) -> int:
+        """See `Launcher`."""
+        return len(self.devices)
 
     def take(self, running: int) -> str:
         """See `Launcher`."""
@@ -82,7 +89,7 @@ class RayEngine:
         self.gpus = together if device == "auto" and any(node["GPU"] for node in nodes) else 0
         if together > 1 and device != "cpu" and not self.gpus:
             raise ConfigError(f"fit.gpus={together}: {NO_GPU.format('the Ray cluster')}")
-        if not self._slots():
+        if not self.slots():
             largest = {name: max((node[name] for node in nodes), default=0) for name in ("CPU", "GPU")}
             wanted = f"{self.cpus} CPUs" + (f" and {self.gpus} GPUs" if self.gpus else "")
             raise ConfigError(
@@ -90,7 +97,8 @@ class RayEngine:
                 f" cluster's largest have {largest['CPU']} CPUs and {largest['GPU']} GPUs"
             )
 
-    def _slots(self) -> int:
+    def slots(self) -> int:
+        """See `Launcher`."""
         there = 0
         for node in self.cluster.nodes():
             by_cpus = node["CPU"] // self.cpus
@@ -99,7 +107,7 @@ class RayEngine:
 
     def take(self, running: int) -> str:
         """See `Launcher`."""
-        if running >= max(1, self._slots()):  # at least one waits for nodes that are gone for the moment
+        if running >= max(1, self.slots()):  # at least one waits for nodes that are gone for the moment
             return ""
         return "cuda:0" if self.gpus else "cpu"  # of those that the slot shows
 

@@ -18,7 +18,7 @@ def run(settings: TilesConfig) -> int:
         raise InputError(f"{settings.data.cohort}: no row has a role among {', '.join(settings.roles)}")
     say(f"  {len(chosen)} slides with role {', '.join(settings.roles)}")
     check_files(chosen, settings.data)
-    failed = tile_store.build(chosen, settings.data)
+    failed = tile_store.build(chosen, settings.data, settings.force)
     if failed:
         say(f"  {failed} slides could not be read (named above); the others are in the store")
     return 1 if failed else 0

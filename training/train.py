@@ -5,6 +5,7 @@ As `python -m pathoprog.training.train SETTINGS.json` it is what `train_ensemble
 
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,11 @@ from pathoprog.training.config import CandidateSettings, TrainConfig
 from pathoprog.training.data.bags import Patient, make_ready
 from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
-from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts
+from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts, watch_of
 from pathoprog.training.data.slide_source import REMEDY, settle
 from pathoprog.training.data.tile_store import specs as tile_specs
-from pathoprog.training.launchers import settle_devices
+from pathoprog.training.estimate.estimate import check_estimate
+from pathoprog.training.launchers import LocalEngine, local_devices, settle_devices
 from pathoprog.training.member.candidate import Candidate, read_candidate, write_candidate
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
 from pathoprog.training.member.device_processes import ProcessDiedError, train_together
@@ -80,6 +82,8 @@ def train_candidate(settings: TrainConfig) -> Candidate:
     rows = check_tables(settings)
     tracking = Tracking(settings.track)
     tracking.private = ids_of(rows)
+    devices = local_devices(settings.device, 1, settings.fit.threads, settings.fit.gpus)
+    check_estimate(settings, [settings], lambda: nullcontext(LocalEngine(devices)), rows)
     prepare_data(settings, rows)
     name, out = f"{settings.resolution} seed {settings.seed}", Path(settings.out)
     write_text(out / CONFIG, as_given)
@@ -100,7 +104,14 @@ def train_candidate(settings: TrainConfig) -> Candidate:
             finally:
                 log_candidate(tracking, run_id, read_metrics(out), out)
             tracking.datasets(run_id, plain(candidate.cohorts))
+    if candidate.stopped is not None:
+        say(f"    {stopped_early(candidate.stopped, settings.fit.steps, settings.fit.patience)}")
     return candidate
+
+
+def stopped_early(step: int, steps: int, patience: int) -> str:
+    """That training ended before its last step, in words."""
+    return f"stopped early at step {step} of {steps}: c on tuning had not risen for {patience} evaluations"
 
 
 def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
@@ -110,7 +121,7 @@ def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
         InputError: more than `data.max_missing` of the slides.
     """
     for data in data_of_each_source(settings):
-        if failed := make_ready(rows, data):
+        if failed := make_ready(rows, data, settings.force):
             said = f"{failed} of {len(rows)} slides are missing (named above)"
             check_share(failed, len(rows), data.max_missing, said)
             warn(f"{said}; training goes on without them")
@@ -167,7 +178,8 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests, group: Devi
 
     try:
         with group:  # the others wait here until the folder is this run's
-            best = fit(settings, learned, judge_of(settings, tuning, group), log, tick, group)
+            judged, watched = judge_of(settings, tuning, group), watch_of(settings, learned, group)
+            best, ended = fit(settings, learned, judged, log, tick, group, watched)
     except DivergedError as error:
         if group.is_first:
             write_failure(settings, str(error))
@@ -182,6 +194,7 @@ def _train(settings: TrainConfig, tick: Any, requests: TileRequests, group: Devi
         n_training=len(learned),
         cohorts=cohorts,
         parent=parent_of(settings),
+        stopped=ended if ended < settings.fit.steps else None,
         folder=out,
     )
     if group.is_first:

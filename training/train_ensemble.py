@@ -27,6 +27,7 @@ from pathoprog.training.data.by_resolution import at, check_each, data_of_each_s
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.slide_source import settle
+from pathoprog.training.estimate.estimate import check_estimate
 from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices, settle_devices
 from pathoprog.training.member.candidate import CANDIDATE, read_candidate
 from pathoprog.training.member.finetune import adopt
@@ -36,7 +37,7 @@ from pathoprog.training.member.learning_curve import LOG, log_candidate
 from pathoprog.training.member.metrics import read_metrics
 from pathoprog.training.member.run_folder import SAME_AGAIN, check_folder, check_same, clear, read_failure, recipe
 from pathoprog.training.tracking import RECORD, Tracking
-from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data
+from pathoprog.training.train import PROGRESS, check_network, check_parts, ids_of, prepare_data, stopped_early
 
 POLL_S = 0.2
 SHARE_S = 60.0
@@ -92,6 +93,7 @@ def run(settings: TrainEnsembleConfig) -> int:
     rows = check_tables(settings)
     tracking = Tracking(settings.track)
     tracking.private = ids_of(rows)
+    check_estimate(settings, [task.settings for task in tasks], lambda: engine_of(settings), rows)
     prepare_data(settings, rows)
     make_way(settings, tasks)
     out = Path(settings.out)
@@ -329,8 +331,10 @@ def outcome(task: CandidateTask) -> str:
         if time.monotonic() > end:
             raise PathoprogError(f"{task.folder / CANDIDATE}: was written, but does not appear in the shared folder")
         time.sleep(POLL_S)
-    best = read_candidate(task.folder).best[0]
-    return f"{task.name}: c {task.judged} {best.c_index:.3f} at step {best.step}"
+    candidate = read_candidate(task.folder)
+    best, fit = candidate.best[0], task.settings.fit
+    ended = f"; {stopped_early(candidate.stopped, fit.steps, fit.patience)}" if candidate.stopped is not None else ""
+    return f"{task.name}: c {task.judged} {best.c_index:.3f} at step {best.step}{ended}"
 
 
 def again(task: CandidateTask, code: int, restarts: int) -> bool:

@@ -64,7 +64,7 @@ def gradients(group: DeviceGroup, settings: TrainConfig) -> dict[str, Any]:
     found = {name: one.grad for name, one in network.named_parameters() if one.grad is not None}
     if group.is_first:
         checkpoint.write(Path(settings.out) / GRADIENTS, found, {})
-    return {"loss": loss, "hash": hash_of(found)}
+    return {"loss": loss.item(), "hash": hash_of(found)}
 
 
 def unlike(group: DeviceGroup, _: TrainConfig) -> dict[str, Any]:

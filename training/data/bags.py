@@ -179,12 +179,13 @@ class BagBatch:
     sizes: list[int]
 
 
-def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
+def make_ready(cohort: pd.DataFrame, data: DataSettings, force: bool = False) -> int:
     """Cut the tiles that the store lacks, lay those that stay in their slides, or look for features.
 
     Args:
         cohort: rows of the cohort table that training will read.
         data: where everything is.
+        force: cut though the disk seems to have no room.
 
     Returns:
         Number of slides that training must go without; each was named in a warning.
@@ -197,7 +198,7 @@ def make_ready(cohort: pd.DataFrame, data: DataSettings) -> int:
     if data.source == "slides":
         slide_source.lay(cohort, data)
         return 0
-    return tile_store.build(cohort, data)
+    return tile_store.build(cohort, data, force)
 
 
 class Mapper(Protocol):

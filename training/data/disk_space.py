@@ -27,24 +27,25 @@ REMEDY = (
 )
 
 
-def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream) -> None:
+def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream, force: bool = False) -> None:
     """Say how much room the tiles of some slides will take, from a sample of them, and refuse what cannot fit.
 
     Args:
         jobs: the slides to cut.
         data: the store.
         stream: the readers.
+        force: only warn.
 
     Raises:
-        InputError: even two standard errors below the estimate there is not enough room.
+        InputError: even two standard errors below the estimate there is not enough room, and `force` is false.
     """
     mean, error, n = estimate(jobs, stream, data.jpeg_quality)
     free = free_bytes(Path(data.store))
     share = "all of" if n == len(jobs) else f"{n} of"
     found = f"about {gigabytes(mean)} for the tiles of {len(jobs)} slides (from {share} them), {gigabytes(free)} free"
     say(f"    {found}")
-    if mean - 2 * error > free:
-        raise InputError(f"{data.store}: not enough room: {found}; {REMEDY}")
+    if mean - 2 * error > free and not force:
+        raise InputError(f"{data.store}: not enough room: {found}; {REMEDY}; force=true goes on all the same")
     if mean + 2 * error > free:
         warn(f"{data.store}: may not have enough room: {found}; {REMEDY}")
 

@@ -18,7 +18,7 @@ from pathoprog.training.data.bags import Patient, read_patients
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.member.candidate import Verdict, read_verdict
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
-from pathoprog.training.member.tuning_concordance import judge
+from pathoprog.training.member.tuning_concordance import judge, spread
 
 OUT_OF_FOLD = "out_of_fold.json"
 Judge = Callable[[MilNetwork, torch.device, torch.dtype], Verdict]
@@ -83,16 +83,32 @@ def judge_of(settings: TrainConfig, judging: list[Patient], group: DeviceGroup =
 
     The processes of a group share the patients out, and all of them must ask.
     """
-    fit = settings.fit
     if settings.split.folds and settings.split.fold == NONE_HELD_OUT:
         verdict = read_verdict(_out_of_fold(settings))
         return lambda network, device, dtype: verdict
+    return _by_bags(settings, judging, group)
 
+
+def watch_of(settings: TrainConfig, learning: list[Patient], group: DeviceGroup = ALONE) -> Judge | None:
+    """What judges a network on a fixed sample of those that it learns from: the same whatever the seed; None: nobody.
+
+    The sample is spread evenly over the patients as they are ordered by event and follow-up. Its c is too high, and
+    tells how far the network has gone in learning these patients by heart.
+    """
+    if not settings.fit.training_sample:
+        return None
+    ordered = sorted(learning, key=lambda patient: (patient.event, patient.followup_days, patient.patient_id))
+    sample = [ordered[index] for index in spread(len(ordered), settings.fit.training_sample)]
+    return _by_bags(settings, sample, group)
+
+
+def _by_bags(settings: TrainConfig, judging: list[Patient], group: DeviceGroup) -> Judge:
+    fit = settings.fit
     # as many tiles ahead as in training
     ahead = -(-fit.prefetch * fit.patients_per_step * fit.tiles_per_patient // fit.evaluate_batch)
 
     def by_bags(network: MilNetwork, device: torch.device, dtype: torch.dtype) -> Verdict:
-        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead, group)
+        return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead, group, fit)
 
     return by_bags
 

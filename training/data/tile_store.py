@@ -92,12 +92,13 @@ def cut_name(data: DataSettings, spec: TileSpec) -> str:
     return f"{spec.size_px}px-{sha256_value(settings)[:12]}"
 
 
-def build(cohort: pd.DataFrame, data: DataSettings) -> int:
+def build(cohort: pd.DataFrame, data: DataSettings, force: bool = False) -> int:
     """Cut what the store lacks.
 
     Args:
         cohort: rows of the cohort table to cut (see `pathoprog.cohort_tables.cohort.read_cohort`).
         data: the store, the tile specs, how slides are read.
+        force: begin though the disk seems to have no room.
 
     Returns:
         Number of slides that could not be read; each is named in a warning, and absent from the store.
@@ -126,7 +127,7 @@ def build(cohort: pd.DataFrame, data: DataSettings) -> int:
         return 0
     try:
         with TileStream(data.stream) as stream:
-            check_room(jobs, data, stream)
+            check_room(jobs, data, stream, force)
             return _cut(jobs, data, keys, stream)
     except OSError as error:
         raise cannot_write(error, data.store) from error

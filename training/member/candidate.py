@@ -20,6 +20,15 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgedLoss:
+    """The loss of patients whom a network was judged on: its value, its standard error (NaN: none), and of how many."""
+
+    value: float
+    se: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict(Record):
     """What tuning says of a network.
 
@@ -32,6 +41,7 @@ class Verdict(Record):
         c_upper: of its 95% interval.
         patient_ids: [n].
         risks: [n] of each patient, unbounded, higher = worse.
+        loss: the loss of these patients, where it was asked for and is defined; it ranks nothing, and is not kept.
     """
 
     c_index: float
@@ -40,6 +50,7 @@ class Verdict(Record):
     c_upper: float
     patient_ids: tuple[str, ...]
     risks: tuple[float, ...]
+    loss: JudgedLoss | None = field(default=None, metadata={"kept": False})
 
     @property
     def by_patient(self) -> dict[str, float]:
@@ -85,6 +96,7 @@ class Candidate(Record):
         n_training: patients that the loss could use.
         cohorts: who learned and who judged, by role.
         parent: where it was fine-tuned, from what.
+        stopped: where it stopped early, at which step; else it has gone all its steps.
         folder: where it lies.
     """
 
@@ -97,6 +109,7 @@ class Candidate(Record):
     n_training: int
     cohorts: Mapping[str, CohortFacts]
     parent: StartedFrom | None = None
+    stopped: int | None = None
     folder: Path = field(default=Path(), metadata={"kept": False})
 
     @property

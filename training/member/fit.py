@@ -37,10 +37,17 @@ from pathoprog.training.member.device_group import ALONE, DeviceGroup
 from pathoprog.training.member.finetune import parent_of, start_weights
 from pathoprog.training.member.gradients import backward, times_and_events
 from pathoprog.training.member.metrics import METRICS, cut_metrics
+from pathoprog.training.watching.judgements import judged_line
+from pathoprog.training.watching.patience import Patience
+from pathoprog.training.watching.step_watch import StepWatch
 
 LAST = "last.safetensors"
-CARRIED_ON = ("steps", "log_every", "checkpoint_every", "prefetch", "fetch_threads", "checkpoint_activations")
+CARRIED_ON = (
+    "steps", "log_every", "checkpoint_every", "prefetch", "fetch_threads", "checkpoint_activations", "training_sample",
+)  # fmt: skip
 """Settings of `fit` that may change in a folder: what a run goes on to, how it is watched and fed, what it keeps."""
+EARLY_STOPPING = ("patience", "patience_gain")
+"""Settings of `fit` that say where a run ends, if any of them does."""
 
 
 def fingerprint(settings: TrainConfig) -> str:
@@ -65,6 +72,7 @@ def settings_of_weights(settings: TrainConfig) -> dict[str, Any]:
         kept["data"] |= {"store_format": "jpeg", "store_quality": settings.data.jpeg_quality}
     kept["data"]["slides"] = reading(settings.data.slides)
     left_out = CARRIED_ON if settings.fit.gpus > 1 else (*CARRIED_ON, "gpus")  # as before there was such a setting
+    left_out = left_out if settings.fit.patience else (*left_out, *EARLY_STOPPING)  # likewise
     kept["fit"] = {key: value for key, value in kept["fit"].items() if key not in left_out}
     if settings.network.pooling != "clam_sb":  # nothing else reads them, and there was no such setting
         del kept["network"]["clam_tiles"], kept["fit"]["instance_loss"]
@@ -78,7 +86,8 @@ def fit(
     log: Callable[[dict[str, Any]], None],
     tick: Callable[[int], None],
     group: DeviceGroup = ALONE,
-) -> list[Best]:
+    watched: Callable[[MilNetwork, torch.device, torch.dtype], Verdict] | None = None,
+) -> tuple[list[Best], int]:
     """Train one candidate and keep its best checkpoints in `settings.out`.
 
     Args:
@@ -88,9 +97,11 @@ def fit(
         log: takes every line of metrics.
         tick: told each finished step's number.
         group: the processes that share each step; all of them call this, and only the first writes.
+        watched: judges it on patients that it learns from, to be shown; None: nobody asks.
 
     Returns:
-        The kept checkpoints, best first.
+        The kept checkpoints, best first, and the step at which training ended: the last, or an earlier one where c on
+        tuning had not risen for `fit.patience` evaluations.
 
     A run that was finished with fewer steps goes on from its last checkpoint. Its learning rate from there on is that
     of the longer run at the same step, after a warm-up of its own: by its end the shorter run's had fallen to zero. So
@@ -124,20 +135,24 @@ def fit(
     sampler = Sampler(
         training, options.balance, options.patients_per_step, options.tiles_per_patient, settings.seed, group.share
     )
-    start, best, seams = resume(out, settings, network, optimizer, average, group.is_first)
+    watch, patience = StepWatch(device), Patience(options.patience, options.patience_gain)
+    start, best, seams = resume(out, settings, network, optimizer, average, watch, patience, group.is_first)
     group.check_alike(network, start)
     forward: Callable[[Tensor, list[int]], Tensor] = compiled(network, options.compile)
     tick(start)
+    done = start
     ahead = Prefetch(sampler, start, options.steps, options.prefetch, options.fetch_threads, device.type == "cuda")
     with ahead as batches:
         for step in range(start, options.steps):
-            began = time.perf_counter()
+            if patience.over:
+                break
+            watch.clock.start()
             batch = batches.get(step)
-            waited = time.perf_counter() - began
+            watch.clock.lap("fetch")
             set_learning_rate(optimizer, options, step, seams[-1] if seams else 0)
             network.train()
             try:
-                loss = backward(forward, settings, training, batch, step, device, dtype, group)
+                loss = backward(forward, settings, training, batch, step, device, dtype, group, watch.clock.lap)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -147,33 +162,33 @@ def fit(
                     " fit.checkpoint_activations=true, or lower fit.patients_per_step or fit.tiles_per_patient"
                 ) from error
             group.add_gradients(network)
-            norm = float(nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm))
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DivergedError(
-                    f"{out}: loss {loss} with gradient norm {norm} at step {step}; lower fit.lr={options.lr:g}"
-                    " (the run stopped; its last checkpoint is from before)"
-                )
+            norm = nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             group.average_statistics(network)
             update_average(average, network, options.ema_decay, step)
+            watch.clock.lap("optimiser")
+            watch.add(step, loss, norm, len(batch.tiles) * group.share.of, batch)
             done = step + 1
-            if done % options.log_every == 0 or done == options.steps:
-                seconds = time.perf_counter() - began
-                log(
-                    {
-                        "step": done,
-                        "loss": loss,
-                        "grad_norm": norm,
-                        "lr": optimizer.param_groups[0]["lr"],
-                        "tiles_per_s": len(batch.tiles) * group.share.of / seconds,
-                        "wait_share": waited / seconds,
-                    }
-                )
-            if done % options.evaluate_every == 0 or done == options.steps:
+            is_last = done == options.steps
+            to_log, to_judge = (is_last or done % every == 0 for every in (options.log_every, options.evaluate_every))
+            to_keep = to_judge or done % options.checkpoint_every == 0
+            if to_log or to_keep:
+                try:
+                    watch.look()
+                except DivergedError as error:
+                    raise DivergedError(
+                        f"{out}: {error}; lower fit.lr={options.lr:g} (the run stopped; its last checkpoint is from"
+                        " before)"
+                    ) from error
+            if to_log:
+                log({"step": done, "lr": optimizer.param_groups[0]["lr"], **watch.line()})
+            if to_judge:
+                began = time.perf_counter()
                 try:
                     averaged = averaged_network(settings, average, sampler, device, dtype, group)
                     verdict = judged(averaged, device, dtype)
+                    on_sample = watched(averaged, device, dtype) if watched is not None else None
                 except RuntimeError as error:
                     if not out_of_memory(error):
                         raise
@@ -181,12 +196,12 @@ def fit(
                         f"out of memory while the network of step {done} is judged; lower fit.evaluate_batch, or raise"
                         " fit.accumulate"
                     ) from error
-                interval = {"tuning_c_lower": verdict.c_lower, "tuning_c_upper": verdict.c_upper}
-                log({"step": done, "tuning_c": verdict.c_index, "tuning_c_se": verdict.c_se, **interval})
+                log({"step": done, **judged_line(verdict, on_sample), "judge_s": time.perf_counter() - began})
+                patience.judged(verdict.c_index)
                 best, entered = ranked(best, done, verdict, options.keep_best)
                 if entered is not None and group.is_first:
                     keep(out, entered, averaged.state_dict(), verdict)
-            if done % options.checkpoint_every == 0 or done % options.evaluate_every == 0 or done == options.steps:
+            if to_keep:
                 group.check_alike(network, done)
                 state = {
                     "step": done,
@@ -194,12 +209,14 @@ def fit(
                     "seams": seams,
                     "fingerprint": fingerprint(settings),
                     "best": [plain(item) for item in best],
+                    "patience": patience.state,
+                    "watch": watch.state,
                 }
                 if group.is_first:
                     checkpoint.write(out / LAST, checkpoint.pack(network, average, optimizer), state)
                     remove_others(out, best)
             tick(done)
-    return best
+    return best, done
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -323,9 +340,13 @@ def resume(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     average: dict[str, Tensor],
+    watch: StepWatch,
+    patience: Patience,
     tidy: bool = True,
 ) -> tuple[int, list[Best], list[int]]:
     """Go on from the last checkpoint, if there is one; with `tidy` what was written after it goes.
+
+    `watch` and `patience` are given what the checkpoint says of them.
 
     Returns:
         The step to start at, the kept checkpoints, and the steps at which a finished run was gone on from.
@@ -350,6 +371,8 @@ def resume(
         if not (out / item.file).is_file() or not (out / item.verdict_file).is_file():
             raise InputError(f"{out}: {item.file} or its .json is gone; give restart=true to train it anew")
     average.update(checkpoint.unpack(tensors, network, optimizer))
+    watch.restore(state.get("watch", {}))
+    patience.restore(state.get("patience", {}), anew=settings.fit.steps > int(state["steps"]))
     if tidy:
         remove_others(out, best)
         cut_metrics(out, step)

@@ -34,7 +34,8 @@ def backward(
     device: torch.device,
     dtype: torch.dtype,
     group: DeviceGroup = ALONE,
-) -> float:
+    lap: Callable[[str], None] = lambda part: None,
+) -> Tensor:
     """This process's part of one step's gradients: those of all processes add up to the step's.
 
     A loss that compares patients takes the outputs of all parts at once, gathered from all processes: its gradients are
@@ -50,9 +51,10 @@ def backward(
         device: of the network.
         dtype: of the forward pass.
         group: the processes that share the step.
+        lap: told of each part of the work that is over, by its name (`step_clock.PARTS`).
 
     Returns:
-        The loss of the whole step.
+        The loss of the whole step, a scalar on the device, for which nobody has waited yet.
     """
     options = settings.fit
     n_parts = group.share.of * options.accumulate
@@ -68,8 +70,10 @@ def backward(
         torch.manual_seed(settings.seed * 1_000_003 + step + part * PART_SEED)  # dropout
         generator = torch.Generator().manual_seed(settings.seed * 2_000_003 + step)
         changed = augment(tiles, settings.augment, generator, part * per_part * t, len(chosen) * t)
+        lap("augment")
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
             logits = forward(prepare(changed), sizes)  # [b, c], and what a pooling's own loss adds
+        lap("forward")
         return logits.float()
 
     if n_parts > 1 and LOSSES[options.loss].compares_patients:
@@ -80,15 +84,17 @@ def backward(
         total, gradient = gradient_of_logits(logits, chosen, options)
         for part, one in zip(mine, torch.split(gradient[there], per_part), strict=True):
             torch.autograd.backward(kept.pop() if kept else logits_of(part), one)
-        return float(total)
+            lap("backward")
+        return total
     total = torch.zeros((), device=device)
     whole = weight_of(chosen, options)
     for part in mine:
         of_part = chosen[part * per_part : (part + 1) * per_part]
         loss = loss_of(logits_of(part), of_part, options) / (whole / weight_of(of_part, options))
         torch.autograd.backward(loss)
+        lap("backward")
         total += loss.detach()
-    return float(group.summed(total))
+    return group.summed(total)
 
 
 def first_pass(
@@ -137,9 +143,11 @@ def loss_of(logits: Tensor, patients: list[Patient], options: FitSettings) -> Te
     c = n_outputs(LOSSES[options.loss].head, len(options.interval_years) + 1)
     logits, of_tiles = logits[:, :c], logits[:, c:]
     device = logits.device
-    poor = torch.tensor([patient.label == "poor" for patient in patients], device=device)
-    time_years, event = (values.to(device) for values in times_and_events(patients))
-    cuts = torch.tensor(options.interval_years, device=device)
+    poor = torch.tensor([patient.label == "poor" for patient in patients])
+    cuts = torch.tensor(options.interval_years)
+    poor, time_years, event, cuts = (
+        values.to(device, non_blocking=True) for values in (poor, *times_and_events(patients), cuts)
+    )
     targets = Targets(poor, time_years, event, (1.0, options.class_weight_poor), cuts)
     loss = loss_value(options.loss, logits, targets)
     if not of_tiles.shape[1]:

@@ -21,6 +21,7 @@ from pathoprog.training.data.tile_store import spec_of
 from pathoprog.training.member.candidate import CANDIDATE, SETTINGS, Candidate, finished
 from pathoprog.training.member.finetune import parent_of
 from pathoprog.training.member.fit import CARRIED_ON, LAST, fingerprint, settings_of_weights
+from pathoprog.training.member.learning_curve import CURVE
 from pathoprog.training.member.metrics import METRICS
 from pathoprog.training.tracking import RECORD
 
@@ -146,7 +147,7 @@ def clear(out: Path) -> None:
     """Delete a run. What names other files goes first: killed at any point, nothing left names a file that is gone."""
     first = [out / name for name in (CANDIDATE, LAST)]
     last = [out / name for name in (METRICS, FAILED, RECORD, RUN)]
-    for path in (*first, *out.glob("step-*"), *last):
+    for path in (*first, *out.glob("step-*"), *out.glob(f"{CURVE}.*"), *last):
         path.unlink(missing_ok=True)
 
 

@@ -1,17 +1,21 @@
-"""Judging a network on tuning: every patient's risk from its whole bag, and Harrell's c."""
+"""Judging a network on some patients: everybody's risk from the whole bag, Harrell's c, and the loss."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 
 from pathoprog.errors import DivergedError
+from pathoprog.networks.config import LOSSES
 from pathoprog.networks.member import MilNetwork, prepare
 from pathoprog.survival import harrell_c
+from pathoprog.training.config import FitSettings
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.prefetch import in_turn
-from pathoprog.training.member.candidate import Verdict
+from pathoprog.training.member.candidate import JudgedLoss, Verdict
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
+from pathoprog.training.member.gradients import loss_of, weight_of
 
 
 def spread(n: int, most: int) -> np.ndarray:
@@ -29,6 +33,7 @@ def judge(
     dtype: torch.dtype,
     ahead: int = 0,
     group: DeviceGroup = ALONE,
+    options: FitSettings | None = None,
 ) -> Verdict:
     """Score every patient's bag with one network in evaluation mode.
 
@@ -41,6 +46,7 @@ def judge(
         dtype: bf16 runs the encoder under autocast.
         ahead: batches that slides' readers are asked for beforehand.
         group: the processes that share out the patients; each comes to the same verdict.
+        options: settings of the loss, which the verdict then has too; None: it is not asked for.
 
     Raises:
         DivergedError: a risk that is not finite.
@@ -53,7 +59,7 @@ def judge(
         batches.append([chosen[start : start + batch] for start in range(0, len(chosen), batch)])
     asks = (partial(patient.ask, part) for patient, parts in zip(shown, batches, strict=True) for part in parts)
     read = in_turn(asks, ahead)
-    risks = []
+    risks, outputs = [], []
     for parts in batches:
         found = []
         for _ in parts:
@@ -61,11 +67,46 @@ def judge(
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
                 found.append(network.instances(prepare(tiles)))  # [n, k]
         instances = torch.cat(found)
-        risks.append(float(network.risk(network.bag_logits(instances, [len(instances)]))))
+        logits = network.bag_logits(instances, [len(instances)])  # [1, c]
+        outputs.append(logits.float())
+        risks.append(float(network.risk(logits)))
     risks = group.gathered(torch.tensor(risks, dtype=torch.float64, device=device), len(patients), mine).tolist()
     if not np.isfinite(risks).all():
         raise DivergedError("a tuning patient's risk is not finite: the network has diverged; lower fit.lr")
-    return judgement(patients, risks)
+    verdict = judgement(patients, risks)
+    if options is None:
+        return verdict
+    width = network.classifier.out_features
+    own = torch.cat(outputs) if outputs else torch.zeros(0, width, device=device)
+    return replace(verdict, loss=judged_loss(group.gathered(own, len(patients), mine), patients, options))
+
+
+def judged_loss(logits: torch.Tensor, patients: list[Patient], options: FitSettings) -> JudgedLoss | None:
+    """The loss that training minimises, of patients whom a network in evaluation mode has seen.
+
+    A loss that is a mean over patients has the standard error of a weighted mean; one that compares them has none.
+
+    Args:
+        logits: [n, c] of the patients.
+        patients: all of them; cross-entropy takes those with a distinct outcome alone.
+        options: the loss, its weights and intervals.
+
+    Returns:
+        None where it is not defined: no patient with a distinct outcome, or none with the event.
+    """
+    loss = LOSSES[options.loss]
+    kept = [number for number, patient in enumerate(patients) if patient.label or not loss.distinct_only]
+    chosen = [patients[number] for number in kept]
+    if not chosen or (loss.compares_patients and not any(patient.event for patient in chosen)):
+        return None
+    seen = logits[kept].cpu()
+    value = float(loss_of(seen, chosen, options))
+    if loss.compares_patients:
+        return JudgedLoss(value=value, se=float("nan"), n=len(chosen))
+    each = np.array([float(loss_of(seen[k : k + 1], chosen[k : k + 1], options)) for k in range(len(chosen))])
+    weights = np.array([weight_of([patient], options) for patient in chosen])
+    se = float(np.sqrt((weights**2 * (each - value) ** 2).sum()) / weights.sum())
+    return JudgedLoss(value=value, se=se, n=len(chosen))
 
 
 def judgement(patients: list[Patient], risks: list[float]) -> Verdict:

@@ -84,6 +84,7 @@ NEEDED = {
     "train": "train",
     "train_ensemble": "train",
     "cross_validate": "train",
+    "compare": "train",
     "control": "train",
     "ensemble": "train",
     "promote": "train",

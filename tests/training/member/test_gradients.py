@@ -46,7 +46,8 @@ def step(settings, network, forward=None):
     """The loss of one step whose gradients are left in the network."""
     patients = read_patients(settings, "training")
     batch = Sampler(patients, "none", settings.fit.patients_per_step, settings.fit.tiles_per_patient, 1).batch(STEP)
-    return backward(network if forward is None else forward, settings, patients, batch, STEP, CPU, torch.float32)
+    loss = backward(network if forward is None else forward, settings, patients, batch, STEP, CPU, torch.float32)
+    return loss.item()
 
 
 def graph_kept(settings, network):

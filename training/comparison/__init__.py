@@ -1,0 +1,1 @@
+"""Experiments compared under the same folds and seeds: the command `compare`, its table and its figure."""

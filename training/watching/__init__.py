@@ -1,0 +1,1 @@
+"""What a training shows of itself on the way: losses, gradients, where its time goes, and when it should stop."""
