@@ -118,6 +118,7 @@ def begin(folder: Path, side: int, n_slides: int) -> tuple[MadeService, str]:
     """A service at work on many slides, and the address of the large slide's picture."""
     made = MadeService(folder / "service", made_bundle(folder / "bundle", 64))
     made.settings["viewing"] = {"cache_mib": CACHE_MIB}
+    made.settings["access"] = {"requests_per_minute": 1e6, "requests_at_once": 100_000}
     write_giant(made.slides / "large.tif", side)
     first = write_pyramid(folder / "one.tif", texture(1500, 1200, margin=40)).read_bytes()
     for number in range(n_slides):  # bytes behind the file's end: the same picture, another slide

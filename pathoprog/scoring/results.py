@@ -65,6 +65,8 @@ PATIENT_LEVEL = "patient"
 SLIDE_LEVEL = "slide level, not validated"
 STAGING_SUFFIX = ".staging"
 INSTANCES = "instances.safetensors"
+TILES, TILES_GEOJSON, OUTLINE = "tiles.parquet", "tiles.geojson", "tumour.geojson"
+"""Files of a slide's folder that others read too; there are none where no tile was scored, or no outline was used."""
 
 
 @dataclass

@@ -12,7 +12,15 @@ from PIL import Image
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.networks.feature_values import PIXELS
 from pathoprog.regions.annotations import TUMOUR_CLASS, Annotation, annotations_json
-from pathoprog.scoring.results import INSTANCES, Context, instance_bytes, result_record
+from pathoprog.scoring.results import (
+    INSTANCES,
+    OUTLINE,
+    TILES,
+    TILES_GEOJSON,
+    Context,
+    instance_bytes,
+    result_record,
+)
 from pathoprog.scoring.slide_outcomes import SlideScore
 from pathoprog.scoring.slide_result import SlideRun, result_text
 from pathoprog.slide_report.arrow_columns import numbers, repeated
@@ -52,12 +60,12 @@ def slide_files(
         files["heatmap.png"] = _png(heatmap)
         if outcome.opened.outline is not None:
             name = f"{context.slide_id}: {outcome.opened.region_source}"
-            files["tumour.geojson"] = _outline(outcome.opened.outline, name)
+            files[OUTLINE] = _outline(outcome.opened.outline, name)
     files |= page_files(slide_content(result, run, outcome, heatmap, curves), pdf)
     if outcome.resolutions and places:
-        files["tiles.parquet"] = _parquet(outcome, places)
+        files[TILES] = _parquet(outcome, places)
     if outcome.resolutions and places == PIXELS:
-        files["tiles.geojson"] = _geojson(outcome)
+        files[TILES_GEOJSON] = _geojson(outcome)
     if keep_instances and outcome.status == "scored":
         files[INSTANCES] = instance_bytes(outcome)
     return files

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pathoprog.errors import InputError
+from pathoprog.scoring.results import TILES
 from pathoprog.slides.resolutions import RESOLUTIONS
-
-FILE = "tiles.parquet"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def read_tiles(folder: Path) -> Mapping[str, ResolutionTiles]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = folder / FILE
+    path = folder / TILES
     if not path.is_file():
         return {}
     try:
@@ -64,7 +63,7 @@ def read_tiles(folder: Path) -> Mapping[str, ResolutionTiles]:
             table = file.read(columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
-            f"{FILE} cannot be read ({type(error).__name__}); requeue the slide to have it again"
+            f"{TILES} cannot be read ({type(error).__name__}); requeue the slide to have it again"
         ) from error
     resolution = np.asarray(table["resolution"].to_pylist())
     columns: dict[str, NDArray[Any]] = {name: table[name].to_numpy() for name in wanted[1:]}

@@ -4,7 +4,7 @@ from asyncio import to_thread
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -38,15 +38,15 @@ from pathoprog.inference.service.web.service import Correcting, Reading, Served,
 from pathoprog.inference.service.web.submission_routes import known
 from pathoprog.inference.service.work.desk import ConflictError
 from pathoprog.inference.service.work.submissions import Submission
+from pathoprog.scoring.results import OUTLINE
 from pathoprog.scoring.slide_result import SlideRecord
 
 router = APIRouter(prefix="/v1/submissions/{submission}", tags=["outlines"])
 ONE = documented(401, 403, 404, 409, 422, 429, 503)
 TAKES_BODY = with_body(401, 403, 404, 409, 422, 429, 503)
-OUTLINE_FILE = "tumour.geojson"
 MOST_AREAS, MOST_CORNERS = 200, 100_000
 Operation = Literal["add", "subtract"]
-assert Operation.__args__ == (ADD, SUBTRACT)  # type: ignore[attr-defined]
+assert get_args(Operation) == (ADD, SUBTRACT)
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e7, le=1e7)]
 
 
@@ -155,7 +155,7 @@ def _to_correct(service: Service, submission: Submission, who: Principal) -> tup
     result, _, folder = shown(service, submission, "", who)
     if result.slide is None or result.status == "failed":
         raise ConflictError("the slide could not be read; there is no outline to say anything of")
-    if result.slide.region_source == "tissue" or not (folder / OUTLINE_FILE).is_file():
+    if result.slide.region_source == "tissue" or not (folder / OUTLINE).is_file():
         raise ConflictError("this bundle lays its tiles in all tissue: no outline was used")
     return folder, result.slide
 
@@ -173,7 +173,7 @@ def _corrected(
             area = given_area(body.geojson, Path(service.settings.state))
         else:
             steps = [DrawnArea(one.operation, one.ring) for one in body.edits]
-            area = changed_outline(folder / OUTLINE_FILE, steps)
+            area = changed_outline(folder / OUTLINE, steps)
         return corrected_outline_of(area, slide, submission.slide, who.name, datetime.now(UTC))
     except (InputError, SlideError) as error:
         raise ConflictError(str(error)) from None

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pathoprog.errors import InputError
+from pathoprog.scoring.results import TILES
 from pathoprog.slide_report.heatmap import COLOURS
 from pathoprog.slides.resolutions import RESOLUTIONS
 
-TILES_FILE = "tiles.parquet"
 MEASURES = ("score", "attention")
 ATTENTION_SCALE = 4.0
 """Times the weight that all tiles had if they weighed equally: the upper end of the colours, as in heatmap.png."""
@@ -71,7 +71,7 @@ def read_maps(folder: Path, caption: str) -> SlideMaps:
     Raises:
         InputError: the table of tiles cannot be read.
     """
-    path = folder / TILES_FILE
+    path = folder / TILES
     if not path.is_file():
         return SlideMaps((), caption)
     try:

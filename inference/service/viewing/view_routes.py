@@ -2,7 +2,7 @@
 
 from asyncio import to_thread
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials
@@ -23,15 +23,15 @@ from pathoprog.inference.service.web.service import BEARER, Reading, Served, Ser
 from pathoprog.inference.service.web.submission_routes import known
 from pathoprog.inference.service.work.desk import AbsentError
 from pathoprog.inference.service.work.submissions import Submission
+from pathoprog.scoring.results import OUTLINE
 from pathoprog.slides.resolutions import RESOLUTIONS
 
 router = APIRouter(prefix="/v1/submissions/{submission}/view", tags=["viewer"])
 ONE = documented(401, 403, 404, 409, 422, 429, 503)
 MOST_TILES = 24
 """Tiles of the coarsest level: of more the page cannot show the whole slide at once."""
-OUTLINE_FILE = "tumour.geojson"
 Measure = Literal["score", "attention"]
-assert Measure.__args__ == MEASURES  # type: ignore[attr-defined]
+assert get_args(Measure) == MEASURES
 Resolution = Annotated[str, Path(pattern=f"^({'|'.join(RESOLUTIONS)})$")]
 Bundle = Annotated[Given | None, Query(description="which bundle's; without it the champion's")]
 Pixel = Annotated[int, Query(ge=-10_000_000, le=10_000_000, description="level-0 px")]
@@ -250,4 +250,4 @@ async def _maps(service: Service, submission: str, bundle: str | None, who: Prin
     _, run, folder = await to_thread(shown, service, found, bundle or "", who)
     name = bundle or found.works[0].bundle
     await service.record(who, Action.RESULT_VIEWED, found.slide_id, submission=submission, bundle=name, file="maps")
-    return await to_thread(read_maps, folder, service.caption(name)), name, OUTLINE_FILE in (run.files or {})
+    return await to_thread(read_maps, folder, service.caption(name)), name, OUTLINE in (run.files or {})

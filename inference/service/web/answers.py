@@ -223,12 +223,14 @@ class PatientAnswer(Answered):
     bundle: str
     shadow: bool
     role: str
-    status: str
+    status: Literal["waiting", "scored", "not_reportable", "failed"] = Field(
+        description="waiting: a slide has not ended, so that there is no verdict yet"
+    )
     risk_class: str
     borderline: bool
     scores: dict[str, float]
     rule: str
-    reason: str
+    reason: str = Field(description="what is waited for, which slides were left out, or why there is no class")
     slides: list[PatientSlideAnswer]
 
 

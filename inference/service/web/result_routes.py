@@ -160,17 +160,18 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
     latest = counting(submissions)
     together = service.joiner.joined(latest, service.plans[bundle], role)
     slides, score = together.slides, together.score
+    waits = f"{len(together.open)} of {len(latest)} slides have not ended: {', '.join(together.open)}"
     return PatientAnswer(
         patient_id=patient,
         bundle=bundle,
         shadow=not state.released_at,
         role=role,
-        status=score.status,
+        status="waiting" if together.open else score.status,
         risk_class=score.risk_class,
         borderline=score.borderline,
         scores=dict(score.scores),
         rule=score.rule,
-        reason=score.reason,
+        reason=waits if together.open else score.reason,
         slides=[
             PatientSlideAnswer(
                 submission=one.id,

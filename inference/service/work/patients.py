@@ -13,7 +13,7 @@ from typing import Any
 import pathoprog
 from pathoprog.errors import PathoprogError
 from pathoprog.inference.service.work.lane import LanePlan
-from pathoprog.inference.service.work.submissions import Submission
+from pathoprog.inference.service.work.submissions import OPEN, Submission
 from pathoprog.scoring.patients import Instances, PatientScore, PatientSlide, score_patients
 from pathoprog.scoring.results import load_instances, read_slide
 from pathoprog.scoring.slide_result import SlideResult
@@ -29,10 +29,17 @@ PROGRAM = (
 
 @dataclass(frozen=True)
 class Joined:
-    """A patient's slides, by id, and what they come to."""
+    """A patient's slides, by id, and what they come to.
+
+    Attributes:
+        slides: results of those that have one.
+        score: of all; ``failed`` where one has none.
+        open: ids of those that are still to be scored: then `score` is no verdict yet.
+    """
 
     slides: Mapping[str, SlideResult]
     score: PatientScore
+    open: tuple[str, ...] = ()
 
 
 class PatientJoiner:
@@ -43,7 +50,7 @@ class PatientJoiner:
         self._lock = threading.Lock()
 
     def joined(self, submissions: Sequence[Submission], lane: LanePlan, role: str) -> Joined:
-        """What a patient's slides come to; those without a result yet count as failed, with that as the reason.
+        """What a patient's slides come to; those without a result count as failed, and are named where one will come.
 
         Args:
             submissions: of one patient, one of each slide, on routes of one role.
@@ -54,11 +61,13 @@ class PatientJoiner:
             PathoprogError: the networks could not join them.
         """
         results: dict[str, SlideResult] = {}
-        slides, keys = [], []
+        slides, keys, still_open = [], [], []
         for one in submissions:
             work = one.work_of(lane.name)
             found = read_slide(lane.slides_folder, one.slide_id, verify=False) if work is not None else None
             if work is None or found is None or found[0].result_key != work.result_key:
+                if work is not None and work.state in OPEN:
+                    still_open.append(one.slide_id)
                 waits = f"no result yet ({work.state if work is not None else 'absent'})"
                 slides.append(
                     PatientSlide(
@@ -76,7 +85,7 @@ class PatientJoiner:
             slides.append(_slide(one, role, found[0]))
         if sum(slide.status == "scored" for slide in slides) < 2 or any(slide.status == "failed" for slide in slides):
             (score,) = score_patients(slides, lane.plan.aggregation, _no_networks, _no_instances)
-            return Joined(results, score)
+            return Joined(results, score, tuple(still_open))
         with self._lock:
             key = (lane.name, lane.plan.config, role, *sorted(keys))
             if key not in self._kept:

@@ -218,6 +218,7 @@ export const WORDS = {
   "patient.scores": "Scores",
   "patient.score": "{resolution}: {score}",
   "patient.left_out": "Left out, and why",
+  "patient.waits_for": "Still to come",
   "patient.borderline": "borderline",
   "patient.slides": "Slides",
   "patient.slides.by": "Slides, by bundle {bundle} {role}",

@@ -148,6 +148,15 @@ def test_a_bundle_s_card_tells_its_releases_and_its_validation(released):
     assert names == ["colon"], "of the one in shadow a viewer does not even learn the name"
 
 
+def test_a_patient_with_a_slide_that_waits_has_no_verdict_yet(made):
+    waits = made.ask("GET", f"/v1/submissions/{made.W}").json
+    found = made.ask("GET", f"/v1/patients/{waits['patient_id']}?bundle=colon", role="evaluator").json
+    assert (found["status"], found["risk_class"]) == ("waiting", "")
+    assert found["reason"] == f"1 of 1 slides have not ended: {waits['slide_id']}"
+    failed = made.ask("GET", "/v1/patients/E?bundle=colon", role="evaluator").json
+    assert failed["status"] == "failed" and "truncated" in failed["reason"], "an end is a verdict"
+
+
 def test_two_bundles_are_compared_on_the_same_slides(made):
     found = made.ask("GET", "/v1/bundles/colon/comparison?other=next", role="evaluator").json
     assert found["n"] == found["agree"] == 3

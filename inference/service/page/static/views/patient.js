@@ -7,8 +7,6 @@ import { onEvent, throttled } from "../live.js";
 import { facts, problemBox, saidMark, slideLink, stateMark, table } from "../parts.js";
 import { say } from "../words.js";
 
-const OPEN = ["received", "waiting", "running"];
-
 /** Show it; returns what ends it. */
 export function showPatient(main, { parts, title }) {
   const patient = parts[0] ?? "";
@@ -67,7 +65,7 @@ export function showPatient(main, { parts, title }) {
     const reasons = Object.fromEntries(submissions.map((one) => [one.id, reasonOf(one, group.bundle)]));
     return [
       found.shadow && h("p", { class: "shadow" }, say("slide.shadow.text")),
-      waits(found)
+      found.status === "waiting"
         ? h("p", { class: "said" }, saidMark("", true), say("patient.waits"))
         : h("p", { class: "said" }, saidMark(found.risk_class || found.status, true)),
       facts([
@@ -79,7 +77,7 @@ export function showPatient(main, { parts, title }) {
             h("div", null, say("patient.score", { resolution, score: score(value) })),
           ),
         ],
-        found.reason && [say("patient.left_out"), found.reason],
+        found.reason && [say(found.status === "waiting" ? "patient.waits_for" : "patient.left_out"), found.reason],
       ]),
       h("h3", null, say("patient.slides")),
       table(
@@ -101,11 +99,6 @@ export function showPatient(main, { parts, title }) {
       found.slides.length > 1 && h("p", { class: "note" }, say("patient.alone.note")),
       stage(group, found),
     ];
-  }
-
-  /** Whether a slide is still open: then the interface's answer is no verdict yet. */
-  function waits(found) {
-    return !found.risk_class && found.slides.some((one) => OPEN.includes(one.state));
   }
 
   function reasonOf(one, bundle) {
