@@ -1,8 +1,7 @@
 """The public Python API: a slide, its tiles, a locked ensemble, a score and its map; a cohort and its curves.
 
 Every call runs the code of the command that does the same, with the same rules and refusals. Nothing is printed:
-lines and warnings go to the logger ``pathoprog``. `pathoprog.training.api` trains and locks. For research use only. Not
-for diagnosis or treatment decisions.
+lines and warnings go to the logger ``pathoprog``. `pathoprog.training.api` trains and locks. For research use only.
 
 A slide, from its file to the map of its tile scores:
 

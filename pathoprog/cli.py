@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from pathoprog.command_line.config_file import config_text, write_beside
 from pathoprog.command_line.flags import Flags, take_flags
 from pathoprog.command_line.help_text import help_text
 from pathoprog.command_line.near_misses import did_you_mean
+from pathoprog.command_line.sweep_space import Sweep, first_of, read_axes
 from pathoprog.command_line.target import Target
-from pathoprog.errors import PathoprogError
+from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.settings import check
 from pathoprog.system.caches import own_caches
 from pathoprog.system.console import say
 from pathoprog.system.machine.environment import quiet_dependencies
-from pathoprog.system.machine.extras import check_command
+from pathoprog.system.machine.extras import check_command, how_to_install, lacking
 from pathoprog.text.plain_text import printable
 
+SWEEPS = "pathoprog.training.search.run"
 CONFIG_FOLDER = Path(__file__).parent / "configs"
 
 
@@ -35,7 +38,8 @@ class Command:
 
     `positional` names the setting that bare arguments go to; `spelled` is what it is called on the command line where a
     group of settings has the better claim to its name in the class (``slides=… slides.mpp=…``). `runs` names the
-    command that it runs: that one's settings may be given too, and are handed on in the setting `each`.
+    command that it runs: that one's settings may be given too, and are handed on in the setting `each`. `swept` is the
+    settings class of many runs of it (``--multirun``, ``--search``), where it takes these.
     """
 
     module: str
@@ -44,6 +48,7 @@ class Command:
     positional: str = ""
     spelled: str = ""
     runs: str = ""
+    swept: str = ""
 
 
 COMMANDS = {
@@ -92,8 +97,8 @@ COMMANDS = {
         "train the tumour network from outlines, or outline slides with it",
     ),
     "convert": Command(
-        "pathoprog.commands.convert",
-        "pathoprog.commands.convert_config:ConvertConfig",
+        "pathoprog.commands.conversion.convert",
+        "pathoprog.commands.conversion.convert_config:ConvertConfig",
         "an encoder's published weights to safetensors",
         "file",
     ),
@@ -109,11 +114,13 @@ COMMANDS = {
         "pathoprog.training.train_ensemble",
         "pathoprog.training.config:TrainEnsembleConfig",
         "all candidates of every resolution",
+        swept="pathoprog.training.search.search_config:TrainEnsembleSweepConfig",
     ),
     "cross_validate": Command(
         "pathoprog.training.cross_validate",
         "pathoprog.training.config:CrossValidateConfig",
         "k folds that keep patients and sites together, for those without a tuning cohort",
+        swept="pathoprog.training.search.search_config:CrossValidateSweepConfig",
     ),
     "compare": Command(
         "pathoprog.training.comparison.compare",
@@ -236,6 +243,11 @@ def main(arguments: list[str] | None = None) -> int:
             say(config_text(name, composed.settings()) if flags.resolve else composed.text())
             return 0
         check_command(name)
+        if flags.sweep:
+            sweep = sweep_of(name, flags, arguments)
+            quiet_dependencies()
+            own_caches()
+            return int(importlib.import_module(SWEEPS).run(sweep))
         settings = compose(name, rest)
         as_given = config_text(name, settings)
         quiet_dependencies()
@@ -276,20 +288,32 @@ def command_help(name: str, arguments: list[str] | None = None) -> str:
     """
     flags, rest = take_flags(arguments or [])
     command = COMMANDS[name]
+    if flags.sweep and any("=" in word for word in rest):
+        _, rest = read_axes(target_of(name, flags), rest, flags.sweep)
     settings = compose_settings(target_of(name, flags), _handed_on(name, rest)[0]).settings()
     assert importlib.util.find_spec(command.module) is not None, command.module
-    return help_text(target_of(name, flags), command.summary, settings)
+    return help_text(target_of(name, flags), command.summary, settings, bool(command.swept))
 
 
 def target_of(name: str, flags: Flags) -> Target:
     """What the command line of a command is composed for."""
     command = COMMANDS[name]
-    return Target(name, settings_class(name), CONFIG_FOLDER, command.positional, command.spelled, flags.folders)
+    if flags.sweep and not command.swept:
+        able = [other for other, its in COMMANDS.items() if its.swept]
+        raise ConfigError(f"--{flags.sweep}: {name} cannot be swept; {' and '.join(able)} can")
+    return Target(
+        name,
+        settings_class(name, swept=bool(flags.sweep)),
+        CONFIG_FOLDER,
+        command.positional,
+        command.spelled,
+        flags.folders,
+    )
 
 
-def settings_class(name: str) -> type:
-    """The settings dataclass of a command."""
-    module, _, attribute = COMMANDS[name].config.partition(":")
+def settings_class(name: str, swept: bool = False) -> type:
+    """The settings dataclass of a command; `swept`: of many runs of it."""
+    module, _, attribute = (COMMANDS[name].swept if swept else COMMANDS[name].config).partition(":")
     result = getattr(importlib.import_module(module), attribute)
     assert isinstance(result, type)
     return result
@@ -310,8 +334,12 @@ def compose(name: str, arguments: list[str], checked: bool = True) -> Any:
         ConfigError: an unknown key, a value of the wrong type, out of range, or missing.
     """
     flags, rest = take_flags(arguments)
+    target = target_of(name, flags)
+    if flags.sweep:
+        axes, rest = read_axes(target, rest, flags.sweep)
+        rest = [*rest, *(f"{axis.key}={first_of(axis)}" for axis in axes)]
     own, handed_on = _handed_on(name, rest)
-    settings = compose_settings(target_of(name, flags), own).settings()
+    settings = compose_settings(target, own).settings()
     if handed_on:
         settings.each = [*settings.each, *handed_on]
     if checked:
@@ -333,6 +361,26 @@ def _handed_on(name: str, arguments: list[str]) -> tuple[list[str], list[str]]:
         if equals and known and key not in own and not any(one.startswith(f"{key}.") for one in own):
             handed.append(argument)
     return [argument for argument in arguments if argument not in handed], handed
+
+
+def sweep_of(name: str, flags: Flags, arguments: list[str]) -> Sweep:
+    """The runs that a command line with `--multirun` or `--search` asks for.
+
+    Raises:
+        ConfigError: see `compose`; or no key has several values, or what it takes is not installed.
+    """
+    if flags.sweep == "search" and (missing := lacking("search")):
+        raise ConfigError(f"not installed: {', '.join(missing)}; --search takes {how_to_install('search')}")
+    target = target_of(name, flags)
+    axes, others = read_axes(target, arguments, flags.sweep)
+
+    def settings_of(values: Mapping[str, str]) -> Any:
+        settings = compose_settings(target, [*others, *(f"{key}={value}" for key, value in values.items())]).settings()
+        check(settings)
+        return settings
+
+    base = settings_of({axis.key: first_of(axis) for axis in axes})
+    return Sweep(name, flags.sweep, axes, base, settings_of)
 
 
 if __name__ == "__main__":

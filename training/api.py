@@ -34,7 +34,8 @@ from pathoprog.networks.config import NetworkSettings
 from pathoprog.settings import check
 from pathoprog.system.console import OnProgress, logged
 from pathoprog.system.tracking_config import TrackingSettings
-from pathoprog.training.config import DataSettings, EnsembleConfig, FitSettings, TrainConfig
+from pathoprog.training.config import EnsembleConfig, FitSettings, TrainConfig
+from pathoprog.training.data.data_config import DataSettings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -194,6 +194,11 @@ class CandidateSettings:
     restart: bool = setting(
         False, "if out= holds a run with other settings or data, or one that diverged, delete it and train anew"
     )
+    looked_at: int = setting(
+        0,
+        "trials of other settings that were judged on these tuning patients before; the model card tells it",
+        low=0,
+    )
     data: DataSettings = setting(DataSettings(), "slides and tables")
     labels: LabelSettings = setting(LabelSettings(), "which patients have a distinct outcome")
     network: NetworkSettings = setting(NetworkSettings(), "the network")

@@ -7,6 +7,7 @@ to a bundle for those without a tuning cohort.
 
 import copy
 from collections import Counter
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,22 @@ CAPTION = (
 )
 
 
-def run(settings: CrossValidateConfig) -> int:
-    """Train every fold, print and write the table; with `refit`, train the candidates to be locked.
+@dataclass(frozen=True)
+class FoldPlan:
+    """What is to be trained: each seed and resolution on everybody, the same for each of its folds, and the folds."""
 
-    A seed of which a fold fails is left out, and named; the exit code is then 1.
+    refits: list[CandidateTask]
+    by_refit: list[list[CandidateTask]]
+    folds: dict[str, int]
+
+
+def ready(settings: CrossValidateConfig, tracking: Tracking | None = None) -> tuple[FoldPlan, Tracking]:
+    """Check everything that can be checked, deal out the folds, cut missing tiles.
+
+    Args:
+        settings: of the cross-validation; what follows from the machine or the parent is filled in.
+        tracking: of a sweep, whose trial this is; None: made from the settings, and the work is estimated first.
     """
-    as_given = config_text("cross_validate", settings)
     check_each(settings)
     settle(settings)
     settle_devices(settings)
@@ -81,10 +92,24 @@ def run(settings: CrossValidateConfig) -> int:
     check_folders([*all_folds, *refits])
     check_tracking(settings.track)
     slides = check_tables(settings)
-    tracking = Tracking(settings.track)
-    tracking.private = ids_of(slides)
-    check_estimate(settings, [task.settings for task in all_folds], lambda: engine_of(settings), slides)
+    one_of_many = tracking is not None
+    tracking = tracking or Tracking(settings.track)
+    tracking.private |= ids_of(slides)
+    if not one_of_many:
+        check_estimate(settings, [task.settings for task in all_folds], lambda: engine_of(settings), slides)
     prepare_data(settings, slides)
+    return FoldPlan(refits, by_refit, folds), tracking
+
+
+def run(settings: CrossValidateConfig) -> int:
+    """Train every fold, print and write the table; with `refit`, train the candidates to be locked.
+
+    A seed of which a fold fails is left out, and named; the exit code is then 1.
+    """
+    as_given = config_text("cross_validate", settings)
+    plan, tracking = ready(settings)
+    refits, by_refit, folds = plan.refits, plan.by_refit, plan.folds
+    all_folds = [task for tasks in by_refit for task in tasks]
     out = Path(settings.out)
     mark = recipe(refits[0].settings)
     write_text(out / CONFIG, as_given)

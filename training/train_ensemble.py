@@ -48,7 +48,10 @@ ENSEMBLE_RUN = "ensemble_run.json"
 
 @dataclass
 class CandidateTask:
-    """One candidate to train: its settings, how often it was started, and why it failed, if it did."""
+    """One candidate to train: its settings, how often it was started, and why it failed, if it did.
+
+    One of a sweep has its trial's name, and that trial's run as its `parent`.
+    """
 
     settings: TrainConfig
     starts: int = 0
@@ -57,6 +60,8 @@ class CandidateTask:
     run_id: str = ""
     sent: int = 0
     failed: str = ""
+    trial: str = ""
+    parent: str = ""
 
     @property
     def folder(self) -> Path:
@@ -67,7 +72,8 @@ class CandidateTask:
     def name(self) -> str:
         """What it is called: its folder's name; a fold's with that of what it is a fold of."""
         split = self.settings.split
-        return "/".join(self.folder.parts[-2 if split.folds and split.fold >= 0 else -1 :])
+        name = "/".join(self.folder.parts[-2 if split.folds and split.fold >= 0 else -1 :])
+        return f"{self.trial}/{name}" if self.trial else name
 
     @property
     def judged(self) -> str:
@@ -76,9 +82,16 @@ class CandidateTask:
         return "on tuning" if not split.folds else "on the fold held out" if split.fold >= 0 else "out of fold"
 
 
-def run(settings: TrainEnsembleConfig) -> int:
-    """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
-    as_given = config_text("train_ensemble", settings)
+def ready(settings: TrainEnsembleConfig, tracking: Tracking | None = None) -> tuple[list[CandidateTask], Tracking]:
+    """Check everything that can be checked, cut missing tiles, clear what is to be replaced.
+
+    Args:
+        settings: of the training; what follows from the machine or the parent is filled in.
+        tracking: of a sweep, whose trial this is; None: made from the settings, and the work is estimated first.
+
+    Returns:
+        The candidates to train, and what to log them to.
+    """
     check_each(settings)
     settle(settings)
     settle_devices(settings)
@@ -91,11 +104,20 @@ def run(settings: TrainEnsembleConfig) -> int:
     check_folders(tasks)
     check_tracking(settings.track)
     rows = check_tables(settings)
-    tracking = Tracking(settings.track)
-    tracking.private = ids_of(rows)
-    check_estimate(settings, [task.settings for task in tasks], lambda: engine_of(settings), rows)
+    one_of_many = tracking is not None
+    tracking = tracking or Tracking(settings.track)
+    tracking.private |= ids_of(rows)
+    if not one_of_many:
+        check_estimate(settings, [task.settings for task in tasks], lambda: engine_of(settings), rows)
     prepare_data(settings, rows)
     make_way(settings, tasks)
+    return tasks, tracking
+
+
+def run(settings: TrainEnsembleConfig) -> int:
+    """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
+    as_given = config_text("train_ensemble", settings)
+    tasks, tracking = ready(settings)
     out = Path(settings.out)
     write_text(out / CONFIG, as_given)
     parent = tracking.start(
@@ -231,8 +253,7 @@ def train_all(
             warn(f"candidate {task.name} is left out: {task.failed}; {SAME_AGAIN}")
     check_enough(units, needed)
     waiting, running = worth(tasks, units), list[CandidateTask]()
-    steps = tasks[0].settings.fit.steps
-    with progress("training", steps * len(tasks), "steps") as counter:
+    with progress("training", sum(task.settings.fit.steps for task in tasks), "steps") as counter:
         try:
             while waiting or running:
                 while waiting and (device := engine.take(len(running))):
@@ -315,7 +336,7 @@ def start(task: CandidateTask, engine: Launcher, device: str, tracking: Tracking
     task.sent = 0
     mark = fingerprint(task.settings)
     task.run_id = tracking.start(
-        task.name, task.settings, parent, task.folder, mark, kind="candidate", attempt=str(task.starts)
+        task.name, task.settings, task.parent or parent, task.folder, mark, kind="candidate", attempt=str(task.starts)
     )
     return task
 

@@ -23,6 +23,7 @@ LAYERS = (
     (("survival", "statistics: pure functions, each with its source"),),
     (("cohort_tables", "cohort.csv and outcomes.csv, clinical sheets, the endpoint"),),
     (("slides", "one protocol, an adapter per library, which files are a slide"),),
+    (("command_line", "words, files of experiments and flags become a command's settings"),),
     (("system", "device, files, child processes, Ray"), ("text", "wording, numbers, plain text")),
 )
 """Rooms from general use to the ground; each may import those below it."""
@@ -75,7 +76,7 @@ class Drawing:
 
 def house() -> str:
     """The doors, the rooms of the library, and which way imports run."""
-    d = Drawing(860, 704, "The three doors stand on one library of rooms; imports run downwards only")
+    d = Drawing(860, 739, "The three doors stand on one library of rooms; imports run downwards only")
     for x, name, who in (
         (30, "training/", "train, choose, lock"),
         (310, "inference/", "score, the ledger of work"),
@@ -88,7 +89,7 @@ def house() -> str:
     d.arrow((552, 56), (588, 56), dashed=True)
     for x in (150, 430, 710):
         d.arrow((x, 86), (x, 116))
-    d.parts.append(f'<rect x="20" y="118" width="820" height="526" rx="8" fill="none" stroke="{SOFT}"/>')
+    d.parts.append(f'<rect x="20" y="118" width="820" height="561" rx="8" fill="none" stroke="{SOFT}"/>')
     d.text(36, 138, "pathoprog/", 14, bold=True, anchor="start")
     d.text(130, 138, "cli (names the doors), api (for Python)", 12, anchor="start")
     y = 150.0
@@ -104,11 +105,11 @@ def house() -> str:
         y += 35
     d.text(
         430,
-        668,
+        703,
         "Imports run from the top to the ground: never up, never between the doors, which hand each other files.",
         12,
     )
-    d.text(430, 686, "Green: a statistician's rooms, without PyTorch.", 12)
+    d.text(430, 721, "Green: a statistician's rooms, without PyTorch.", 12)
     return d.svg()
 
 

@@ -8,6 +8,7 @@ from pathoprog import __version__
 from pathoprog.command_line.arguments import escaped
 from pathoprog.command_line.experiment_files import HEADER
 from pathoprog.settings import as_dict
+from pathoprog.system.console import warn
 from pathoprog.system.files import write_text
 
 CONFIG = "config.yaml"
@@ -47,13 +48,17 @@ def write_beside(settings: Any, text: str) -> Path | None:
         text: of `config_text`, made before the command changed the settings.
 
     Returns:
-        The file; None where the command left no folder.
+        The file; None where the command left no folder, or one that takes no file.
     """
     out = Path(getattr(settings, "out", "") or "")
     if not getattr(settings, "out", "") or not out.is_dir():
         return None
     path = Path(f"{out}.{CONFIG}") if (out / BUNDLE).is_file() else out / CONFIG
-    write_text(path, text)
+    try:
+        write_text(path, text)
+    except OSError as error:  # the work is done, and what the command said of it stands
+        warn(f"{path}: the settings of this run could not be written beside it ({error.strerror or error})")
+        return None
     return path
 
 

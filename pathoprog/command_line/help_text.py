@@ -11,15 +11,17 @@ FURTHER = (
     "experiment=FILE takes a YAML file of settings from anywhere, such as the config.yaml of an earlier run.",
     "--cfg job [--resolve] prints the settings in force; --config-dir DIR adds a folder with experiment/NAME.yaml.",
 )
+SWEPT = "--multirun runs every combination of key=a,b; --search lets Optuna choose values; --help with them says more."
 
 
-def help_text(target: Target, summary: str, settings: Any) -> str:
+def help_text(target: Target, summary: str, settings: Any, may_sweep: bool = False) -> str:
     """The text.
 
     Args:
         target: the command.
         summary: what it does, in a line.
         settings: those in force.
+        may_sweep: it takes --multirun and --search.
     """
     bare = f" [{(target.spelled or target.positional).upper()} …]" if target.positional else ""
     lines = [f"pathoprog {target.name}{bare} [key=value …]", f"  {summary}", "", "settings (value in force):"]
@@ -32,7 +34,7 @@ def help_text(target: Target, summary: str, settings: Any) -> str:
     lines.append("")
     if target.experiments:
         lines.append(f"experiment=… one of: {', '.join(target.experiments)}")
-    lines += [*FURTHER, "", RESEARCH_USE_ONLY]
+    lines += [*FURTHER, *([SWEPT] if may_sweep else []), "", RESEARCH_USE_ONLY]
     return "\n".join(lines)
 
 

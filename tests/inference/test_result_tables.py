@@ -79,7 +79,9 @@ def batch(found, n, folder):
     inputs = [SlideInput(one.slide_id, "", one.patient_id, one.cohort, one.role) for one in contexts]
     return SimpleNamespace(
         results=lambda: found,
-        plan=SimpleNamespace(aggregation="mean", thresholds=THRESHOLDS, shape=METHOD_SHAPE, ensemble_id="e" * 64),
+        plan=SimpleNamespace(
+            aggregation="mean", thresholds=THRESHOLDS, shape=METHOD_SHAPE, ensemble_id="e" * 64, covariates=None
+        ),
         scorer=lambda: SCORER,
         slides_folder=folder / "slides",
         n_slides=Counter((one.patient_id, one.role) for one in contexts),

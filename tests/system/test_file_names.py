@@ -53,4 +53,6 @@ def test_nobody_else_turns_ids_into_names():
         for path in sources("pathoprog", *DOORS)
         if re.search(r"\bquote\(|\bbounded_name\(", (ROOT / path).read_text(encoding="utf-8"))
     ]
-    assert again == ["pathoprog/system/file_names.py", "pathoprog/system/files.py"], "use file_name or folder_name"
+    own = ["pathoprog/system/file_names.py", "pathoprog/system/files.py"]
+    points = ["training/search/trials.py"]  # a trial's folder is named for settings, which are no id
+    assert again == own + points, "use file_name or folder_name"

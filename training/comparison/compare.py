@@ -22,8 +22,9 @@ from pathoprog.training import cross_validate
 from pathoprog.training.comparison.config import CompareConfig
 from pathoprog.training.comparison.figure import draw_comparison
 from pathoprog.training.comparison.same_terms import check_same_terms
-from pathoprog.training.config import CrossValidateConfig, check_data
+from pathoprog.training.config import CrossValidateConfig
 from pathoprog.training.data.bags import Patient
+from pathoprog.training.data.by_resolution import check_each
 from pathoprog.training.data.learners import read_parts
 from pathoprog.training.member.candidate import CANDIDATE
 from pathoprog.training.tracking import Tracking
@@ -108,7 +109,7 @@ def composed(settings: CompareConfig) -> dict[str, CrossValidateConfig]:
         if one.refit:
             raise ConfigError(f"{name}: refit=true belongs to `pathoprog cross_validate`; a comparison locks nothing")
         one.track = settings.track
-        check_data(one.data)
+        check_each(one)
         experiments[name] = one
     if len(experiments) < 2:
         raise ConfigError(f"experiments={','.join(experiments)}: two or more are needed")

@@ -20,8 +20,16 @@ OF_NETWORK = tuple(field.name for field in fields(AtResolution) if field.name !=
 
 def own(settings: CandidateSettings, resolution: str) -> dict[str, Any]:
     """What is set for one resolution alone: of `data` its source, all else of `network`."""
-    found: AtResolution = getattr(settings, f"at_{resolution}")
-    return {name: value for name, value in as_dict(found).items() if value}
+    found: AtResolution = {"10x": settings.at_10x, "20x": settings.at_20x, "40x": settings.at_40x}[resolution]
+    given = {
+        "encoder": found.encoder,
+        "width": found.width,
+        "encoder_options": found.encoder_options,
+        "weights": found.weights,
+        "feature_dim": found.feature_dim,
+        OF_DATA: found.source,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def check_each(settings: CandidateSettings) -> None:

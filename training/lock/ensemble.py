@@ -61,6 +61,7 @@ from pathoprog.training.lock.tumour import add_tumour
 from pathoprog.training.lock.tuning_scores import TuningScores, score_tuning
 from pathoprog.training.member.candidate import Candidate, read_candidate
 from pathoprog.training.member.run_folder import check_same
+from pathoprog.training.search.trials import looked_at_line, trials_looked_at
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
@@ -114,7 +115,7 @@ def lock_candidates(
     """Choose among candidates, fix the thresholds, lock: the command's work, and `training.api`'s.
 
     Args:
-        settings: of the choice; its `candidates` is not looked at.
+        settings: of the choice; by its `candidates` alone a sweep is found, whose trials are counted.
         trained: settings of the candidates' training.
         candidates: of all resolutions.
         run_id: MLflow's, of the training; empty: a run of its own.
@@ -135,6 +136,9 @@ def lock_candidates(
         check_judged(members[resolution][0], parts[1])
     files: dict[str, Path | str] = {}
     manifest = before_tuning(settings, trained, candidates[0])
+    if looked_at := trials_looked_at(Path(settings.candidates), trained.looked_at):
+        manifest = replace(manifest, training={**(manifest.training or {}), "looked_at": looked_at})
+        say(f"    {looked_at_line(looked_at)}")
     manifest = add_other_features(makers, add_encoders(settings, origins, manifest, files))
     manifest = add_tumour(settings, manifest, files)
     manifest = add_quality(settings, trained, manifest, files)

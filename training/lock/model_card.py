@@ -13,6 +13,7 @@ from pathoprog.networks.foreign.maker import maker_lines
 from pathoprog.text.wording import capital, count, listing, number_word
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.by_resolution import at
+from pathoprog.training.search.trials import looked_at_line
 
 DESCRIBED = (
     "cohort",
@@ -172,6 +173,8 @@ def _limits(manifest: Manifest, parts: dict[str, pd.DataFrame], shares: dict[str
             "There was no tuning cohort. Thresholds were fixed on scores of networks that had not seen the patient;"
             " the members learned from all patients and may score a little differently."
         )
+    if looked_at := int((manifest.training or {}).get("looked_at", 0)):
+        found.append(f"Its settings were chosen among others: {looked_at_line(looked_at)}.")
     if manifest.encoders:
         found.append(
             "What the frozen encoder learned from is not known here: patients of a validation may be among it; and its"

@@ -136,8 +136,9 @@ class TuningTiles(Protocol):
 
 def stored_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
     """What is kept of a slide beside its tiles or features; None where there are none."""
-    store = feature_store if data.source == "features" else tile_store
-    return store.slide_facts(slide_id, data, resolution)
+    if data.source == "features":
+        return feature_store.slide_facts(slide_id, data, resolution)
+    return tile_store.slide_facts(slide_id, data, resolution)
 
 
 class StoredTiles:

@@ -18,8 +18,10 @@ State = Literal[
     "received", "waiting", "running", "done", "not_reportable", "failed", "cancelled", "withdrawn", "superseded"
 ]
 assert get_args(Priority) == PRIORITIES and get_args(State) == STATES
+PatientStatus = Literal["waiting", "scored", "not_reportable", "failed"]
 PRIORITY: TypeAdapter[Priority] = TypeAdapter(Priority)
 STATE: TypeAdapter[State] = TypeAdapter(State)
+PATIENT_STATUS: TypeAdapter[PatientStatus] = TypeAdapter(PatientStatus)
 """These make one of the words of a text; any other is a defect."""
 
 PLAIN = r"^[^\x00-\x1f\x7f/\\]+$"
@@ -223,9 +225,7 @@ class PatientAnswer(Answered):
     bundle: str
     shadow: bool
     role: str
-    status: Literal["waiting", "scored", "not_reportable", "failed"] = Field(
-        description="waiting: a slide has not ended, so that there is no verdict yet"
-    )
+    status: PatientStatus = Field(description="waiting: a slide has not ended, so that there is no verdict yet")
     risk_class: str
     borderline: bool
     scores: dict[str, float]

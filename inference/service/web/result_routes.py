@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from pathoprog.inference.service.access.principal import Principal, forbidden
 from pathoprog.inference.service.records.audit_lines import Action
 from pathoprog.inference.service.web.answers import (
+    PATIENT_STATUS,
     FileAnswer,
     Files,
     Given,
@@ -166,7 +167,7 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
         bundle=bundle,
         shadow=not state.released_at,
         role=role,
-        status="waiting" if together.open else score.status,
+        status=PATIENT_STATUS.validate_python("waiting" if together.open else score.status),
         risk_class=score.risk_class,
         borderline=score.borderline,
         scores=dict(score.scores),

@@ -205,9 +205,17 @@ def entry(key: str, value: Any, indent: str = "") -> list[str]:
     return [f"{indent}{key}: {flow(value)}"]
 
 
+class _Unaliased(yaml.SafeDumper):
+    """Writes a list that occurs twice twice, and no anchor for it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def flow(value: Any) -> str:
     """A value in YAML's short form, on one line."""
-    text = yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+    how = {"default_flow_style": True, "width": 10**9, "allow_unicode": True, "sort_keys": False}
+    text: str = yaml.dump([value], Dumper=_Unaliased, **how)  # type: ignore[call-overload]
     return text.strip()[1:-1]
 
 

@@ -37,6 +37,7 @@ _NO_TIME = re.compile(
 )
 DEATH = re.compile(r"\b(death|dead|died|deceased|død\w*|dod\w*|tod\w*)\b")
 _LAST = re.compile(r"\b(last|contact|follow ?up|alive|seen)\b")
+LONGEST_YEARS = 50.0  # of a follow-up; beyond it the column is something else
 _START = re.compile(r"\b(surg|operat|operasj|opdat|resect|diagnos|inclus|randomi|enrol)\w*|\bop\b")
 _END = re.compile(r"\b(last|follow ?up|fu|death|dead|died|død|dod|tod|end|censor|exit|sist|kontakt|contact|letzt)\w*")
 
@@ -67,13 +68,15 @@ def guess_times(view: SheetView) -> list[TimeColumns]:
         if numbers is None or numbers.nunique() < 3 or float(numbers.min()) < 0 or _NO_TIME.search(text):
             continue
         unit = next((unit for unit, pattern in _UNIT.items() if pattern.search(text)), "")
+        if unit and float(numbers.max()) * UNIT_DAYS[unit] > LONGEST_YEARS * YEAR_DAYS:
+            continue  # an age in months
         if DEATH.search(text) and unit:
             death = death or name
         elif _LAST.search(text) and unit == "days" and not re.search(r"\bos\b|survival", text):
             last = last or name
-        elif _TIME.search(text) or (unit and family_of(name)):
+        elif _TIME.search(text) or (unit and (family_of(name) or _UNIT[unit].fullmatch(text))):
             singles.append(_single(view, name, unit, numbers))
-    singles.sort(key=lambda one: one.certainty == ASKED)
+    singles.sort(key=lambda one: (SURE, LIKELY, ASKED).index(one.certainty))
     if death and last:
         first, second = view.numbers(death), view.numbers(last)
         assert first is not None and second is not None
@@ -87,7 +90,7 @@ def guess_times(view: SheetView) -> list[TimeColumns]:
 def _single(view: SheetView, name: str, unit: str, numbers: "pd.Series[float]") -> TimeColumns:
     longest = float(numbers.max())
     said = f"called {name!r}"
-    certainty = SURE
+    certainty = LIKELY if unit and _UNIT[unit].fullmatch(words(name)) else SURE
     if unit:
         said += f", in {unit}; the longest is {longest:g} ({longest * UNIT_DAYS[unit] / YEAR_DAYS:.1f} years)"
     elif longest > 600:

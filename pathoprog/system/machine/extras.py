@@ -67,8 +67,9 @@ EXTRAS = {
     ),
     "train": Extra({"mlflow": "mlflow"}, includes=("score",), spared=("mlflow",)),  # without it runs are not logged
     "ray": Extra({"ray": "ray"}),
+    "search": Extra({"optuna": "optuna"}),
     "signing": Extra({"model-signing": "model_signing", "pyopenssl": "OpenSSL"}),
-    "all": Extra(includes=("train", "service", "ray", "signing")),
+    "all": Extra(includes=("train", "service", "ray", "search", "signing")),
     "notebook": Extra({"jupyterlab": "jupyterlab"}),
 }
 
@@ -87,6 +88,7 @@ NEEDED = {
     "compare": "train",
     "control": "train",
     "ensemble": "train",
+    "match_features": "score",
     "promote": "train",
     "score": "score",
     "serve": "service",

@@ -15,7 +15,7 @@ from made_clinical import DAYS, DEAD, OF_CANCER, N
 
 from pathoprog.cohort_tables.clinical import Mapped, apply_mapping
 from pathoprog.cohort_tables.guessing.columns import guess_role
-from pathoprog.cohort_tables.guessing.first_mapping import FirstMapping, guess_mapping, mapping_text
+from pathoprog.cohort_tables.guessing.first_mapping import FirstMapping, flow, guess_mapping, mapping_text
 from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, SheetView, words
 from pathoprog.cohort_tables.guessing.slide_files import find_files
 from pathoprog.cohort_tables.mapping import read_clinical, read_mapping
@@ -126,6 +126,14 @@ def event_of(**columns: list[str]) -> tuple[Any, str, str]:
     return by_meaning["event"], guess.certainty, guess.reason
 
 
+def test_a_column_called_after_its_unit_alone_is_a_follow_up_if_it_can_be_one():
+    ages = [str(700 + k) for k in range(ROWS)]
+    first = guess_mapping(sheet(patient_id=IDS, Months=ages, Days=TIMES, dead=EARLY), "sheet")
+    followup = first.of("followup")
+    assert followup is not None and followup.certainty == LIKELY
+    assert followup.value == {"column": "Days", "unit": "days"}
+
+
 def test_codes_are_held_against_the_follow_up():
     assert event_of(status=EARLY)[:2] == ({"status": ["1"]}, LIKELY)
     late = [str(1 - int(value)) for value in EARLY]
@@ -172,6 +180,11 @@ def test_each_entry_has_its_reason_above_it_and_what_is_asked_is_marked(tmp_path
         entry = rf"^ *# (ASK|sure|likely): .*\n( *#   .*\n)*{indent}{guess.key}:"
         assert re.search(entry, text, re.MULTILINE), guess.key
     assert yaml.safe_load(text)["columns"]["patient_id"] == "bcr_patient_barcode"
+
+
+def test_a_list_that_occurs_twice_is_written_twice():
+    same = ["0"]
+    assert flow([{"a": same}, {"b": same}]) == "[{a: ['0']}, {b: ['0']}]"
 
 
 def test_rows_of_two_endpoints_are_told_apart(tmp_path: Path):

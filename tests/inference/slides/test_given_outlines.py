@@ -155,7 +155,7 @@ def test_what_cannot_be_drawn_ends_its_slide_and_not_the_worker(monkeypatch):
     task = SimpleNamespace(
         slide=SlideInput("S1", f"/srv/{PRIVATE}/S1.tif", "S1"), eligibility=Eligibility(), keep_instances=False
     )
-    plan = SimpleNamespace(context=lambda *_: None, curves=None)
+    plan = SimpleNamespace(context=lambda *_: None, curves=None, covariates=None)
     worker.in_hand = {"S1": SimpleNamespace(task=task, job_id=5, attempt=1, name="5-1")}
     worker.start = SimpleNamespace(
         plan=plan,

@@ -9,6 +9,7 @@ from made_page import made_outcome
 from pathoprog.errors import InputError
 from pathoprog.inference.service.page.qupath_script import qupath_script
 from pathoprog.inference.service.page.tile_files import read_tiles
+from pathoprog.networks.feature_values import PIXELS
 from pathoprog.scoring.results import TILES
 from pathoprog.scoring.slide_result import SlideRecord
 from pathoprog.slide_report.slide_folder import _parquet
@@ -20,7 +21,7 @@ SLIDE = SlideRecord(
 
 
 def test_tiles_are_read_by_resolution_the_highest_first(tmp_path):
-    (tmp_path / TILES).write_bytes(_parquet(made_outcome("S", "scored", "good", (0.1, 0.2))))
+    (tmp_path / TILES).write_bytes(_parquet(made_outcome("S", "scored", "good", (0.1, 0.2)), PIXELS))
     found = read_tiles(tmp_path)
     assert list(found) == ["10x", "40x"] and found["10x"].attention is None
     assert found["10x"].x0.dtype == np.int64 and found["10x"].width0 == 100.0

@@ -96,23 +96,34 @@ def test_clients_that_go_leave_room_for_others(service, shown):
     """With the readers stopped, one name fills its half of the queue; its clients go, and it is heard again."""
     path = f"/v1/submissions/{shown['A']}/view/region?y0=0&width=90&height=90&px=64&x0="
     assert service.ask("GET", f"{path}0", role="viewer").status == 200
-    children = psutil.Process(service.process.pid).children()
-    readers = [one for one in children if reader_child.__name__ in " ".join(one.cmdline())]
-    for one in readers:
-        one.suspend()
-    waiting = []
+    stopped, waiting = {}, []
+
+    def one_more():
+        for one in psutil.Process(service.process.pid).children():  # one that has only begun may still take a request
+            if reader_child.__name__ in " ".join(one.cmdline()):
+                one.suspend()
+                stopped[one.pid] = one
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+        waiting.append(connection)
+        headers = {"Authorization": f"Bearer {service.tokens['viewer']}"}
+        connection.request("GET", f"{path}{len(waiting)}", headers=headers)
+
+    def is_full():
+        one_more()
+        return not waits(service, f"{path}399")
+
     try:
-        for x0 in range(1, len(readers) + ViewingSettings().waiting // 2 + 1):
-            connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
-            connection.request("GET", f"{path}{x0}", headers={"Authorization": f"Bearer {service.tokens['viewer']}"})
-            waiting.append(connection)
-        until(lambda: not waits(service, f"{path}399"))
+        for _ in range(ViewingSettings().readers + ViewingSettings().waiting // 2 - 1):
+            one_more()
+        until(is_full)
         assert service.ask("GET", f"{path}0", role="viewer").status == 200, "what was shown lately is in memory"
         for connection in waiting:
             connection.close()
         until(lambda: waits(service, f"{path}400"))
     finally:
-        for one in readers:
+        for connection in waiting:
+            connection.close()
+        for one in stopped.values():
             with suppress(psutil.NoSuchProcess):
                 one.resume()
     assert service.ask("GET", f"{path}401", role="viewer").status == 200

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pathoprog import cli
-from pathoprog.commands import convert, read_weights
+from pathoprog.commands.conversion import convert, read_weights
 from pathoprog.networks.config import EncoderSettings
 from pathoprog.networks.encoders import make_encoder
 from pathoprog.system.files import sha256_file
@@ -161,6 +161,6 @@ def test_pickles_are_opened_in_one_place_and_restricted():
 
     opened = [path for path in sources() if "torch.load(" in (ROOT / path).read_text(encoding="utf-8")]
     product = [str(path) for path in opened if path.parts[0] in ("pathoprog", "training", "inference", "cohorts")]
-    assert product == ["pathoprog/commands/convert.py", "pathoprog/commands/read_weights.py"]
-    text = (ROOT / "pathoprog/commands/read_weights.py").read_text(encoding="utf-8")
+    assert product == ["pathoprog/commands/conversion/convert.py", "pathoprog/commands/conversion/read_weights.py"]
+    text = (ROOT / "pathoprog/commands/conversion/read_weights.py").read_text(encoding="utf-8")
     assert text.count("torch.load(") == text.count("weights_only=True") == 1

@@ -7,13 +7,13 @@ restricted reader alone (`torch.load(weights_only=True)`), which builds tensors 
 import sys
 from pathlib import Path
 
-from pathoprog.commands.convert_config import ConvertConfig
+from pathoprog.commands.conversion.convert_config import ConvertConfig
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.system.children import spawn
 from pathoprog.system.console import say
 from pathoprog.system.files import sha256_file
 
-READER, FEATURES_READER = "pathoprog.commands.read_weights", "pathoprog.commands.read_features"
+READER, FEATURES_READER = "pathoprog.commands.conversion.read_weights", "pathoprog.commands.conversion.read_features"
 
 
 def run(settings: ConvertConfig) -> int:

@@ -1,6 +1,6 @@
 """The process of `pathoprog convert FOLDER`: reads ``.pt`` files of features with torch's restricted reader.
 
-    python -m pathoprog.commands.read_features SOURCE OUT
+    python -m pathoprog.commands.conversion.read_features SOURCE OUT
 
 CLAM keeps a tensor [n, d] in each, TRIDENT a NumPy array, for which the reader is told of NumPy's plain arrays of
 floating point and of nothing else. One bad file never stops the others. Exit code 1: some could not be converted, each
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pathoprog.commands.read_weights import read
+from pathoprog.commands.conversion.read_weights import read
 from pathoprog.errors import InputError
 from pathoprog.networks.foreign.folder import PICKLE_SUFFIX
 from pathoprog.networks.foreign.maker import SLIDE, TILE, model_of_folder
@@ -94,7 +94,7 @@ def features_in(source: Path) -> tuple[np.ndarray, str]:
     """Values [n, d] of one file, float16 or float32, and whether they are of tiles or of the whole slide.
 
     Raises:
-        InputError: see `pathoprog.commands.read_weights.read`; or no features of floating point, or NaN or infinity.
+        InputError: see `read_weights.read`; or no features of floating point, or NaN or infinity.
     """
     with torch.serialization.safe_globals(_ARRAYS):
         found = read(source)

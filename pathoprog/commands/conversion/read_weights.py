@@ -1,6 +1,6 @@
 """The process of `pathoprog convert`: reads one file of weights with torch's restricted reader, writes safetensors.
 
-    python -m pathoprog.commands.read_weights SOURCE OUT INSIDE PREFIX
+    python -m pathoprog.commands.conversion.read_weights SOURCE OUT INSIDE PREFIX
 
 It says what it takes and what it leaves out. Exit code 2, with the reason: the file is not what it should be.
 """

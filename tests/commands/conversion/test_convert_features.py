@@ -10,7 +10,7 @@ import torch
 from made_foreign import write_clam
 
 from pathoprog import cli
-from pathoprog.commands import read_features as reader
+from pathoprog.commands.conversion import read_features as reader
 from pathoprog.errors import InputError
 from pathoprog.networks.features import read_features
 from pathoprog.networks.foreign.folder import look_into
