@@ -73,7 +73,7 @@ def forest_figure(
             (0.015, "", "left"),
             (0.455, "n (events)", "right"),
             (0.735, "Hazard ratio (95% CI)", "left"),
-            (0.985, "p", "right"),
+            (0.985, "p" if any(row.p for row in rows) else "", "right"),
         ):
             figure.text(x, y_head, text, fontsize=8.5, fontweight="bold", ha=side, va="bottom")
         if title:

@@ -37,7 +37,7 @@ def test_from_log_in_to_a_slide_and_out_again(visit, made):
     states = page.locator("tbody .mark").all_inner_texts()
     assert states[0] == "failed" and "truncated" in page.locator("tbody tr").first.inner_text()
     page.get_by_role("link", name="A", exact=True).click()
-    page.get_by_role("heading", name="Slide A").wait_for()
+    page.get_by_role("heading", name="Slide A", exact=True).wait_for()
     page.locator(".said-uncertain.large").wait_for()
     assert page.locator("svg.ruler .dot").count() == 10 and page.locator("svg.curves").count() == 1
     page.get_by_text("the-evaluator").last.wait_for()

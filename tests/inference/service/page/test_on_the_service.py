@@ -27,7 +27,7 @@ def test_slides_come_are_scored_and_looked_at(service, browser):
     marks = page.locator("tbody tr td:first-child .mark")
     expect(marks).to_have_text(["failed", "not reportable", "done"], timeout=WAIT_MS)
     page.get_by_role("link", name="A", exact=True).first.click()
-    page.get_by_role("heading", name="Slide A").wait_for()
+    page.get_by_role("heading", name="Slide A", exact=True).wait_for()
     page.locator(".said .large").wait_for()
     pictures = page.locator(".tile img")
     pictures.first.wait_for()
