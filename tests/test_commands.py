@@ -143,6 +143,8 @@ def test_every_setting_is_read_somewhere() -> None:
     found = Reads(files)
     named = set(re.findall(r'"(\w+)"', "\n".join((ROOT / path).read_text("utf-8") for path in code_of_the_project())))
     schemas = {name: cli.settings_class(name) for name in COMMANDS} | {"serve's file": ServiceSettings}
+    swept = [name for name, command in cli.COMMANDS.items() if command.swept]
+    schemas |= {f"{name}, swept": cli.settings_class(name, swept=True) for name in swept}
     missing = {f"{name}: {key}" for name, schema in schemas.items() for key in unread(schema, found, named)}
     assert not missing, f"settings that nothing reads: {sorted(missing)}"
 

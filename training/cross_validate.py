@@ -25,6 +25,7 @@ from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import write_text
 from pathoprog.system.tracking_config import check_tracking
+from pathoprog.text.numbers import Z_95
 from pathoprog.training.config import CrossValidateConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.by_resolution import check_each, differ
@@ -51,7 +52,6 @@ from pathoprog.training.train_ensemble import (
 
 TABLE, SCORES = "cross_validation", "out_of_fold.csv"
 ALL = "mean of all"
-Z_95 = 1.959963984540054
 CAPTION = (
     "c on patients that the network did not see; all folds: pairs within folds. The intervals hold for these networks:"
     " they leave out how much training varies, so they are too narrow for the recipe."

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pathoprog.system.records import Record
+from pathoprog.text.numbers import Z_95
 from pathoprog.text.wording import listing
 
 SCORE = "one_number"
@@ -186,6 +187,6 @@ def clinical_lines(model: ClinicalModel) -> list[str]:
     lines = []
     for term in model.terms:
         what = f"{term.covariate}: {term.level} against {term.reference}" if term.level else term.covariate
-        low, high = (math.exp(term.coef + sign * 1.959964 * term.se) for sign in (-1, 1))
+        low, high = (math.exp(term.coef + sign * Z_95 * term.se) for sign in (-1, 1))
         lines.append(f"{what}: hazard ratio {math.exp(term.coef):.3g} (95% CI {low:.3g} to {high:.3g})")
     return lines

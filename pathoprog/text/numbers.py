@@ -2,6 +2,9 @@
 
 import math
 
+Z_95 = 1.959963984540054
+"""Standard errors on either side of an estimate in its 95% interval: the normal distribution's 97.5th percentile."""
+
 
 def format_p(p: float) -> str:
     """A p-value: ``p<0.0001``, ``p=0.0023``, ``p=0.18``; ``p not estimable`` if it is nan.

@@ -2,9 +2,8 @@
 
 import math
 
+from pathoprog.text.numbers import Z_95
 from pathoprog.training.member.candidate import Verdict
-
-Z_95 = 1.959963984540054
 
 
 def judged_line(verdict: Verdict, on_sample: Verdict | None) -> dict[str, float]:
