@@ -6,20 +6,26 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import MAX_FOLLOWUP_DAYS, NUMERIC_COLUMNS, NUMERIC_RANGE, SLIDE_COLUMNS
+from pathoprog.cohort_tables.cohort import NUMERIC_COLUMNS, NUMERIC_RANGE, SLIDE_COLUMNS
 from pathoprog.cohort_tables.columns import parse_number, thousands_doubt
+from pathoprog.cohort_tables.conditions import holds, not_a_number, unread_numbers
 from pathoprog.cohort_tables.config import LabelSettings
 from pathoprog.cohort_tables.endpoints import distinct_outcome
-from pathoprog.cohort_tables.mapping import EVENTS, UNIT_DAYS, Mapping, SheetSource, holds, not_a_number, unread_numbers
+from pathoprog.cohort_tables.mapping import UNIT_DAYS, EndpointSource, Mapping, SheetSource
 from pathoprog.cohort_tables.roles import ROLES
+from pathoprog.cohort_tables.sheet_outcomes import (
+    EndpointOutcomes,
+    Faults,
+    day_zero_counts,
+    endpoint_outcomes,
+    excluded_patients,
+    outcome_of_rows,
+)
 from pathoprog.errors import InputError
 
 DEVELOPMENT = "development"
 """A role that `assign_development` turns into training or tuning."""
 REJECTED_COLUMNS = ("line", "patient_id", "slide_id", "reason")
-DAY_ZERO_DAYS = 0.5
-"""Follow-up of a patient who is kept although the follow-up ended on the day of time zero: half a day, since it is over
-before the first day is."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,14 @@ class Mapped:
         excluded: patients excluded by code: ``patient_id, code``.
         counts: rows and patients of the sheet, patients excluded by code, rejected and accepted, and those whose
             follow-up ended on day 0.
+        endpoints: the further endpoints of the accepted patients, in the mapping's order.
     """
 
     rows: pd.DataFrame
     rejected: pd.DataFrame
     excluded: pd.DataFrame
     counts: dict[str, Any]
+    endpoints: tuple[EndpointOutcomes, ...] = ()
 
 
 def apply_mapping(
@@ -47,6 +55,7 @@ def apply_mapping(
 
     A fault of a patient's value rejects all rows of that patient, since half a patient is no patient; a fault of a
     slide's value rejects the slide. Exclusions count before rejections: a patient who is excluded needs no sound data.
+    What is missing or wrong in a further endpoint takes the patient out of that endpoint alone.
 
     Args:
         mapping: the mapping file.
@@ -59,18 +68,16 @@ def apply_mapping(
         InputError: nothing says which sign of a column's numbers is the decimal one.
     """
     _doubtful_thousands(mapping, sheet, lines)
-    sheet, lines, others = _rows_that_count(mapping, sheet, lines)
+    whole, whole_lines = sheet, lines
+    sheet, lines, others = _rows_that_count(mapping, sheet, lines, mapping.decimal)
     rows = pd.DataFrame({"line": lines or range(2, len(sheet) + 2)}, index=sheet.index)
-    faults = _Faults()
+    faults = Faults()
     for name, source in mapping.columns.items():
         rows[name] = _values(name, source, sheet, faults, mapping.decimal)
-    rows["followup_days"] = _followup(mapping, sheet, faults, keep_day_zero)
-    rows["event"] = _event(mapping, sheet, faults)
-    for rule in (*mapping.event, *mapping.exclude, *mapping.contradictions):
-        for row, reason in unread_numbers(sheet, rule.when, mapping.decimal):
-            faults.add(row, reason)
-    for rule in mapping.contradictions:
-        faults.add_all(holds(sheet, rule.when, mapping.decimal), rule.then)
+    outcome = outcome_of_rows(mapping, sheet, faults, mapping.decimal, keep_day_zero)
+    rows["followup_days"], rows["event"] = outcome.days, outcome.event
+    for row in outcome.missing:
+        faults.add(row, outcome.missing[row])
     for name in ("patient_id", "slide_id", "slide_path", "cohort", "role"):
         faults.add_all(rows[name] == "", f"{name} is missing", slide=name.startswith("slide"))
     roles = (*ROLES, DEVELOPMENT)
@@ -80,29 +87,45 @@ def apply_mapping(
         faults.add_all(twice, f"{name} stands in several rows", slide=True)
     _contradicting_rows(rows, faults)
 
-    code = pd.Series("", index=rows.index, dtype=object)
-    for rule in reversed(mapping.exclude):  # the first that holds is what counts
-        code[holds(sheet, rule.when, mapping.decimal)] = rule.then
-    order = {rule.then: place for place, rule in enumerate(mapping.exclude)}
-    firsts: dict[str, str] = {}
-    for patient, found in zip(rows["patient_id"], code, strict=True):
-        if patient and found and order[found] < order.get(firsts.get(patient, ""), len(order)):
-            firsts[patient] = found
+    firsts = excluded_patients(mapping, sheet, rows["patient_id"], mapping.decimal)
     out = rows["patient_id"].isin(firsts)
     rejected = _rejected(rows[~out], faults)
     accepted = rows[~out & ~rows["line"].isin(rejected["line"])]
+    patients = list(dict.fromkeys(accepted["patient_id"]))
+    further = [
+        _further(mapping, name, source, whole, whole_lines, patients, keep_day_zero)
+        for name, source in mapping.endpoints.items()
+    ]
     return Mapped(
         accepted.reset_index(drop=True),
         rejected,
         pd.DataFrame(sorted(firsts.items()), columns=["patient_id", "code"]),
         _counts(mapping, rows, firsts, rejected, accepted)
         | ({"rows_passed_over": others} if mapping.rows or mapping.one_row_of else {})
-        | {"day_zero": _day_zero(rows[~out], faults.day_zero, keep_day_zero)},
+        | {"day_zero": day_zero_counts(rows[~out], outcome.day_zero, keep_day_zero)},
+        tuple(further),
     )
 
 
+def _further(
+    mapping: Mapping,
+    name: str,
+    source: EndpointSource,
+    sheet: pd.DataFrame,
+    lines: list[int] | None,
+    patients: list[str],
+    keep_day_zero: bool,
+) -> EndpointOutcomes:
+    """A further endpoint of the patients, from its own kind of rows or from those of the main one."""
+    kept = source if source.rows or source.one_row_of else mapping
+    own, own_lines, _ = _rows_that_count(kept, sheet, lines, mapping.decimal, f"endpoints.{name}.rows")
+    ids = _values("patient_id", mapping.columns["patient_id"], own, Faults(), mapping.decimal)
+    frame = pd.DataFrame({"patient_id": ids, "line": own_lines}, index=own.index)
+    return endpoint_outcomes(name, source, own, frame, patients, mapping.decimal, keep_day_zero)
+
+
 def _rows_that_count(
-    mapping: Mapping, sheet: pd.DataFrame, lines: list[int] | None
+    mapping: EndpointSource, sheet: pd.DataFrame, lines: list[int] | None, decimal: str, key: str = "rows"
 ) -> tuple[pd.DataFrame, list[int], int]:
     """The rows that `rows` and `one_row_of` of the mapping take, with their lines, and how many are passed over.
 
@@ -110,14 +133,14 @@ def _rows_that_count(
         InputError: none is left, or a cell that should be compared as a number is none.
     """
     place = dict(zip(sheet.index, lines or range(2, len(sheet) + 2), strict=True))
-    for row, reason in unread_numbers(sheet, mapping.rows, mapping.decimal):
-        raise InputError(f"line {place[row]}: {reason} (rows: in the mapping)")
-    kept = sheet[holds(sheet, mapping.rows, mapping.decimal)]
+    for row, reason in unread_numbers(sheet, mapping.rows, decimal):
+        raise InputError(f"line {place[row]}: {reason} ({key}: in the mapping)")
+    kept = sheet[holds(sheet, mapping.rows, decimal)]
     if mapping.one_row_of:
         ids = kept[mapping.one_row_of]
         kept = kept[~ids.duplicated() | (ids == "")]
     if kept.empty:
-        raise InputError(f"no row of the sheet is one of those that the mapping counts (rows: {mapping.rows})")
+        raise InputError(f"no row of the sheet is one of those that the mapping counts ({key}: {mapping.rows})")
     return kept, [place[row] for row in kept.index], len(sheet) - len(kept)
 
 
@@ -125,22 +148,16 @@ def _doubtful_thousands(mapping: Mapping, sheet: pd.DataFrame, lines: list[int] 
     """Refuse numbers such as 2.385 beside 901, where nothing says whether they are thousands."""
     if mapping.decimal:
         return
-    wanted = [] if mapping.followup.start else mapping.followup.ends()
+    ways = [endpoint.followup for endpoint in (mapping, *mapping.endpoints.values())]
+    wanted = [name for way in ways if not way.start for name in way.ends()]
     wanted += [source.column for name, source in mapping.columns.items() if source.unit or name in NUMERIC_COLUMNS]
-    for name in filter(None, wanted):
+    for name in dict.fromkeys(filter(None, wanted)):
         texts = [
             (text, line) for text, line in zip(sheet[name], lines or range(2, len(sheet) + 2), strict=True) if text
         ]
         doubt = thousands_doubt(texts, ".")
         if doubt:
             raise InputError(f"column {name!r}: {doubt} (decimal: in the mapping)")
-
-
-def _day_zero(rows: pd.DataFrame, lines: list[Any], kept: bool) -> dict[str, Any]:
-    """Patients whose follow-up ended on day 0, by what happened, and whether they were kept."""
-    own = rows[rows.index.isin(lines)].drop_duplicates("patient_id")
-    named = {name: int((own["event"] == code).sum()) for name, code in EVENTS.items()}
-    return {"kept": kept, **named}
 
 
 def assign_development(rows: pd.DataFrame, labels: LabelSettings, nondistinct: str) -> pd.DataFrame:
@@ -160,23 +177,7 @@ def assign_development(rows: pd.DataFrame, labels: LabelSettings, nondistinct: s
     return result
 
 
-class _Faults:
-    """What is wrong with which row; a fault of the patient or only of the slide."""
-
-    def __init__(self) -> None:
-        self.patient: dict[Any, list[str]] = {}
-        self.slide: dict[Any, list[str]] = {}
-        self.day_zero: list[Any] = []  # rows whose follow-up ends on day 0
-
-    def add(self, row: Any, reason: str, slide: bool = False) -> None:
-        (self.slide if slide else self.patient).setdefault(row, []).append(reason)
-
-    def add_all(self, mask: pd.Series, reason: str, slide: bool = False) -> None:
-        for row in mask.index[mask]:
-            self.add(row, reason, slide)
-
-
-def _values(name: str, source: SheetSource, sheet: pd.DataFrame, faults: _Faults, decimal: str) -> list[str]:
+def _values(name: str, source: SheetSource, sheet: pd.DataFrame, faults: Faults, decimal: str) -> list[str]:
     of_slide = name in SLIDE_COLUMNS
     values = []
     for row in sheet.index:
@@ -207,7 +208,7 @@ def _filled(template: str, parts: dict[str, str]) -> str:
     return re.sub(r"\{([^{}]+)\}", lambda match: parts[match[1]], template)
 
 
-def _number(value: str, column: str, name: str, row: Any, faults: _Faults, decimal: str) -> str:
+def _number(value: str, column: str, name: str, row: Any, faults: Faults, decimal: str) -> str:
     """A number as text with a point, or a fault."""
     number = parse_number(value, decimal)
     if number is None:
@@ -216,7 +217,7 @@ def _number(value: str, column: str, name: str, row: Any, faults: _Faults, decim
     return str(int(number)) if number.is_integer() else repr(number)
 
 
-def _converted(value: str, source: SheetSource, name: str, row: Any, faults: _Faults, decimal: str) -> str:
+def _converted(value: str, source: SheetSource, name: str, row: Any, faults: Faults, decimal: str) -> str:
     number = parse_number(value, decimal)
     if number is None:
         faults.add(row, f"{name}: {source.column}={value!r} {not_a_number(value, decimal)}")
@@ -224,56 +225,7 @@ def _converted(value: str, source: SheetSource, name: str, row: Any, faults: _Fa
     return f"{number * UNIT_DAYS[source.unit] / UNIT_DAYS[source.to_unit]:.4f}".rstrip("0").rstrip(".")
 
 
-def _followup(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults, keep_day_zero: bool) -> pd.Series:
-    rule = mapping.followup
-    cells, column = _first_filled(sheet, rule.ends())
-    named = " and ".join(rule.ends())
-    if rule.column:
-        numbers = [parse_number(value, mapping.decimal) if value else None for value in cells]
-        days = pd.Series(numbers, index=sheet.index, dtype=float) * UNIT_DAYS[rule.unit]
-        what = column + "='" + cells + "'"
-        for row in days.index[days.isna() & (cells != "")]:
-            why = not_a_number(str(cells[row]), mapping.decimal)
-            faults.add(row, f"follow-up: {column[row]} {why} ({what[row]})")
-        faults.add_all(cells == "", f"follow-up: {named} is missing")
-    else:
-        dates = {}
-        for name, values in ((rule.start, sheet[rule.start]), (named, cells)):
-            dates[name] = pd.to_datetime(values, format=rule.date_format, errors="coerce")
-            faults.add_all(values == "", f"follow-up: {name} is missing")
-            faults.add_all(dates[name].isna() & (values != ""), f"follow-up: {name} is no date {rule.date_format}")
-        days = (dates[named] - dates[rule.start]).dt.days.astype(float)
-        what = sheet[rule.start] + " to " + cells
-    faults.day_zero = list(days.index[days == 0])
-    if keep_day_zero:
-        days = days.mask(days == 0, DAY_ZERO_DAYS)
-    for row in days.index[days.notna() & ((days <= 0) | (days > MAX_FOLLOWUP_DAYS))]:
-        faults.add(row, f"follow-up: {what[row]} gives {days[row]:g} days; must be above 0 and within 100 years")
-    return days
-
-
-def _first_filled(sheet: pd.DataFrame, names: list[str]) -> tuple[pd.Series, pd.Series]:
-    """The first cell of each row that is not empty, of several columns, and the column that it stands in."""
-    cells = sheet[names[0]].copy()
-    column = pd.Series(names[0], index=sheet.index, dtype=object)
-    for name in names[1:]:
-        empty = cells == ""
-        cells[empty], column[empty] = sheet.loc[empty, name], name
-    return cells, column
-
-
-def _event(mapping: Mapping, sheet: pd.DataFrame, faults: _Faults) -> pd.Series:
-    event = pd.Series(-1, index=sheet.index)
-    for rule in reversed(mapping.event):
-        event[holds(sheet, rule.when, mapping.decimal)] = EVENTS[rule.then]
-    for row in event.index[event < 0]:
-        columns = sorted({str(column) for rule in mapping.event for column in rule.when})
-        found = ", ".join(f"{column}={sheet.at[row, column]!r}" for column in columns)
-        faults.add(row, f"event: no rule holds for {found}")
-    return event
-
-
-def _contradicting_rows(rows: pd.DataFrame, faults: _Faults) -> None:
+def _contradicting_rows(rows: pd.DataFrame, faults: Faults) -> None:
     own = [name for name in rows.columns if name not in SLIDE_COLUMNS and name not in ("patient_id", "line")]
     for patient, group in rows[rows["patient_id"] != ""].groupby("patient_id", sort=False):
         for name in own if len(group) > 1 else ():
@@ -283,7 +235,7 @@ def _contradicting_rows(rows: pd.DataFrame, faults: _Faults) -> None:
                     faults.add(row, f"{name}: the rows of patient {patient} contradict each other ({values})")
 
 
-def _rejected(rows: pd.DataFrame, faults: _Faults) -> pd.DataFrame:
+def _rejected(rows: pd.DataFrame, faults: Faults) -> pd.DataFrame:
     columns = [rows["line"], rows["patient_id"], rows["slide_id"]]
     places: list[tuple[Any, int, str, str]] = list(zip(rows.index, *columns, strict=True))
     spoiled: dict[str, int] = {}

@@ -1,9 +1,27 @@
-"""Outcomes as labels for training: who clearly did well, who clearly did badly."""
+"""Endpoints by name, and outcomes as labels for training: who clearly did well, who clearly did badly."""
 
 import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS, LabelSettings
 from pathoprog.errors import ConfigError
+
+ENDPOINT_LABELS = {
+    "overall": "overall survival",
+    "cancer_specific": "cancer-specific survival",
+    "disease_free": "disease-free survival",
+    "disease_free_interval": "disease-free interval",
+    "recurrence_free": "recurrence-free survival",
+    "event_free": "event-free survival",
+    "metastasis_free": "metastasis-free survival",
+    "progression_free": "progression-free survival",
+    "progression_free_interval": "progression-free interval",
+}
+"""What further endpoints are called in words, by the name that mapping, plan and outcome table give them."""
+
+
+def endpoint_label(name: str) -> str:
+    """A further endpoint in words; one that is not known by its name."""
+    return ENDPOINT_LABELS.get(name, name.replace("_", " "))
 
 
 def distinct_outcome(outcomes: pd.DataFrame, settings: LabelSettings | None = None) -> pd.Series:

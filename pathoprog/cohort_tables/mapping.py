@@ -1,11 +1,9 @@
 """The mapping file: how a clinical sheet's columns, codes, units and dates become a cohort. YAML, checked whole.
 
-Conditions are written as ``{column: [values]}``, ``{column: {below: 18}}``, ``{column: {above: 90}}`` or
-``{column: {missing: true}}``; several columns must all hold. Values are compared as text, ``1.0`` as ``1``.
+Its conditions are those of `pathoprog.cohort_tables.conditions`.
 """
 
 import difflib
-import math
 import re
 import unicodedata
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort_tables.columns import parse_number
+from pathoprog.cohort_tables.conditions import Condition, Rule
 from pathoprog.cohort_tables.config import YEAR_DAYS
 from pathoprog.cohort_tables.sheets import Sheet, plain, read_sheet_file
 from pathoprog.errors import InputError
@@ -36,9 +34,12 @@ KEYS = {
     "event",
     "exclude",
     "contradictions",
+    "endpoints",
 }
+ENDPOINT_KEYS = {"rows", "one_row_of", "followup", "event", "exclude", "contradictions"}
+TAKEN = ("first", "earliest")
+_ENDPOINT_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
-Condition = dict[str, Any]
 OPEN = "?"
 """Stands in a mapping where `pathoprog init` could guess nothing; no sheet is read before it is answered."""
 
@@ -75,7 +76,7 @@ class FollowUp:
     """Follow-up as a number in a unit, or as the days between two dates (`start` is time zero).
 
     `otherwise` are further columns for where `column` (or `end`) is empty, in their order: days to death, and for those
-    alive the days to the last contact.
+    alive the days to the last contact. With `take` ``earliest`` the smallest of them all counts, whatever its place.
     """
 
     column: str = ""
@@ -84,6 +85,7 @@ class FollowUp:
     end: str = ""
     date_format: str = "%Y-%m-%d"
     otherwise: tuple[str, ...] = ()
+    take: str = "first"
 
     def ends(self) -> list[str]:
         """The columns that hold the follow-up, or the date of its end: the first that is not empty counts."""
@@ -91,24 +93,29 @@ class FollowUp:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """A condition with what follows from it: an event's name, an exclusion's code, or a contradiction's text."""
+class EndpointSource:
+    """Where an endpoint comes from; `exclude` and `contradictions` of a further one concern that endpoint alone."""
 
-    when: Condition
-    then: str
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """A mapping file as read; see `read_mapping`."""
-
-    columns: dict[str, SheetSource]
     followup: FollowUp
     event: tuple[Rule, ...]
     exclude: tuple[Rule, ...] = ()
     contradictions: tuple[Rule, ...] = ()
     rows: Condition = field(default_factory=dict)
     one_row_of: str = ""
+
+    def reads(self) -> set[str]:
+        """Columns of the sheet that it reads."""
+        names = {self.followup.start, *self.followup.ends(), self.one_row_of} - {""}
+        whens = (self.rows, *(rule.when for rule in (*self.event, *self.exclude, *self.contradictions)))
+        return names | {str(column) for when in whens for column in when}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapping(EndpointSource):
+    """A mapping file as read, see `read_mapping`: the main endpoint, the cohort's columns, and further `endpoints`."""
+
+    columns: dict[str, SheetSource]
+    endpoints: dict[str, EndpointSource] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     time_zero: str = ""
     sheet: str = ""
@@ -150,6 +157,10 @@ def read_mapping(path: str | Path) -> Mapping:
             missing: [unknown]                            # words that mean an empty cell, beside NA, n/a, NULL …
             contradictions:                               # rows that cannot be right
               - {reason: dead and yet censored, when: {Death: ["1"], OSCensor: ["1"]}}
+            endpoints:                                    # further ones, by the name that a plan gives them
+              disease_free:                               # perhaps with rows, exclude … of its own
+                followup: {column: [RelapseDays, OSDays], unit: days}   # with take: earliest the smallest counts
+                event: [{when: {Relapse: ["0"], Death: ["0"]}, is: none}, {when: {OSDays: {above: 0}}, is: event}]
 
     Raises:
         InputError: names what is missing, unknown or impossible.
@@ -167,12 +178,11 @@ def read_mapping(path: str | Path) -> Mapping:
         raise InputError(f"{path}: no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}")
-    lacking = sorted({"columns", "followup", "event"} - value.keys())
-    unknown = _unknown_key(value, KEYS)
+    lacking, unknown = sorted({"columns", "followup", "event"} - value.keys()), _unknown_key(value, KEYS)
     if lacking or unknown:
-        said = [*([f"it lacks {', '.join(lacking)}"] if lacking else []), *([unknown] if unknown else [])]
+        said = "; ".join(filter(None, (f"it lacks {', '.join(lacking)}" if lacking else "", unknown)))
         raise InputError(
-            f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}; {'; '.join(said)}"
+            f"{path}: must hold columns, followup and event, and may hold {', '.join(sorted(KEYS))}; {said}"
         )
     if unanswered := _open(value):
         raise InputError(
@@ -184,20 +194,47 @@ def read_mapping(path: str | Path) -> Mapping:
     decimal = str(value.get("decimal") or "")
     if decimal not in ("", ".", ","):
         raise InputError(f"{path}: decimal={decimal!r} must be a point or a comma")
+    main = _endpoint(path, "", value)
     return Mapping(
+        **vars(main),
         columns={str(name): _source(path, str(name), item) for name, item in value["columns"].items()},
-        followup=_followup(path, value["followup"]),
-        event=_rules(path, value, "event", "is", set(EVENTS)),
-        rows=_condition(path, "rows", value.get("rows") or {}),
-        exclude=_rules(path, value, "exclude", "code"),
-        contradictions=_rules(path, value, "contradictions", "reason"),
-        one_row_of=str(value.get("one_row_of") or ""),
+        endpoints=_endpoints(path, value.get("endpoints") or {}),
         missing=_words(path, "missing", value.get("missing")),
         time_zero=str(value.get("time_zero") or ""),
         sheet=str(value.get("sheet") or ""),
         encoding=str(value.get("encoding") or ""),
         decimal=decimal,
         value_labels=_yes_or_no(path, value, "value_labels"),
+    )
+
+
+def _endpoints(path: Path, value: Any) -> dict[str, EndpointSource]:
+    """Further endpoints by name."""
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: endpoints must be {{name: {{followup: …, event: …}}}}, not {value!r}")
+    for name, item in value.items():
+        if not _ENDPOINT_NAME.fullmatch(str(name)) or name == "followup":
+            raise InputError(
+                f"{path}: endpoints: {name!r} is no name for one; give lower-case letters, digits and _, such as"
+                " disease_free (its columns are disease_free_days and disease_free_event)"
+            )
+        unknown = _unknown_key(item, ENDPOINT_KEYS) if isinstance(item, dict) else "it holds none"
+        if unknown or not {"followup", "event"} <= item.keys():
+            more = ", ".join(sorted(ENDPOINT_KEYS - {"followup", "event"}))
+            said = f"{path}: endpoints.{name} must hold followup and event, and may hold {more}"
+            raise InputError(f"{said}; {unknown}" if unknown else said)
+    return {str(name): _endpoint(path, f"endpoints.{name}.", item) for name, item in value.items()}
+
+
+def _endpoint(path: Path, within: str, value: dict[str, Any]) -> EndpointSource:
+    """The main endpoint, or one of `endpoints`; `within` is where its keys stand."""
+    return EndpointSource(
+        followup=_followup(path, value["followup"], within),
+        event=_rules(path, value, "event", "is", set(EVENTS), within),
+        rows=_condition(path, f"{within}rows", value.get("rows") or {}),
+        exclude=_rules(path, value, "exclude", "code", within=within),
+        contradictions=_rules(path, value, "contradictions", "reason", within=within),
+        one_row_of=str(value.get("one_row_of") or ""),
     )
 
 
@@ -227,11 +264,9 @@ def _open(value: Any, where: str = "") -> list[str]:
 
 def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
     """One word or a list of words."""
-    if value is None:
-        return ()
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, list | dict) for item in value)):
         raise InputError(f"{path}: {key} must be a word, or a list of words")
-    return tuple(plain(item) for item in (value if isinstance(value, list) else [value]))
+    return tuple(plain(item) for item in (value if isinstance(value, list) else [value] if value is not None else []))
 
 
 _MORE = "and codes, without, unit, to_unit"
@@ -257,36 +292,37 @@ def _source(path: Path, name: str, item: Any) -> SheetSource:
     return SheetSource(**texts, without=without, codes={plain(key): str(to) for key, to in codes.items()})
 
 
-def _followup(path: Path, item: Any) -> FollowUp:
-    allowed = {"column", "unit"} if isinstance(item, dict) and "column" in item else {"start", "end", "date_format"}
-    if (
-        not isinstance(item, dict)
-        or item.keys() - allowed
-        or not ({"column"} <= item.keys() or {"start", "end"} <= item.keys())
-    ):
-        raise InputError(f"{path}: followup must hold column and unit, or start, end and date_format")
-    last = "column" if "column" in item else "end"
-    ends = _words(path, f"followup.{last}", item[last])
+def _followup(path: Path, item: Any, within: str) -> FollowUp:
+    where = f"{path}: {within}followup"
+    last = "column" if isinstance(item, dict) and "column" in item else "end"
+    allowed = {"column", "unit", "take"} if last == "column" else {"start", "end", "date_format", "take"}
+    needed = {"column"} if last == "column" else {"start", "end"}
+    if not isinstance(item, dict) or item.keys() - allowed or not needed <= item.keys():
+        raise InputError(f"{where} must hold column and unit, or start, end and date_format (and take)")
+    ends = _words(path, f"{within}followup.{last}", item[last])
     if not ends:
-        raise InputError(f"{path}: followup.{last} must be a column, or a list of columns")
+        raise InputError(f"{where}.{last} must be a column, or a list of columns")
     texts = {str(key): str(text) for key, text in item.items() if key != last}
     result = FollowUp(**texts, **{last: ends[0]}, otherwise=ends[1:])
-    if result.unit not in UNIT_DAYS:
-        raise InputError(f"{path}: followup.unit={result.unit!r} must be one of {', '.join(UNIT_DAYS)}")
+    for key, found, known in (("unit", result.unit, tuple(UNIT_DAYS)), ("take", result.take, TAKEN)):
+        if found not in known:
+            raise InputError(f"{where}.{key}={found!r} must be one of {', '.join(known)}")
     return result
 
 
-def _rules(path: Path, value: dict[str, Any], key: str, then: str, allowed: set[str] | None = None) -> tuple[Rule, ...]:
-    items = value.get(key) or []
+def _rules(
+    path: Path, value: dict[str, Any], key: str, then: str, allowed: set[str] | None = None, within: str = ""
+) -> tuple[Rule, ...]:
+    items, where = value.get(key) or [], f"{path}: {within}{key}"
     if not isinstance(items, list):
-        raise InputError(f"{path}: {key} must be a list of {{when: …, {then}: …}}")
+        raise InputError(f"{where} must be a list of {{when: …, {then}: …}}")
     rules = []
     for item in items:
         if not isinstance(item, dict) or item.keys() != {"when", then} or not isinstance(item["when"], dict):
-            raise InputError(f"{path}: {key}: each must be {{when: {{column: [values]}}, {then}: …}}, not {item!r}")
+            raise InputError(f"{where}: each must be {{when: {{column: [values]}}, {then}: …}}, not {item!r}")
         if allowed and item[then] not in allowed:
-            raise InputError(f"{path}: {key}: {then} must be one of {', '.join(sorted(allowed))}, not {item[then]!r}")
-        rules.append(Rule(_condition(path, key, item["when"]), str(item[then])))
+            raise InputError(f"{where}: {then} must be one of {', '.join(sorted(allowed))}, not {item[then]!r}")
+        rules.append(Rule(_condition(path, within + key, item["when"]), str(item[then])))
     return tuple(rules)
 
 
@@ -303,9 +339,7 @@ def _condition(path: Path, key: str, when: Any) -> Condition:
 def columns_read(mapping: Mapping) -> set[str]:
     """Every column of the sheet that a mapping names."""
     names = {name for source in mapping.columns.values() for name in source.columns()}
-    names |= {mapping.followup.start, *mapping.followup.ends(), mapping.one_row_of} - {""}
-    rules = (*mapping.event, *mapping.exclude, *mapping.contradictions)
-    return names | {str(column) for when in (mapping.rows, *(rule.when for rule in rules)) for column in when}
+    return names.union(*(endpoint.reads() for endpoint in (mapping, *mapping.endpoints.values())))
 
 
 def read_sheet(path: str | Path, mapping: Mapping) -> pd.DataFrame:
@@ -335,13 +369,25 @@ def read_clinical(path: str | Path, mapping: Mapping) -> Sheet:
         raise InputError(
             f"{path}: the mapping names columns that are not there: {', '.join(absent)}; there are {there}{other}"
         )
-    table = pd.DataFrame(index=found.frame.index)
+    table, formats = pd.DataFrame(index=found.frame.index), _date_formats(path, mapping)
     for name in found.frame.columns:
         values = found.frame[name]
-        if mapping.followup.start and name in (mapping.followup.start, *mapping.followup.ends()):
-            values = _dates_as_asked(values, (found.dates or {}).get(name, []), mapping.followup.date_format)
+        if name in formats:
+            values = _dates_as_asked(values, (found.dates or {}).get(name, []), formats[name])
         table[name] = pd.Series([plain(value) for value in values], index=values.index, dtype=object)
     return replace(found, frame=table)
+
+
+def _date_formats(path: str | Path, mapping: Mapping) -> dict[str, str]:
+    """The format of each column of dates that an endpoint reads."""
+    formats: dict[str, str] = {}
+    for endpoint in (mapping, *mapping.endpoints.values()):
+        rule = endpoint.followup
+        for name in (rule.start, *rule.ends()) if rule.start else ():
+            if formats.setdefault(name, rule.date_format) != rule.date_format:
+                both = f"{formats[name]} and as {rule.date_format}"
+                raise InputError(f"{path}: the mapping reads the dates of {name!r} as {both}; give one of them")
+    return formats
 
 
 def _dates_as_asked(values: "pd.Series[Any]", rows: list[int], date_format: str) -> "pd.Series[Any]":
@@ -351,39 +397,3 @@ def _dates_as_asked(values: "pd.Series[Any]", rows: list[int], date_format: str)
         text = str(values.iloc[row])
         result.iloc[row] = pd.Timestamp(text).strftime(date_format) if text else ""
     return result
-
-
-def not_a_number(text: str, decimal: str = "") -> str:
-    """Why a cell is no number, in words that say what to do."""
-    other = "." if decimal == "," else ","
-    if re.fullmatch(rf"[+-]?[0-9]+\{other}[0-9]+", text):
-        sign, key = ("comma", '","') if other == "," else ("point", '"."')
-        return f"has a decimal {sign}; decimal: {key} in the mapping reads it"
-    return "is no number"
-
-
-def holds(table: pd.DataFrame, when: Condition, decimal: str = "") -> pd.Series:
-    """Rows in which all parts of a condition hold; a cell that is no number is neither below nor above anything."""
-    result = pd.Series(True, index=table.index)
-    for column, test in when.items():
-        values = table[column]
-        if isinstance(test, list):
-            result &= values.isin([plain(value) for value in test])
-        elif "missing" in test:
-            result &= (values == "") == bool(test["missing"])
-        else:
-            found = [parse_number(value, decimal) if value else None for value in values]
-            numbers = pd.Series([math.nan if number is None else number for number in found], index=values.index)
-            result &= numbers < float(test["below"]) if "below" in test else numbers > float(test["above"])
-    return result
-
-
-def unread_numbers(table: pd.DataFrame, when: Condition, decimal: str = "") -> list[tuple[Any, str]]:
-    """Rows whose cell should be compared as a number and is none: such a condition must not pass in silence."""
-    faults = []
-    for column, test in when.items():
-        if isinstance(test, dict) and "missing" not in test:
-            for row, value in table[column].items():
-                if value and parse_number(value, decimal) is None:
-                    faults.append((row, f"{column}={value!r} {not_a_number(value, decimal)}"))
-    return faults

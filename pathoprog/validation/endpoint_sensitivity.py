@@ -4,6 +4,7 @@ from typing import Any
 
 from pathoprog.cohort_tables.cohort import endpoint_columns
 from pathoprog.cohort_tables.config import YEAR_DAYS, LabelSettings
+from pathoprog.cohort_tables.endpoints import endpoint_label
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.endpoint_sensitivity import EndpointSensitivity
 from pathoprog.survival.question import FurtherEndpoint, NotEstimated
@@ -22,13 +23,18 @@ def any_death(plan: AnalysisPlan) -> str:
 
 
 def endpoint_fields(plan: AnalysisPlan, population: Population) -> dict[str, Any]:
-    """The fields of a question that `endpoints` takes beside the contrast and the score."""
+    """The fields of a question that `endpoints` takes beside the contrast and the score.
+
+    An overall survival of the outcome table's own stands in place of the one that the primary endpoint's deaths make.
+    """
+    further = tuple(
+        FurtherEndpoint(endpoint_label(name), *endpoint_columns(name), YEAR_DAYS) for name in plan.endpoints
+    )
+    own = {endpoint.name for endpoint in further if {endpoint.time, endpoint.event} <= set(population.patients.columns)}
     return {
         "endpoint": plan.primary.endpoint,
-        "any_death": any_death(plan),
-        "endpoints": tuple(
-            FurtherEndpoint(name.replace("_", " "), *endpoint_columns(name), YEAR_DAYS) for name in plan.endpoints
-        ),
+        "any_death": "" if any_death(plan) in own else any_death(plan),
+        "endpoints": further,
         "early": EARLY_DAYS / YEAR_DAYS,
         "borderline": "borderline" if "borderline" in population.patients else "",
     }

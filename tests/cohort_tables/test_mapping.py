@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from made_sheet import MAPPING, write_mapping
 
-from pathoprog.cohort_tables.mapping import holds, read_mapping, read_sheet
+from pathoprog.cohort_tables.conditions import holds
+from pathoprog.cohort_tables.mapping import read_mapping, read_sheet
 from pathoprog.cohort_tables.sheets import read_sheet_file
 from pathoprog.errors import InputError
 

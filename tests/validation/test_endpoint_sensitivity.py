@@ -50,14 +50,14 @@ def test_one_table_of_every_choice(made: MadeCohort) -> None:
     c = statistics["populations"]["external"]["concordance"][0]
     assert first["c"]["value"] == pytest.approx(c["c"]) and first["c"]["lower"] == pytest.approx(c["lower"])
     endpoints = list(dict.fromkeys(row["endpoint"] for row in found["rows"]))
-    assert endpoints == ["cancer-specific survival", "overall survival", "disease free"]
+    assert endpoints == ["cancer-specific survival", "overall survival", "disease-free survival"]
     assert found["absent"] == ["local recurrence"] and found["early_days"] == 100 and found["n_borderline"] > 5
-    free = next(row for row in found["rows"] if row["endpoint"] == "disease free")
+    free = next(row for row in found["rows"] if row["endpoint"] == "disease-free survival")
     assert free["n"] in (first["n"] - 2, first["n"] - 1, first["n"])  # those without it, if they were scored
     section = (made.folder / "validation" / "report.html").read_text().split('id="endpoints"')[1].split("</section>")[0]
     for text in ("overall survival", "deaths within 100 days", "borderline classes", "poor or uncertain vs good"):
         assert text in section, text
-    assert "Not in the outcome table: local_recurrence." in section and "planned" in section
+    assert "Not in the outcome table: local recurrence." in section and "planned" in section
     table = pd.read_csv(made.folder / "validation" / "tables" / "endpoints.csv")
     assert table.loc[0, "hr"] == pytest.approx(primary["hr"]) and len(table) == len(found["rows"])
 

@@ -29,8 +29,7 @@ def endpoints_section(findings: Findings) -> Section:
     if found["n_borderline"]:
         said.append(f"The class of {count(found['n_borderline'], 'patient')} lies at a threshold (borderline).")
     if found["absent"]:
-        absent = listing([name.replace(" ", "_") for name in found["absent"]])
-        said.append(f"Not in the outcome table: {absent}.")
+        said.append(f"Not in the outcome table: {listing(found['absent'])}.")
     if len({row["endpoint"] for row in found["rows"]}) == 1:
         said.append("No competing deaths are on record and no further endpoint, so that there is one endpoint here.")
     section.add(
