@@ -35,6 +35,7 @@ class FirstPlan:
         candidates: columns of the cohort that a model may take.
         competing: whether deaths of other causes are told apart.
         asked: whether the endpoint was asked.
+        endpoints: further endpoints that the mapping has.
     """
 
     rows: pd.DataFrame | None
@@ -44,6 +45,7 @@ class FirstPlan:
     candidates: Sequence[str] = field(default_factory=tuple)
     competing: bool = False
     asked: bool = False
+    endpoints: Sequence[str] = ()
 
 
 def plan_text(first: FirstPlan) -> str:
@@ -64,6 +66,7 @@ def plan_text(first: FirstPlan) -> str:
         ]
     )
     planned += ["subgroups"] if groups else []
+    planned += ["endpoints"] if first.endpoints else []
     lines = [
         "# The analysis plan: decide, then leave it; `pathoprog validate` locks it before it opens the outcomes.",
         "# `pathoprog init` wrote it from the sheet. What `planned` does not name is labelled exploratory.",
@@ -85,6 +88,9 @@ def plan_text(first: FirstPlan) -> str:
     lines += [line for text in left_out for line in _comment(f"left out: {text}")]
     if groups:
         lines.append(f"subgroups: {flow(groups)}")
+    if first.endpoints:
+        lines += _comment("further endpoints of the mapping, in one table beside the primary one")
+        lines.append(f"endpoints: {flow(list(first.endpoints))}")
     horizons = sorted(
         {_number(horizon), *(_number(years) for years in HORIZONS_YEARS if years <= horizon and years != 2)}
     )

@@ -15,7 +15,6 @@ from pathoprog.cohort_tables.guessing.first_mapping import (
     mapping_text,
     with_slides,
 )
-from pathoprog.cohort_tables.guessing.followup import ENDPOINTS
 from pathoprog.cohort_tables.guessing.guess import ASKED, Guess
 from pathoprog.cohort_tables.guessing.slide_files import find_files, guess_files, join_files
 from pathoprog.cohort_tables.mapping import read_clinical, read_mapping
@@ -179,7 +178,8 @@ def first_plan(first: FirstMapping, mapped: Mapped | None, stem: str) -> FirstPl
     name = cohort.value.get("value", stem) if cohort is not None and isinstance(cohort.value, dict) else stem
     return FirstPlan(
         rows=None if mapped is None or mapped.rows.empty else mapped.rows,
-        endpoint=ENDPOINTS[first.endpoint],
+        endpoint=first.called,
+        endpoints=first.further,
         time_zero="start of follow-up" if zero is None else str(zero.value),
         name=name,
         candidates=first.covariates,

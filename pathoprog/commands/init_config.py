@@ -25,9 +25,9 @@ class InitConfig:
     )
     endpoint: str = setting(
         "",
-        "endpoint to look for: css (cancer-specific survival), os (overall), dfs (disease-free), pfs (progression-"
-        "free); default: the first of these that the sheet has",
-        choices=("", "css", "os", "dfs", "pfs"),
+        "main endpoint: css (cancer-specific survival), os (overall), dfs (disease-free), pfs (progression-free), rfs"
+        " (recurrence-free), efs (event-free), mfs (metastasis-free); default: the first of these that the sheet has",
+        choices=("", "css", "os", "dfs", "pfs", "rfs", "efs", "mfs"),
     )
     sheet: str = setting("", "sheet of an Excel file; default: the first that is not hidden", kind="name")
     encoding: str = setting("", "encoding of a text file, such as cp1252; default: UTF-8", kind="name")

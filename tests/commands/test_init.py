@@ -136,6 +136,9 @@ TRUTH: dict[str, dict[str, Any]] = {
         "followup": {"column": "DSS.time", "unit": "days"},
         "event": {"DSS": ["1"]},
         "exclude": {"DSS": {"missing": True}, "OS": ["1"]},
+        "overall": ({"column": "OS.time", "unit": "days"}, {"OS": ["1"]}),
+        "disease_free_interval": ({"column": "DFI.time", "unit": "days"}, {"DFI": ["1"]}),
+        "progression_free_interval": ({"column": "PFI.time", "unit": "days"}, {"PFI": ["1"]}),
     },
     "orion_crc_patients_odd20": {
         "patient_id": "slideName",
@@ -147,6 +150,7 @@ TRUTH: dict[str, dict[str, Any]] = {
         "followup": {"column": "OSDays", "unit": "days"},
         "event": {"OSCensor": ["0"]},
         "contradictions": {"OSCensor": ["0"], "Death": ["0"]},
+        "progression_free": ({"column": "PFSDays", "unit": "days"}, {"PFSCensor": ["0"]}),
     },
     "moertel_colon": {
         "time_zero": "randomisation",
@@ -173,6 +177,9 @@ TRUTH: dict[str, dict[str, Any]] = {
 def is_right(guess: Guess, truth: Any) -> bool:
     """Whether a guess says what the sheet's source says."""
     value = guess.value
+    if guess.section == "endpoints":
+        event = next(rule["when"] for rule in value["event"] if rule["is"] == "event")
+        return bool((value["followup"], event) == truth)
     if guess.key in ("event", "exclude", "contradictions"):
         rule = next((rule for rule in value if rule.get("is", "event") == "event"), {})
         return bool(rule.get("when") == truth)

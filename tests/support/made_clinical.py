@@ -25,12 +25,13 @@ def tcga_cdr(folder: Path) -> Path:
     head = (
         "bcr_patient_barcode type age_at_initial_pathologic_diagnosis gender ajcc_pathologic_tumor_stage vital_status"
     )
-    rows = [[*head.split(), "OS", "OS.time", "DSS", "DSS.time", "PFI", "PFI.time", "Redaction"]]
+    rows = [[*head.split(), "OS", "OS.time", "DSS", "DSS.time", "DFI", "DFI.time", "PFI", "PFI.time", "Redaction"]]
     for k, barcode in enumerate(BARCODES):
         sex, stage = ("MALE", "FEMALE")[k % 2], ("Stage IIA", "Stage III", "[Discrepancy]")[2 if k == 7 else k % 2]
         dss = "" if k == 4 else str(int(OF_CANCER[k]))
         own = [barcode, "COAD", f"{50 + k}.0", sex, stage, "Dead" if DEAD[k] else "Alive", f"{int(DEAD[k])}.0"]
-        rows.append([*own, str(DAYS[k]), dss, str(DAYS[k]), str(int(RECURRED[k])), str(DAYS[k] - 300)])
+        free = ["", ""] if k % 3 == 0 else [str(int(RECURRED[k])), str(DAYS[k] - 200)]  # never free of disease: empty
+        rows.append([*own, str(DAYS[k]), dss, str(DAYS[k]), *free, str(int(RECURRED[k])), str(DAYS[k] - 300)])
         rows[-1].append("Redacted" if k == 23 else "")
     return _lines(folder / "TCGA-CDR.csv", rows, ",")
 

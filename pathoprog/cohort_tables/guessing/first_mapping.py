@@ -36,6 +36,7 @@ class FirstMapping:
     Attributes:
         guesses: in the order of the mapping file.
         endpoint: one of `ENDPOINTS`.
+        called: the endpoint in words.
         others: further endpoints that the sheet has.
         unused: columns of the sheet that nothing reads.
         covariates: the cohort's columns that a model may take.
@@ -43,6 +44,7 @@ class FirstMapping:
 
     guesses: tuple[Guess, ...]
     endpoint: str
+    called: str
     others: tuple[str, ...]
     unused: tuple[str, ...]
     covariates: tuple[str, ...]
@@ -50,6 +52,11 @@ class FirstMapping:
     def of(self, key: str) -> Guess | None:
         """The guess of one key."""
         return next((guess for guess in self.guesses if guess.key == key), None)
+
+    @property
+    def further(self) -> list[str]:
+        """Further endpoints, by the names that mapping and plan give them."""
+        return [guess.key for guess in self.guesses if guess.section == "endpoints"]
 
     @property
     def asked(self) -> list[Guess]:
@@ -129,6 +136,7 @@ def guess_mapping(
     return FirstMapping(
         guesses=tuple(guesses),
         endpoint=outcome.endpoint,
+        called=outcome.called,
         others=tuple(outcome.others),
         unused=tuple(one for one in view.names if one not in used and not view.is_row_number(one)),
         covariates=tuple(models),
@@ -176,7 +184,11 @@ def mapping_text(first: FirstMapping, table: Path, calls: list[str]) -> str:
             lines += [""] + ([f"{guess.section}:"] if guess.section else [])
             section = guess.section
         lines += comment(guess, indent)
-        lines += entry(guess.key, guess.value, indent)
+        if section == "endpoints":
+            lines += [f"{indent}{guess.key}:"]
+            lines += [line for key, value in guess.value.items() for line in entry(key, value, 2 * indent)]
+        else:
+            lines += entry(guess.key, guess.value, indent)
     lines += ["", *_unused(first)]
     return "\n".join(lines).rstrip() + "\n"
 

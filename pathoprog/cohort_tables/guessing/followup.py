@@ -8,6 +8,7 @@ import pandas as pd
 
 from pathoprog.cohort_tables.columns import DATE
 from pathoprog.cohort_tables.config import YEAR_DAYS
+from pathoprog.cohort_tables.endpoints import ENDPOINT_LABELS
 from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, SheetView, words
 from pathoprog.cohort_tables.mapping import UNIT_DAYS
 
@@ -17,14 +18,25 @@ ENDPOINTS = {
     "": "time to the event",
     "dfs": "disease-free survival",
     "pfs": "progression-free survival",
+    "rfs": "recurrence-free survival",
+    "efs": "event-free survival",
+    "mfs": "metastasis-free survival",
 }
 """Endpoints by what they are asked for as, in the order in which they are taken where several are there."""
 FAMILIES = {
     "css": re.compile(r"\b(dss|css)\b|\b(cancer|disease|tumou?r) specific"),
     "os": re.compile(r"\bos\b|overall survival|\b(death|dead|died|deceased|vital)\b"),
     "pfs": re.compile(r"\b(pfs|pfi)\b|progress(ion|ed)? free"),
-    "dfs": re.compile(r"\b(dfs|dfi|rfs|efs)\b|(disease|recurrence|relapse|event) free"),
+    "mfs": re.compile(r"\b(mfs|dmfs)\b|metastas[ie]s free"),
+    "dfs": re.compile(r"\b(dfs|dfi)\b|disease free"),
+    "rfs": re.compile(r"\brfs\b|(recurrence|relapse) free"),
+    "efs": re.compile(r"\befs\b|event free"),
 }
+_IN_OUTCOMES = {
+    "css": "cancer_specific", "os": "overall", "dfs": "disease_free", "pfs": "progression_free",
+    "rfs": "recurrence_free", "efs": "event_free", "mfs": "metastasis_free",
+}  # fmt: skip
+_INTERVAL = re.compile(r"\b(dfi|pfi|interval)\b")  # deaths of other causes end it, and are no event
 _UNIT = {
     "days": re.compile(r"\b(days?|d|tage|dager)\b"),
     "weeks": re.compile(r"\b(weeks?|wks?)\b"),
@@ -57,6 +69,18 @@ def family_of(name: str) -> str:
     """Which of `ENDPOINTS` a column's name means; empty where it names none."""
     text = words(name)
     return next((family for family, pattern in FAMILIES.items() if pattern.search(text)), "")
+
+
+def endpoint_name(family: str, columns: list[str]) -> str:
+    """What a mapping and a plan call an endpoint; empty where it is not known which it is.
+
+    Args:
+        family: one of `ENDPOINTS`.
+        columns: of the sheet that it is read from: TCGA-CDR's DFI and PFI are intervals.
+    """
+    name = _IN_OUTCOMES.get(family, "")
+    interval = f"{name}_interval"
+    return interval if interval in ENDPOINT_LABELS and any(_INTERVAL.search(words(one)) for one in columns) else name
 
 
 def guess_times(view: SheetView) -> list[TimeColumns]:

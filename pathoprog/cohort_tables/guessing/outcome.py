@@ -11,9 +11,17 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.columns import folded
+from pathoprog.cohort_tables.endpoints import ENDPOINT_LABELS
 from pathoprog.cohort_tables.guessing import field_names
 from pathoprog.cohort_tables.guessing.columns import named
-from pathoprog.cohort_tables.guessing.followup import DEATH, ENDPOINTS, TimeColumns, family_of, guess_times
+from pathoprog.cohort_tables.guessing.followup import (
+    DEATH,
+    ENDPOINTS,
+    TimeColumns,
+    endpoint_name,
+    family_of,
+    guess_times,
+)
 from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, Guess, SheetView, words
 from pathoprog.cohort_tables.mapping import OPEN
 
@@ -62,13 +70,15 @@ class OutcomeGuess:
 
     Attributes:
         endpoint: one of `ENDPOINTS`.
-        guesses: for ``followup``, ``event``, ``exclude``, ``contradictions`` and ``time_zero``.
+        called: the endpoint in words.
+        guesses: for ``followup``, ``event``, ``exclude``, ``contradictions`` and ``time_zero``; further endpoints.
         days: each row's follow-up, NaN where unknown; None where no column holds it.
         others: endpoints that the sheet has beside this one.
         columns: of the sheet, that it reads.
     """
 
     endpoint: str
+    called: str
     guesses: list[Guess]
     days: "pd.Series[float] | None"
     others: list[str]
@@ -100,10 +110,27 @@ def guess_outcome(view: SheetView, endpoint: str = "") -> OutcomeGuess:
     guesses = [_time_zero(time), followup, *_rules(view, event, _death(events, event)), *contradictions]
     read = [event.name, *(name for name in _flat(time.value) if name in view.names)]
     others = [family for family in here if family != chosen]
+    further = [_further(view, family, times[family], events) for family in others if endpoint_name(family, [])]
+    read += [name for family in others for name in _flat(times[family].value) if name in view.names]
     rules = next(guess.value for guess in guesses if guess.key == "event")
     if chosen in ("os", "") and any(rule["is"] == COMPETING for rule in rules):
         chosen = "css"  # deaths told apart by their cause
-    return OutcomeGuess(chosen, guesses, time.days, others, [*read, *(one.name for one in events)])
+    called = ENDPOINT_LABELS.get(endpoint_name(chosen, read[:2]), ENDPOINTS[chosen])
+    read += [one.name for one in events]
+    return OutcomeGuess(chosen, called, [*guesses, *further], time.days, others, read)
+
+
+def _further(view: SheetView, family: str, time: TimeColumns, events: list[EventColumn]) -> Guess:
+    """An endpoint of the sheet beside the chosen one, as one entry of ``endpoints``."""
+    event = _event_of(events, family)
+    assert event is not None
+    event, contradictions = _checked(view, event, events, time)
+    parts = [*_rules(view, event, _death(events, event)), *contradictions]
+    name = endpoint_name(family, [event.name, *_flat(time.value)])
+    certainty = max((time.certainty, *(part.certainty for part in parts)), key=(SURE, LIKELY, ASKED).index)
+    reason = "; ".join([time.reason, *(part.reason for part in parts)])
+    value = {"followup": time.value, **{part.key: part.value for part in parts}}
+    return Guess(name, value, certainty, reason, "endpoints")
 
 
 def _nothing(endpoint: str, time: TimeColumns | None, events: list[EventColumn]) -> OutcomeGuess:
@@ -118,7 +145,8 @@ def _nothing(endpoint: str, time: TimeColumns | None, events: list[EventColumn])
     event = Guess(
         "event", rules, ASKED, f"no event{what} was found{there}: which column, and what do its values mean?", ""
     )
-    return OutcomeGuess(endpoint, [followup, event], None if time is None else time.days, [], [])
+    days = None if time is None else time.days
+    return OutcomeGuess(endpoint, ENDPOINTS[endpoint], [followup, event], days, [], [])
 
 
 def _flat(value: dict[str, Any]) -> list[str]:

@@ -61,6 +61,14 @@ def test_names_as_words(name: str, expected: str):
     assert words(name) == expected
 
 
+FURTHER = {
+    "tcga_cdr": {"overall", "disease_free_interval", "progression_free_interval"},
+    "gdc_clinical": set(),
+    "cbioportal_patient": {"overall", "disease_free", "progression_free"},
+    "cbioportal_website": {"overall", "disease_free", "progression_free"},
+}
+
+
 @pytest.mark.parametrize("name", sorted(WORKED))
 def test_a_worked_mapping_and_the_guessed_one_give_the_same_outcomes(name: str, tmp_path: Path):
     table = getattr(made_clinical, name)(tmp_path)
@@ -77,6 +85,11 @@ def test_a_worked_mapping_and_the_guessed_one_give_the_same_outcomes(name: str, 
     assert worked.rows["event"].tolist() == [truth[place[barcode]] for barcode in worked.rows["patient_id"]]
     days = [DAYS[place[barcode]] for barcode in worked.rows["patient_id"]]
     assert worked.rows["followup_days"].tolist() == pytest.approx(days, abs=0.2)
+    assert {one.name for one in worked.endpoints} == FURTHER[name]
+    for own, other in zip(worked.endpoints, found.endpoints, strict=True):
+        assert own.name == other.name and own.counts["rejected"] == 0 < own.counts["events"]["event"]
+        kept = other.table[~other.table["patient_id"].isin(left_out)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own.table, kept)
 
 
 def test_the_portals_whole_tables_are_guessed_without_an_open_question(tmp_path: Path):
@@ -109,8 +122,8 @@ def test_a_wanted_endpoint_is_taken_or_refused(tmp_path: Path):
     followup = first.of("followup")
     assert followup is not None and followup.value == {"column": "OS.time", "unit": "days"}
     assert "css" in first.others
-    with pytest.raises(ConfigError, match="endpoint=dfs: the sheet has none"):
-        guessed(table, endpoint="dfs")
+    with pytest.raises(ConfigError, match="endpoint=efs: the sheet has none"):
+        guessed(table, endpoint="efs")
 
 
 ROWS = 12
