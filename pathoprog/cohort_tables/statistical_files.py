@@ -4,6 +4,7 @@ ReadStat, by pyreadstat, reads all of them in one way; pandas reads neither SPSS
 """
 
 import datetime
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,27 @@ PROGRAMS = {
 }
 """By ending: whose file it is, and what of pyreadstat reads it."""
 SHOWN_LABELS = 4
+SAS_DATES = (
+    "EURDFDD", "EURDFDE", "EURDFDN", "EURDFDWN", "EURDFMN", "EURDFMY", "EURDFWDX", "EURDFWKX", "NLDATE", "NLDATEL",
+    "NLDATEM", "NLDATEMD", "NLDATEMN", "NLDATES", "NLDATEW", "NLDATEWN", "NLDATEYM", "WORDDATE", "WORDDATX", "WEEKDATX",
+    "MONYY", "YYMON", "YYMM", "YYMMC", "YYMMD", "YYMMN", "YYMMP", "YYMMS", "MMYY", "MMYYC", "MMYYD", "MMYYN", "MMYYP",
+    "MMYYS", "YYQ", "YYQC", "YYQD", "YYQN", "YYQP", "YYQR", "YYQS", "YYQRC", "YEAR", "QTR", "QTRR", "MONTH", "MONNAME",
+    "DAY", "DOWNAME", "WEEKDAY", "JULIAN", "JULDAY", "PDJULG", "PDJULI", "NENGO", "MINGUO", "HDATE", "HEBDATE",
+)  # fmt: skip
+SAS_DATETIMES = (
+    "NLDATM", "NLDATMAP", "NLDATML", "NLDATMM", "NLDATMS", "NLDATMTM", "NLDATMW", "EURDFDT", "MDYAMPM", "DTMONYY",
+    "DTWKDATX", "DTYEAR", "DTYYQC",
+)  # fmt: skip
+"""Formats by which SAS shows a date (its days since 1960-01-01) or a time of day on one (seconds), beside those that
+ReadStat knows: SAS 9.4 Formats and Informats, formats by category."""
+SPSS_DATES = ("MOYR", "QYR", "WKYR")
+"""Formats by which SPSS shows the month, quarter or week of a date, which ReadStat leaves as seconds since 1582."""
+STATA_PARTS = {"%tm": ("m", 12), "%tq": ("q", 4), "%tw": ("w", 52), "%th": ("h", 2)}
+"""Stata's dates without days: how they are shown, and how many make a year; numbers count from 1960."""
+_SAS_NUMBERS = re.compile(
+    r"(BEST|BESTX|D|E|F|Z|COMMA|COMMAX|DOLLAR|DOLLARX|EURO|EUROX|NUMX|PERCENT|PERCENTN|NEGPAREN|FRACT|ROMAN|WORDS|WORDF|SSN"
+    r"|YEN|HEX|BINARY|OCTAL|PVALUE|NL(NUM|MNY|PCT|BEST)\w*)?[0-9]*(\.[0-9]*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,10 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
     how: dict[str, Any] = {"encoding": encoding} if encoding else {}
     if path.suffix.lower() != ".xpt":
         how["user_missing"] = True
+    if program == "SPSS":
+        how["extra_date_formats"] = list(SPSS_DATES)
+    if program == "SAS":
+        how |= {"extra_date_formats": list(SAS_DATES), "extra_datetime_formats": list(SAS_DATETIMES)}
     try:
         frame, about = getattr(pyreadstat, reader)(str(path), **how)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OverflowError, OSError) as error:
@@ -76,6 +102,8 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
                 f"({', '.join(which[:SHOWN_LABELS])}{' …' if len(which) > SHOWN_LABELS else ''}) read as empty"
             )
             cells = [None if gone else cell for cell, gone in zip(cells, missing, strict=True)]
+        if program == "Stata":
+            cells = _in_parts(cells, about.original_variable_types.get(name) or "")
         known = about.variable_value_labels.get(name, {})
         if known and labels:
             used = {cell: known[cell] for cell in cells if cell is not None and cell in known}
@@ -88,9 +116,39 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
     if labelled:
         remedy = f"; for the codes {say.format('value_labels', 'false')}" if say else ""
         notes.append(f"codes were read as their labels: {'; '.join(labelled)}{remedy}")
+    if program == "SAS" and (coded := _coded_elsewhere(about)):
+        notes.append(f"the labels of {coded} lie in a catalog of SAS, which is not read: their codes stay as they are")
     if about.file_encoding and about.file_encoding.upper() not in ("UTF-8", "UTF8", "US-ASCII", "ASCII"):
         notes.append(f"the file says that its texts are in {about.file_encoding}")
     return StatisticalFile(names, [list(row) for row in zip(*columns, strict=True)], tuple(notes), dates)
+
+
+def _in_parts(cells: list[Any], form: str) -> list[Any]:
+    """Stata's months, quarters, weeks and halves of years, as Stata shows them: ``2020m1``; all else as it is."""
+    sign, of_year = STATA_PARTS.get(form[:3], ("", 0))
+    if not sign:
+        return cells
+    whole = [isinstance(cell, int | float) and cell == int(cell) for cell in cells]
+    return [
+        f"{1960 + int(cell) // of_year}{sign}{int(cell) % of_year + 1}" if counted else cell
+        for cell, counted in zip(cells, whole, strict=True)
+    ]
+
+
+def _coded_elsewhere(about: Any) -> str:
+    """Columns of SAS with a format that is none of SAS's own: a user's labels."""
+    own = []
+    for name, form in about.original_variable_types.items():
+        text = (form or "").upper()
+        kind = str(about.readstat_variable_types.get(name, ""))
+        base = re.sub(r"[0-9]*(\.[0-9]*)?$", "", text)
+        dated = base in SAS_DATES or base in SAS_DATETIMES or re.search(r"DATE|TIME|YY|TOD|HHMM|8601|HOUR|AMPM", base)
+        if text.startswith("$"):
+            if re.fullmatch(r"\$(CHAR|ASCII|HEX|QUOTE|UPCASE|VARYING|UTF\w*|F)?[0-9]*\.?", text) is None:
+                own.append(f"{name!r} ({text})")
+        elif kind != "string" and not dated and _SAS_NUMBERS.fullmatch(text) is None:
+            own.append(f"{name!r} ({text})")
+    return ", ".join(own[:SHOWN_LABELS]) + (" …" if len(own) > SHOWN_LABELS else "")
 
 
 def _said(path: Path, program: str, encoding: str, error: str, say: str) -> str:
@@ -105,6 +163,8 @@ def _said(path: Path, program: str, encoding: str, error: str, say: str) -> str:
             return f"{path}: holds texts that are not in {encoding}; leave encoding out, or try another"
         remedy = f"give {say.format('encoding', 'cp1252')}, or {anew}" if say else anew
         return f"{path}: holds texts that are not in the encoding that the file names; {remedy}"
+    if re.search(r"date value out of range|must have magnitude", error):
+        return f"{path}: holds a date that is none ({error}); mend it in {program}, or {anew}"
     return f"{path}: cannot be read as a table: no sound {program} file ({error}); {anew}"
 
 

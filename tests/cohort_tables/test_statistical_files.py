@@ -79,6 +79,24 @@ def test_stata_missing_letters(tmp_path: Path) -> None:
     assert found.notes == ("the column 't': 1 cell with a code that Stata counts as missing (a) read as empty",)
 
 
+def test_stata_s_months_and_quarters_are_shown_as_stata_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.dta"
+    days = pd.to_datetime(["2020-01-08", "1959-12-25", None])
+    frame = pd.DataFrame({"m": days, "q": days, "w": days})
+    frame.to_stata(path, write_index=False, convert_dates={"m": "tm", "q": "tq", "w": "tw"})
+    assert cells(read_sheet_file(path)) == [["2020m1", "2020q1", "2020w2"], ["1959m12", "1959q4", "1959w52"]]
+
+
+def test_spss_dates_shown_by_month_are_dates(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.sav"
+    seconds = (pd.Timestamp("2020-01-02") - pd.Timestamp("1582-10-14")).total_seconds()
+    forms = ("MOYR8", "QYR8", "EDATE10")
+    pyreadstat.write_sav(
+        pd.DataFrame({form: [seconds] for form in forms}), str(path), variable_format={f: f for f in forms}
+    )
+    assert cells(read_sheet_file(path)) == [["2020-01-02"] * 3]
+
+
 def test_sas_transport(tmp_path: Path) -> None:
     path = tmp_path / "sheet.xpt"
     pyreadstat.write_xport(FRAME.drop(columns=["op"]), str(path))
