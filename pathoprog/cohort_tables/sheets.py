@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.cohort_tables.statistical_files import PROGRAMS, read_statistical_file
-from pathoprog.cohort_tables.text_files import check_separator, decoded, lost_letters, separator_of
+from pathoprog.cohort_tables.text_files import check_header, check_separator, decoded, lost_letters, separator_of
 from pathoprog.errors import InputError
 from pathoprog.system.csv_files import unquoted
 
@@ -28,6 +28,7 @@ EMPTY_WORDS = (
 EXCEL, PARQUET = (".xlsx", ".xlsm"), (".parquet", ".pq")
 MOST_BYTES_WHOLE = 10_000_000  # of a workbook that is read with its merged cells; a larger one is streamed
 
+_EXCEL_TEXT = re.compile(r'^="([^"]*)"$')  # how a text of digits is kept from becoming a number: ="001"
 Cell = str | datetime.timedelta
 
 
@@ -80,10 +81,11 @@ def read_sheet_file(
         raise InputError(f"{path}: no such file")
     suffix = path.suffix.lower()
     data = b"" if suffix in (*PARQUET, *PROGRAMS) else path.read_bytes()
+    foreign = data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" or b"vnd.oasis.opendocument" in data[:100]
+    if foreign or suffix in (".xls", ".xlsb", ".ods", ".numbers"):
+        raise InputError(f"{path}: an old or foreign workbook (.xls, .xlsb, .ods) is not read; save it as .xlsx or CSV")
     if data[:2] == b"PK" or suffix in EXCEL:
         found = _workbook(path, sheet, say)
-    elif data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" or suffix in (".xls", ".xlsb", ".ods"):
-        raise InputError(f"{path}: an old or foreign workbook (.xls, .xlsb, .ods) is not read; save it as .xlsx or CSV")
     elif sheet:
         raise InputError(f"{path}: sheet={sheet!r} belongs to an Excel file")
     elif suffix in PROGRAMS:
@@ -121,6 +123,8 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
     used = max((place + 1 for _, cells in rows for place, cell in enumerate(cells) if cell != ""), default=0)
     del head[used:]  # columns without name and without cells
     width = len(head)
+    below = next((cells for _, cells in rows[1:] if any(cell != "" for cell in cells)), [])
+    notes += check_header(path, rows[0][0], head, [str(cell) for cell in below])
     kept, lines, short, blank = [], [], [], 0
     for line, cells in rows[1:]:
         if not any(cell != "" for cell in cells):
@@ -130,7 +134,7 @@ def _table(path: Path, rows: list[tuple[int, list[Cell]]], notes: list[str]) -> 
             hint = "; a decimal comma without quotes does this in a file with commas" if path.suffix != ".xlsx" else ""
             raise InputError(
                 f"{path}: line {line} has {len(cells)} cells, the header (line {rows[0][0]}) {width}: a separator or a "
-                f"quote is wrong there, or a column has no name{hint}"
+                f"quote is wrong there, a column has no name, or the first line is a title{hint}"
             )
         if len(cells) < width:
             short.append(line)
@@ -183,7 +187,7 @@ def _text_table(path: Path, data: bytes, encoding: str, say: str) -> Sheet:
     start = 1
     try:
         for cells in reader:
-            rows.append((start + skipped, [unquoted(_cleaned(cell)) for cell in cells]))
+            rows.append((start + skipped, [unquoted(_EXCEL_TEXT.sub(r"\1", _cleaned(cell))) for cell in cells]))
             start = reader.line_num + 1
     except csv.Error as error:
         what = "a quote is opened there and never closed" if "unexpected end" in str(error) else str(error)
@@ -281,7 +285,8 @@ def _workbook(path: Path, wanted: str, say: str) -> Sheet:
             tab = book[title]
             if not whole:
                 tab.reset_dimensions()
-            rows, dates, nothing = _rows_of(tab)
+            rows, dates, nothing, percent = _rows_of(tab)
+            hidden = [line for line, row in tab.row_dimensions.items() if row.hidden] if whole else []
             merged = [str(area) for area in tab.merged_cells.ranges] if whole else []
     except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as error:
         raise InputError(
@@ -297,6 +302,9 @@ def _workbook(path: Path, wanted: str, say: str) -> Sheet:
             f"merged areas: {len(merged)} ({', '.join(merged[:3])}{', …' if len(merged) > 3 else ''}); only the first "
             "cell of each holds its value, the others are empty"
         )
+    if hidden:
+        said = f"hidden rows, by a filter perhaps: {len(hidden)} (first {hidden[0]})"
+        notes.append(f"{said}; they were read as all others")
     formulas = _formulas_without_value(path, title, nothing) if whole and nothing else []
     if formulas:
         raise InputError(
@@ -306,18 +314,21 @@ def _workbook(path: Path, wanted: str, say: str) -> Sheet:
     found = _table(path, rows, notes)
     where = {line: row for row, line in enumerate(found.lines)}
     names = list(found.frame.columns)
+    in_percent = ", ".join(repr(names[place]) for place in sorted(percent) if place < len(names))
     dated: dict[str, list[int]] = {}
     for line, place in dates:
         if line in where and place < len(names):
             dated.setdefault(names[place], []).append(where[line])
-    return Sheet(found.frame, found.lines, found.notes, (title, *others), dated, found.repeated)
+    more = (f"shown in percent, read as shares of 1: {in_percent}",) if in_percent else ()
+    return Sheet(found.frame, found.lines, (*found.notes, *more), (title, *others), dated, found.repeated)
 
 
-def _rows_of(tab: Any) -> tuple[list[tuple[int, list[Cell]]], list[tuple[int, int]], set[tuple[int, int]]]:
-    """Cells of a worksheet by row, where dates are, and where nothing is (row from 1, column from 0)."""
+def _rows_of(tab: Any) -> tuple[list[tuple[int, list[Cell]]], list[tuple[int, int]], set[tuple[int, int]], set[int]]:
+    """Cells of a worksheet by row; where dates are, where nothing is (row from 1, column from 0); percent's columns."""
     rows: list[tuple[int, list[Cell]]] = []
     dates: list[tuple[int, int]] = []
     nothing: set[tuple[int, int]] = set()
+    percent: set[int] = set()
     for line, row in enumerate(tab.iter_rows(), start=1):
         cells: list[Cell] = []
         for place, cell in enumerate(row):
@@ -326,10 +337,12 @@ def _rows_of(tab: Any) -> tuple[list[tuple[int, list[Cell]]], list[tuple[int, in
                 nothing.add((line, place))
             elif isinstance(value, datetime.date):
                 dates.append((line, place))
+            elif isinstance(value, int | float) and "%" in (cell.number_format or ""):
+                percent.add(place)
             shown = as_shown(value, cell.number_format) if isinstance(value, int | float) else None
             cells.append(cell_text(value) if shown is None else shown)
         rows.append((line, cells))
-    return rows, dates, nothing
+    return rows, dates, nothing, percent
 
 
 def as_shown(value: int | float, number_format: str) -> str | None:

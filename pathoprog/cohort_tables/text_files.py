@@ -18,6 +18,8 @@ OTHER_SEPARATORS = {
 }
 """What some programs put between cells, and is not read: times and names hold them."""
 
+_OTHER_SCRIPT = re.compile(rb"[\x80-\xff]{3}|(?:[\x81-\x9f\xe0-\xfc][\x40-\xfc]){3}")  # no three accents in a row
+
 
 def decoded(path: Path, data: bytes, encoding: str, say: str) -> str:
     """The text of a file.
@@ -36,6 +38,8 @@ def decoded(path: Path, data: bytes, encoding: str, say: str) -> str:
         anew = "save it as 'CSV UTF-8'"
         return f"give {say.format('encoding', name)}, or {anew}" if say else anew
 
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        raise InputError(f"{path}: its text is in UTF-32, which is not read; save it as 'CSV UTF-8'")
     if b"\0" in data[:4096] and data[:2] not in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding:
         raise InputError(
             f"{path}: no text (it holds zero bytes); a CSV in UTF-16 without its mark, perhaps: {remedy('utf-16-le')}"
@@ -54,9 +58,14 @@ def decoded(path: Path, data: bytes, encoding: str, say: str) -> str:
             raise InputError(
                 f"{path}: line {line} is not in the encoding {encoding}; leave encoding out, or try another"
             ) from error
+        said = f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line})"
+        if _OTHER_SCRIPT.search(data):
+            raise InputError(
+                f"{said}, and not in western letters: such as cp932 (Japanese), gb18030 (Chinese), cp949 (Korean), "
+                f"cp1251 (Cyrillic) or cp1253 (Greek); {remedy('NAME')}"
+            ) from error
         raise InputError(
-            f"{path}: not in UTF-8 (byte 0x{data[error.start]:02x} in line {line}); probably Windows-1252, as Excel's "
-            f"plain CSV in western Europe: {remedy('cp1252')}"
+            f"{said}; probably Windows-1252, as Excel's plain CSV in western Europe: {remedy('cp1252')}"
         ) from error
 
 
@@ -75,6 +84,35 @@ def _check_given(path: Path, data: bytes, text: str, encoding: str) -> None:
                 f"{path}: encoding={encoding} was given, but the file is in UTF-8 ({shown[1]!r} would become "
                 f"{shown[0]!r}); leave encoding out"
             )
+
+
+def check_header(path: Path, line: int, head: list[str], below: list[str]) -> list[str]:
+    """What is odd about a header: columns without a name, numbers as names.
+
+    Args:
+        path: named in errors.
+        line: of the header.
+        head: its cells.
+        below: the cells of the next row.
+
+    Raises:
+        InputError: it is a title, or the upper of two header rows: most columns lack a name, and the next row has more.
+    """
+    named, filled = sum(map(bool, head)), sum(map(bool, below))
+    if len(head) > 2 and named * 2 <= len(head) and filled > named:
+        first = next(cell for cell in head if cell)
+        raise InputError(
+            f"{path}: line {line} names {named} of {len(head)} columns (first {first[:60]!r}): a title, or a header in"
+            " two rows? The first row must hold one name for each column; take the rows above it out"
+        )
+    notes = []
+    blank = [str(place) for place, cell in enumerate(head, start=1) if not cell]
+    if blank:
+        notes.append(f"columns without a name: {', '.join(blank)}; called 'column {blank[0]}' and so on")
+    numbers = [cell for cell in head if re.fullmatch(r"-?[0-9]+([.,][0-9]+)?", cell)]
+    if numbers and len(head) > 1:
+        notes.append(f"the header (line {line}) holds numbers, first {numbers[0]!r}: is the row of names missing?")
+    return notes
 
 
 def lost_letters(text: str, skipped: int = 0) -> list[str]:

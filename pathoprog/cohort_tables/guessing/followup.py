@@ -92,8 +92,10 @@ def guess_times(view: SheetView) -> list[TimeColumns]:
         if numbers is None or numbers.nunique() < 3 or float(numbers.min()) < 0 or _NO_TIME.search(text):
             continue
         unit = next((unit for unit, pattern in _UNIT.items() if pattern.search(text)), "")
-        if unit and float(numbers.max()) * UNIT_DAYS[unit] > LONGEST_YEARS * YEAR_DAYS:
-            continue  # an age in months
+        if float(numbers.max()) * UNIT_DAYS[unit or "days"] > LONGEST_YEARS * YEAR_DAYS:
+            continue  # an age in months, or a date as a number: 20140718, or the days of Excel
+        if not unit and (numbers.dropna() % 1 == 0).all() and numbers.dropna().between(1900, 2100).all():
+            continue  # calendar years
         if DEATH.search(text) and unit:
             death = death or name
         elif _LAST.search(text) and unit == "days" and not re.search(r"\bos\b|survival", text):
@@ -144,14 +146,15 @@ def _dates(view: SheetView) -> list[TimeColumns]:
     value = {"start": starts[0], "end": ends[0] if len(ends) == 1 else ends, "date_format": form}
     said = f"from {starts[0]!r} to {' or, where it is empty, '.join(map(repr, ends))}, dates as {form}"
     if not sure:
-        said += ": is the day first, or the month?"
+        said += ": is the day first, or the month? Are all of them dates?"
     return [TimeColumns("", value, LIKELY if sure else ASKED, said, (end - start).dt.days.astype(float))]
 
 
 def _date_format(view: SheetView, names: list[str]) -> tuple[str, bool]:
-    """The format that most dates have, and whether no other fits as many."""
+    """The format that most dates have, and whether it fits all of them and no other does."""
     cells = pd.concat([view.frame[name][view.frame[name] != ""] for name in names]).str.slice(0, 10)
-    forms = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%y", "%d/%m/%y", "%Y.%m.%d")
+    parts = (("%Y", "%m", "%d"), ("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%d", "%m", "%y"), ("%m", "%d", "%y"))
+    forms = [sign.join(part) for sign in "-./" for part in parts]
     fits = {form: int(pd.to_datetime(cells, format=form, errors="coerce").notna().sum()) for form in forms}
     best = max(fits, key=lambda form: fits[form])
-    return best, sum(fit == fits[best] for fit in fits.values()) == 1
+    return best, fits[best] == len(cells) and sum(fit == fits[best] for fit in fits.values()) == 1

@@ -26,9 +26,13 @@ from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, Guess, S
 from pathoprog.cohort_tables.mapping import OPEN
 
 _STATUS = re.compile(
-    r"\b(status|event|censor\w*|cens|dead|death|died|deceased|vital|vitalstatus|evt|relapse|recurrence|progression)\b"
+    r"\b(status|event|censor\w*|cens|dead|death|died|deceased|vital|vitalstatus|alive|evt|relapse|recurrence|progression)\b"
 )
 _CENSOR = re.compile(r"\b(censor\w*|cens)\b")
+_INVERSE = re.compile(rf"{_CENSOR.pattern}|\b(alive|living|survived|survivor|lebend|levende)\b")
+"""Names whose *yes* means that there was no event."""
+_FREE = re.compile(r"\bfree\b")  # "disease free: yes" is no event, "disease free survival: 1" is one
+_BARE = {"0", "1", "2", "yes", "no", "true", "false"}  # say nothing without the column's name
 NONE, EVENT, COMPETING = "none", "event", "competing"
 _WORDS = {
     NONE: """
@@ -174,11 +178,14 @@ def _events(view: SheetView) -> list[EventColumn]:
             if set(values) != {"1", "2"}:
                 continue
             meanings = {"1": NONE, "2": EVENT}
-        sure = SURE if not set(values) <= {"0", "1", "2"} else LIKELY
+        bare = {folded(value) for value in values} <= _BARE
+        sure = LIKELY if bare else SURE
         if set(values) == {"1", "2"}:
             meanings, said = {"1": NONE, "2": EVENT}, f"{name!r} holds 1 and 2: 2 taken as the event"
-        elif _CENSOR.search(text) and set(values) == {"0", "1"}:
-            meanings, said = {"1": NONE, "0": EVENT}, f"{name!r} is named after censoring: 1 taken as censored"
+        elif _INVERSE.search(text) and bare and len(values) == 2:
+            meanings = _turned(meanings)
+            one = next(value for value in values if meanings[value] == NONE)
+            said = f"{name!r} is named after {_after(text)}: {one} taken as no event"
         else:
             said = f"{name!r} holds {', '.join(map(repr, values))}"
         if not family and any(folded(value) in _DEAD for value in values):
@@ -186,6 +193,11 @@ def _events(view: SheetView) -> list[EventColumn]:
         if EVENT in meanings.values():
             found.append(EventColumn(name, family, meanings, sure, said))
     return found
+
+
+def _after(text: str) -> str:
+    """What a column whose name is one of `_INVERSE` is named after."""
+    return "censoring" if _CENSOR.search(text) else "being alive"
 
 
 def _meaning(value: str) -> str:
@@ -227,7 +239,7 @@ def _checked(
             found = [_contradiction(event, other)] if agree < both.sum() else []
             return replace(event, certainty=SURE, reason=said), found
         if both.sum() and agree <= 0.1 * both.sum():
-            turned = _turned(event)
+            turned = _turned(event.meanings)
             said = f"{event.name!r} is turned: its values agree with {other.name!r} the other way round"
             return replace(event, meanings=turned, certainty=SURE, reason=said), []
     means = {
@@ -235,24 +247,27 @@ def _checked(
     }
     said = f"rows with the event are followed for {means[EVENT]:.0f} days (median), the others for {means[NONE]:.0f}"
     if means[EVENT] <= means[NONE]:
-        by_name = _CENSOR.search(words(event.name)) or set(event.meanings) == {"1", "2"}
+        text = words(event.name)
+        free = _FREE.search(text) and not set(event.meanings) <= {"0", "1", "2"}
+        by_name = _INVERSE.search(text) or free or set(event.meanings) == {"1", "2"}
         certainty = ASKED if by_name else LIKELY
         return replace(event, certainty=certainty, reason=f"{event.reason}; {said}, as it should be"), []
-    if _CENSOR.search(words(event.name)) and set(event.meanings) == {"0", "1"}:
-        turned = _turned(event)
+    if _INVERSE.search(words(event.name)) and len(event.meanings) == 2:
+        turned = _turned(event.meanings)
+        one, zero = event.of(NONE)[0], event.of(EVENT)[0]
         said = (
-            f"{event.name!r} is named after censoring, but its 1 is taken as the event: rows with 1 are followed for"
-            f" {means[NONE]:.0f} days (median), those with 0 for {means[EVENT]:.0f}, and events end a follow-up early;"
-            " what does 1 mean?"
+            f"{event.name!r} is named after {_after(words(event.name))}, but its {one} is taken as the event: rows with"
+            f" {one} are followed for {means[NONE]:.0f} days (median), those with {zero} for {means[EVENT]:.0f}, and"
+            f" events end a follow-up early; what does {one} mean?"
         )
         return replace(event, meanings=turned, certainty=ASKED, reason=said), []
     said = f"{event.reason}; but {said}: is it the other way round?"
     return replace(event, certainty=ASKED, reason=said), []
 
 
-def _turned(event: EventColumn) -> dict[str, str]:
-    """Its values with event and none the other way round."""
-    return {value: {NONE: EVENT, EVENT: NONE}.get(own, own) for value, own in event.meanings.items()}
+def _turned(meanings: dict[str, str]) -> dict[str, str]:
+    """Values by what they mean, with event and none the other way round."""
+    return {value: {NONE: EVENT, EVENT: NONE}.get(own, own) for value, own in meanings.items()}
 
 
 def _contradiction(event: EventColumn, other: EventColumn) -> Guess:

@@ -161,6 +161,41 @@ def test_a_column_named_after_censoring_is_believed_only_if_the_follow_up_agrees
     assert when == {"cens": ["1"]} and certainty == ASKED and "what does 1 mean" in reason
 
 
+@pytest.mark.parametrize("values", [[str(2005 + k) for k in range(ROWS)], [str(40000 + 9 * k) for k in range(ROWS)]])
+def test_years_and_the_day_numbers_of_a_spreadsheet_are_no_follow_up(values: list[str]):
+    followup = guess_mapping(sheet(patient_id=IDS, dead=EARLY, last_contact=values), "sheet").of("followup")
+    assert followup is not None and followup.is_open
+
+
+def test_yes_says_nothing_without_the_column_s_name():
+    yes = {"1": "yes", "0": "no"}
+    dead, alive = [yes[value] for value in EARLY], [yes[str(1 - int(value))] for value in EARLY]
+    assert event_of(died=dead)[:2] == ({"died": ["yes"]}, LIKELY)
+    for name in ("censored", "alive", "Alive_status", "alive at last contact status"):
+        when, certainty, reason = event_of(**{name: alive})
+        assert when == {name: ["no"]} and certainty == ASKED and "named after" in reason, name
+    when, certainty, _ = event_of(alive=dead)  # yes in the rows that were followed shorter: the values lie, or the name
+    assert when == {"alive": ["yes"]} and certainty == ASKED
+    for values in (dead, alive):
+        assert event_of(disease_free_status=values)[1] == ASKED
+    vital = ["Dead" if value == "1" else "Alive" for value in EARLY]
+    assert event_of(death_event=alive, vital_status=vital)[:2] == ({"death_event": ["no"]}, SURE)
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%y", "%m-%d-%Y", "%d.%m.%y", "%Y.%m.%d", "%Y%m%d"])
+def test_dates_are_read_in_a_format_that_fits_all_of_them_or_asked(form: str):
+    days = [pd.Timestamp("2010-01-01") + pd.Timedelta(days=13 * k) for k in range(ROWS)]
+    ends = [day + pd.Timedelta(days=int(time)) for day, time in zip(days, TIMES, strict=True)]
+    columns = {"surgery": [f"{day:{form}}" for day in days], "last_contact": [f"{day:{form}}" for day in ends]}
+    followup = guess_mapping(sheet(patient_id=IDS, dead=EARLY, **columns), "sheet").of("followup")
+    assert followup is not None
+    if "%Y%m" not in form:
+        assert followup.value["date_format"] == form and followup.certainty == LIKELY
+        columns["surgery"][0] = "unknown day"
+        followup = guess_mapping(sheet(patient_id=IDS, dead=EARLY, **columns), "sheet").of("followup")
+    assert followup is not None and followup.certainty == ASKED
+
+
 def test_a_column_that_says_who_died_settles_what_a_code_means():
     vital = ["Dead" if value == "1" else "Alive" for value in EARLY]
     turned = [str(1 - int(value)) for value in EARLY]
