@@ -162,7 +162,8 @@ def _row(
     for mark, name in (("worse", worse), ("better", better)):
         mine = rows & (label == name)
         counts |= {f"n_{mark}": int(mine.sum()), f"events_{mark}": int((event[mine] == EVENT).sum())}
-    ratio, note = _ratio(own, worse)
+    empty = " or ".join(name for mark, name in (("worse", worse), ("better", better)) if not counts[f"n_{mark}"])
+    ratio, note = (NOTHING, f"no patient is {empty}") if empty else _ratio(own, worse)
     c, n = _c(q, rows, time, event), int(rows.sum())
     return SensitivityRow(endpoint, left_out, worse, better, n=n, **counts, ratio=ratio, c=c, note=note)
 

@@ -1,5 +1,7 @@
 """The report's one table of other choices: further endpoints of the outcome table, early deaths, borderline classes."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,31 @@ def test_one_table_of_every_choice(made: MadeCohort) -> None:
     assert "Not in the outcome table: local recurrence." in section and "planned" in section
     table = pd.read_csv(made.folder / "validation" / "tables" / "endpoints.csv")
     assert table.loc[0, "hr"] == pytest.approx(primary["hr"]) and len(table) == len(found["rows"])
+
+
+def test_endpoints_without_events_patients_or_one_of_the_classes_are_said(tmp_path: Path) -> None:
+    made = make_cohort(tmp_path / "made", development=0, test=0, external=(150,))
+    scored = made.folder / "scored" / "patients.csv"
+    patients = pd.read_csv(scored, dtype=str, keep_default_na=False).assign(borderline="true")
+    patients.to_csv(scored, index=False)
+    outcomes = pd.read_csv(made.folder / "outcomes.csv", dtype={"patient_id": str})
+    poor = outcomes["patient_id"].isin(patients.loc[patients["risk_class"] == "poor", "patient_id"])
+    outcomes.assign(
+        quiet_days=900, quiet_event=0, empty_days="", empty_event="", competing_days=900, competing_event=2,
+        worse_days=np.where(poor, "900", ""), worse_event=1,
+    ).to_csv(made.folder / "outcomes.csv", index=False)  # fmt: skip
+    plan = made.folder / "plan.yaml"
+    plan.write_text(plan.read_text() + "endpoints: [quiet, empty, competing, worse]\n")
+    run(made)
+    rows = read_json(made.folder / "validation" / "statistics.json")["endpoints"]["rows"]
+    notes = {row["endpoint"]: row["note"] for row in rows if not row["left_out"] and row["note"]}
+    assert notes.keys() == {"quiet", "empty", "competing", "worse"}
+    assert "no events" in notes["quiet"] and "no events" in notes["competing"]
+    assert notes["empty"] == "no patient is poor or good" and notes["worse"] == "no patient is good"
+    (near,) = (row for row in rows if row["left_out"] == "borderline")
+    assert near["n"] == 0 and near["note"] == "no patient is poor or good"
+    section = (made.folder / "validation" / "report.html").read_text().split('id="endpoints"')[1].split("</section>")[0]
+    assert "no patient is good" in section and "nan" not in section
 
 
 def test_changed_further_endpoints_are_changed_outcomes(
