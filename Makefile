@@ -134,8 +134,8 @@ docs: $(READY)
 requirements: $(READY)
 	$(COMPILE) requirements-uv.in --universal --python-version 3.11 -o requirements-uv.txt
 	$(COMPILE) pyproject.toml --extra dev --extra all --universal --python-version 3.11 -o requirements.txt
-	$(COMPILE) pyproject.toml --extra train --extra service --extra ray --extra signing --constraint requirements.txt --python-version 3.12 \
-	  --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
+	$(COMPILE) pyproject.toml --extra train --extra service --extra ray --extra search --extra signing \
+	  --constraint requirements.txt --python-version 3.12 --python-platform x86_64-manylinux_2_28 -o requirements-image.txt
 
 clean:
 	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,7 +18,7 @@ from pathoprog.command_line.config_file import config_text, write_beside
 from pathoprog.command_line.flags import Flags, take_flags
 from pathoprog.command_line.help_text import help_text
 from pathoprog.command_line.near_misses import did_you_mean
-from pathoprog.command_line.sweep_space import Sweep, first_of, read_axes
+from pathoprog.command_line.sweep_space import Sweep, first_of, read_axes, written
 from pathoprog.command_line.target import Target
 from pathoprog.errors import ConfigError, PathoprogError
 from pathoprog.settings import check
@@ -239,6 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
             say(command_help(name, rest))
             return 0
         if flags.show or flags.resolve:
+            if flags.sweep:  # with the first of several values
+                axes, arguments = read_axes(target_of(name, flags), arguments, flags.sweep)
+                arguments = [*arguments, *(f"{axis.key}={first_of(axis)}" for axis in axes)]
             composed = compose_settings(target_of(name, flags), _handed_on(name, arguments)[0])
             say(config_text(name, composed.settings()) if flags.resolve else composed.text())
             return 0
@@ -379,7 +382,11 @@ def sweep_of(name: str, flags: Flags, arguments: list[str]) -> Sweep:
         check(settings)
         return settings
 
-    base = settings_of({axis.key: first_of(axis) for axis in axes})
+    first = {axis.key: first_of(axis) for axis in axes}
+    base = settings_of(first)
+    for axis in axes:  # an interval's end is a setting too
+        if not axis.choices and axis.high is not None:
+            settings_of({**first, axis.key: written(axis, axis.high)})
     return Sweep(name, flags.sweep, axes, base, settings_of)
 
 

@@ -269,7 +269,7 @@ def test_training_names_what_does_not_fit(made, tmp_path, capsys):
     )
     cohort = pd.read_csv(folder / "cohort.csv")
     capsys.readouterr()
-    assert make_ready(cohort, data) == 0
+    assert not make_ready(cohort, data)
     assert "features of 1 slide that the cohort does not have are not read: P30 scan" in capsys.readouterr().out
     settings = made_settings(data, tmp_path)
     settings.network = replace(settings.network, encoder="none", width=1.0, feature_dim=D)
@@ -277,8 +277,10 @@ def test_training_names_what_does_not_fit(made, tmp_path, capsys):
     shutil.copytree(folder / "trident 10x", tmp_path / "trident 10x")
     settings.data = replace(data, features_10x=str(tmp_path / "trident 10x"))
     write_trident(tmp_path / "trident 10x", "P03 scan", values_of(3, 1)[:, :-1], magnification=10)
-    with pytest.raises(InputError, match=r"P03 scan\.h5: d=7, but network\.feature_dim=8"):
-        read_patients(settings, "training")
+    odd = make_ready(cohort, settings.data, dims={"10x": D, "40x": D})
+    assert list(odd) == ["id-P03"] and odd["id-P03"].failed
+    assert "P03 scan.h5: d=7, but network.feature_dim=8" in odd["id-P03"].reason
+    assert len(read_patients(settings, "training")) == 11, "the others learn"
     rows = pd.read_csv(folder / "cohort.csv")
     rows.loc[1, "slide_path"] = "elsewhere/P00 scan.svs"
     rows.to_csv(tmp_path / "cohort.csv", index=False)

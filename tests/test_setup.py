@@ -34,7 +34,7 @@ def test_the_pins_fit_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     everything, image = pins("requirements.txt"), pins("requirements-image.txt")
     extras = project["optional-dependencies"]
-    used = [text for name in ("slides", "score", "train", "ray", "signing") for text in extras[name]]
+    used = [text for name in ("slides", "score", "train", "ray", "search", "signing") for text in extras[name]]
     used = [text for text in (*project["dependencies"], *used) if not text.startswith("pathoprog[")]
     for text in [*used, *extras["dev"]]:
         requirement = Requirement(text)

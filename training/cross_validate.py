@@ -32,10 +32,11 @@ from pathoprog.training.data.by_resolution import check_each, differ
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.folds import NONE_HELD_OUT, read_folds
 from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
+from pathoprog.training.data.left_out import some_failed
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.estimate.estimate import check_estimate
 from pathoprog.training.launchers import engine_of, settle_devices
-from pathoprog.training.member.candidate import read_candidate, write_verdict
+from pathoprog.training.member.candidate import OUT_OF_FOLD_SCORES, read_candidate, write_verdict
 from pathoprog.training.member.fit_checks import check_fit
 from pathoprog.training.member.run_folder import recipe
 from pathoprog.training.member.tuning_concordance import judgement
@@ -50,7 +51,7 @@ from pathoprog.training.train_ensemble import (
     train_all,
 )
 
-TABLE, SCORES = "cross_validation", "out_of_fold.csv"
+TABLE, SCORES = "cross_validation", OUT_OF_FOLD_SCORES
 ALL = "mean of all"
 CAPTION = (
     "c on patients that the network did not see; all folds: pairs within folds. The intervals hold for these networks:"
@@ -104,7 +105,7 @@ def ready(settings: CrossValidateConfig, tracking: Tracking | None = None) -> tu
 def run(settings: CrossValidateConfig) -> int:
     """Train every fold, print and write the table; with `refit`, train the candidates to be locked.
 
-    A seed of which a fold fails is left out, and named; the exit code is then 1.
+    A seed of which a fold fails is left out, and named; the exit code is then 1, as where slides failed.
     """
     as_given = config_text("cross_validate", settings)
     plan, tracking = ready(settings)
@@ -142,7 +143,7 @@ def run(settings: CrossValidateConfig) -> int:
     for task in failed:
         warn(f"{task.name} failed, and its seed is left out of the table: {task.failed}")
     say(f"    {out / TABLE}.csv, .md; each patient's scores in {out / SCORES}")
-    return 1 if failed else 0
+    return 1 if failed or some_failed(out) else 0
 
 
 def refit_tasks(settings: CrossValidateConfig) -> list[CandidateTask]:

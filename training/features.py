@@ -23,6 +23,7 @@ from pathoprog.networks.encoders import try_encoder
 from pathoprog.networks.engines.choice import FALLBACK, choose_runtime
 from pathoprog.networks.feature_encoder import FeatureEncoder
 from pathoprog.networks.features import read_facts, write_features
+from pathoprog.networks.foreign.tensors import damage
 from pathoprog.networks.published.encoder_recipes import RECIPES, as_shown, unlike_training
 from pathoprog.quality.config import QUALITY_VERSION
 from pathoprog.regions.slide_outline import GIVEN, where_given
@@ -143,7 +144,7 @@ def make_plan(extractor: Extractor, slides: pd.DataFrame) -> FeaturesPlan:
     """Look which slides have their features, and what of the others is missing.
 
     Raises:
-        InputError: a damaged file, or features of another encoder or of other tiles in the folder.
+        InputError: features of another encoder or of other tiles in the folder.
     """
     data = extractor.settings.data
     plan = FeaturesPlan([], [], {})
@@ -238,12 +239,17 @@ def make_extractor(settings: FeaturesConfig) -> Extractor:
 def _stored(extractor: Extractor, spec: TileSpec, slide_id: str, key: str) -> dict[str, Any] | None:
     """The row of a slide whose features are there and still hold, else None.
 
+    A damaged file is taken as none, and that is said.
+
     Raises:
-        InputError: a damaged file, or the folder holds features of another encoder or of other tiles.
+        InputError: the folder holds features of another encoder or of other tiles, or of another tool.
     """
     resolution = spec.resolution
     path = feature_path(extractor.settings.data, resolution, slide_id)
     if not path.is_file():
+        return None
+    if unreadable := damage(path):
+        warn(f"{unreadable}; it is made again")
         return None
     facts = read_facts(path)
     if facts["encoder"] != extractor.facts["encoder"] or facts["spec"] != as_dict(spec):

@@ -29,9 +29,11 @@ from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.training.config import CandidateSettings, TrainConfig
 from pathoprog.training.data.bags import Patient, make_ready
-from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source
+from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source, own
 from pathoprog.training.data.checks import check_comparable, check_share, check_tables
+from pathoprog.training.data.disk_space import make_out
 from pathoprog.training.data.learners import facts_of_parts, judge_of, read_parts, watch_of
+from pathoprog.training.data.left_out import LEFT_OUT, LeftOut, joined, said, some_failed, write_left_out
 from pathoprog.training.data.slide_source import REMEDY, settle
 from pathoprog.training.data.tile_store import specs as tile_specs
 from pathoprog.training.estimate.estimate import check_estimate
@@ -51,11 +53,11 @@ PROGRESS = "progress.json"
 
 
 def run(settings: TrainConfig) -> int:
-    """Train, and print where the candidate lies."""
+    """Train, and print where the candidate lies; 1 if slides that failed were left out."""
     candidate = train_candidate(settings)
     best = candidate.best[0]
     say(f"  {settings.out}: best on tuning c {best.c_index:.3f} at step {best.step} ({best.file})")
-    return 0
+    return 1 if some_failed(Path(settings.out)) else 0
 
 
 def train_candidate(settings: TrainConfig) -> Candidate:
@@ -115,16 +117,20 @@ def stopped_early(step: int, steps: int, patience: int) -> str:
 
 
 def prepare_data(settings: CandidateSettings, rows: pd.DataFrame) -> None:
-    """Cut missing tiles, lay grids or look for features; say what training goes without.
+    """Cut missing tiles, lay grids or look for features; say and list (`LEFT_OUT`) what training goes without.
 
     Raises:
-        InputError: more than `data.max_missing` of the slides.
+        InputError: more than `data.max_missing` of the slides; or the run's folder cannot be written to.
     """
+    found = dict[str, LeftOut]()
     for data in data_of_each_source(settings):
-        if failed := make_ready(rows, data, settings.force):
-            said = f"{failed} of {len(rows)} slides are missing (named above)"
-            check_share(failed, len(rows), data.max_missing, said)
-            warn(f"{said}; training goes on without them")
+        dims = {name: own(settings, name).get("feature_dim", settings.network.feature_dim) for name in data.resolutions}
+        found = joined(found, make_ready(rows, data, settings.force, dims))
+    check_share(len(found), len(rows), settings.data.max_missing, said(found, len(rows)))
+    make_out(Path(settings.out))
+    write_left_out(Path(settings.out), rows, found)
+    if found:
+        warn(f"{said(found, len(rows))}; training goes on without them: {Path(settings.out) / LEFT_OUT}")
 
 
 def ids_of(rows: pd.DataFrame) -> set[str]:

@@ -22,14 +22,16 @@ from pathoprog.system.files import read_json, write_json, write_text
 from pathoprog.system.machine.cores import cores
 from pathoprog.system.records import plain
 from pathoprog.system.tracking_config import check_tracking
+from pathoprog.text.wording import count
 from pathoprog.training.config import CandidateSettings, TrainConfig, TrainEnsembleConfig
 from pathoprog.training.data.by_resolution import at, check_each, data_of_each_source, differ
 from pathoprog.training.data.checks import check_tables
 from pathoprog.training.data.learners import facts_of_parts, read_parts
+from pathoprog.training.data.left_out import some_failed
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.estimate.estimate import check_estimate
 from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices, settle_devices
-from pathoprog.training.member.candidate import CANDIDATE, read_candidate
+from pathoprog.training.member.candidate import CANDIDATE, ENSEMBLE_RUN, read_candidate
 from pathoprog.training.member.finetune import adopt
 from pathoprog.training.member.fit import fingerprint
 from pathoprog.training.member.fit_checks import check_fit
@@ -43,7 +45,6 @@ POLL_S = 0.2
 SHARE_S = 60.0
 """How long a shared folder may take to show what another node wrote."""
 CANDIDATE_MODULE = "pathoprog.training.train"
-ENSEMBLE_RUN = "ensemble_run.json"
 
 
 @dataclass
@@ -115,7 +116,7 @@ def ready(settings: TrainEnsembleConfig, tracking: Tracking | None = None) -> tu
 
 
 def run(settings: TrainEnsembleConfig) -> int:
-    """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some of them failed."""
+    """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some, or slides, failed."""
     as_given = config_text("train_ensemble", settings)
     tasks, tracking = ready(settings)
     out = Path(settings.out)
@@ -127,7 +128,7 @@ def run(settings: TrainEnsembleConfig) -> int:
         with engine_of(settings) as engine:
             failed = train_all(tasks, engine, settings.restarts, tracking, parent, needed=settings.members)
         finish(settings, tasks, tracking, parent)
-    return 1 if failed else 0
+    return 1 if failed or some_failed(out) else 0
 
 
 def check_folders(tasks: list[CandidateTask]) -> None:
@@ -172,19 +173,17 @@ def finish(settings: TrainEnsembleConfig, tasks: list[CandidateTask], tracking: 
     candidates = [read_candidate(task.folder) for task in done]
     check_same(candidates)
     tracking.datasets(parent, plain(candidates[0].cohorts))
-    record = {
-        "candidates": [task.folder.name for task in done],
-        "failed": {task.folder.name: task.failed for task in tasks if task.failed},
-        "run_id": parent,
-        "settings": as_dict(settings),
-    }
+    failed = {task.folder.name: task.failed for task in tasks if task.failed}
+    names = [task.folder.name for task in done]
+    record = {"candidates": names, "failed": failed, "run_id": parent, "settings": as_dict(settings)}
     write_json(Path(settings.out) / ENSEMBLE_RUN, record)
     for task in tasks:
         if task.failed:
             say(f"    {task.name}: failed, left out ({task.failed})")
     for resolution in in_order(settings.data.resolutions):
         found = [item.tuning_c for item in candidates if item.resolution == resolution]
-        say(f"    {resolution}: {len(found)} candidates, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
+        where = "/".join(filter(None, (tasks[0].trial, resolution)))
+        say(f"    {where}: {count(len(found), 'candidate')}, c {tasks[0].judged} {min(found):.3f} to {max(found):.3f}")
 
 
 def make_tasks(settings: TrainEnsembleConfig) -> list[CandidateTask]:

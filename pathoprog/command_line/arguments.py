@@ -81,6 +81,8 @@ def _bracketed(value: str) -> str:
 def _read(target: Target, argument: str) -> tuple[str, str, str]:
     """Key, value and kind of one argument; the kind ``bare`` where it is a word for the positional setting."""
     kinds, positional = target.kinds, target.positional
+    if re.match(r"~[\w.@/]+(=|$)", argument) and not exists(argument):
+        raise ConfigError(f"{argument}: a setting cannot be deleted; leave it out, and its default counts")
     key, equals, value = argument.partition("=")
     key = positional if key and key == target.spelled else key
     flag = argument.removeprefix("--").replace("-", "_")
@@ -119,13 +121,21 @@ def exists(text: str) -> bool:
 def as_it_stands(value: str, kind: str, key: str = "") -> str:
     """A literal value for OmegaConf, which is kept from reading interpolations into it.
 
-    In a path ``${oc.env:NAME}`` and ``${oc.env:NAME,DEFAULT}`` are replaced by the environment's value, unless a file
-    is called so.
+    Quotes around the whole of it go, as they do in Hydra's grammar. In a path ``${oc.env:NAME}`` and
+    ``${oc.env:NAME,DEFAULT}`` are replaced by the environment's value, and ``~/`` by the home folder. All this unless a
+    file is called so.
 
     Raises:
         ConfigError: no such variable.
     """
-    if kind in ("path", "paths") and "${oc.env:" in value and not exists(value):
+    is_path = kind in ("path", "paths")
+    if is_path and exists(value):
+        return escaped(value)
+    if quoted := re.fullmatch(r"'([^']*)'|\"([^\"]*)\"", value):
+        value = quoted[1] or quoted[2] or ""
+    if is_path and value.startswith("~/"):
+        value = str(Path(value).expanduser())
+    if is_path and "${oc.env:" in value:
         value = re.sub(r"\$\{oc\.env:\s*(\w+)\s*(?:,([^}]*))?\}", lambda found: _variable(found, key), value)
     return escaped(value)
 

@@ -132,6 +132,8 @@ def _explained(error: Exception, target: Target, file: Path | None) -> ConfigErr
     where = f"{file}: " if file is not None and "experiment/" in detail else ""
     detail = re.sub(r"In '[^']*experiment/[^']*': ", "", detail)
     detail = re.sub(r"^\w*Error raised while (?:composing config|resolving interpolation): ?\n?", "", detail.lstrip())
+    if found := re.match(r"\"?Environment variable '([^']*)' not found", detail):
+        detail = f"the environment variable {found[1]} is not set; set it, or give {key or 'the value'}=… itself"
     if found := re.match(r"Key '([^']*)' (?:is )?not in '\w+'", detail):
         detail = f"no such setting{did_you_mean(key or found[1], target.kinds)}"
     detail = " ".join(detail.split())

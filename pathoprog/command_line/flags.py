@@ -65,7 +65,9 @@ def take_flags(arguments: list[str]) -> tuple[Flags, list[str]]:
         elif flag in SHOW:
             part = value if equals else next(words, "")
             if part not in ("job", "all"):
-                raise ConfigError(f"--cfg {part}: give --cfg job (the settings; there are none of Hydra's own)")
+                raise ConfigError(
+                    f"{f'--cfg {part}'.strip()}: give --cfg job (the settings; there are none of Hydra's own)"
+                )
             found["show"] = True
         elif word in RESOLVE:
             found["resolve"] = True

@@ -5,12 +5,13 @@
 """
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pathoprog.command_line.arguments import exists, items
+from pathoprog.command_line.arguments import exists, items, sort_arguments
 from pathoprog.command_line.target import EXPERIMENT, Target
 from pathoprog.errors import ConfigError
 
@@ -91,11 +92,17 @@ def read_axes(target: Target, arguments: list[str], kind: str) -> tuple[tuple[Ax
                 continue
         others.append(argument)
     if not axes:
+        sort_arguments(target, [word for word in others if not _has_commas(target, word)])  # a key that there is not
         raise ConfigError(f"--{kind}: no key has several values; give some, such as {GRAMMAR}")
     for axis in axes.values():
         if kind == "multirun" and not axis.choices:
             raise ConfigError(f"{axis.key}: an interval has no end of values; give some ({GRAMMAR}), or --search")
     return tuple(axes.values()), others
+
+
+def _has_commas(target: Target, word: str) -> bool:
+    """Whether a word is of a known key, whose value only looks as if it were several."""
+    return word.partition("=")[0].lstrip("+") in target.kinds
 
 
 def first_of(axis: Axis) -> str:
@@ -118,8 +125,9 @@ def _axis(target: Target, key: str, value: str) -> Axis | None:
     kind = target.kinds.get(key, "")
     if kind in ("path", "paths", "name", "names") or key == EXPERIMENT:
         if found := LITERAL_CHOICE.match(value):
-            return Axis(key, tuple(items(found[1], "names")))
+            return Axis(key, tuple(dict.fromkeys(items(found[1], "names"))))
         several = items(value, "names") if key == EXPERIMENT and not exists(value) else []
+        several = list(dict.fromkeys(several))
         return Axis(key, tuple(several)) if len(several) > 1 else None
     if kind == "list" and not re.match(r"\s*(\[.*\]\s*,\s*\[|choice\(|shuffle\(|sort\(|tag\()", value):
         return None  # commas between its items
@@ -142,8 +150,12 @@ def _in_grammar(key: str, value: str, whole: bool) -> Axis | None:
             assert found.start is not None and found.end is not None
             if not found.start < found.end:
                 raise ConfigError(f"{key}={value}: an interval ends above its start")
+            if whole and math.ceil(found.start) > math.floor(found.end):
+                raise ConfigError(f"{key}={value}: no whole number lies in the interval")
+            if "log" in found.tags and found.start <= 0:
+                raise ConfigError(f"{key}={value}: on a logarithmic scale an interval starts above 0")
             return Axis(key, (), found.start, found.end, "log" in found.tags, whole)
-        choices = tuple(override.sweep_string_iterator())
+        choices = tuple(dict.fromkeys(override.sweep_string_iterator()))  # the same twice is one trial
     except HydraException as error:
         detail = " ".join(str(error).splitlines()[0].split())
         raise ConfigError(f"{key}={value}: {detail}; a sweep is written {GRAMMAR}") from error

@@ -13,15 +13,17 @@ from pathlib import Path
 from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.commands.demo_config import DemoConfig
 from pathoprog.ensemble.bundle import MANIFEST, ensemble_id
-from pathoprog.errors import InputError, PathoprogError
+from pathoprog.ensemble.shape import MEMBERS_PER_RESOLUTION
+from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.settings import as_dict
 from pathoprog.system.console import say
 from pathoprog.system.files import read_json, sha256_file, write_json, write_text
 from pathoprog.system.tracking_config import check_tracking
+from pathoprog.text.wording import count, number_word
 
 PLAN = """\
 # Analysis plan of the demo, fixed before its external cohort is opened.
-title: "Demo: a ten-network ensemble on a made-up external cohort"
+title: "Demo: an ensemble on a made-up external cohort"
 time_zero: day of surgery
 primary:
   endpoint: cancer-specific survival
@@ -55,6 +57,7 @@ LEFT = {
 def run(settings: DemoConfig) -> int:
     """Run every step in sight, then say where to look."""
     out = Path(settings.out)
+    check_numbers(settings)
     if "restart=true" not in settings.train:
         check_candidates(out / "candidates")
     write_text(out / "plan.yaml", PLAN)
@@ -66,7 +69,7 @@ def run(settings: DemoConfig) -> int:
         say(f"  pathoprog {shlex.join(command)}")
         start = time.monotonic()
         if command[0] == "ensemble":
-            supersede(out / "ensemble", out / "candidates")
+            supersede(out / "ensemble", out / "candidates", settings.members)
         code = subprocess.run([sys.executable, "-m", "pathoprog.cli", *command], check=False).returncode
         if code and not (code == 1 and command[0] == "train_ensemble"):  # some candidate failed, the others are done
             left = out / LEFT[command[0]]
@@ -91,20 +94,23 @@ def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
             ["simulate", f"out={cohort}", f"seed={settings.seed}", *settings.simulate],
         ),
         (
-            "tiles at 10x and 40x inside the tumour, cut once",
+            "tiles inside the tumour, cut once",
             ["tiles", "data=demo", *tables, *settings.data],
         ),
         (
-            f"{settings.candidates} candidate networks at each resolution",
+            f"{count(settings.candidates, 'candidate network')} at each resolution",
             [
                 *("train_ensemble", "experiment=demo", f"out={candidates}", *tables, *settings.data),
                 *(f"data.outcomes={cohort / 'outcomes.csv'}", f"seed={settings.seed}"),
-                *(f"candidates={settings.candidates}", *tracking, *settings.train),
+                *(f"candidates={settings.candidates}", f"members={settings.members}", *tracking, *settings.train),
             ],
         ),
         (
-            "the best five of each resolution, their thresholds, the lock",
-            ["ensemble", f"candidates={candidates}", f"out={bundle}", "name=demo", f"seed={settings.seed}", *tracking],
+            f"the best {number_word(settings.members)} of each resolution, their thresholds, the lock",
+            [
+                *("ensemble", f"candidates={candidates}", f"members={settings.members}", f"out={bundle}", "name=demo"),
+                *(f"seed={settings.seed}", *tracking),
+            ],
         ),
         (
             "every slide scored by the locked ensemble",
@@ -124,6 +130,22 @@ def steps(settings: DemoConfig) -> list[tuple[str, list[str]]]:
             ],
         ),
     ]
+
+
+def check_numbers(settings: DemoConfig) -> None:
+    """Refuse numbers of networks that no lock could be made of, before any work.
+
+    Raises:
+        ConfigError: names the keys.
+    """
+    if settings.candidates < settings.members:
+        raise ConfigError(
+            f"candidates={settings.candidates}: fewer than members={settings.members}, which are chosen among them;"
+            f" give members={settings.candidates} too, or more candidates"
+        )
+    for given in settings.train:
+        if (key := given.partition("=")[0].strip().lstrip("+")) in ("candidates", "members"):
+            raise ConfigError(f"train: {given}: give {key}=… to the demo itself; the step `ensemble` needs it too")
 
 
 def check_candidates(candidates: Path) -> None:
@@ -146,13 +168,17 @@ def check_candidates(candidates: Path) -> None:
             )
 
 
-def supersede(bundle: Path, candidates: Path) -> None:
+def supersede(bundle: Path, candidates: Path, members: int = MEMBERS_PER_RESOLUTION) -> None:
     """Move a bundle of other candidates aside: a lock is never rewritten, only superseded.
 
-    A bundle of these same candidates is left, and the step `ensemble` finds it unchanged.
+    A bundle of as many of these same candidates is left, and the step `ensemble` finds it unchanged.
     """
     stamp = bundle.with_name("ensemble.candidates.json")
-    now = {path.parent.name: sha256_file(path) for path in sorted(candidates.glob("*/candidate.json"))}
+    now: dict[str, object] = {
+        path.parent.name: sha256_file(path) for path in sorted(candidates.glob("*/candidate.json"))
+    }
+    if members != MEMBERS_PER_RESOLUTION:
+        now["members"] = members
     try:
         same = read_json(stamp) == now
     except (OSError, ValueError):  # not there, or damaged: of these candidates or not, nobody knows
@@ -162,7 +188,7 @@ def supersede(bundle: Path, candidates: Path) -> None:
         if old.exists():
             raise PathoprogError(f"{old} exists already: move it away")
         bundle.rename(old)
-        say(f"  the bundle of other candidates was moved to {old}")
+        say(f"  the bundle of other candidates or members was moved to {old}")
     write_json(stamp, now)
 
 

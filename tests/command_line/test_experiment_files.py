@@ -185,3 +185,32 @@ def test_a_run_leaves_its_settings_beside_what_it_wrote(tmp_path, monkeypatch):
     assert cli.main(["made", f"experiment={file}", f"out={tmp_path}/bundle", "bundle=true"]) == 1
     assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["manifest.json"], "a bundle is never added to"
     assert (tmp_path / "bundle.config.yaml").is_file()
+
+
+def test_quotes_and_the_home_folder_in_paths_are_as_in_a_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "my home"))
+    (tmp_path / "'odd'.csv").touch()
+    for given, taken in (
+        ("'a b.csv'", "a b.csv"),
+        ('"a, b.csv"', "a, b.csv"),
+        ("~/a.csv", str(tmp_path / "my home" / "a.csv")),
+        ("'odd'.csv", "'odd'.csv"),
+        ("it's.csv", "it's.csv"),
+    ):
+        assert cli.compose("train", [f"data.cohort={given}"], checked=False).data.cohort == taken
+    assert cli.compose("train", ["split.together='a b'"], checked=False).split.together == "a b"
+
+
+def test_what_is_not_set_or_cannot_be_deleted_is_said_plainly(tmp_path, monkeypatch):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    (tmp_path / "mine.yaml").write_text("data:\n  cohort: ${oc.env:NOT_SET}/cohort.csv\n")
+    with pytest.raises(
+        ConfigError, match=r"data\.cohort: the environment variable NOT_SET is not set; set it, or give"
+    ):
+        cli.compose("train", [f"experiment={tmp_path / 'mine.yaml'}"], checked=False)
+    own = cli.compose("train", [f"experiment={tmp_path / 'mine.yaml'}", "data.cohort=mine.csv"], checked=False)
+    assert own.data.cohort == "mine.csv", "what is given needs no variable"
+    for word in ("~fit.lr", "~fit.lr=0.1", "~experiment"):
+        with pytest.raises(ConfigError, match=r"a setting cannot be deleted; leave it out, and its default counts"):
+            cli.compose("train", [word], checked=False)

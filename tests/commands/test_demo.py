@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from pathoprog.commands.demo import run, steps, supersede
 from pathoprog.commands.demo_config import DemoConfig
 from pathoprog.ensemble.bundle import ensemble_id, verify
-from pathoprog.errors import InputError, PathoprogError
+from pathoprog.errors import ConfigError, InputError, PathoprogError
 from pathoprog.system.files import write_json
 
 SMALL = (
@@ -138,6 +138,49 @@ def test_a_step_that_refuses_names_the_folder_that_is_in_its_way(tmp_path, monke
     (tmp_path / "candidates").mkdir()
     with pytest.raises(PathoprogError, match=r"move .*candidates away, or give another out=…$"):
         run(DemoConfig(out=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"candidates": 4}, r"^candidates=4: fewer than members=5, .* give members=4 too"),
+        ({"candidates": 2, "members": 3}, r"^candidates=2: fewer than members=3"),
+        ({"train": ["candidates=9"]}, r"^train: candidates=9: give candidates=… to the demo itself"),
+        ({"train": ["fit.steps=2", "+members=2"]}, r"^train: \+members=2: give members=…"),
+    ],
+)
+def test_numbers_that_no_lock_can_be_made_of_are_refused_before_any_step(tmp_path, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        run(DemoConfig(out=str(tmp_path / "demo"), **settings))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_as_many_members_are_locked_as_are_trained_for(tmp_path):
+    commands = {command[0]: command for _, command in steps(DemoConfig(candidates=3, members=2))}
+    assert {"candidates=3", "members=2"} <= set(commands["train_ensemble"]) and "members=2" in commands["ensemble"]
+    from made_bundle import made_bundle
+
+    bundle = made_bundle(tmp_path / "ensemble")
+    supersede(bundle, tmp_path / "candidates", 5)
+    made_bundle(bundle)
+    supersede(bundle, tmp_path / "candidates")
+    assert bundle.is_dir(), "five are the default"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_pilot_of_two_candidates_with_a_treatment_runs_to_the_report(tmp_path):
+    """Few patients: 28 of training and tuning, 24 external ones, half of them treated."""
+    few = (
+        "simulate=[treatment=benefit_in_poor,development_patients=40,external_patients=24,test_patients=4,field_um=420]"
+    )
+    command = [sys.executable, "-m", "pathoprog.cli", "demo", "out=demo", "candidates=2", "members=2", *SMALL[1:2], few]
+    done = subprocess.run([*command, SMALL[3]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    manifest = verify(tmp_path / "demo" / "ensemble")
+    assert len(manifest.members) == 4 and manifest.shape.caution.startswith("not METHOD's ensemble")
+    statistics = json.loads((tmp_path / "demo" / "validation" / "statistics.json").read_text())
+    assert "treatment" in json.dumps(statistics)
 
 
 def test_the_steps_are_commands_that_exist():

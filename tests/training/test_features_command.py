@@ -36,6 +36,7 @@ from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import make_ready, read_patients
 from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.learners import read_parts
+from pathoprog.training.data.left_out import LeftOut
 from pathoprog.training.lock import ensemble as choose
 from pathoprog.training.train import check_network, train
 from pathoprog.training.train_ensemble import ENSEMBLE_RUN
@@ -331,9 +332,9 @@ def test_candidates_on_features_of_unnamed_weights_cannot_be_locked(data, tmp_pa
 
 def test_slides_without_features_are_named(data, tmp_path, capsys):
     cohort = pd.read_csv(data.cohort)
-    assert make_ready(cohort, data) == 0
+    assert not make_ready(cohort, data)
     (tmp_path / "features" / "40x" / "P005-A.safetensors").unlink()
-    assert make_ready(cohort, data) == 1
+    assert make_ready(cohort, data) == {"P005-A": LeftOut("no features at 40x", failed=False)}
     assert "no features at 40x of 1 among 32 slides: P005-A\n" in capsys.readouterr().err
     data.features = str(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no features of training at 10x; `pathoprog features` makes them"):

@@ -1,6 +1,6 @@
 """Patients as bags of tiles or features, and the draw of a step's bags: a function of seed and step alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from pathoprog.training.config import TrainConfig
 from pathoprog.training.data import feature_store, slide_source, tile_store
 from pathoprog.training.data.data_config import DataSettings
 from pathoprog.training.data.jpeg_tiles import JpegTiles
+from pathoprog.training.data.left_out import LeftOut
 
 
 @dataclass
@@ -179,26 +180,31 @@ class BagBatch:
     sizes: list[int]
 
 
-def make_ready(cohort: pd.DataFrame, data: DataSettings, force: bool = False) -> int:
+def make_ready(
+    cohort: pd.DataFrame, data: DataSettings, force: bool = False, dims: Mapping[str, int] | None = None
+) -> dict[str, LeftOut]:
     """Cut the tiles that the store lacks, lay those that stay in their slides, or look for features.
 
     Args:
         cohort: rows of the cohort table that training will read.
         data: where everything is.
         force: cut though the disk seems to have no room.
+        dims: of features, d that the network takes, by resolution; None: any.
 
     Returns:
-        Number of slides that training must go without; each was named in a warning.
+        By slide id, those that training must go without.
 
     Raises:
         InputError: where tiles stay in the slides, one that cannot be read.
     """
     if data.source == "features":
-        return feature_store.count_missing(cohort["slide_id"], data)
+        return feature_store.missing(cohort["slide_id"], data, dims or {})
     if data.source == "slides":
         slide_source.lay(cohort, data)
-        return 0
-    return tile_store.build(cohort, data, force)
+        return {}
+    reasons = dict[str, str]()
+    tile_store.build(cohort, data, force, reasons)
+    return {name: LeftOut(reason) for name, reason in reasons.items()}
 
 
 class Mapper(Protocol):

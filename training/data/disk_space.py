@@ -23,8 +23,9 @@ SAMPLE_TILES = 8
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REMEDY = (
     "give data.store=… on another disk, data.source=slides, data.store_format=jpeg, or a smaller"
-    " data.tiles_40x.max_per_slide"
+    " data.tiles_{}.max_per_slide"
 )
+"""With the finest resolution that is cut, which takes the most room."""
 
 
 def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream, force: bool = False) -> None:
@@ -44,10 +45,11 @@ def check_room(jobs: list[SlideJob], data: DataSettings, stream: TileStream, for
     share = "all of" if n == len(jobs) else f"{n} of"
     found = f"about {gigabytes(mean)} for the tiles of {len(jobs)} slides (from {share} them), {gigabytes(free)} free"
     say(f"    {found}")
+    remedy = REMEDY.format(min((spec for job in jobs for spec in job.specs), key=lambda spec: spec.mpp).resolution)
     if mean - 2 * error > free and not force:
-        raise InputError(f"{data.store}: not enough room: {found}; {REMEDY}; force=true goes on all the same")
+        raise InputError(f"{data.store}: not enough room: {found}; {remedy}; force=true goes on all the same")
     if mean + 2 * error > free:
-        warn(f"{data.store}: may not have enough room: {found}; {REMEDY}")
+        warn(f"{data.store}: may not have enough room: {found}; {remedy}")
 
 
 def estimate(jobs: list[SlideJob], stream: TileStream, quality: int = 0) -> tuple[float, float, int]:
@@ -133,6 +135,20 @@ def cannot_write(error: OSError, folder: str | Path) -> InputError:
     if error.errno in NO_ROOM:
         return InputError(f"{folder}: the disk is full; make room, and give the same command again: it goes on")
     return InputError(f"{folder}: cannot be written to ({error.strerror or error})")
+
+
+def make_out(folder: Path) -> None:
+    """Make a run's folder, and see that it can be written to, before hours of work.
+
+    Raises:
+        InputError: it cannot; names it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(f"out={folder}: cannot be written to ({error.strerror}); give another out=…") from error
 
 
 def gigabytes(size: float) -> str:

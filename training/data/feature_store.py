@@ -1,10 +1,15 @@
-"""Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or another tool's folder."""
+"""Stored features as training finds them: `<folder>/<resolution>/<slide_id>.safetensors`, or another tool's folder.
+
+A file that cannot be used (`fault`) is to all that reads here as if it were not there; `missing` says so.
+"""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.errors import InputError
@@ -20,12 +25,19 @@ from pathoprog.quality.look import QualityLook, look_from
 from pathoprog.settings import as_dict
 from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import say, warn
+from pathoprog.system.file_array import stamp_of
 from pathoprog.system.file_names import file_name, file_name_in
 from pathoprog.system.records import RecordError, plain, record_of
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.data.data_config import DataSettings
+from pathoprog.training.data.left_out import LeftOut, joined
 from pathoprog.training.data.tile_store import StoredSlide
+
+KNOWN_FILES = 1 << 16
+"""Of which it is kept in mind whether they can be used."""
+CHECKED_VALUES = 1 << 23  # that are held at once where all are gone through
+SHOWN_FAULTS = 5
 
 
 def features_folder(data: DataSettings, resolution: str) -> Path:
@@ -63,22 +75,68 @@ def _paths_in(cohort: str, overlap: str, changed: int) -> dict[str, str]:
     return dict(zip(map(str, table["slide_id"]), map(str, table["slide_path"]), strict=True))
 
 
-def count_missing(slide_ids: Iterable[str], data: DataSettings) -> int:
-    """How many slides lack features at a resolution of which others have some; each resolution's are named.
+def missing(slide_ids: Iterable[str], data: DataSettings, dims: Mapping[str, int]) -> dict[str, LeftOut]:
+    """Slides that lack features at a resolution of which others have some, or whose features cannot be used.
 
-    Features of slides that the cohort does not have are named too: nothing reads them.
+    Each resolution's are named. Features of slides that the cohort does not have are named too: nothing reads them.
+
+    Args:
+        slide_ids: of the cohort.
+        data: where the features are.
+        dims: d that the network takes, by resolution; one that is not named takes any.
     """
     ids = list(slide_ids)
-    missing = set[str]()
+    found = dict[str, LeftOut]()
     for resolution in in_order(data.resolutions):
-        lacking = [slide_id for slide_id in ids if _found(data, resolution, slide_id) is None]
+        folder = features_folder(data, resolution)
+        paths = {slide_id: _found(data, resolution, slide_id) for slide_id in ids}
+        lacking = [slide_id for slide_id, path in paths.items() if path is None]
+        dim = dims.get(resolution, 0)
+        unfit = {name: said for name, path in paths.items() if path is not None and (said := fault(path, dim))}
         if lacking and len(lacking) < len(ids):
             names = f"{', '.join(lacking[:5])}{' …' if len(lacking) > 5 else ''}"
-            folder = features_folder(data, resolution)
             warn(f"{folder}: no features at {resolution} of {len(lacking)} among {len(ids)} slides: {names}")
-            missing |= set(lacking)
+            found = joined(found, {name: LeftOut(f"no features at {resolution}", failed=False) for name in lacking})
+        for said in list(unfit.values())[:SHOWN_FAULTS]:
+            warn(f"{said}; the slide is left out")
+        found = joined(found, {name: LeftOut(said) for name, said in unfit.items()})
         _say_unclaimed(data, resolution)
-    return len(missing)
+    return found
+
+
+def fault(path: Path, feature_dim: int = 0) -> str:
+    """Why a file of features cannot be used, '' if it can: damaged, not finite, or of another d.
+
+    A file is read once for it in each process, and again when it has changed.
+
+    Args:
+        path: of the file.
+        feature_dim: d that the network takes; 0: any.
+    """
+    try:
+        said, d = _looked_at(path, stamp_of(path.stat()))
+    except OSError as error:
+        return f"{path}: cannot be read ({error.strerror or error})"
+    if said or not feature_dim or d in (0, feature_dim):
+        return said
+    return (
+        f"{path}: d={d}, but network.feature_dim={feature_dim} (with network.encoder=none it must be the features' d)"
+    )
+
+
+@functools.lru_cache(KNOWN_FILES)
+def _looked_at(path: Path, stamp: tuple[int, int, int]) -> tuple[str, int]:
+    """What is wrong with a file in itself, and its d; 0 if it has no tile."""
+    try:
+        features = read_features(path)
+        values = features.values
+        step = max(1, CHECKED_VALUES // max(1, values.shape[1]))
+        starts = range(0, 0 if features.maker is not None else len(values), step)  # another tool's were looked through
+        if not all(np.isfinite(values[start : start + step]).all() for start in starts):
+            return f"{path}: features hold NaN or infinity; delete it, and `pathoprog features` makes it again", 0
+    except InputError as error:
+        return str(error), 0
+    return "", values.shape[1] if len(values) else 0
 
 
 def _say_unclaimed(data: DataSettings, resolution: str) -> None:
@@ -106,12 +164,14 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
         feature_dim: d that the network takes.
 
     Returns:
-        By slide id, those that have a file with at least one tile.
+        By slide id, those that have a file with at least one tile that can be used; `missing` names the others.
 
     Raises:
-        InputError: another d, files made by different encoders or of different tiles, or one file for two slides.
+        InputError: no file can be used; files made by different encoders or of different tiles; one file for two
+            slides.
     """
     stored = {}
+    unfit = list[str]()
     first: Features | None = None
     taken: dict[Path, str] = {}
     for slide_id in slide_ids:
@@ -123,14 +183,12 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
                 f"{path}: would be the features of both {other} and {slide_id}, whose slides' files have one name: give"
                 " slide_id the names of the files of features"
             )
+        if said := fault(path, feature_dim):
+            unfit.append(said)
+            continue
         features = read_features(path)
         if not len(features.values):
             continue
-        if features.values.shape[1] != feature_dim:
-            raise InputError(
-                f"{path}: d={features.values.shape[1]}, but network.feature_dim={feature_dim}"
-                " (with network.encoder=none it must be the features' d)"
-            )
         first = first or features
         if features.made_by != first.made_by:
             raise InputError(
@@ -138,6 +196,8 @@ def read(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_
             )
         scan = str(features.facts.get("slide_sha256", ""))
         stored[slide_id] = StoredSlide(slide_id, features.content, features.values, scan=scan)
+    if unfit and not stored:
+        raise InputError(f"{unfit[0]}{f'; and {len(unfit) - 1} more like it' if len(unfit) > 1 else ''}")
     return stored
 
 
@@ -164,7 +224,7 @@ class Origin:
         return [name for name in one if one[name] != two.get(name)]
 
 
-def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Origin:
+def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_dim: int = 0) -> Origin:
     """What the stored features of a resolution say they were made of, all alike.
 
     Raises:
@@ -173,7 +233,7 @@ def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Ori
     """
     first: tuple[Path, Origin] | None = None
     for slide_id in slide_ids:
-        path = _found(data, resolution, slide_id)
+        path = values_path(slide_id, data, resolution, feature_dim)
         if path is None:
             continue
         found = Origin(*_said(path))
@@ -185,7 +245,9 @@ def origin(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> Ori
     return first[1]
 
 
-def maker_of(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> FeatureMaker | None:
+def maker_of(
+    slide_ids: Iterable[str], data: DataSettings, resolution: str, feature_dim: int = 0
+) -> FeatureMaker | None:
     """Who made the features of a resolution, where it was another tool; None where they are ours, or none are there.
 
     Raises:
@@ -193,7 +255,7 @@ def maker_of(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> F
     """
     first: tuple[Path, FeatureMaker | None] | None = None
     for slide_id in slide_ids:
-        path = _found(data, resolution, slide_id)
+        path = values_path(slide_id, data, resolution, feature_dim)
         if path is None:
             continue
         features = read_features(path) if is_foreign(path) else None
@@ -206,9 +268,10 @@ def maker_of(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> F
     return first[1] if first else None
 
 
-def values_path(slide_id: str, data: DataSettings, resolution: str) -> Path | None:
-    """The file of one slide's features, whoever made them; None where there is none."""
-    return _found(data, resolution, slide_id)
+def values_path(slide_id: str, data: DataSettings, resolution: str, feature_dim: int = 0) -> Path | None:
+    """The file of one slide's features, whoever made them; None where there is none that can be used (`fault`)."""
+    path = _found(data, resolution, slide_id)
+    return None if path is None or fault(path, feature_dim) else path
 
 
 def _said(path: Path) -> tuple[EncoderRecord, TileSpec, str]:
@@ -231,9 +294,9 @@ def _said(path: Path) -> tuple[EncoderRecord, TileSpec, str]:
         raise InputError(f"{path}: {error}; make these features again with `pathoprog features`") from error
 
 
-def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
-    """What a slide's features say of it, under the names of `tile_store.facts_of`; None where there are none."""
-    path = _found(data, resolution, slide_id)
+def slide_facts(slide_id: str, data: DataSettings, resolution: str, feature_dim: int = 0) -> dict[str, Any] | None:
+    """What a slide's features say of it, under the names of `tile_store.facts_of`; None where none can be used."""
+    path = values_path(slide_id, data, resolution, feature_dim)
     if path is None:
         return None
     features = read_features(path)
@@ -261,7 +324,7 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
     paths = [
         path
         for resolution in in_order(data.resolutions)
-        if (path := feature_path(data, resolution, slide_id)).is_file()
+        if (path := feature_path(data, resolution, slide_id)).is_file() and not fault(path)
     ]
     found = read_facts(paths[0]).get("quality", {}) if paths else {}
     if found.get("version") != QUALITY_VERSION:

@@ -1,7 +1,8 @@
 """Who learns and who judges: by the cohort's roles, or by the folds of a cross-validation."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -111,6 +112,40 @@ def _by_bags(settings: TrainConfig, judging: list[Patient], group: DeviceGroup) 
         return judge(network, judging, fit.evaluate_tiles, fit.evaluate_batch, device, dtype, ahead, group, fit)
 
     return by_bags
+
+
+@dataclass(frozen=True)
+class Used:
+    """Who took part in a training, of those whom its cohort names.
+
+    Attributes:
+        patient_ids: of patients with a slide that was used at any resolution.
+        left_out: by role, slides that were not used at every resolution, of how many: (left out, all).
+    """
+
+    patient_ids: frozenset[str]
+    left_out: Mapping[str, tuple[int, int]]
+
+
+def who_was_used(settings: TrainConfig, parts: Sequence[list[Patient]]) -> Used:
+    """Hold the cohort against those who learned and judged.
+
+    Args:
+        settings: of the training.
+        parts: patients that learned and that judged, of every resolution.
+    """
+    cohort = read_cohort(settings.data.cohort, settings.data.overlap, look=False)
+    resolutions = len(set(settings.data.resolutions))
+    times = Counter(
+        (patient.patient_id, slide.slide_id) for part in parts for patient in part for slide in patient.slides
+    )
+    lists = 2 if settings.split.folds else 1  # by folds everybody learned, and everybody judged
+    left_out = {}
+    for role in DEVELOPMENT_ROLES:
+        rows = cohort[cohort["role"] == role]
+        pairs = zip(map(str, rows["patient_id"]), map(str, rows["slide_id"]), strict=True)
+        left_out[role] = (sum(times[pair] < lists * resolutions for pair in pairs), len(rows))
+    return Used(frozenset(patient for patient, _ in times), left_out)
 
 
 def cohort_facts(patients: list[Patient]) -> CohortFacts:

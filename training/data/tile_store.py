@@ -8,11 +8,9 @@ beside these, never among them.
 """
 
 import hashlib
-import os
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +35,9 @@ from pathoprog.system.h5_array import H5Array
 from pathoprog.system.machine.cores import cores
 from pathoprog.tiles.config import PREPROCESSING_VERSION, TileSpec
 from pathoprog.training.data.data_config import DataSettings
-from pathoprog.training.data.disk_space import allocate, cannot_write, check_room, gigabytes
-from pathoprog.training.data.jpeg_tiles import JpegTiles, JpegWriter
-
-STALE_S = 24 * 3600.0
-"""Age of a half-written file that nobody writes any more."""
+from pathoprog.training.data.disk_space import cannot_write, check_room, gigabytes
+from pathoprog.training.data.jpeg_tiles import AGAIN, JpegTiles
+from pathoprog.training.data.slide_writer import SlideWriter
 
 
 @dataclass
@@ -58,15 +54,6 @@ class StoredSlide:
     tiles: NDArray[Any] | FileArray | JpegTiles | H5Array | PlacedTiles
     places: str = ""
     scan: str = ""
-
-
-@dataclass
-class _Writing:
-    """Tiles of one slide that are arriving."""
-
-    opened: SlideOpened
-    wanted: list[TileSpec]
-    arrays: dict[str, Any] = field(default_factory=dict)
 
 
 def specs(data: DataSettings) -> list[TileSpec]:
@@ -92,13 +79,14 @@ def cut_name(data: DataSettings, spec: TileSpec) -> str:
     return f"{spec.size_px}px-{sha256_value(settings)[:12]}"
 
 
-def build(cohort: pd.DataFrame, data: DataSettings, force: bool = False) -> int:
+def build(cohort: pd.DataFrame, data: DataSettings, force: bool = False, reasons: dict[str, str] | None = None) -> int:
     """Cut what the store lacks.
 
     Args:
         cohort: rows of the cohort table to cut (see `pathoprog.cohort_tables.cohort.read_cohort`).
         data: the store, the tile specs, how slides are read.
         force: begin though the disk seems to have no room.
+        reasons: takes up, by slide id, why a slide could not be read.
 
     Returns:
         Number of slides that could not be read; each is named in a warning, and absent from the store.
@@ -128,39 +116,44 @@ def build(cohort: pd.DataFrame, data: DataSettings, force: bool = False) -> int:
     try:
         with TileStream(data.stream) as stream:
             check_room(jobs, data, stream, force)
-            return _cut(jobs, data, keys, stream)
+            failed = _cut(jobs, data, keys, stream)
     except OSError as error:
         raise cannot_write(error, data.store) from error
+    if reasons is not None:
+        reasons |= failed
+    return len(failed)
 
 
-def _cut(jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], str], stream: TileStream) -> int:
-    """Read the slides and store their tiles; returns how many could not be read."""
+def _cut(
+    jobs: list[SlideJob], data: DataSettings, keys: dict[tuple[str, str], str], stream: TileStream
+) -> dict[str, str]:
+    """Read the slides and store their tiles; returns by slide id why it could not be read."""
     for job in jobs:
         for spec in job.specs:  # what no longer holds is not read, whatever comes
             _paths(data, spec.resolution, job.slide_id)[1].unlink(missing_ok=True)
-    failed = 0
+    failed = dict[str, str]()
     wanted = {job.slide_id: job.specs for job in jobs}
-    open_slides: dict[str, _Writing] = {}
+    begun: dict[str, tuple[SlideWriter, SlideOpened]] = {}
     try:
         with progress("tiles", len(jobs), "slides") as counter, ThreadPoolExecutor(cores()) as pool:
             for event in stream.read(jobs):
                 if isinstance(event, SlideOpened):
-                    open_slides[event.slide_id] = writing = _Writing(event, wanted[event.slide_id])
-                    _start(data, writing, pool)
+                    begun[event.slide_id] = (_writer(data, event, wanted[event.slide_id], pool), event)
                 elif isinstance(event, TileBatch):
-                    array = open_slides[event.slide_id].arrays[event.resolution]
-                    array[event.start : event.start + len(event.tiles)] = event.tiles
+                    begun[event.slide_id][0].put(event.resolution, event.start, event.tiles)
                 elif isinstance(event, SlideFailed):
                     warn(f"{event.slide_id}: {event.error}")
-                    failed += 1
-                    _forget(data, open_slides.pop(event.slide_id, None))
+                    failed[event.slide_id] = str(event.error)
+                    if event.slide_id in begun:
+                        begun.pop(event.slide_id)[0].give_up()
                     counter.advance()
                 elif isinstance(event, SlideDone):
-                    _finish(data, open_slides.pop(event.slide_id), keys)
+                    _finish(data, *begun[event.slide_id], keys)
+                    del begun[event.slide_id]
                     counter.advance()
     finally:
-        for writing in open_slides.values():
-            _forget(data, writing)
+        for writer, _ in begun.values():
+            writer.give_up()
     if data.jpeg_quality:
         _say_what_is_saved(jobs, data)
     return failed
@@ -229,8 +222,15 @@ def cut_folder(data: DataSettings, resolution: str) -> Path:
 
 def is_stored(data: DataSettings, slide_id: str) -> bool:
     """Whether the store holds tiles of a slide under these settings, of whichever state of its file."""
-    pairs = [_paths(data, spec.resolution, slide_id) for spec in specs(data)]
-    return all(array.is_file() and info.is_file() for array, info in pairs)
+    return all(_is_there(data, spec.resolution, slide_id) for spec in specs(data))
+
+
+def _is_there(data: DataSettings, resolution: str, slide_id: str) -> bool:
+    """Whether tiles of a slide at one resolution are stored, and whole as far as the files' heads say."""
+    try:
+        return _opened(data, resolution, slide_id) is not None
+    except InputError:
+        return False
 
 
 def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Path]:
@@ -241,61 +241,34 @@ def _paths(data: DataSettings, resolution: str, slide_id: str) -> tuple[Path, Pa
 
 
 def _valid(data: DataSettings, resolution: str, slide_id: str, key: str) -> bool:
-    array, info = _paths(data, resolution, slide_id)
+    info = _paths(data, resolution, slide_id)[1]
     try:
+        if _opened(data, resolution, slide_id) is None:
+            return False
         found = read_json(info)
-        return array.is_file() and found["key"] == key and found["quality_version"] == QUALITY_VERSION
+        return bool(found["key"] == key and found["quality_version"] == QUALITY_VERSION)
+    except InputError as error:
+        warn(str(error).replace(AGAIN, "the slide is cut again"))
+        return False
     except (OSError, ValueError, KeyError):
         return False
 
 
-def _temporary(array: Path) -> Path:
-    """Each process has a name of its own: two may cut the same slide at once."""
-    return array.with_name(f".{array.name}.{os.getpid()}.tmp")
+def _writer(data: DataSettings, opened: SlideOpened, wanted: list[TileSpec], pool: ThreadPoolExecutor) -> SlideWriter:
+    """Of the tiles of a slide that was opened."""
+    files, shapes = dict[str, Path](), dict[str, tuple[int, int, int, int]]()
+    for spec in wanted:
+        grid = opened.grids.get(spec.resolution)
+        files[spec.resolution] = _paths(data, spec.resolution, opened.slide_id)[0]
+        shapes[spec.resolution] = (len(grid.x0) if grid is not None else 0, spec.size_px, spec.size_px, 3)
+    return SlideWriter(files, shapes, data.jpeg_quality, pool)
 
 
-def _start(data: DataSettings, writing: _Writing, pool: ThreadPoolExecutor) -> None:
-    event = writing.opened
-    for spec in writing.wanted:
-        array, _ = _paths(data, spec.resolution, event.slide_id)
-        array.parent.mkdir(parents=True, exist_ok=True)
-        for path in array.parent.glob(f".{array.name}.*.tmp"):
-            if time.time() - path.stat().st_mtime > STALE_S:
-                path.unlink(missing_ok=True)
-        grid = event.grids.get(spec.resolution)
-        shape = (len(grid.x0) if grid is not None else 0, spec.size_px, spec.size_px, 3)
-        if data.jpeg_quality:
-            writing.arrays[spec.resolution] = JpegWriter(_temporary(array), shape, data.jpeg_quality, pool)
-        elif shape[0]:
-            writing.arrays[spec.resolution] = np.lib.format.open_memmap(_temporary(array), "w+", np.uint8, shape)
-            # room first: writing to a map that the disk has no room for would end this process without a word
-            allocate(_temporary(array))
-        else:
-            with _temporary(array).open("wb") as stream:
-                np.save(stream, np.zeros(shape, np.uint8))
-
-
-def _forget(data: DataSettings, writing: _Writing | None) -> None:
-    """Remove what has come of a slide that failed."""
-    if writing is None:
-        return
-    for spec in writing.wanted:
-        stored = writing.arrays.pop(spec.resolution, None)
-        if isinstance(stored, JpegWriter):
-            stored.close()
-        _temporary(_paths(data, spec.resolution, writing.opened.slide_id)[0]).unlink(missing_ok=True)
-
-
-def _finish(data: DataSettings, writing: _Writing, keys: dict[tuple[str, str], str]) -> None:
-    for spec in writing.wanted:
-        slide_id = writing.opened.slide_id
-        array, info = _paths(data, spec.resolution, slide_id)
-        stored = writing.arrays.pop(spec.resolution, None)
-        if stored is not None:
-            stored.flush()
-            del stored
-        _temporary(array).replace(array)
-        write_json(info, facts_of(writing.opened, spec.resolution, keys[slide_id, spec.resolution]))
+def _finish(data: DataSettings, writer: SlideWriter, opened: SlideOpened, keys: dict[tuple[str, str], str]) -> None:
+    for resolution, array in writer.files.items():
+        writer.finish(resolution)
+        info = _paths(data, resolution, opened.slide_id)[1]
+        write_json(info, facts_of(opened, resolution, keys[opened.slide_id, resolution]))
         sync_folder(array.parent)
 
 
@@ -329,10 +302,7 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
 
     None for a slide that is not in the store, or was cut by another version of the checks.
     """
-    resolution = in_order(data.resolutions)[0]
-    from_slides = data.source == "slides"
-    info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
-    found = read_json(info) if info.is_file() else {}
+    found = _kept(slide_id, data, in_order(data.resolutions)[0])
     if found.get("quality_version") != QUALITY_VERSION:
         return None
     return look_from(found["look"]), float(found["tumour_area_um2"])
@@ -340,48 +310,71 @@ def read_look(slide_id: str, data: DataSettings) -> tuple[QualityLook, float] | 
 
 def slide_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
     """What is kept of a slide beside its tiles (see `facts_of`); None where its tiles were not cut."""
-    array, info = _paths(data, resolution, slide_id)
-    found = read_json(info) if array.is_file() and info.is_file() else None
+    found = read_json(_paths(data, resolution, slide_id)[1]) if _is_there(data, resolution, slide_id) else None
     assert found is None or isinstance(found, dict)
     return found
 
 
 def content_of(slide_id: str, data: DataSettings, resolution: str) -> str:
     """Hash of a slide's content when its tiles were cut or laid; empty for a slide that is not in the store."""
+    return str(_kept(slide_id, data, resolution).get("sha256", ""))
+
+
+def _kept(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any]:
+    """What is kept of a slide that was cut or laid; nothing where it was not, or the file is damaged."""
     from_slides = data.source == "slides"
     info = grid_path(data, resolution, slide_id) if from_slides else _paths(data, resolution, slide_id)[1]
-    return str(read_json(info)["sha256"]) if info.is_file() else ""
+    try:
+        found = read_json(info)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read(slide_ids: Iterable[str], data: DataSettings, resolution: str) -> dict[str, StoredSlide]:
     """Stored slides; their tiles stay in their files until they are asked for.
 
     Returns:
-        By slide id, those that are in the store and hold at least one tile.
+        By slide id, those that are in the store, whole, and hold at least one tile. `build` cuts damaged ones again,
+        or names those whose slides are not there for it.
+
+    Raises:
+        InputError: all are damaged, or of other settings.
+    """
+    stored = {}
+    damaged: InputError | None = None
+    for slide_id in slide_ids:
+        try:
+            found = _opened(data, resolution, slide_id)
+        except InputError as error:
+            damaged = damaged or error
+            continue
+        if found is not None and len(found.tiles):
+            stored[slide_id] = found
+    if damaged is not None and not stored:
+        raise damaged
+    return stored
+
+
+def _opened(data: DataSettings, resolution: str, slide_id: str) -> StoredSlide | None:
+    """One stored slide, of whose tiles only the file's head is read; None where it is not in the store.
 
     Raises:
         InputError: a damaged file, or tiles that are not of these settings.
     """
     size = spec_of(data, resolution).size_px
-    stored = {}
-    for slide_id in slide_ids:
-        array, info = _paths(data, resolution, slide_id)
-        if not array.is_file() or not info.is_file():
-            continue
-        try:
-            facts = read_json(info)
-            corners, content = np.array([facts["x0"], facts["y0"]], np.int64), str(facts["sha256"])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{info}: damaged ({error!r}); delete it, and the slide is cut again") from error
-        tiles = JpegTiles(array) if data.jpeg_quality else FileArray.npy(array)
-        if tiles.shape != (corners.shape[1], size, size, 3):
-            raise InputError(
-                f"{array}: holds {list(tiles.shape)}, not {corners.shape[1]} tiles of {size} px; delete it, and the"
-                " slide is cut again"
-            )
-        if len(tiles):
-            stored[slide_id] = StoredSlide(slide_id, content, tiles, places_hash(corners))
-    return stored
+    array, info = _paths(data, resolution, slide_id)
+    if not array.is_file() or not info.is_file():
+        return None
+    try:
+        facts = read_json(info)
+        corners, content = np.array([facts["x0"], facts["y0"]], np.int64), str(facts["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{info}: damaged ({error!r}); {AGAIN}") from error
+    tiles = JpegTiles(array) if data.jpeg_quality else FileArray.npy(array)
+    if tiles.shape != (corners.shape[1], size, size, 3):
+        raise InputError(f"{array}: holds {list(tiles.shape)}, not {corners.shape[1]} tiles of {size} px; {AGAIN}")
+    return StoredSlide(slide_id, content, tiles, places_hash(corners))
 
 
 def places_hash(corners: NDArray[np.int64]) -> str:

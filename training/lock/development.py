@@ -70,13 +70,14 @@ def add_development(settings: EnsembleConfig, trained: TrainConfig, files: dict[
 def content_of(slide_id: str, trained: TrainConfig) -> str:
     """Hash of a slide's content, as it was when its tiles or features were made; empty where that is not known."""
     of_features = all(data_at(trained, name).source == "features" for name in trained.data.resolutions)
-    if of_features and (found := content_in(slide_id, trained.data)):
+    if of_features and (found := content_in(slide_id, trained)):
         return found
     for resolution in in_order(trained.data.resolutions):
         data = data_at(trained, resolution)
         if data.source == "features":
             path = feature_store.feature_path(data, resolution, slide_id)
-            found = str(read_facts(path).get("slide_sha256", "")) if path.is_file() else ""
+            whole = path.is_file() and not feature_store.fault(path)
+            found = str(read_facts(path).get("slide_sha256", "")) if whole else ""
         else:
             found = tile_store.content_of(slide_id, data, resolution)
         if found:

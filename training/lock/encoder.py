@@ -13,7 +13,7 @@ from pathoprog.slides.resolutions import in_order
 from pathoprog.system.console import warn
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
-from pathoprog.training.data.by_resolution import data_at
+from pathoprog.training.data.by_resolution import at, data_at
 from pathoprog.training.data.feature_store import Origin, origin
 from pathoprog.training.data.learners import cohort_facts
 from pathoprog.training.member.candidate import Candidate
@@ -34,7 +34,7 @@ def origins_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Orig
     if of_features:
         cohort = read_cohort(data.cohort, data.overlap)
         slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"])
-        origins = {resolution: origin(slide_ids, data, resolution) for resolution in of_features}
+        origins = {name: origin(slide_ids, data, name, at(trained, name).network.feature_dim) for name in of_features}
         if len({found.tumour_policy for found in origins.values()}) > 1:
             raise InputError(f"{data.features}: tiles of one resolution lie in outlines, of the other in tissue")
         for resolution, found in origins.items():

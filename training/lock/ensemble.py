@@ -48,23 +48,22 @@ from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.by_resolution import at
-from pathoprog.training.data.learners import read_parts
+from pathoprog.training.data.learners import read_parts, who_was_used
 from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock import choice_figure
 from pathoprog.training.lock.covariates import add_covariates
 from pathoprog.training.lock.development import add_development
 from pathoprog.training.lock.encoder import add_encoders, check_unchanged, origins_of
-from pathoprog.training.lock.model_card import judged_on, model_card
+from pathoprog.training.lock.model_card import judged_on, left_out_line, model_card
 from pathoprog.training.lock.other_features import add_other_features, makers_of
 from pathoprog.training.lock.quality_reference import add_quality
 from pathoprog.training.lock.tumour import add_tumour
 from pathoprog.training.lock.tuning_scores import TuningScores, score_tuning
-from pathoprog.training.member.candidate import Candidate, read_candidate
+from pathoprog.training.member.candidate import ENSEMBLE_RUN, Candidate, read_candidate
 from pathoprog.training.member.run_folder import check_same
-from pathoprog.training.search.trials import looked_at_line, trials_looked_at
+from pathoprog.training.search.trials import looked_at_line, no_candidates, trials_looked_at
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
-from pathoprog.training.train_ensemble import ENSEMBLE_RUN
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def read_training(candidates: str | Path) -> tuple[TrainConfig, list[Candidate],
     """
     folder = Path(candidates)
     if not (folder / ENSEMBLE_RUN).is_file():
-        raise InputError(f"{folder}: no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)")
+        raise InputError(f"{folder}: {no_candidates(folder)}")
     record = read_json(folder / ENSEMBLE_RUN)
     found = [read_candidate(folder / name) for name in record["candidates"]]
     return settings_from_dict(record["settings"]), found, str(record["run_id"])
@@ -130,15 +129,22 @@ def lock_candidates(
     resolutions = in_order(trained.data.resolutions)
     choices = {name: choose_members(candidates, name, settings.members) for name in resolutions}
     members = {resolution: choice.members for resolution, choice in choices.items()}
+    every = list[list[Patient]]()
     for resolution in resolutions:
         parts = read_parts(at(trained, resolution))
         check_unchanged(trained, members[resolution][0], parts)
         check_judged(members[resolution][0], parts[1])
+        every += parts
+    used = who_was_used(trained, every)
     files: dict[str, Path | str] = {}
     manifest = before_tuning(settings, trained, candidates[0])
     if looked_at := trials_looked_at(Path(settings.candidates), trained.looked_at):
         manifest = replace(manifest, training={**(manifest.training or {}), "looked_at": looked_at})
         say(f"    {looked_at_line(looked_at)}")
+    if any(left for left, _ in used.left_out.values()):
+        left_out = {role: left for role, (left, _) in used.left_out.items()}
+        manifest = replace(manifest, training={**(manifest.training or {}), "slides_left_out": left_out})
+        say(f"    {left_out_line(used)}")
     manifest = add_other_features(makers, add_encoders(settings, origins, manifest, files))
     manifest = add_tumour(settings, manifest, files)
     manifest = add_quality(settings, trained, manifest, files)
@@ -164,7 +170,7 @@ def lock_candidates(
     manifest = add_covariates(settings, trained, manifest, tuning, (times, events, cohorts))
     say(f"    {basis_line(manifest)}")
     add_development(settings, trained, files)
-    files["model_card.md"] = model_card(settings, trained, manifest, shares)
+    files["model_card.md"] = model_card(settings, trained, manifest, shares, used)
     ensemble = lock(settings.out, manifest, files)
     say(f"    locked {settings.out}: ensemble {ensemble[:16]}")
     if manifest.shape.caution:

@@ -13,6 +13,7 @@ from pathoprog.networks.foreign.maker import maker_lines
 from pathoprog.text.wording import capital, count, listing, number_word
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.data.by_resolution import at
+from pathoprog.training.data.learners import Used
 from pathoprog.training.search.trials import looked_at_line
 
 DESCRIBED = (
@@ -38,7 +39,9 @@ GROUPS = ("prep_site", "scan_site", "scanner", "sex", "stage")
 MISSING = "missing"
 
 
-def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, shares: dict[str, float]) -> str:
+def model_card(
+    settings: EnsembleConfig, trained: TrainConfig, manifest: Manifest, shares: dict[str, float], used: Used
+) -> str:
     """Markdown text of the card.
 
     Args:
@@ -46,8 +49,10 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
         trained: settings of the candidates' training; its cohort table describes the patients.
         manifest: of the bundle to be.
         shares: of the classes on tuning.
+        used: who took part; patients of the cohort who did not are not described.
     """
     cohort = read_cohort(trained.data.cohort, trained.data.overlap)
+    cohort = cohort[cohort["patient_id"].isin(used.patient_ids)]
     roles = {"training": DEVELOPMENT_ROLES, "tuning": DEVELOPMENT_ROLES} if trained.split.folds else {}
     parts = {
         role: cohort[cohort["role"].isin(roles.get(role, (role,)))].drop_duplicates("patient_id")
@@ -90,6 +95,7 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
             f"- {role}: {facts.n_patients} patients, {facts.n_slides} slides, {facts.n_tiles} tiles,"
             f" {facts.n_events} events"
         )
+    lines += [f"- {left_out_line(used)}."] if any(left for left, _ in used.left_out.values()) else []
     labels = trained.labels
     lines += [
         f"- distinct outcome: good = followed over {labels.good_after_years:g} years without the event;"
@@ -104,6 +110,15 @@ def model_card(settings: EnsembleConfig, trained: TrainConfig, manifest: Manifes
         *(f"- {limit}" for limit in _limits(manifest, parts, shares)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def left_out_line(used: Used) -> str:
+    """How many slides of the cohort took no part, as the command and the card say it."""
+    parts = [f"{left} of {count(n, f'{role} slide')}" for role, (left, n) in used.left_out.items() if left]
+    return (
+        f"left out, at one resolution or all: {listing(parts)} (damaged, unreadable, or without tiles or features);"
+        " nothing here counts them"
+    )
 
 
 def _output(manifest: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pathoprog.cohort_tables.cohort import read_cohort
@@ -17,8 +18,7 @@ from pathoprog.stream.config import StreamSettings
 from pathoprog.stream.slide_stream import SlideFailed, SlideJob, StreamEvent, tiles_at_once
 from pathoprog.text.wording import listing
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.data.by_resolution import data_at
-from pathoprog.training.data.data_config import DataSettings
+from pathoprog.training.data.by_resolution import at, data_at
 from pathoprog.training.data.feature_store import maker_of, values_path
 from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock.tuning_slides import NOT_CUT
@@ -40,7 +40,7 @@ def makers_of(settings: EnsembleConfig, trained: TrainConfig) -> dict[str, Featu
         return {}
     cohort = read_cohort(data.cohort, data.overlap)
     slide_ids = list(cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"])
-    found = {resolution: maker_of(slide_ids, data, resolution) for resolution in of_features}
+    found = {name: maker_of(slide_ids, data, name, at(trained, name).network.feature_dim) for name in of_features}
     makers = {resolution: maker for resolution, maker in found.items() if maker is not None}
     if not makers:
         return {}
@@ -67,14 +67,22 @@ def add_other_features(makers: dict[str, FeatureMaker], manifest: Manifest) -> M
     return replace(manifest, other_features=makers) if makers else manifest
 
 
-def content_in(slide_id: str, data: DataSettings) -> str:
+def content_in(slide_id: str, trained: TrainConfig) -> str:
     """Hash of a slide's features of another tool as scoring knows it; empty where there are none."""
-    return content_of(features) if (features := _features(slide_id, data)) else ""
+    return content_of(features) if (features := _features(slide_id, trained)) else ""
 
 
-def _features(slide_id: str, data: DataSettings) -> dict[str, Features]:
-    paths = {name: values_path(slide_id, data, name) for name in in_order(data.resolutions)}
-    return {name: read_features(path) for name, path in paths.items() if path is not None and is_foreign(path)}
+def _paths(slide_id: str, trained: TrainConfig) -> dict[str, Path]:
+    """The files of a slide's features that can be used, by resolution."""
+    names = in_order(trained.data.resolutions)
+    dims = {name: at(trained, name).network.feature_dim for name in names}
+    paths = {name: values_path(slide_id, trained.data, name, dims[name]) for name in names}
+    return {name: path for name, path in paths.items() if path is not None}
+
+
+def _features(slide_id: str, trained: TrainConfig) -> dict[str, Features]:
+    paths = _paths(slide_id, trained)
+    return {name: read_features(path) for name, path in paths.items() if is_foreign(path)}
 
 
 class FeatureTiles:
@@ -87,25 +95,25 @@ class FeatureTiles:
     """
 
     def __init__(self, trained: TrainConfig, makers: Mapping[str, FeatureMaker], stream: StreamSettings):
-        self.data, self.makers = trained.data, makers
+        self.trained, self.data, self.makers = trained, trained.data, makers
         self.batch = {spec.resolution: max(1, tiles_at_once(spec.size_px, stream)) for spec in specs(self.data)}
 
     def key(self, slide_id: str) -> Any:
         """See `TuningTiles`."""
-        return {name: features.content for name, features in _features(slide_id, self.data).items()} or None
+        return {name: features.content for name, features in _features(slide_id, self.trained).items()} or None
 
     def n_tiles(self, slide_ids: list[str]) -> int:
         """See `TuningTiles`."""
-        return sum(len(found.values) for slide_id in slide_ids for found in _features(slide_id, self.data).values())
+        return sum(len(found.values) for slide_id in slide_ids for found in _features(slide_id, self.trained).values())
 
     def events(self, slide_ids: list[str]) -> Iterator[StreamEvent]:
         """See `TuningTiles`."""
         for slide_id in slide_ids:
-            paths = {resolution: values_path(slide_id, self.data, resolution) for resolution in self.makers}
-            if not any(paths.values()):
+            paths = _paths(slide_id, self.trained)
+            if not paths:
                 error = SlideError("it has no features, and training went without it", NOT_CUT)
                 yield SlideFailed(slide_id, error, "open")
                 continue
-            files = {name: str(path) for name, path in paths.items() if path is not None}
+            files = {name: str(path) for name, path in paths.items()}
             job = SlideJob(slide_id, "", specs(self.data), features=files)
             yield from feature_events([job], self.makers, self.batch)

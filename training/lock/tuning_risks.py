@@ -38,7 +38,7 @@ from pathoprog.system.records import plain
 from pathoprog.text.wording import count
 from pathoprog.tiles.config import PREPROCESSING_VERSION
 from pathoprog.training.config import EnsembleConfig, TrainConfig
-from pathoprog.training.data.by_resolution import data_of_each_source
+from pathoprog.training.data.by_resolution import at, data_at, data_of_each_source
 from pathoprog.training.data.folds import read_folds
 from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock.other_features import FeatureTiles
@@ -266,10 +266,9 @@ def _left(began: float, counter: Progress) -> str:
 def _check_failed(failed: dict[str, SlideScore], n: int, trained: TrainConfig) -> None:
     """Go on without slides that training went without; stop where others fail, which may read again another time."""
     stored = [
-        (data, resolution)
-        for data in data_of_each_source(trained)
-        for resolution in in_order(data.resolutions)
-        if data.source != "slides"
+        (data_at(trained, name), name, at(trained, name).network.feature_dim)
+        for name in in_order(trained.data.resolutions)
+        if data_at(trained, name).source != "slides"
     ]
     absent = {
         name

@@ -134,10 +134,10 @@ class TuningTiles(Protocol):
         """What `TileStream.read` would give for the slides."""
 
 
-def stored_facts(slide_id: str, data: DataSettings, resolution: str) -> dict[str, Any] | None:
-    """What is kept of a slide beside its tiles or features; None where there are none."""
+def stored_facts(slide_id: str, data: DataSettings, resolution: str, feature_dim: int) -> dict[str, Any] | None:
+    """What is kept of a slide beside its tiles or features; None where there are none that can be used."""
     if data.source == "features":
-        return feature_store.slide_facts(slide_id, data, resolution)
+        return feature_store.slide_facts(slide_id, data, resolution, feature_dim)
     return tile_store.slide_facts(slide_id, data, resolution)
 
 
@@ -156,7 +156,7 @@ class StoredTiles:
         self.batch = {spec.resolution: max(1, tiles_at_once(spec.size_px, stream)) for spec in specs(self.data)}
 
     def _facts(self, slide_id: str) -> dict[str, dict[str, Any]] | None:
-        found = {name: stored_facts(slide_id, one.data, name) for name, one in self.at.items()}
+        found = {name: stored_facts(slide_id, one.data, name, one.network.feature_dim) for name, one in self.at.items()}
         known = {name: facts for name, facts in found.items() if facts is not None}
         return known if len(known) == len(self.resolutions) else None
 
@@ -177,7 +177,8 @@ class StoredTiles:
 
     def n_tiles(self, slide_ids: list[str]) -> int:
         """See `TuningTiles`."""
-        places = ((slide_id, name) for slide_id in slide_ids for name in self.resolutions)
+        here = (slide_id for slide_id in slide_ids if self._facts(slide_id) is not None)
+        places = ((slide_id, name) for slide_id in here for name in self.resolutions)
         found = (self._tiles(*place) for place in places)  # one at a time: each holds a descriptor
         return sum(len(tiles) for tiles in found if tiles is not None)
 

@@ -16,6 +16,10 @@ from pathoprog.system.files import read_json, write_json
 from pathoprog.system.records import Record, RecordError, Saved, plain, record_of, saved_of
 
 CANDIDATE, SETTINGS = "candidate.json", "settings.json"
+ENSEMBLE_RUN = "ensemble_run.json"
+"""What a finished `train_ensemble` leaves above its candidates' folders: their names and settings."""
+OUT_OF_FOLD_SCORES = "out_of_fold.csv"
+"""What a finished `cross_validate` leaves."""
 R = TypeVar("R")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.roles import DEVELOPMENT_ROLES
 from pathoprog.ensemble.bundle import ensemble_id, read_manifest, verify
 from pathoprog.ensemble.loading import load_network, network_settings
 from pathoprog.ensemble.manifest import Manifest, MemberRecord
@@ -60,7 +61,9 @@ def adopt(settings: TrainConfig, number: int = 0) -> None:
 def _check_features(settings: TrainConfig, manifest: Manifest) -> None:
     """Refuse features that were made in another way than those that the parent's members take."""
     data, resolution = settings.data, settings.resolution
-    found = origin(read_cohort(data.cohort, data.overlap)["slide_id"], data, resolution)
+    cohort = read_cohort(data.cohort, data.overlap)
+    slide_ids = cohort.loc[cohort["role"].isin(DEVELOPMENT_ROLES), "slide_id"]
+    found = origin(slide_ids, data, resolution, settings.network.feature_dim)
     record = replace((manifest.encoders or {})[resolution], file=None, unknown={})
     wanted = Origin(record, manifest.tile_specs[resolution], found.tumour_policy)
     if differences := found.differences(wanted):

@@ -14,6 +14,7 @@ from typing import Any
 from pathoprog.command_line.sweep_space import Axis, Sweep, written
 from pathoprog.errors import ConfigError, InputError
 from pathoprog.system.console import say
+from pathoprog.training.data.disk_space import make_out
 from pathoprog.training.search.run import made
 from pathoprog.training.search.search_config import SearchSettings
 from pathoprog.training.search.trial_runs import Trial, trial_of
@@ -76,7 +77,7 @@ def _study(sweep: Sweep, out: Path) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
+    make_out(out)
     storage = JournalStorage(JournalFileBackend(str(out / JOURNAL)))
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
     space = json.dumps([asdict(axis) for axis in sweep.axes])

@@ -16,6 +16,8 @@ from pathoprog.system.console import say, warn
 from pathoprog.system.files import sha256_value, write_text
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.text.wording import count
+from pathoprog.training.data.disk_space import make_out
+from pathoprog.training.data.left_out import some_failed
 from pathoprog.training.launchers import Launcher, engine_of
 from pathoprog.training.search.search_config import (
     ALL,
@@ -34,8 +36,8 @@ from pathoprog.training.search.trials import (
     looked_at_line,
     merged,
     read_sweep,
+    tell_trials,
     trial_name,
-    with_looked_at,
     write_sweep,
 )
 from pathoprog.training.search.trials_figure import FIGURE, draw_trials
@@ -48,17 +50,19 @@ NOT_SWEPT = ("out", "restart", "restarts", "device", "engine", "ray", "workers",
 
 
 def run(sweep: Sweep) -> int:
-    """Train every trial, rank them, give back the best as a file; 1 if some of them failed."""
+    """Train every trial, rank them, give back the best as a file; 1 if some of them, or some slides, failed."""
     settings = sweep.base
     assert isinstance(settings, TrainEnsembleSweepConfig | CrossValidateSweepConfig)
     check_sweep(sweep)
     out = Path(settings.out)
     record = record_for(sweep, read_sweep(out))
     trials = [] if sweep.kind == "search" else grid(sweep, out)
+    make_out(out)
     check_tracking(settings.track)
     tracking = Tracking(settings.track)
     if settings.search.only >= 0:
-        return one_alone(trials, settings, tracking)
+        known = with_trials(record, [begun(name) for name in map(trial_name, sweep.points())], "")
+        return one_alone(trials, settings, tracking, known.looked_at)
     run_id = tracking.start(f"{sweep.kind} {out.name}", settings, folder=out, mark=record.mark, kind=sweep.kind)
     with tracking.until_end(run_id):
         work = TrialWork(settings, tracking, run_id, record)
@@ -72,7 +76,8 @@ def run(sweep: Sweep) -> int:
             with engine_of(settings) as engine:
                 work.train(trials, engine)
         finish(out, work.record, tracking, run_id)
-    return 1 if any(trial.state == FAILED for trial in work.record.trials) else 0
+    lacking = any(some_failed(out / trial.name) for trial in work.record.trials)
+    return 1 if lacking or any(trial.state == FAILED for trial in work.record.trials) else 0
 
 
 class TrialWork:
@@ -106,7 +111,7 @@ class TrialWork:
                 get_ready(trial, self.tracking, self.run_id)
             except PathoprogError as error:
                 raise type(error)(f"{trial.name}: {error}") from error
-        self._note([TrialResult(name=one.name, values=one.values, state=RUNNING) for one in trials])
+        self._note([begun(one.name, one.values) for one in trials])
 
     def train(self, trials: list[Trial], engine: Launcher) -> list[TrialResult]:
         """Train all trials' networks side by side, and note what they came to."""
@@ -126,7 +131,7 @@ class TrialWork:
                     get_ready(trial, self.tracking, self.run_id)
                 except PathoprogError as error:
                     trial.failed = str(error)
-        self._note([TrialResult(name=one.name, values=one.values, state=RUNNING) for one in trials])
+        self._note([begun(one.name, one.values) for one in trials])
         results = self.train(trials, engine)
         for result in results:
             if result.state == FAILED:
@@ -139,6 +144,12 @@ class TrialWork:
     def _note(self, results: list[TrialResult]) -> None:
         self.record = with_trials(self.record, results, self.run_id)
         write_sweep(self.out, self.record)
+        tell_trials(self.out, self.record)
+
+
+def begun(name: str, values: Mapping[str, str] | None = None) -> TrialResult:
+    """A trial of which nothing is known but that it was begun."""
+    return TrialResult(name=name, values=values or {}, state=RUNNING)
 
 
 def with_trials(record: SweepRecord, results: list[TrialResult], run_id: str) -> SweepRecord:
@@ -177,10 +188,21 @@ def made(sweep: Sweep, name: str, values: Mapping[str, str], out: Path) -> Trial
 
 
 def one_alone(
-    trials: list[Trial], settings: TrainEnsembleSweepConfig | CrossValidateSweepConfig, tracking: Tracking
+    trials: list[Trial],
+    settings: TrainEnsembleSweepConfig | CrossValidateSweepConfig,
+    tracking: Tracking,
+    looked_at: int,
 ) -> int:
-    """Train one trial of a grid, as a task of a job array does; the call without `search.only` makes the table."""
+    """Train one trial of a grid, as a task of a job array does; the call without `search.only` makes the table.
+
+    Args:
+        trials: the one.
+        settings: of the sweep.
+        tracking: to log to.
+        looked_at: trials of the whole grid, the others of its folder and those before it.
+    """
     [trial] = trials
+    trial.settings.looked_at = looked_at
     get_ready(trial, tracking, "")
     with engine_of(settings) as engine:
         train_all(trial.tasks, engine, settings.restarts, tracking, trial.run_id, [trial.tasks], needed=0)
@@ -197,7 +219,8 @@ def check_sweep(sweep: Sweep) -> None:
     """
     for axis in sweep.axes:
         if any(f"{axis.key}.".startswith(f"{key}.") for key in (*SAME, *NOT_SWEPT)):
-            why = "trials are compared on the same patients" if axis.key not in NOT_SWEPT else "it is the sweep's own"
+            whose = any(f"{axis.key}.".startswith(f"{key}.") for key in NOT_SWEPT)
+            why = "it is the sweep's own" if whose else "trials are compared on the same patients"
             raise ConfigError(f"{axis.key}: cannot be swept; {why}")
     settings = sweep.base
     search: SearchSettings = settings.search
@@ -257,8 +280,7 @@ def finish(out: Path, record: SweepRecord, tracking: Tracking, run_id: str) -> N
     if len({trial.judged for trial in record.trials if trial.judged}) > 1:
         warn("trials were judged on different patients, since not all have tiles under all settings: c hardly compares")
     figures = draw_trials(record, out / FIGURE)
-    text = with_looked_at((out / best.name / CONFIG).read_text(encoding="utf-8"), record.looked_at)
-    write_text(out / BEST, text)
+    write_text(out / BEST, (out / best.name / CONFIG).read_text(encoding="utf-8"))
     for path in (*figures, out / TABLE, out / BEST):
         tracking.file(run_id, path)
     tracking.metrics(run_id, [{"step": 0, "best_c": best.objective, "looked_at": record.looked_at}])

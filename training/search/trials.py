@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pathoprog.command_line.config_file import CONFIG
 from pathoprog.errors import InputError
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import bounded_name, read_json, sha256_value, write_json, write_text
 from pathoprog.system.records import Record, RecordError, plain, record_of
 from pathoprog.text.wording import count
+from pathoprog.training.member.candidate import ENSEMBLE_RUN, OUT_OF_FOLD_SCORES
 
 SWEEP, TABLE, BEST = "sweep.json", "trials.csv", "best.yaml"
 MOST_NAME = 120
@@ -147,6 +149,42 @@ def with_looked_at(text: str, looked_at: int) -> str:
 def looked_at_line(looked_at: int) -> str:
     """How many trials were looked at, as the figure, the command and the model card say it."""
     return f"{count(looked_at, 'trial')} looked at on the same patients, whose c flatters the best"
+
+
+def tell_trials(folder: Path, record: SweepRecord) -> None:
+    """Let each trial's own files say how many were looked at, so that a trial tells it wherever it is copied to."""
+    for trial in record.trials:
+        config, trained = (folder / trial.name / name for name in (CONFIG, ENSEMBLE_RUN))
+        if config.is_file():
+            text = config.read_text(encoding="utf-8")
+            if (told := with_looked_at(text, record.looked_at)) != text:
+                write_text(config, told)
+        if trained.is_file():
+            found = read_json(trained)
+            if found["settings"]["looked_at"] != record.looked_at:
+                found["settings"]["looked_at"] = record.looked_at
+                write_json(trained, found)
+
+
+def no_candidates(folder: Path) -> str:
+    """Why a folder in which training is not finished holds no candidates to lock, and what to give in its place."""
+    record = read_sweep(folder)
+    if (folder / OUT_OF_FOLD_SCORES).is_file():
+        return (
+            "holds a cross-validation, whose networks are those of folds; train it on all patients, and lock that:"
+            f" pathoprog cross_validate experiment={folder / CONFIG} refit=true out=…"
+        )
+    if record is None:
+        return f"no finished `pathoprog train_ensemble` there ({ENSEMBLE_RUN} is missing)"
+    best = record.best
+    if best is None:
+        return f"holds a {record.kind} of which no trial is done; give its command again"
+    if record.command != "train_ensemble":
+        return (
+            f"holds a {record.kind} of {record.command}, whose networks are those of folds; train the best on all"
+            f" patients, and lock that: pathoprog {record.command} experiment={folder / BEST} refit=true out=…"
+        )
+    return f"holds a {record.kind} of {count(len(record.trials), 'trial')}; the best is candidates={folder / best.name}"
 
 
 def trials_looked_at(candidates: Path, declared: int) -> int:

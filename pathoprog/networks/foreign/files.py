@@ -27,6 +27,8 @@ from pathoprog.system.records import plain
 H5_SUFFIX = ".h5"
 VALUES = ("features", "feats")
 """The dataset of the values: TRIDENT's and CLAM's name, and STAMP's."""
+H5_FAULTS = (RuntimeError, ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError, ZeroDivisionError)
+"""What h5py, and sums on what it gives, come to in a damaged file, beside OSError."""
 KEPT_IN_MIND = 64
 """Files whose hash and coordinates are not read twice in a row."""
 
@@ -45,7 +47,10 @@ def read_h5(path: Path) -> Features:
         stamp = stamp_of(path.stat())
     except OSError as error:
         raise InputError(f"{path}: not an h5 file ({error.strerror or error})") from error
-    return _read_h5(path, stamp)
+    try:
+        return _read_h5(path, stamp)
+    except H5_FAULTS as error:
+        raise InputError(f"{path}: damaged ({' '.join(str(error).split()) or type(error).__name__})") from error
 
 
 @functools.lru_cache(KEPT_IN_MIND)

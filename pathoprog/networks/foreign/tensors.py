@@ -38,6 +38,17 @@ def said_of(path: Path) -> dict[str, Any]:
     return facts
 
 
+def damage(path: Path) -> str:
+    """Why a file cannot be one of tensors at all, '' if it is whole: cut short, empty, or something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            return ""
+    except SafetensorError as error:
+        return f"{path}: damaged ({error})"
+
+
 def is_converted(facts: dict[str, Any]) -> bool:
     """Whether a file holds features that another tool made."""
     return facts.get("kind") == KIND

@@ -24,7 +24,7 @@ from pathoprog.training import tiles, train_ensemble
 from pathoprog.training import train as train_module
 from pathoprog.training.config import TilesConfig
 from pathoprog.training.data import disk_space as room
-from pathoprog.training.data import tile_store
+from pathoprog.training.data import slide_writer, tile_store
 from pathoprog.training.data.checks import check_comparable, check_tables
 from pathoprog.training.data.data_config import DataSettings
 
@@ -137,7 +137,7 @@ def test_slides_that_cannot_be_read_count_too(tmp_path):
     data = slides(tmp_path, 12)
     for number in (1, 2):
         (tmp_path / f"S{number}.tif").write_bytes(b"nothing of the kind")
-    with pytest.raises(InputError, match=r"2 of 12 slides are missing \(named above\); that is 17%"):
+    with pytest.raises(InputError, match=r"2 of 12 slides cannot be used \(S1: .*; S2: .*\); that is 17%"):
         train_module.run(made_settings(data, tmp_path / "run"))
 
 
@@ -162,6 +162,25 @@ def test_outlines_that_are_missing_are_named_before_the_cut(tmp_path):
     with pytest.raises(InputError, match=r"4 of 4 slides .*S0: outline_path .*S0\.geojson"):
         tiles.run(TilesConfig(data=data))
     assert len(absent_files(read_cohort(data.cohort))) == 4
+
+
+def test_a_run_s_folder_that_cannot_be_made_is_refused_before_any_work(data, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"out=.*file/run: cannot be written to \(Not a directory\); give another"):
+        train_module.run(made_settings(data, tmp_path / "file" / "run"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match=r"cannot be written to \(Permission denied\)"):
+        room.make_out(tmp_path)
+
+
+def test_the_remedy_names_the_resolution_that_takes_the_room(monkeypatch):
+    monkeypatch.setattr(room, "estimate", lambda *_: (5e9, 0.0, 1))
+    monkeypatch.setattr(room, "free_bytes", lambda _: 1000)
+    for names in (["10x"], ["20x", "10x"], ["10x", "40x"]):
+        data = DataSettings(store="store", tumour_policy="tissue", resolutions=names)
+        job = tile_store.slide_job({"slide_id": "S", "slide_path": "S.tif"}, data, tile_store.specs(data))
+        with pytest.raises(InputError, match=rf"a smaller data\.tiles_{max(names)}\.max_per_slide; force=true"):
+            room.check_room([job], data, None)
 
 
 def test_the_room_that_a_store_needs_is_estimated_and_refused_where_it_is_not_there(tmp_path, capsys, monkeypatch):
@@ -197,7 +216,7 @@ def test_a_disk_that_fills_on_the_way_is_told_in_a_sentence_and_the_rest_is_kept
         if len(calls) == 4:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tile_store, "allocate", full)
+    monkeypatch.setattr(slide_writer, "allocate", full)
     with pytest.raises(InputError, match="the disk is full; make room, and give the same command again"):
         tile_store.build(table, data)
     assert not list((tmp_path / "store").rglob("*.tmp"))

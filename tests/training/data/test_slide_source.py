@@ -110,7 +110,7 @@ def test_bags_are_those_of_the_store_whatever_the_number_of_readers(made, tmp_pa
     stored.resolution = slides.resolution = resolution
     slide_source.settle(slides)
     cohort = read_cohort(made.data.cohort)
-    assert make_ready(cohort[cohort["role"] == "training"], slides.data) == 0
+    assert not make_ready(cohort[cohort["role"] == "training"], slides.data)
     with TileRequests(slides.data.stream) as requests:
         drawn = []
         for patients in (read_patients(stored, "training"), read_patients(slides, "training", requests)):
@@ -231,7 +231,7 @@ def test_grids_are_laid_again_where_what_they_depend_on_has_changed(made, tmp_pa
 
     def laid() -> str:
         capsys.readouterr()
-        assert make_ready(cohort, data) == 0
+        assert not make_ready(cohort, data)
         return capsys.readouterr().out
 
     assert "0 there, 12 to lay" in laid()

@@ -104,10 +104,11 @@ def test_what_does_not_fit_the_spec_is_refused(data):
     path = tile_store.cut_folder(data, "40x") / "S1.npy"
     np.save(path, np.zeros((20, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match=r"S1\.npy: holds \[20, 16, 16, 3\], not 20 tiles of 32 px; delete it"):
-        read(data)
+        tile_store.read(["S1"], data, "40x")
     path.with_suffix(".json").write_text("{")
     with pytest.raises(InputError, match=r"S1\.json: damaged"):
-        read(data)
+        tile_store.read(["S1"], data, "40x")
+    assert "S1" not in read(data) and len(read(data)) > 0, "it stops no other"
 
 
 def test_tiles_of_the_earlier_layout_are_not_read_and_that_is_said(data, capsys):

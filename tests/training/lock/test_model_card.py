@@ -11,6 +11,7 @@ from made_store import made_settings, made_store
 from pathoprog.ensemble.manifest import CohortFacts, Manifest, ParentRecord, ThresholdRecord, TuningBasis
 from pathoprog.tiles.config import TileSpec
 from pathoprog.training.config import EnsembleConfig, SplitSettings
+from pathoprog.training.data.learners import Used
 from pathoprog.training.lock.model_card import model_card
 
 FACTS = CohortFacts(n_patients=16, n_slides=16, n_tiles=96, n_events=8, sha256="0" * 64)
@@ -53,8 +54,21 @@ def settings(tmp_path):
     return made_settings(replace(data), tmp_path / "run")
 
 
+def everybody(without=(), **left_out):
+    names = frozenset(f"P{number:03d}" for number in range(32)) - set(without)
+    return Used(names, {role: (left_out.get(role, 0), 16) for role in ("training", "tuning")})
+
+
+def test_patients_who_took_no_part_are_not_described(settings):
+    used = everybody(["P000", "P001"], training=2)
+    text = model_card(EnsembleConfig(), settings, manifest(), SHARES, used)
+    assert "- left out, at one resolution or all: 2 of 16 training slides (damaged, unreadable, or without" in text
+    assert "| scan_site | site1 6, site2 8 | site1 8, site2 8 |" in text
+    assert "left out, at" not in model_card(EnsembleConfig(), settings, manifest(), SHARES, everybody())
+
+
 def test_it_says_whom_it_learned_from_and_what_was_not_recorded(settings):
-    text = model_card(EnsembleConfig(name="bowel", intended_use="Research."), settings, manifest(), SHARES)
+    text = model_card(EnsembleConfig(name="bowel", intended_use="Research."), settings, manifest(), SHARES, everybody())
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     assert "| scan_site | site1 8, site2 8 | site1 8, site2 8 |" in text
     assert "AT2 14, XR 2" in rows["scanner"] and "F 10, M 6" in rows["sex"]
@@ -80,7 +94,7 @@ def test_folds_and_a_parent_are_named_among_the_limits(settings):
     tuning = replace(FACTS, out_of_folds=5, together="scan_site")
     parent = ParentRecord(ensemble_id="ab" * 32, name="older")
     made = manifest(cohorts={"training": FACTS, "tuning": tuning}, parent=parent)
-    text = model_card(EnsembleConfig(), settings, made, SHARES)
+    text = model_card(EnsembleConfig(), settings, made, SHARES, everybody())
     assert "each out of 5 folds, scan_site kept together" in text and "There was no tuning cohort" in text
     assert "Fine-tuned from the ensemble older (abababababababab); not validated" in text
     assert "| scan_site | site1 16, site2 16 | site1 16, site2 16 |" in text

@@ -1,6 +1,7 @@
 """Sweeps and searches from the command line, on a made store: one table, one figure, the best given back as a file."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from pathoprog.system.files import read_json, sha256_file
 from pathoprog.training.search.run import check_sweep, record_for
 from pathoprog.training.search.trials import read_sweep, trials_looked_at
 
+Capture = pytest.CaptureFixture[str]
 MINE = """\
 # a stranger's experiment, outside the package
 defaults: [base]
@@ -36,8 +38,8 @@ candidates: 1
 """
 
 
-def made(tmp_path: Path) -> Path:
-    data = made_store(tmp_path / "data")
+def made(tmp_path: Path, patients: int = 16) -> Path:
+    data = made_store(tmp_path / "data", patients)
     folder = tmp_path / "my (own) experiments"
     folder.mkdir()
     (folder / "base.yaml").write_text(BASE.format(store=data.store))
@@ -79,6 +81,62 @@ def test_a_stranger_s_file_swept_over_rates_and_poolings(tmp_path: Path) -> None
     assert cli.main([*sweep, "network.pooling=noisy_and,max"]) == 0, "a wider sweep goes on in the same folder"
     assert len(rows(out)) == 6, "a trial that is no longer named still counts"
     assert before.items() <= members(out).items()
+
+
+def locked(candidates: Path, out: Path, store: str) -> tuple[dict[str, object], str]:
+    """The manifest and model card of a lock of two members each."""
+    call = ["ensemble", f"candidates={candidates}", f"out={out}", "members=2", "bootstrap=2", "device=cpu"]
+    assert cli.main([*call, "track.tracking=mlflow", f"track.tracking_uri={store}"]) == 0
+    return read_json(out / "manifest.json"), (out / "model_card.md").read_text()
+
+
+def children(store: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Kind, name and status of the runs of an MLflow store, by the name of the run that they belong to."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(store)
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    names = {run.info.run_id: run.info.run_name for run in runs} | {None: ""}
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for run in runs:
+        parent = names[run.data.tags.get("mlflow.parentRunId")]
+        found.setdefault(parent, []).append((run.data.tags.get("kind", ""), run.info.run_name, run.info.status))
+    return {name: sorted(theirs) for name, theirs in found.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("command", ["train_ensemble", "cross_validate"])
+def test_from_a_sweep_to_a_lock_that_counts_its_trials(command: str, tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("mlflow")
+    mine, out, store = made(tmp_path, 20), tmp_path / "sweep", f"sqlite:///{tmp_path / 'runs.db'}"
+    tracked = ["track.tracking=mlflow", f"track.tracking_uri={store}"]
+    call = [command, f"experiment={mine}", f"out={out}", "workers=2", "candidates=2", "members=2", *tracked]
+    folds = ["split.folds=2"] if command == "cross_validate" else []
+    assert cli.main([*call, *folds, "--multirun", "network.pooling=mean,max"]) == 0
+    best = read_sweep(out).best.name
+    runs = children(store)
+    assert runs[""] == [("multirun", "multirun sweep", "FINISHED")]
+    assert [(kind, status) for kind, _, status in runs["multirun sweep"]] == [("trial", "FINISHED")] * 2
+    for _, name, _ in runs["multirun sweep"]:
+        assert {(kind, status) for kind, _, status in runs[name]} == {("candidate", "FINISHED")}
+        assert len(runs[name]) == (8 if folds else 4)
+    assert cli.main(["ensemble", f"candidates={out}", f"out={tmp_path / 'none'}"]) == 2
+    said = capsys.readouterr().err
+    if folds:
+        assert f"cross_validate experiment={out / 'best.yaml'} refit=true" in said
+        whole = tmp_path / "whole"
+        given = ["cross_validate", f"experiment={out / 'best.yaml'}", f"out={whole}", "refit=true", "workers=2"]
+        assert cli.main([*given, *tracked]) == 0
+        bundles = [locked(whole, tmp_path / "bundle", store)]
+    else:
+        assert f"the best is candidates={out / best}" in said
+        elsewhere = tmp_path / "elsewhere" / "moved"
+        shutil.copytree(out / best, elsewhere)
+        bundles = [locked(out / best, tmp_path / "bundle", store), locked(elsewhere, tmp_path / "moved", store)]
+    for manifest, card in bundles:
+        assert manifest["training"]["looked_at"] == 2
+        assert "2 trials looked at on the same patients" in card
 
 
 @pytest.mark.slow
@@ -127,11 +185,45 @@ def test_points_are_hydra_s(tmp_path: Path) -> None:
         ("data.cohort=choice(a,b)", r"^data\.cohort: cannot be swept; trials are compared on the same patients"),
         ("workers=1,2", r"^workers: cannot be swept"),
         ("fit.lr=-1,2", r"^fit\.lr=-1: must be above 0"),
+        ("+nope=1,2", r"^nope: no such setting"),
+        ("~seed=1,2", r"^~seed=1,2: a setting cannot be deleted; leave it out"),
+        ("track.tracking=none,mlflow", r"^track\.tracking: cannot be swept; it is the sweep's own"),
     ],
 )
 def test_what_cannot_be_swept_is_refused(argument: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         check_sweep(sweep_of(tmp_path, argument))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("fit.steps=interval(1.2,1.8)", r"^fit\.steps=.*: no whole number lies in the interval"),
+        ("fit.weight_decay=tag(log,interval(0,1))", r"^fit\.weight_decay=.*: on a logarithmic scale"),
+        ("fit.lr=interval(0.5,5)", r"^fit\.lr=5: must be above 0 and at most 1"),
+    ],
+)
+def test_an_interval_that_cannot_be_searched_is_refused(argument: str, message: str, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    flags, rest = cli.take_flags(["--search", argument, f"out={tmp_path / 'out'}"])
+    with pytest.raises(ConfigError, match=message):
+        cli.sweep_of("train_ensemble", flags, rest)
+
+
+def test_a_value_given_twice_is_one_trial(tmp_path: Path, capsys: Capture) -> None:
+    """Two trials of one folder would be trained side by side."""
+    sweep = sweep_of(tmp_path, "seed=1,1,2", "network.weights=choice(a,a)", "network.pooling='mean','max'")
+    assert len(list(sweep.points())) == 4
+    assert cli.main(["train_ensemble", "-m", "seed=3,4", "--cfg", "job"]) == 0
+    assert "\nseed: 3\n" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_any_trial(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "file").touch()
+    given = ["train_ensemble", "-m", "seed=1,2", f"out={tmp_path / 'file' / 'sweep'}"]
+    assert cli.main([*given, f"track.tracking_uri=sqlite:///{tmp_path / 'runs.db'}"]) == 2
+    assert "cannot be written to (Not a directory)" in capsys.readouterr().err
+    assert not (tmp_path / "runs.db").exists()
 
 
 def test_other_commands_cannot_be_swept(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The record of a sweep, its table and figure; a search that is stopped and goes on; without any training."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,15 @@ pytest.importorskip("torch")
 
 from pathoprog import cli
 from pathoprog.errors import InputError
+from pathoprog.system.files import read_json, write_json
 from pathoprog.training.search.trial_runs import Trial
 from pathoprog.training.search.trials import (
     SweepRecord,
     TrialResult,
     merged,
+    no_candidates,
     read_sweep,
+    tell_trials,
     trial_name,
     trials_looked_at,
     with_looked_at,
@@ -52,6 +56,29 @@ def test_every_trial_is_kept_ranked_and_counted(record: SweepRecord, tmp_path: P
     (tmp_path / "sweep.json").write_text("{}")
     with pytest.raises(InputError, match="damaged or by another version"):
         read_sweep(tmp_path)
+
+
+def test_a_trial_tells_the_count_wherever_it_goes(record: SweepRecord, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("seed: 1\nlooked_at: 0\n")
+    write_json(tmp_path / "a" / "ensemble_run.json", {"candidates": [], "settings": {"looked_at": 0, "seed": 1}})
+    tell_trials(tmp_path, record)
+    assert read_json(tmp_path / "a" / "ensemble_run.json")["settings"] == {"looked_at": 6, "seed": 1}
+    assert {(tmp_path / name / "config.yaml").read_text() for name in ("a", "b")} == {"seed: 1\nlooked_at: 6\n"}
+
+
+def test_a_folder_that_holds_no_candidates_says_what_does(record: SweepRecord, tmp_path: Path) -> None:
+    assert "no finished `pathoprog train_ensemble`" in no_candidates(tmp_path)
+    write_sweep(tmp_path, record)
+    assert no_candidates(tmp_path) == f"holds a multirun of 4 trials; the best is candidates={tmp_path / 'b'}"
+    write_sweep(tmp_path, replace(record, trials=record.trials[2:3]))
+    assert "no trial is done" in no_candidates(tmp_path)
+    write_sweep(tmp_path, replace(record, command="cross_validate", kind="search"))
+    assert f"cross_validate experiment={tmp_path / 'best.yaml'} refit=true" in no_candidates(tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "out_of_fold.csv").touch()
+    assert f"cross_validate experiment={tmp_path / 'b' / 'config.yaml'} refit=true" in no_candidates(tmp_path / "b")
 
 
 def test_the_figure_shows_numbers_and_words(record: SweepRecord, tmp_path: Path) -> None:
