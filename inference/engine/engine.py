@@ -200,7 +200,7 @@ class Engine:
             return
         for worker in [worker for worker in self.workers if worker.device]:
             suspect = any(job.deaths for job, _ in worker.in_hand.values())
-            room = 0 if suspect else worker.start.readers + 2 - len(worker.in_hand)
+            room = 0 if suspect else worker.start.readers + 4 - len(worker.in_hand)
             jobs = self.ledger.lease(self.plan.config, room, alone=not worker.in_hand) if room > 0 else []
             for job in jobs:
                 self._give(worker, job)
@@ -263,7 +263,7 @@ class Engine:
         while (answer := self.ledger.claim(job, key, share=not assignment.task.keep_instances)) == "copy":
             if twin := self._kept(job, key):
                 break
-        worker.line.send(("answer", answer == "score"))
+        worker.line.send(("answer", (job_id, answer == "score")))
         if answer != "score":
             del worker.in_hand[job_id]
         if twin is not None:

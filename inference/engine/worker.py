@@ -21,6 +21,7 @@ from pathoprog.inference.engine.exchange import Assignment, Staged, Start, run_r
 from pathoprog.scoring.feature_stream import FeatureStream
 from pathoprog.scoring.results import PATIENT_LEVEL, stage_slide
 from pathoprog.scoring.slide_outcomes import SlideScore
+from pathoprog.scoring.slide_result import SlideRun
 from pathoprog.scoring.slide_scores import judge_eligibility, score_stream
 from pathoprog.slide_report.slide_folder import slide_files
 from pathoprog.stream.slide_stream import SlideJob, SlideOpened, TileStream
@@ -52,7 +53,8 @@ def main(socket_fd: int) -> None:
 class Worker:
     """See the module.
 
-    Messages to the engine: ``ready, device``; ``opened, job_id, sha256``, to be answered; ``tiles, n``;
+    Messages to the engine: ``ready, device``; ``opened, job_id, sha256``, to be answered by ``job_id, wanted`` before
+    anything else is said of that job; ``tiles, n``;
     ``staged, job_id, Staged``; ``failed, job_id, code, reason, stage, source``; ``says, text``, for the user;
     ``refused, text``; ``write_error, text``.
     """
@@ -103,7 +105,7 @@ class Worker:
         self.device, self.torch_version = device_name(device), torch.__version__
         self.runtimes = {name: self.scorer.how(name) for name in bundle.specs}
         self.waiting: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
-        self.answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self.asked: dict[int, tuple[Assignment, Future[bool]]] = {}
         self.in_hand: dict[str, Assignment] = {}
         self.writing: list[Future[None]] = []
         self.closing = threading.Event()
@@ -126,7 +128,7 @@ class Worker:
                 if kind == "assign":
                     self.waiting.put(value)
                 elif kind == "answer":
-                    self.answers.put(value)
+                    self._answered(*value)
                 else:
                     self.closing.set()
         except (EOFError, OSError):
@@ -135,11 +137,16 @@ class Worker:
     def run(self) -> None:
         """Score what comes until told to close."""
         writing = self.writing
-        with ThreadPoolExecutor(1, "writer") as writer, self.stream as stream:
+        with (
+            ThreadPoolExecutor(1, "stager") as stager,
+            ThreadPoolExecutor(1, "writer") as writer,
+            self.stream as stream,
+        ):
             events = stream.read(self._jobs(), self.outliner)
             rules = self.start.plan.rules
             for outcome in score_stream(events, self.scorer, self._wanted, lambda n: self.send("tiles", n), rules):
-                writing.append(writer.submit(self._finish, outcome))  # drawing and compressing beside the networks
+                # drawing and compressing beside the networks, and beside both the disk
+                writing.append(writer.submit(self._finish, outcome, stager))
                 while len(writing) > MOST_WRITES_WAITING or (writing and writing[0].done()):
                     writing.pop(0).result()
             for future in writing:
@@ -159,15 +166,25 @@ class Worker:
             self.in_hand[assignment.task.slide.slide_id] = assignment
             yield self.start.plan.job(assignment.task, self.start.config, assignment.source)
 
-    def _wanted(self, opened: SlideOpened) -> bool:
-        """Ask the engine, which may know a result of the same content; False hands the slide back to it."""
-        self.send("opened", self.in_hand[opened.slide_id].job_id, opened.sha256)
-        wanted = self.answers.get()
-        if not wanted:
-            del self.in_hand[opened.slide_id]
-        return wanted
+    def _wanted(self, opened: SlideOpened) -> "Future[bool]":
+        """Ask the engine, which may know a result of the same content; False hands the slide back to it.
 
-    def _finish(self, outcome: SlideScore) -> None:
+        Its ledger writes to the disk for each answer: meanwhile the networks go on.
+        """
+        assignment = self.in_hand[opened.slide_id]
+        answer: Future[bool] = Future()
+        self.asked[assignment.job_id] = assignment, answer
+        self.send("opened", assignment.job_id, opened.sha256)
+        return answer
+
+    def _answered(self, job_id: int, wanted: bool) -> None:
+        """Pass an answer on; a slide that is handed back is out of hand before the engine gives it anew."""
+        assignment, answer = self.asked.pop(job_id)
+        if not wanted:
+            del self.in_hand[assignment.task.slide.slide_id]
+        answer.set_result(wanted)
+
+    def _finish(self, outcome: SlideScore, stager: ThreadPoolExecutor) -> None:
         assignment = self.in_hand.pop(outcome.slide_id)
         slide = assignment.task.slide
         outcome.reason = reason = slide.plain(outcome.reason)
@@ -192,5 +209,8 @@ class Worker:
             said = f"its page and maps could not be drawn ({type(error).__name__}): a defect of this program, report it"
             self.send("failed", assignment.job_id, "page", said, "page", outcome.source)
             return
+        self.writing.append(stager.submit(self._stage, assignment, files, run, context.key))
+
+    def _stage(self, assignment: Assignment, files: dict[str, bytes], run: SlideRun, key: str) -> None:
         folder = stage_slide(Path(self.start.config.out) / "slides", assignment.name, files, run)
-        self.send("staged", assignment.job_id, Staged(folder, context.key, files["result.json"].decode("utf-8")))
+        self.send("staged", assignment.job_id, Staged(folder, key, files["result.json"].decode("utf-8")))

@@ -97,9 +97,9 @@ def jitter_stain(tiles: Tensor, factor_sd: float, shift_sd: float, draws: Draws)
     matrix = matrix + torch.diag_embed(shifts @ stains)
     table = -torch.log((torch.arange(256) + 1.0) / 256)
     table, matrix = table.to(tiles.device), matrix.to(tiles.device)
-    density = table[tiles.int()].flatten(1, 2)  # [n, s * s, 3]
+    density = table.index_select(0, tiles.flatten().int()).view(len(tiles), -1, 3)  # [n, s * s, 3]
     changed = torch.bmm(density, matrix)
-    return (torch.exp(-changed) * 256 - 1).clamp_(0, 255).view(tiles.shape)
+    return changed.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255).view(tiles.shape)
 
 
 def blur(tiles: Tensor, largest_sd_px: float, draws: Draws) -> Tensor:

@@ -7,6 +7,7 @@ under the bag rule also ``instances.safetensors`` where the patient has several 
 at all.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -195,11 +196,14 @@ def stage_slide(slides_folder: Path, name: str, files: dict[str, bytes], run: Sl
     staging = slides_folder / f".{name}{STAGING_SUFFIX}"
     staging.mkdir(parents=True)
     try:
-        for file, data in {**files, "run.json": run_json}.items():
-            point("write")
-            with (staging / file).open("wb") as stream:
-                stream.write(data)
-                stream.flush()
+        with contextlib.ExitStack() as opened:
+            streams = []
+            for file, data in {**files, "run.json": run_json}.items():
+                point("write")
+                streams.append(opened.enter_context((staging / file).open("wb")))
+                streams[-1].write(data)
+                streams[-1].flush()
+            for stream in streams:  # after all are written: a disk that is busy takes them together
                 os.fsync(stream.fileno())
         sync_folder(staging)
     except BaseException:

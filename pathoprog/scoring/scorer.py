@@ -190,6 +190,27 @@ class Scorer:
         joined = [torch.cat(pair) for pair in zip(left, right, strict=True)]
         return joined, 1 + left_halved + right_halved
 
+    def begin(self, resolution: str, tiles: NDArray[Any] | Tensor) -> Callable[[], tuple[list[Tensor], int]]:
+        """`instances_in_parts`, on a CPU beside the caller where the engine can: what is returned waits for them.
+
+        Until then the tiles' memory must stay as it is.
+
+        Raises:
+            torch.OutOfMemoryError: now; not even one tile fits.
+        """
+        begun = self.networks[resolution].begin(tiles) if resolution in self.networks else None
+        if begun is None:
+            found = self.instances_in_parts(resolution, tiles)
+            return lambda: found
+
+        def finished() -> tuple[list[Tensor], int]:
+            instances = begun()
+            for _ in instances:
+                point("after_member")
+            return instances, 0
+
+        return finished
+
     @torch.inference_mode()
     def bag_risks(self, resolution: str, instances: list[Tensor]) -> list[float]:
         """Each member's risk (unbounded, float32) of one bag, from its instance values [n, k] of all its tiles."""

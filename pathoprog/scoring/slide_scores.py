@@ -4,8 +4,11 @@ Shapes: n tiles of one slide and resolution, m members of that resolution, k ins
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,14 +25,36 @@ from pathoprog.stream.slide_stream import SlideDone, SlideFailed, SlideOpened, S
 from pathoprog.system.fault_points import point
 from pathoprog.tiles.grid import TileGrid
 
+UNDER_WAY = 2
+"""Batches that the networks have at once on a CPU: the next one is there when a thread has done its part of one."""
+
 
 @dataclass
 class _Bag:
     """A slide whose tiles are arriving."""
 
     opened: SlideOpened
+    wanted: "Future[bool] | None" = None
     tiles: dict[str, ArrivedTiles] = field(default_factory=dict)  # by resolution
     halved: int = 0
+    over: bool = False  # nothing more is made of it
+
+    def is_wanted(self, now: bool = False) -> bool:
+        """Whether it is to be scored; with `now` also while that is not known yet, else this waits for the answer."""
+        if self.wanted is None or (now and not self.wanted.done()):
+            return True
+        return self.wanted.result()
+
+
+@dataclass
+class _Batch:
+    """Tiles that the networks are looking at."""
+
+    bag: _Bag
+    resolution: str
+    start: int
+    tiles: Any
+    finished: Callable[[], tuple[list[Tensor], int]]
 
 
 def resolution_score(scorer: Scorer, grid: TileGrid, tiles: ArrivedTiles) -> ResolutionScore:
@@ -97,7 +122,7 @@ def slide_score(scorer: Scorer, opened: SlideOpened, bag: dict[str, ArrivedTiles
 def score_stream(
     events: Iterable[StreamEvent],
     scorer: Scorer,
-    wanted: Callable[[SlideOpened], bool] = lambda opened: True,
+    wanted: Callable[[SlideOpened], "Future[bool] | None"] = lambda opened: None,
     on_tiles: Callable[[int], None] = lambda n: None,
     rules: QualityRules | None = None,
 ) -> Iterator[SlideScore]:
@@ -106,8 +131,8 @@ def score_stream(
     Args:
         events: of `pathoprog.stream.slide_stream.TileStream.read`.
         scorer: the networks.
-        wanted: called once a slide is open, when its content's hash is known; False leaves its tiles unscored and
-            yields nothing for it.
+        wanted: called once a slide is open, when its content's hash is known; None: score it. What comes to False
+            yields nothing for the slide. Until the answer is there its tiles are scored, and no outcome is yielded.
         on_tiles: told how many tiles went through the networks.
         rules: by which the slides' quality is judged; None judges none.
 
@@ -115,33 +140,40 @@ def score_stream(
         One outcome per wanted slide, as soon as it is complete; slides that cannot be read are outcomes too.
     """
     bags: dict[str, _Bag] = {}
+    under_way: deque[_Batch] = deque()
     for event in events:
         if isinstance(event, SlideOpened):
-            if wanted(event):
-                bags[event.slide_id] = _Bag(event)
-        elif isinstance(event, TileBatch):
-            bag = bags.get(event.slide_id)
-            if bag is None:
+            bags[event.slide_id] = _Bag(event, wanted(event))
+            continue
+        bag = bags.get(event.slide_id)
+        if isinstance(event, TileBatch):
+            if bag is None or bag.over or not bag.is_wanted(now=True):
                 continue
             try:
-                halved = _show(scorer, bag.tiles, event)
+                under_way.append(_show(scorer, bag, event))
+                on_tiles(len(event.tiles))
+                while len(under_way) > (0 if scorer.device.type == "cuda" else UNDER_WAY):
+                    _take(scorer, under_way.popleft())
             except torch.OutOfMemoryError:
-                del bags[event.slide_id]
-                yield failed(bag.opened, "not even one tile fits the device's memory", "device_memory", "scoring")
+                bag.over = True
+                if bag.is_wanted():
+                    yield failed(bag.opened, "not even one tile fits the device's memory", "device_memory", "scoring")
+            continue
+        bags.pop(event.slide_id, None)
+        if bag is not None and (bag.over or not bag.is_wanted()):
+            continue
+        if isinstance(event, SlideDone):
+            if bag is None:
                 continue
-            bag.halved += halved
-            on_tiles(len(event.tiles))
-        elif isinstance(event, SlideDone):
-            bag = bags.pop(event.slide_id, None)
-            if bag is not None:
-                point("after_reading")
-                outcome = slide_score(scorer, bag.opened, bag.tiles)
-                outcome.seconds, outcome.halved = event.seconds, bag.halved
-                if rules is not None:
-                    judge_quality(outcome, rules)
-                yield outcome
+            while any(batch.bag is bag for batch in under_way):
+                _take(scorer, under_way.popleft())
+            point("after_reading")
+            outcome = slide_score(scorer, bag.opened, bag.tiles)
+            outcome.seconds, outcome.halved = event.seconds, bag.halved
+            if rules is not None:
+                judge_quality(outcome, rules)
+            yield outcome
         elif isinstance(event, SlideFailed):
-            bag = bags.pop(event.slide_id, None)
             status = "not_reportable" if event.error.not_reportable else "failed"
             yield SlideScore(
                 event.slide_id,
@@ -154,21 +186,29 @@ def score_stream(
             )
 
 
-def _show(scorer: Scorer, tiles: dict[str, ArrivedTiles], batch: TileBatch) -> int:
-    """Show a batch to the networks; returns how often it was halved. On CUDA it is in flight then.
+def _show(scorer: Scorer, bag: _Bag, batch: TileBatch) -> _Batch:
+    """Let the networks begin with a batch, whose memory is used again afterwards.
 
     Raises:
         torch.OutOfMemoryError: not even one tile fits.
     """
     shown = scorer.on_device(batch.tiles)
-    instances, halved = scorer.instances_in_parts(batch.resolution, shown)
-    if isinstance(shown, Tensor):
-        on_device = tiles.setdefault(batch.resolution, TilesOnDevice())
-        on_device.add(batch.start, shown, instances, scorer.tile_scores_there(batch.resolution, instances))
+    if not isinstance(shown, Tensor):
+        shown = shown.copy()
+    return _Batch(bag, batch.resolution, batch.start, shown, scorer.begin(batch.resolution, shown))
+
+
+def _take(scorer: Scorer, batch: _Batch) -> None:
+    """Put what the networks say of a batch into its slide's bag. On CUDA it may be in flight still."""
+    instances, halved = batch.finished()
+    bag = batch.bag
+    bag.halved += halved
+    if isinstance(batch.tiles, Tensor):
+        on_device = bag.tiles.setdefault(batch.resolution, TilesOnDevice())
+        on_device.add(batch.start, batch.tiles, instances, scorer.tile_scores_there(batch.resolution, instances))
     else:
-        on_host = tiles.setdefault(batch.resolution, TilesOnHost())
-        on_host.add(batch.start, shown, instances, scorer.tile_scores(batch.resolution, instances))
-    return halved
+        on_host = bag.tiles.setdefault(batch.resolution, TilesOnHost())
+        on_host.add(batch.start, batch.tiles, instances, scorer.tile_scores(batch.resolution, instances))
 
 
 def judge_quality(outcome: SlideScore, rules: QualityRules) -> None:

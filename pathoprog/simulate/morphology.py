@@ -152,9 +152,7 @@ def _window(rng: np.random.Generator, bank: Floats, n: int) -> Floats:
 
 
 def _cut(bank: NDArray[Any], x: int, y: int, turns: int, mirror: bool, n: int) -> NDArray[Any]:
-    rows = np.arange(y, y + n) % len(bank)
-    columns = np.arange(x, x + n) % len(bank)
-    window = np.rot90(bank[np.ix_(rows, columns)], turns)
+    window = np.rot90(banks.periodic_window(bank, x, y, n), turns)
     return window[:, ::-1] if mirror else window
 
 

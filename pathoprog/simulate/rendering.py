@@ -96,7 +96,7 @@ def render(rng: np.random.Generator, morphology: Morphology, field_um: float, st
     granules = _tiled(texture.granules, int(grain_x), int(grain_y), side)
 
     colours = _colours(stain, scanner)
-    picture = np.empty((side, side), np.uint32)
+    picture = np.empty((side, side, 3), np.uint8)
     for top in range(0, side, STRIPE_PX):
         rows = slice(top, min(top + STRIPE_PX, side))
         grain = np.where(stroma[rows], fibres[rows], granules[rows])
@@ -104,16 +104,15 @@ def render(rng: np.random.Generator, morphology: Morphology, field_um: float, st
         index <<= 12
         index |= (eosin[rows] & 0xFC).astype(np.intp) << 4
         index |= grain >> 2
-        np.take(colours, index, out=picture[rows], mode="clip")
-    return np.ascontiguousarray(picture.view(np.uint8).reshape(side, side, 4)[..., :3])
+        coloured = np.take(colours, index, mode="clip").view(np.uint8).reshape(*index.shape, 4)
+        for channel in range(3):  # faster than the three at once, which are copied pixel by pixel
+            picture[rows, :, channel] = coloured[..., channel]
+    return picture
 
 
 def _tiled(bank: Bytes, x: int, y: int, side: int) -> Bytes:
     """A window of a texture that repeats."""
-    if max(x, y) + side <= len(bank):
-        return bank[y : y + side, x : x + side]
-    period = banks.TEXTURE_PX
-    return bank[np.ix_(np.arange(y, y + side) % period, np.arange(x, x + side) % period)]
+    return banks.periodic_window(bank, x, y, side)
 
 
 def _ramp(levels: tuple[float, float, float], width: float, scale: float) -> list[int]:

@@ -51,6 +51,16 @@ COLOURS: NDArray[np.uint8] = np.stack(
 """[256, 3]: blue (0) over pale yellow to red (1); told apart with the common colour blindnesses too."""
 
 
+_LAID_OVER: NDArray[np.uint8] = (
+    (OPACITY * np.arange(256, dtype=np.float32)[:, None] + (1 - OPACITY) * np.arange(256, dtype=np.uint8))
+    .astype(np.uint8)
+    .ravel()
+)
+"""[256 * 256]: what is seen of a colour over a pixel, in one channel; at 256 times the colour plus the pixel."""
+_ROWS: NDArray[np.int32] = COLOURS.astype(np.int32) * 256
+"""[256, 3]: where each value's colour begins there."""
+
+
 @dataclass
 class Layer:
     """One panel of the map.
@@ -137,9 +147,11 @@ def _panel(
         bottom = np.maximum(top + 1, np.ceil((layer.y0 + layer.height0) * scale).astype(int))
         for x, y, x_end, y_end, level in zip(left, top, right, bottom, levels, strict=True):
             values[y:y_end, x:x_end] = level
-        shown = values >= 0
-        colour = COLOURS[values[shown]].astype(np.float32)
-        panel[shown] = (OPACITY * colour + (1 - OPACITY) * panel[shown]).astype(np.uint8)
+        at = np.flatnonzero(values >= 0)
+        pixels = panel.reshape(-1, 3)
+        index = np.take(_ROWS, values.ravel()[at], axis=0)  # [n, 3]
+        index += pixels[at]
+        pixels[at] = np.take(_LAID_OVER, index)
     panel[edge] = AREA_COLOUR
     return panel
 

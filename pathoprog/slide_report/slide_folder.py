@@ -29,6 +29,7 @@ from pathoprog.slide_report.content import SlidePage, slide_content
 from pathoprog.slide_report.heatmap import Layer, caption_of, draw_heatmap
 from pathoprog.slide_report.page import slide_html
 from pathoprog.slide_report.pdf import slide_pdf
+from pathoprog.slide_report.png import png
 
 QUPATH_COLOURS = {"10x": (49, 70, 149), "20x": (116, 60, 140), "40x": (165, 0, 38)}
 
@@ -57,7 +58,7 @@ def slide_files(
     places = places_of(outcome)
     if outcome.opened is not None and places:
         heatmap = tile_map(outcome, context.slide_id)
-        files["heatmap.png"] = _png(heatmap)
+        files["heatmap.png"] = png(np.asarray(heatmap))
         if outcome.opened.outline is not None:
             name = f"{context.slide_id}: {outcome.opened.region_source}"
             files[OUTLINE] = _outline(outcome.opened.outline, name)
@@ -170,9 +171,3 @@ def tile_map(outcome: SlideScore, slide_id: str) -> Image.Image:
         f"{slide_id}: {said}{f' ({numbers})' if numbers else ''}",
         caption_of(score.weighing for score in outcome.resolutions.values()),
     )
-
-
-def _png(image: Image.Image) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, "PNG", compress_level=1)
-    return sink.getvalue()

@@ -1,5 +1,8 @@
 """Slides from the stream's events: scores, and why there are none."""
 
+import threading
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 import torch
@@ -159,11 +162,46 @@ def test_a_slide_that_cannot_be_judged_is_not_reportable(scorer):
     assert (result.status, result.code) == ("not_reportable", "mpp_missing")
 
 
+def answer(wanted):
+    known = Future()
+    known.set_result(wanted)
+    return known
+
+
 def test_unwanted_slides_cost_no_networks(scorer):
     counted = []
     events = [*slide_events("A"), *slide_events("B")]
-    results = list(score_stream(events, scorer, wanted=lambda slide: slide.slide_id == "B", on_tiles=counted.append))
+    results = list(score_stream(events, scorer, lambda slide: answer(slide.slide_id == "B"), counted.append))
     assert [result.slide_id for result in results] == ["B"] and sum(counted) == 8
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("end", ["done", "failed"])
+def test_nobody_waits_for_the_answer_but_a_slide_s_end(scorer, wanted, end):
+    asked, counted, told = Future(), [], []
+
+    def events():
+        first = slide_events("A", seed=3)
+        yield from first[:-1]
+        assert sum(counted) == 8 and not asked.done() and not told  # all its tiles are on their way by now
+        threading.Timer(0.2, asked.set_result, [wanted]).start()
+        yield first[-1] if end == "done" else SlideFailed("A", SlideError("gone", "io"), "tiles")
+        yield from slide_events("B")
+
+    for result in score_stream(events(), scorer, lambda one: asked if one.slide_id == "A" else None, counted.append):
+        assert asked.done()
+        told.append(result)
+    assert [result.slide_id for result in told] == ["A", "B"][not wanted :]
+    if wanted and end == "done":
+        alone = only(score_stream(slide_events("A", seed=3), scorer))
+        assert {r: s.member_scores for r, s in told[0].resolutions.items()} == {
+            r: s.member_scores for r, s in alone.resolutions.items()
+        }
+
+
+def test_what_goes_wrong_with_a_slide_that_was_handed_back_is_nobody_s(scorer):
+    broken = [*slide_events("A")[:2], SlideFailed("A", SlideError("gone", "io"), "tiles")]
+    assert list(score_stream(broken, scorer, lambda slide: answer(False))) == []
 
 
 def test_a_device_without_memory_for_one_tile_fails_the_slide_alone(scorer, monkeypatch):

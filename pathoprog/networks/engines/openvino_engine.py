@@ -6,7 +6,10 @@ What must be told, since its defaults differ: the precision (by default bf16 on 
 halves two processes side by side), and no telemetry (`pathoprog.networks.engines.converted`).
 """
 
-from collections.abc import Sequence
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,39 +59,64 @@ class OpenVinoEngine:
                 "INFERENCE_NUM_THREADS": place.threads,
             },
         )
-        self._queue: Any = ov.AsyncInferQueue(self.compiled, place.threads)
-        self._queue.set_callback(_collect)
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(place.threads):
+            self._free.put(self.compiled.create_infer_request())
+        self._pool = _pool(place.threads)
         self._shapes = [tuple(output.shape)[1:] for output in self.compiled.outputs]
 
-    @torch.inference_mode()
     def values(self, tiles: NDArray[np.uint8]) -> list[Tensor]:
         """See `engines.tile_networks.NetworkEngine`."""
+        return self.begin(tiles)()
+
+    @torch.inference_mode()
+    def begin(self, tiles: NDArray[np.uint8]) -> Callable[[], list[Tensor]]:
+        """`values` beside the caller: what is returned waits for them. Until then the tiles' memory stays as it is.
+
+        Calls of several batches share the threads, first come, first served, so that none is idle at a batch's end.
+        """
         shown: NDArray[Any] = tiles
         if self._preparation.input_px:
             shown = self._preparation(torch.from_numpy(tiles)).contiguous().numpy()
         n, step = len(shown), self.at_once
         found = [np.empty((n, *shape), np.float32) for shape in self._shapes]
-        for start in range(0, n, step):
-            part = np.ascontiguousarray(shown[start : start + step])
-            if len(part) < step:
-                part = np.concatenate([part, np.zeros((step - len(part), *part.shape[1:]), part.dtype)])
-            # `part` goes along, since it is shared with the engine until the call has ended
-            self._queue.start_async({0: part}, (start, part, found), share_inputs=True)
-        self._queue.wait_all()
-        return [torch.from_numpy(values) for values in found]
+        calls = [self._pool.submit(self._call, shown, start, found) for start in range(0, n, step)]
+
+        def finished() -> list[Tensor]:
+            for call in calls:
+                call.result()
+            return [torch.from_numpy(values) for values in found]
+
+        return finished
+
+    def _call(self, shown: NDArray[Any], start: int, found: list[NDArray[np.float32]]) -> None:
+        """Compute the tiles from `start` on that one call takes, and put what it gives in its place.
+
+        What the call was filled up with is left out.
+        """
+        part = np.ascontiguousarray(shown[start : start + self.at_once])
+        if len(part) < self.at_once:
+            part = np.concatenate([part, np.zeros((self.at_once - len(part), *part.shape[1:]), part.dtype)])
+        request = self._free.get()
+        try:
+            request.start_async({0: part}, share_inputs=True)
+            request.wait()
+            for index, values in enumerate(found):
+                count = min(len(part), len(values) - start)
+                values[start : start + count] = request.get_output_tensor(index).data[:count]
+        finally:
+            self._free.put(request)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Of all engines together, so that no more calls go on at once than `Place.threads` says."""
+    return ThreadPoolExecutor(threads, "network")
 
 
 def tiles_a_call(pixels: int) -> int:
     """How many tiles of so many pixels one call has: one number for a size, since last bits may depend on it."""
     return 1 if pixels >= SINGLE_PX**2 else MOST_AT_ONCE
-
-
-def _collect(request: Any, work: tuple[int, NDArray[Any], list[NDArray[np.float32]]]) -> None:
-    """Copy what a call gave to its place; what was filled up is left out."""
-    start, part, found = work
-    for index, values in enumerate(found):
-        count = min(len(part), len(values) - start)
-        values[start : start + count] = request.get_output_tensor(index).data[:count]
 
 
 def _joined(models: list[Any], at_once: int) -> Any:

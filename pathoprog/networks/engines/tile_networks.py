@@ -158,6 +158,15 @@ class TileNetworks:
         found: list[Tensor] = engine.values(tiles)
         return found
 
+    def begin(self, tiles: NDArray[np.uint8] | Tensor) -> Callable[[], list[Tensor]] | None:
+        """`values` beside the caller: what is returned waits for them. None where the engine computes only `values`.
+
+        Until then the tiles' memory must stay as it is.
+        """
+        begin: Callable[[Any], Callable[[], list[Tensor]]] | None
+        begin = getattr(self.ready(tiles.shape[1], tiles.shape[2]), "begin", None)
+        return None if begin is None else begin(tiles)
+
     def ready(self, h: int, w: int) -> NetworkEngine:
         """The engine for tiles of this size, made now if there is none: else the first tiles wait for it."""
         while self.runtime.name != FALLBACK:
