@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from pathoprog.cohort_tables.cohort_files import paths_as_given
 from pathoprog.ensemble.bundle import read_manifest
 from pathoprog.ensemble.tuning_basis import locked_precision, older_lock
 from pathoprog.errors import ConfigError
@@ -116,5 +117,5 @@ def read_slides(config: ScoreConfig) -> Found:
     with Looker(config.stream.timeout_s) as looker:
         if config.cohort:
             found = looker.cohort(config.cohort, config.overlap, list(config.roles), list(config.slides.roots))
-            return with_features(found, folders) if makers else found
+            return with_features(found, folders, paths_as_given(config.cohort, config.overlap)) if makers else found
         return looker.find(config.paths, config.outlines, config.out, config.slides)

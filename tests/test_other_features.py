@@ -49,12 +49,15 @@ def values_of(number, seed, n=6):
 
 
 def made_cohort(folder):
-    """Slides are called otherwise than their files, by which the tools name features."""
+    """Slides are called otherwise than their files, by which the tools name features; some files are links."""
     rows, outcomes = [], []
+    (folder / "slides").mkdir()
     for number in range(PATIENTS):
         poor, name = number % 2, f"P{number:02d}"
         role = "training" if number < 12 else "tuning" if number < DEVELOPMENT else "external"
         file = f"slides/{name} scan.svs"
+        if number % 9 == 0:  # in training, tuning and external
+            (folder / file).symlink_to(folder / f"store/{number}c4e1.svs")
         rows.append({"patient_id": name, "slide_id": f"id-{name}", "slide_path": file, "cohort": "c", "role": role})
         outcomes.append({"patient_id": name, "followup_days": 400 + number + 2000 * (1 - poor), "event": poor})
     pd.DataFrame(rows).to_csv(folder / "cohort.csv", index=False)

@@ -89,31 +89,38 @@ def slides_of_features(folders: Mapping[str, Path]) -> Found:
     names = sorted({name for index in indices.values() for name in index.unclaimed(())})
     if not names:
         raise InputError(f"{', '.join(map(str, folders.values()))}: no features there (.h5, or converted .pt)")
-    return _found([SlideInput(name, name, name) for name in names], indices)
+    return _found([SlideInput(name, name, name) for name in names], indices, {name: [name] for name in names})
 
 
-def with_features(found: Found, folders: Mapping[str, Path]) -> Found:
-    """A cohort's slides with the files of their features; others in the folders are counted.
+def with_features(found: Found, folders: Mapping[str, Path], named: Mapping[str, str]) -> Found:
+    """A cohort's slides with the files of their features; those of slides that it does not have are counted.
+
+    Args:
+        found: the cohort's slides, links in their paths followed.
+        folders: of each resolution's features.
+        named: where the cohort's whole table says that a slide lies, by id: one that is a link is known to other tools,
+            and to training, by the link's name.
 
     Raises:
         InputError: as of `slides_of_features`.
     """
     indices = {name: look_into(folder) for name, folder in folders.items()}
-    claimed = [name for slide in found.slides for name in names_of(slide.slide_id, slide.path)]
+    names = {slide_id: names_of(slide_id, path) for slide_id, path in named.items()}
+    claimed = [name for one in names.values() for name in one]
     for name, index in indices.items():
         if others := index.unclaimed(claimed):
-            named = f"{', '.join(others[:NAMED])}{' …' if len(others) > NAMED else ''}"
-            say(f"{name}: features of {count(len(others), 'slide')} that the cohort does not have are left: {named}")
-    taken = _found(found.slides, indices)
+            shown = f"{', '.join(others[:NAMED])}{' …' if len(others) > NAMED else ''}"
+            say(f"{name}: features of {count(len(others), 'slide')} that the cohort does not have are left: {shown}")
+    taken = _found(found.slides, indices, names)
     return replace(taken, faults=[*found.faults, *taken.faults])
 
 
-def _found(slides: list[SlideInput], indices: Mapping[str, FeatureFolder]) -> Found:
+def _found(slides: list[SlideInput], indices: Mapping[str, FeatureFolder], names: Mapping[str, list[str]]) -> Found:
     found = Found([])
     owners: dict[str, str] = {}
     for slide in slides:
         try:
-            paths = {name: index.find(names_of(slide.slide_id, slide.path)) for name, index in indices.items()}
+            paths = {name: index.find(names[slide.slide_id]) for name, index in indices.items()}
         except InputError as error:
             reason = str(error)
             for index in indices.values():

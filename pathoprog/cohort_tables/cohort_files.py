@@ -1,9 +1,15 @@
-"""Are the files there that a cohort table names? Asked before any work, so that a wrong folder costs no night."""
+"""The files that a cohort table names: where it says that they lie, and are they there?
 
+The second is asked before any work, so that a wrong folder costs no night.
+"""
+
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from pathoprog.cohort_tables.cohort import read_cohort
 
 SHOWN = 3
 
@@ -38,6 +44,26 @@ def absent_said(absent: list[AbsentFile], n_slides: int) -> str:
     shown = "; ".join(f"{item.slide_id}: {item.column} {item.path}" for item in absent[:SHOWN])
     more = " …" if len(absent) > SHOWN else ""
     return f"{slides} of {n_slides} slides have files that are not there: {shown}{more}"
+
+
+def paths_as_given(cohort: str, overlap: str = "") -> dict[str, str]:
+    """Where a table says that its slides lie, by id, links not followed: other tools call a slide after that name.
+
+    Args:
+        cohort: the table; "" or one that is not there gives nothing.
+        overlap: see `pathoprog.cohort_tables.cohort.read_cohort`.
+
+    Raises:
+        CohortError: the table breaks its rules.
+    """
+    path = Path(cohort)
+    return _paths_in(cohort, overlap, path.stat().st_mtime_ns) if cohort and path.is_file() else {}
+
+
+@functools.lru_cache(4)
+def _paths_in(cohort: str, overlap: str, changed: int) -> dict[str, str]:
+    table = read_cohort(cohort, overlap, look=False)
+    return dict(zip(map(str, table["slide_id"]), map(str, table["slide_path"]), strict=True))
 
 
 def _exists(path: str) -> bool:

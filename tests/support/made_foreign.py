@@ -1,7 +1,8 @@
 """Files of features as TRIDENT, CLAM and STAMP write them: the same folders, names, keys, attributes, shapes and types.
 
-Read in TRIDENT v0.3.1 (commit a91fa84), CLAM (commit 53e2409) and STAMP 2.5.0 (commit c54ce06); none of their code is
-here (CLAM is GPL, TRIDENT CC BY-NC-ND). They write resizable datasets, TRIDENT in chunks of one row.
+Held against what the tools' own writers made of made slides: TRIDENT v0.1.1, v0.2.5 and v0.3.1 (commit a91fa84), CLAM
+(commit 53e2409), STAMP 2.0.0, 2.2.0 and 2.5.0 (commit c54ce06); none of their code is here (CLAM is GPL, TRIDENT CC
+BY-NC-ND). TRIDENT and CLAM write resizable datasets, TRIDENT in chunks of one row.
 """
 
 from pathlib import Path
@@ -45,32 +46,49 @@ def trident_attributes(name: str, magnification: int = 20, scanned_at: int = 40)
 
 
 def write_trident(
-    job: Path, name: str, values: np.ndarray, model: str = "uni_v1", magnification: int = 20, scanned_at: int = 40
+    job: Path,
+    name: str,
+    values: np.ndarray,
+    model: str = "uni_v1",
+    magnification: int = 20,
+    scanned_at: int = 40,
+    early: bool = False,
 ) -> Path:
-    """One slide's tile features in TRIDENT's folder, with the coordinates that it keeps beside them."""
+    """One slide's tile features in TRIDENT's folder, with the coordinates that it keeps beside them.
+
+    `early`: as its version 0.1.1: no encoder and no size of the slide are named, and tiles lie column by column.
+    An encoder in half precision has its features kept so.
+    """
     coords_folder = job / f"{magnification}x_{PATCH_PX}px_0px_overlap"
     said = trident_attributes(name, magnification, scanned_at)
     coords = grid(len(values), said["patch_size_level0"]).astype(np.int64)
+    if early:
+        said = {key: value for key, value in said.items() if key not in ("level0_width", "level0_height")}
+        coords = coords[:, ::-1]
     (coords_folder / "patches").mkdir(parents=True, exist_ok=True)
     with h5py.File(coords_folder / "patches" / f"{name}_patches.h5", "w") as file:
         _dataset(file, "coords", coords, 1, said)
     folder = coords_folder / f"features_{model}"
     folder.mkdir(exist_ok=True)
     with h5py.File(folder / f"{name}.h5", "w") as file:
-        own = {"name": name, "savetodir": str(folder.name), "encoder": model}
-        _dataset(file, "features", values.astype(np.float32), 1, own)
+        own = {"name": name, "savetodir": str(folder)} | ({} if early else {"encoder": model})
+        _dataset(file, "features", values if values.dtype == np.float16 else values.astype(np.float32), 1, own)
         _dataset(file, "coords", coords, 1, said)
     return folder / f"{name}.h5"
 
 
 def write_trident_slide(job: Path, name: str, vector: np.ndarray, model: str = "titan", n_tiles: int = 7) -> Path:
-    """One slide's vector as TRIDENT writes it: its tiles' coordinates lie beside it, and no encoder is named."""
+    """One slide's vector as TRIDENT writes it: its tiles' coordinates lie beside it, and no encoder is named.
+
+    Of one tile it writes [2] coordinates; of none, values [0] and coordinates [0, 2].
+    """
     folder = job / f"20x_512px_0px_overlap/slide_features_{model}"
     folder.mkdir(parents=True, exist_ok=True)
     with h5py.File(folder / f"{name}.h5", "w") as file:
         made = file.create_dataset("features", data=vector.astype(np.float32), maxshape=(None,), chunks=(1,))
-        made.attrs["name"], made.attrs["savetodir"] = name, folder.name
-        _dataset(file, "coords", grid(n_tiles, 1024).astype(np.int64), 1, trident_attributes(name))
+        made.attrs["name"], made.attrs["savetodir"] = name, str(folder)
+        places = grid(n_tiles, 1024).astype(np.int64)
+        _dataset(file, "coords", places[0] if n_tiles == 1 else places, 1, trident_attributes(name))
     return folder / f"{name}.h5"
 
 
@@ -89,23 +107,26 @@ def write_clam(folder: Path, name: str, values: np.ndarray, pickled: bool = True
     return path
 
 
-def write_stamp(out: Path, slide: str, values: np.ndarray, model: str = "uni2", code: str = "0a1b2c3d") -> Path:
-    """One slide's features as STAMP 2 writes them: half precision, coordinates in um, folders as the slides lay."""
+def write_stamp(
+    out: Path, slide: str, values: np.ndarray, model: str = "uni2", code: str = "0a1b2c3d", version: str = "2.5.0"
+) -> Path:
+    """One slide's features as STAMP 2 writes them: half precision, coordinates in um, folders as the slides lay.
+
+    2.0.0 names the model with the hash of its code, and the tile's side in um alone; 2.2.0 does not say what the
+    features are of.
+    """
     path = (out / f"{model}-{code}" / slide).with_suffix(".h5")
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["coords"] = grid(len(values), TILE_UM).astype(np.float32)
         file["feats"] = values.astype(np.float16)
-        for key, value in {
-            "stamp_version": "2.5.0",
-            "extractor": model,
-            "unit": "um",
-            "tile_size_um": TILE_UM,
-            "tile_size_px": 224,
-            "code_hash": code,
-            "feat_type": "tile",
-        }.items():
-            file.attrs[key] = value
+        said = {"stamp_version": version, "extractor": model, "unit": "um"}
+        if version == "2.0.0":
+            said |= {"extractor": f"{model}-{code}", "tile_size": TILE_UM}
+        else:
+            said |= {"tile_size_um": TILE_UM, "tile_size_px": 224, "code_hash": code}
+            said |= {} if version == "2.2.0" else {"feat_type": "tile"}
+        file.attrs.update(said)
     path.with_suffix(".jpg").write_bytes(b"its thumbnail")
     return path
 

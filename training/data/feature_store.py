@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.cohort_files import paths_as_given
 from pathoprog.errors import InputError
 from pathoprog.networks.encoder_records import RECORD, EncoderRecord
 from pathoprog.networks.feature_values import Features
@@ -56,23 +56,14 @@ def _found(data: DataSettings, resolution: str, slide_id: str) -> Path | None:
     own = feature_path(data, resolution, slide_id)
     if not folder.is_dir():
         return None
-    names = [file_name_in(folder, slide_id, [H5_SUFFIX]), *names_of(slide_id, _slide_paths(data).get(slide_id, ""))]
+    names = [
+        file_name_in(folder, slide_id, [H5_SUFFIX]),
+        *names_of(slide_id, paths_as_given(data.cohort, data.overlap).get(slide_id, "")),
+    ]
     other = look_into(folder).find(names)
     if own.is_file() and other not in (None, own):
         raise InputError(f"{own} and {other}: two files for one slide; remove the one that is not meant")
     return own if own.is_file() else other
-
-
-def _slide_paths(data: DataSettings) -> dict[str, str]:
-    """Where the cohort's slides lie, by id: other tools call a slide after its file."""
-    path = Path(data.cohort)
-    return _paths_in(data.cohort, data.overlap, path.stat().st_mtime_ns) if data.cohort and path.is_file() else {}
-
-
-@functools.lru_cache(4)
-def _paths_in(cohort: str, overlap: str, changed: int) -> dict[str, str]:
-    table = read_cohort(cohort, overlap, look=False)
-    return dict(zip(map(str, table["slide_id"]), map(str, table["slide_path"]), strict=True))
 
 
 def missing(slide_ids: Iterable[str], data: DataSettings, dims: Mapping[str, int]) -> dict[str, LeftOut]:
@@ -145,7 +136,7 @@ def _say_unclaimed(data: DataSettings, resolution: str) -> None:
         return
     claimed = {
         name
-        for slide_id, path in _slide_paths(data).items()
+        for slide_id, path in paths_as_given(data.cohort, data.overlap).items()
         for name in (file_name(slide_id), *names_of(slide_id, path))
     }
     if others := look_into(folder).unclaimed(claimed):

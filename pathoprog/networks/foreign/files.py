@@ -21,7 +21,7 @@ from pathoprog.networks.foreign.maker import CLAM, CONVERTED, SLIDE, STAMP, TILE
 from pathoprog.networks.foreign.tensors import said_of, tensors_in
 from pathoprog.system.file_array import stamp_of
 from pathoprog.system.files import sha256_value
-from pathoprog.system.h5_array import H5Array
+from pathoprog.system.h5_array import H5Array, opened, rows_written
 from pathoprog.system.records import plain
 
 H5_SUFFIX = ".h5"
@@ -29,6 +29,18 @@ VALUES = ("features", "feats")
 """The dataset of the values: TRIDENT's and CLAM's name, and STAMP's."""
 H5_FAULTS = (RuntimeError, ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError, ZeroDivisionError)
 """What h5py, and sums on what it gives, come to in a damaged file, beside OSError."""
+ATTRIBUTES = (
+    "encoder", "savetodir", "patch_size", "patch_size_level0", "level0_magnification", "target_magnification",
+    "overlap", "level0_width", "level0_height",
+    "extractor", "feat_type", "unit", "tile_size", "tile_size_um", "tile_size_px",
+)  # fmt: skip
+"""What is read of what the tools say: TRIDENT's, then STAMP's; CLAM says nothing."""
+AUGMENTED = "augmented"
+"""STAMP 1's dataset [n] of bool: which rows are altered copies of tiles."""
+MAY_BE_0 = ("overlap",)
+SAME_SIDE = 0.01
+"""By how much a tile's side at level 0 may differ from what magnifications say, as a share: tools round them."""
+FURTHEST = 2.0**31
 KEPT_IN_MIND = 64
 """Files whose hash and coordinates are not read twice in a row."""
 
@@ -57,23 +69,25 @@ def read_h5(path: Path) -> Features:
 def _read_h5(path: Path, stamp: tuple[int, int, int]) -> Features:
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            names = [name for name in VALUES if isinstance(file.get(name), h5py.Dataset)]
-            if not names:
-                raise _no_values(path, sorted(file))
-            name, has_coords = names[0], isinstance(file.get("coords"), h5py.Dataset)
-            shape = tuple(int(side) for side in file[name].shape)
-            facts = _attributes(file, file[name], *([file["coords"]] if has_coords else []))
-            coords = np.asarray(file["coords"]) if has_coords else None
-    except OSError as error:
-        raise InputError(f"{path}: not an h5 file ({error})") from error
+    with opened(path) as file:
+        names = [name for name in VALUES if isinstance(file.get(name), h5py.Dataset)]
+        if not names:
+            raise _no_values(path, sorted(file))
+        name, has_coords = names[0], isinstance(file.get("coords"), h5py.Dataset)
+        values = H5Array(path, name)
+        shape = tuple(int(side) for side in file[name].shape)
+        facts = _attributes(file, file[name], *([file["coords"]] if has_coords else []))
+        coords = _stored_places(path, file["coords"]) if has_coords else None
+        augmented = AUGMENTED in file and bool(np.any(file[AUGMENTED]))
+    if augmented:
+        raise InputError(
+            f"{path}: holds altered copies of its tiles beside them (STAMP 1's augmentation); make it without"
+        )
     tool = STAMP if name == "feats" else TRIDENT if {"encoder", "savetodir"} & facts.keys() else CLAM
     kind = str(facts.get("feat_type") or TILE)
     if kind not in (TILE, SLIDE):
         raise InputError(f"{path}: one vector of a {kind}, named after it; give features of tiles or of slides")
     alone = len(shape) == 1 or kind == SLIDE or (coords is None and shape[:-1] in ((1,), (1, 1)))
-    values = H5Array(path, name)
     content = _content(path, values.parts(), coords)
     level = SLIDE if alone else TILE
     if alone and len(values) > 1:
@@ -84,8 +98,9 @@ def _read_h5(path: Path, stamp: tuple[int, int, int]) -> Features:
         x, y, order = _places(path, coords, values, names=(name, "coords"))
         values = values if order is None else H5Array(path, name, order)
         x0, y0 = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
-        side = float(facts.get("tile_size_um" if unit == MICRONS else "patch_size_level0", math.nan))
-    tile = _tile(tool, facts) if level == TILE else {}
+        side = _side(path, facts, unit)
+        _check_places(path, facts, x0, y0)
+    tile = _tile(path, tool, facts) if level == TILE else {}
     maker = FeatureMaker(
         tool=tool,
         model=str(facts.get("encoder") or facts.get("extractor") or "") or model_of_folder(path.parent),
@@ -144,13 +159,37 @@ def _no_values(path: Path, names: list[str]) -> InputError:
 
 
 def _attributes(*parts: Any) -> dict[str, Any]:
-    """Attributes of file and datasets as plain values; of one name the later part's counts."""
-    return {
-        name: value.item() if isinstance(value, np.generic) else value.decode() if isinstance(value, bytes) else value
-        for part in parts
-        for name, value in part.attrs.items()
-        if isinstance(value, str | bytes | np.generic | int | float)
-    }
+    """Those attributes of file and datasets that count, as plain values; of one name the later part's holds."""
+    found = {}
+    for part in parts:
+        for name in ATTRIBUTES:
+            if name in part.attrs:
+                value = part.attrs[name]
+                value = value.item() if isinstance(value, np.generic) else value
+                found[name] = _text(value) if isinstance(value, bytes) else value
+    return found
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _number(path: Path, facts: dict[str, Any], name: str) -> float:
+    """A length or a magnification that the file says; NaN where it does not: TRIDENT writes ``None`` for nothing.
+
+    Raises:
+        InputError: it is no number over 0.
+    """
+    said = facts.get(name, "None")
+    if isinstance(said, str) and said in ("", "None"):
+        return math.nan
+    try:
+        found = float(said)  # what cannot be made one is the error
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found) or found < 0 or (found == 0 and name not in MAY_BE_0):
+        raise InputError(f"{path}: its attribute {name} is {str(said)[:40]!r}, must be a number over 0")
+    return found
 
 
 def _unit(tool: str, facts: dict[str, Any]) -> str:
@@ -159,21 +198,69 @@ def _unit(tool: str, facts: dict[str, Any]) -> str:
     return MICRONS if facts.get("unit") == "um" or "tile_size_um" in facts else NOWHERE
 
 
-def _tile(tool: str, facts: dict[str, Any]) -> dict[str, float]:
+def _side(path: Path, facts: dict[str, Any], unit: str) -> float:
+    """Side of a tile in the unit of its place; NaN where the file does not say it.
+
+    Raises:
+        InputError: what TRIDENT says of it contradicts itself.
+    """
+    if unit == MICRONS:
+        side = _number(path, facts, "tile_size_um")
+        return _number(path, facts, "tile_size") if math.isnan(side) else side
+    side, size, scan, target = (
+        _number(path, facts, name)
+        for name in ("patch_size_level0", "patch_size", "level0_magnification", "target_magnification")
+    )
+    if abs(size * scan / target - side) > 1 + side * SAME_SIDE:  # False where one is not known
+        raise InputError(
+            f"{path}: its attributes contradict each other: patch_size {size:g} at {target:g}x of a scan at {scan:g}x"
+            f" is {size * scan / target:g} px at level 0, and patch_size_level0 is {side:g}"
+        )
+    return side
+
+
+def _check_places(path: Path, facts: dict[str, Any], x0: NDArray[np.int64], y0: NDArray[np.int64]) -> None:
+    """Tiles begin inside the slide, where TRIDENT says how large that is.
+
+    Raises:
+        InputError: one does not.
+    """
+    for name, places in (("level0_width", x0), ("level0_height", y0)):
+        length = _number(path, facts, name)
+        if int(places.min()) < 0 or int(places.max()) >= length:
+            raise InputError(
+                f"{path}: coords from {int(places.min())} to {int(places.max())} lie outside the slide ({name}"
+                f" {length:g}): they are of another slide, or no pixels of level 0"
+            )
+
+
+def _tile(path: Path, tool: str, facts: dict[str, Any]) -> dict[str, float]:
     """What is said of tiles that holds for all slides; their side in level-0 px hangs on the scan."""
-    found: dict[str, float] = {}
     if tool == STAMP:
-        um, size = (float(facts.get(name) or 0) for name in ("tile_size_um", "tile_size_px"))
-        um = um or (float(facts.get("tile_size") or 0) if facts.get("unit") == "um" else 0.0)
-        found = {"size_px": size, "mpp": um / size if size else 0.0}
+        um, size = (_number(path, facts, name) for name in ("tile_size_um", "tile_size_px"))
+        if math.isnan(um) and facts.get("unit") == "um":
+            um = _number(path, facts, "tile_size")
+        found = {"size_px": size, "mpp": um / size}
     else:
-        magnification = float(facts.get("target_magnification") or 0)
         found = {
-            "size_px": float(facts.get("patch_size") or 0),
-            "mpp": 10 / magnification if magnification else 0.0,
-            "overlap_px": float(facts.get("overlap") or 0),
+            "size_px": _number(path, facts, "patch_size"),
+            "mpp": 10 / _number(path, facts, "target_magnification"),
+            "overlap_px": _number(path, facts, "overlap"),
         }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if value and math.isfinite(value)}
+
+
+def _stored_places(path: Path, stored: Any) -> NDArray[Any]:
+    """Coordinates as they lie in the file.
+
+    Raises:
+        InputError: they are no numbers, or were not written to their end.
+    """
+    if not np.issubdtype(stored.dtype, np.number) or np.issubdtype(stored.dtype, np.complexfloating):
+        raise InputError(f"{path}: coords are {stored.dtype}, not numbers")
+    if not rows_written(stored):
+        raise InputError(f"{path}: coords {stored.shape} were not written to their end; have the file made again")
+    return np.asarray(stored)
 
 
 def _places(
@@ -191,7 +278,9 @@ def _places(
             " with a leading 1"
         )
     x, y = coords.astype(float).T
-    if not np.isfinite(coords.astype(float)).all():
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError(f"{path}: {names[1]} hold NaN or infinity")
+    if len(x) and max(np.abs(x).max(), np.abs(y).max()) > FURTHEST:
+        raise InputError(f"{path}: {names[1]} reach beyond what any slide has")
     order = np.lexsort((x, y))
     return x[order], y[order], order if np.any(np.diff(order) != 1) else None

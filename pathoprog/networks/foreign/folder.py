@@ -15,6 +15,7 @@ from pathoprog.networks.foreign.files import H5_SUFFIX
 from pathoprog.networks.foreign.maker import FOLDERS
 from pathoprog.networks.foreign.tensors import SUFFIX
 from pathoprog.slides.identity import slide_id_of
+from pathoprog.system.h5_array import opened
 from pathoprog.text.wording import count, listing
 
 PICKLE_SUFFIX = ".pt"
@@ -155,11 +156,9 @@ def _names_its_model(path: Path, name: str) -> bool:
     """Whether a folder is called after the model that one of its files names, as STAMP's are."""
     if path.suffix != H5_SUFFIX:
         return False
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             models = [str(file.attrs.get(key, "")) for key in ("extractor", "encoder")]
-    except OSError:
+    except InputError:
         return False  # said when it is read
     return any(model and (name == model or name.startswith(f"{model}-")) for model in models)

@@ -30,6 +30,19 @@ def test_trident_s_tiles(tmp_path):
     assert (spec.mpp, spec.size_px, spec.max_per_slide) == (0.5, 256, 0)
 
 
+def test_what_an_early_trident_wrote_is_the_same(tmp_path):
+    """Version 0.1.1: the folder alone names the encoder, and tiles lie column by column."""
+    late = read_features(write_trident(tmp_path / "late", "S1", VALUES))
+    found = read_features(write_trident(tmp_path / "early", "S1", VALUES, early=True))
+    assert found.maker == late.maker and found.x0.tolist() == [0, 512, 0, 512, 0, 0]
+    assert np.array_equal(np.asarray(found.values), VALUES[[0, 4, 1, 5, 2, 3]])
+
+
+def test_half_precision_stays_so(tmp_path):
+    found = read_features(write_trident(tmp_path, "S1", VALUES.astype(np.float16)))
+    assert found.values.dtype == np.float16 and np.array_equal(found.values, VALUES.astype(np.float16))
+
+
 def test_scans_of_two_magnifications_are_of_one_maker(tmp_path):
     """At one target magnification the side in level-0 px hangs on the scan, and nothing else does."""
     fine, coarse = (write_trident(tmp_path, name, VALUES, scanned_at=at) for name, at in (("a", 40), ("b", 20)))
@@ -53,6 +66,20 @@ def test_stamp_s_tiles_lie_in_um(tmp_path):
     assert found.maker.mpp == pytest.approx(256 / 224) and (found.unit, found.side) == ("um", 256.0)
     assert found.values.dtype == np.float16 and np.array_equal(found.values, VALUES.astype(np.float16))
     assert found.x0.tolist() == [0, 256, 512, 768, 0, 256]
+
+
+@pytest.mark.parametrize(
+    ("version", "model", "size_px"), [("2.0.0", "uni2-0a1b2c3d", None), ("2.2.0", "uni2", 224), ("2.5.0", "uni2", 224)]
+)
+def test_each_version_of_stamp(tmp_path, version, model, size_px):
+    found = read_features(write_stamp(tmp_path, "S1.svs", VALUES, version=version))
+    assert (found.maker.tool, found.maker.model, found.maker.size_px) == ("STAMP", model, size_px)
+    assert (found.unit, found.side, found.maker.level) == ("um", 256.0, "tile")
+
+
+def test_a_slide_s_vector_of_one_tile(tmp_path):
+    found = read_features(write_trident_slide(tmp_path, "S1", VALUES[0], n_tiles=1))
+    assert found.values.shape == (1, 4) and found.maker.level == "slide"
 
 
 @pytest.mark.parametrize("form", ["trident", "stamp", "stamp 2-d"])
@@ -119,6 +146,97 @@ def fewer_coords(file):
 def test_files_that_cannot_be_used_say_why(tmp_path, write, harm, said):
     path = spoil(write(tmp_path, "S1", VALUES), harm)
     with pytest.raises(InputError, match=said):
+        read_features(path)
+
+
+def say(**said):
+    def harm(file):
+        file["coords"].attrs.update(said)
+
+    return harm
+
+
+def half_the_chunks(file):
+    """As a writer leaves it that was stopped: HDF5 gives zeros for the rest."""
+    del file["features"]
+    file.create_dataset("features", (6, 4), np.float32, chunks=(1, 4))[:3] = VALUES[:3]
+
+
+def never_written(file):
+    del file["features"]
+    file.create_dataset("features", (6, 4), np.float32)
+
+
+def vast(file):
+    del file["features"]
+    file.create_dataset("features", (10**11, 4), np.float32, chunks=(1, 4))
+
+
+def vast_coords(file):
+    del file["coords"]
+    file.create_dataset("coords", (10**11, 2), np.int64, chunks=(1, 2))
+
+
+def coords_of_text(file):
+    del file["coords"]
+    file["coords"] = np.array([b"0,0"] * 6)
+
+
+def far_coords(file):
+    file["coords"][0] = [10**15, 0]
+
+
+def one_number(file):
+    del file["features"]
+    file["features"] = np.float32(1)
+
+
+def augmented(file):
+    file["augmented"] = np.arange(6) > 3
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (say(patch_size="large"), r"S1\.h5: its attribute patch_size is 'large', must be a number over 0"),
+        (say(patch_size=-256), "its attribute patch_size is '-256', must be"),
+        (say(patch_size=[256, 256]), r"its attribute patch_size is '\[256 256\]', must be"),
+        (say(target_magnification=0), "its attribute target_magnification is '0'"),
+        (say(overlap=float("nan")), "its attribute overlap is 'nan'"),
+        (
+            say(patch_size=512),
+            "contradict each other: patch_size 512 at 20x of a scan at 40x is 1024 px at level 0, and",
+        ),
+        (say(level0_width=1000), r"coords from 0 to 1536 lie outside the slide \(level0_width 1000\)"),
+        (half_the_chunks, r"features \(6, 4\) were not written to their end; have the file made again"),
+        (never_written, "were not written to their end"),
+        (vast, "were not written to their end"),
+        (vast_coords, r"coords \(100000000000, 2\) were not written to their end"),
+        (coords_of_text, r"coords are \|S3, not numbers"),
+        (far_coords, "coords reach beyond what any slide has"),
+        (one_number, r"features is one number; it must be \[n, d\]"),
+        (augmented, "holds altered copies of its tiles beside them"),
+    ],
+)
+def test_hostile_files_say_why(tmp_path, harm, said):
+    path = spoil(write_trident(tmp_path, "S1", VALUES), harm)
+    with pytest.raises(InputError, match=said):
+        read_features(path)
+
+
+@pytest.mark.parametrize("name", ["patch_size_level0", "target_magnification", "level0_width"])
+def test_what_trident_calls_none_is_not_said(tmp_path, name):
+    path = spoil(write_trident(tmp_path, "S1", VALUES), say(**{name: "None"}))
+    assert np.array_equal(read_features(path).values, VALUES)
+
+
+@pytest.mark.parametrize("at", [8, 64, 100, 136])
+def test_a_damaged_file_is_one_file_s_error(tmp_path, at):
+    path = write_trident(tmp_path, "S1", VALUES)
+    data = bytearray(path.read_bytes())
+    data[at : at + 32] = bytes([255]) * 32
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"S1\.h5: "):
         read_features(path)
 
 
