@@ -144,6 +144,8 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
 def _say_sites(column: str, part: dict[str, Any]) -> None:
     if part["note"]:
         say(f"  sites: {part['note']}")
+    for reason in part.get("refused", ()):
+        say(f"  refused: {reason}")
     for found in part.get("measures", {}).values():
         pool = found["pools"].get(FIRST_POOL)
         if pool is None:

@@ -30,7 +30,7 @@ from pathoprog.survival.prediction.scores import (
     c_true_hazard,
     horizon_values,
 )
-from pathoprog.survival.question import NotEstimated, Question
+from pathoprog.survival.question import OBSERVED, NotEstimated, Question
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.models import (
     adjusted_ratios,
@@ -63,8 +63,6 @@ def judged_groups(q: Question) -> JudgedGroups:
     return JudgedGroups(group_curves(q), hazard_ratios(q), group_tests(q).plain, c_classes(q))
 
 
-OBSERVED = {"entry": "delayed entry", "weight": "case weights", "patient": "several rows of one patient"}
-"""How rows may have been observed, by the field of the question that names its column."""
 ALL = tuple(OBSERVED)
 
 
@@ -94,9 +92,7 @@ class Analysis:
 
     def refusal(self, q: Question) -> str:
         """Why it cannot be done with these rows; empty where it can."""
-        asked = {key: getattr(q, key) for key in OBSERVED if key not in self.takes}
-        mine = [f"{OBSERVED[key]} ({key}={column})" for key, column in asked.items() if column]
-        return f"{self.name} takes no {' and no '.join(mine)}" if mine else ""
+        return q.refusal(self.name, self.takes)
 
     def run(self, q: Question) -> Any:
         """From the question to typed results.

@@ -67,18 +67,24 @@ def merge_close(times: FloatArray) -> FloatArray:
     return np.asarray(distinct[start][run[place]])
 
 
-def checked_entry(entry: Any, time: FloatArray) -> FloatArray | None:
-    """When each row came under observation (n,), or None where all were from the start; at risk is entry < t <= T.
+def checked_entry(entry: Any, time: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """Follow-up and when each row came under observation (n,), None where all were from the start.
+
+    At risk is entry < t <= T. An entry that differs from an event's time by rounding only is that time, whichever of
+    the two is the smaller: the row is not at risk at it.
 
     Args:
         entry: time at which each row enters, in the unit of `time` (n,); None: all at 0.
         time: follow-up as `checked` gives it (n,).
 
+    Returns:
+        Both, with times of either that differ by rounding only made equal; entry 0 is no delay.
+
     Raises:
         InputError: the length differs, an entry is missing or negative, or not before the end of follow-up.
     """
     if entry is None:
-        return None
+        return time, None
     entries = np.asarray(entry, dtype=float)
     if entries.shape != time.shape:
         raise InputError(f"entry {entries.shape} and time {time.shape} must be two columns of one length")
@@ -86,16 +92,17 @@ def checked_entry(entry: Any, time: FloatArray) -> FloatArray | None:
     if wrong.any():
         raise InputError(f"{int(wrong.sum())} entry times are missing or negative (first at row {_first(wrong)})")
     if not entries.any():
-        return None
-    both = merge_close(np.concatenate((time, entries)))  # an entry at an event's time must be equal to it
-    late = (both[time.size :] >= both[: time.size]) & (entries > 0)
+        return time, None
+    both = merge_close(np.concatenate((time, entries)))
+    ends, starts = both[: time.size], both[time.size :]
+    late = (starts >= ends) & (entries > 0)
     if late.any():
         row = _first(late)
         raise InputError(
             f"{int(late.sum())} rows enter at or after the end of their follow-up (first at row {row}: entry "
             f"{entries[row]:g}, end {time[row]:g}): they were never under observation; leave them out"
         )
-    return both[time.size :]
+    return ends, starts
 
 
 def checked_weight(weight: Any, n: int) -> FloatArray | None:

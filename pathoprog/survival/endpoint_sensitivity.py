@@ -35,6 +35,7 @@ class SensitivityRow:
         ratio: hazard ratio with Wald limits, in a model of the rows compared; its `se` is of the logarithm.
         c: Harrell's c of the score in these rows; nan where there is no score.
         note: why there is no ratio; else empty.
+        n_not_entered: under delayed entry rows left out because this endpoint came before they were under observation.
     """
 
     endpoint: str
@@ -49,6 +50,7 @@ class SensitivityRow:
     ratio: Estimate
     c: Estimate
     note: str
+    n_not_entered: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def endpoint_sensitivity(q: Question) -> EndpointSensitivity:
         raise InputError("sensitivity to the endpoint takes two levels of a group to compare")
     worse, better = contrast_of(q)
     everyone = q.known
+    entry = q.all_rows.entry
     died = (q.event != CENSORED) & (q.time < q.early)
     borderline = np.zeros(len(q.time), dtype=bool)
     if q.borderline:
@@ -97,9 +100,11 @@ def endpoint_sensitivity(q: Question) -> EndpointSensitivity:
             absent.append(endpoint.name)
             continue
         known = everyone & np.isfinite(time)
-        rows.append(_row(q, endpoint.name, "", known, time, event, plain))
-        if (died & known).any():
-            rows.append(_row(q, endpoint.name, EARLY, known & ~died, time, event, plain))
+        before = known & (entry > 0) & (time <= entry) if entry is not None else np.zeros_like(known)
+        for left_out, kept in (("", known), (EARLY, known & ~died)):
+            if not left_out or (died & known & ~before).any():
+                row = _row(q, endpoint.name, left_out, kept & ~before, time, event, plain)
+                rows.append(replace(row, n_not_entered=int((kept & before).sum())))
     first = q.endpoint
     if (borderline & everyone).any():
         rows.append(_row(q, first, BORDERLINE, everyone & ~borderline, q.time, q.event, plain))

@@ -38,6 +38,10 @@ class Followed:
         return Followed(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
+OBSERVED = {"entry": "delayed entry", "weight": "case weights", "patient": "several rows of one patient"}
+"""How rows may have been observed, by the field of the question that names its column."""
+
+
 @dataclass(frozen=True)
 class NotEstimated:
     """Instead of a result: `note` says why there is none."""
@@ -240,6 +244,12 @@ class Question:
         return Followed(
             self.time, self.event, entry, weight, level_names(self.frame[self.patient]) if self.patient else None
         )
+
+    def refusal(self, what: str, takes: tuple[str, ...]) -> str:
+        """Why `what`, which counts only `takes` of `OBSERVED` rightly, cannot be done here; empty where it can."""
+        asked = {key: getattr(self, key) for key in OBSERVED if key not in takes}
+        mine = [f"{OBSERVED[key]} ({key}={column})" for key, column in asked.items() if column]
+        return f"{what} takes no {' and no '.join(mine)}" if mine else ""
 
     @cached_property
     def known(self) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,16 @@ import pytest
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, harrell_c, kaplan_meier, logrank, number_at_risk, trend, uno_c
 from pathoprog.survival.analyses import ALL, ANALYSES, Analysis
-from pathoprog.survival.question import Grouping, Model, NotEstimated, Question, Score, Treatment
+from pathoprog.survival.question import (
+    FurtherEndpoint,
+    Grouping,
+    Model,
+    NotEstimated,
+    PredictedRisk,
+    Question,
+    Score,
+    Treatment,
+)
 from pathoprog.survival.regression.proportional import proportional_hazards
 from pathoprog.survival.table import CODE, TIME
 
@@ -270,6 +279,31 @@ def test_each_analysis_counts_it_or_refuses_by_name(name: str, key: str) -> None
         return
     plain, counted = (repr(one.run(q)) for q in (ASKED, asked))
     assert plain != counted, f"{name} passes {key} over"
+
+
+def test_by_site_each_figure_counts_it_or_refuses_by_name() -> None:
+    risk = PredictedRisk(20.0, np.ones(len(DATA), dtype=bool), np.linspace(0.1, 0.9, len(DATA)), False)
+    for key, column, refused in (
+        ("entry", "entry", {"calibration"}),
+        ("weight", "part", {"calibration", "share"}),
+        ("patient", "patient", {"calibration", "share"}),
+    ):
+        by = ANALYSES["sites"].run(replace(ASKED, risks=(risk,), **{key: column}))["site"]
+        assert {reason.split()[0] for reason in by.refused} == refused
+        assert all(f"({key}={column})" in reason for reason in by.refused)
+        assert {"hazard_ratio", "c"} <= set(by.measures) and ("share" in by.measures) is ("share" not in refused)
+        assert not any(name.startswith(("observed", "calibration")) for name in by.measures)
+        assert bool(np.isnan(by.shares_test.p_value)) is ("share" in refused)
+
+
+def test_another_endpoint_before_the_entry_leaves_its_row_out_and_stops_nothing() -> None:
+    first = DATA[TIME].where(DATA.index % 10 > 0, DATA["entry"] / 2)  # a tenth of the rows had it before
+    frame = DATA.assign(first=first, had=1)
+    asked = replace(ASKED, frame=frame, entry="entry", endpoints=(FurtherEndpoint("other", "first", "had"),))
+    rows = {row.endpoint: row for row in ANALYSES["endpoints"].run(asked).rows if row.endpoint == "other"}
+    gone = int((first <= DATA["entry"]).where(DATA["entry"] > 0, False).sum())
+    assert gone and (rows["other"].n, rows["other"].n_not_entered) == (len(DATA) - gone, gone)
+    assert np.isfinite(rows["other"].ratio.value) and np.isfinite(rows["other"].c.value)
 
 
 def test_a_new_analysis_takes_nothing_until_it_says_so() -> None:

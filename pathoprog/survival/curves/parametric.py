@@ -86,7 +86,8 @@ def parametric_curve(
     if distribution not in DISTRIBUTIONS:
         raise InputError(f"distribution={distribution!r}: must be one of {', '.join(DISTRIBUTIONS)}")
     followup, codes = checked(time, event)
-    entries, weights = checked_entry(entry, followup), checked_weight(weight, followup.size)
+    followup, entries = checked_entry(entry, followup)
+    weights = checked_weight(weight, followup.size)
     name = distribution.replace("_", "-")
     if (followup <= 0).any():
         raise InputError(

@@ -53,8 +53,9 @@ class KaplanMeier:
         n_event: events at time (k,).
         n_censor: censorings at time, competing deaths included (k,).
         survival: probability of being event-free just after time (k,).
-        std_err: standard error of `survival`, Greenwood's or robust (k,); nan where survival is 0.
-        lower: lower confidence limit (k,); nan where survival is 0, and for ``loglog`` where it still is 1.
+        std_err: standard error of `survival`, Greenwood's or robust (k,); where survival is 0 nan, or 0 if robust.
+        lower: lower confidence limit (k,); nan where survival is 0 (robust ``plain`` limits are 0 there), and for
+            ``loglog`` where it still is 1.
         upper: upper confidence limit (k,); likewise.
         n: rows of the table.
         patients: different patients, where rows were summed by patient for the variance; else None.
@@ -193,7 +194,8 @@ def kaplan_meier(
     if conf not in CONFIDENCE_KINDS:
         raise InputError(f"conf={conf!r}: must be one of {', '.join(CONFIDENCE_KINDS)}")
     times, codes = checked(time, event)
-    entries, weights = checked_entry(entry, times), checked_weight(weight, times.size)
+    times, entries = checked_entry(entry, times)
+    weights = checked_weight(weight, times.size)
     cluster = clusters(patient, weights, times.size)
     distinct, n_risk, n_event, n_censor = rows = event_table(times, codes, entries)
     if weights is not None:
@@ -212,7 +214,8 @@ def kaplan_meier(
             variance = np.cumsum(terms)  # of log S
     else:
         variance = _robust(times, codes, entries, weights, cluster, (distinct, n_risk, n_event, n_censor), survival)
-    relative = np.asarray(np.sqrt(np.where(survival == 0, np.nan, variance)), dtype=np.float64)
+    at_zero = np.nan if cluster is None else 0.0  # no row's weight moves a curve that has ended
+    relative = np.asarray(np.sqrt(np.where(survival == 0, at_zero, variance)), dtype=np.float64)
     lower, upper = _limits(survival, relative, conf, float(ndtri((1 + level) / 2)))
     n_censor = (
         n_censor
@@ -288,7 +291,8 @@ def _limits(survival: FloatArray, relative: FloatArray, conf: str, z: float) -> 
         width = z * survival * relative
         return np.clip(survival - width, 0, 1), np.clip(survival + width, 0, 1)
     if conf == "log":
-        return survival * np.exp(-z * relative), np.minimum(survival * np.exp(z * relative), 1.0)
+        spread = np.where(survival > 0, relative, np.nan)
+        return survival * np.exp(-z * spread), np.minimum(survival * np.exp(z * spread), 1.0)
     inside = (survival > 0) & (survival < 1)
     safe = np.where(inside, survival, 0.5)
     width = z * relative / np.log(safe)

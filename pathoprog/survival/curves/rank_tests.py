@@ -89,13 +89,14 @@ def logrank(
 
     Returns:
         The test. Groups without a patient at risk at any event count for no degree of freedom; fewer than two such
-        groups give p = nan.
+        groups give p = nan, as does a robust variance from no more patients than degrees of freedom.
     """
     times, codes = checked(time, event)
     names, place = groups_of(group, times.size, levels)
     blocks = np.zeros(times.size, dtype=np.int64) if strata is None else groups_of(strata, times.size)[1]
     g = len(names)
-    entries, weights = checked_entry(entry, times), checked_weight(weight, times.size)
+    times, entries = checked_entry(entry, times)
+    weights = checked_weight(weight, times.size)
     cluster = clusters(patient, weights, times.size)
     observed, expected, variance = np.zeros(g), np.zeros(g), np.zeros((g, g))
     influence = np.zeros((times.size, g))
@@ -114,10 +115,10 @@ def logrank(
     at_risk = np.flatnonzero(expected > 0)
     free = at_risk[1:]
     statistic = float("nan")
-    if free.size:
+    if free.size and (cluster is None or int(cluster.max()) + 1 > free.size):
         gap = (observed - expected)[free]
         statistic = float(gap @ np.linalg.lstsq(variance[np.ix_(free, free)], gap, rcond=None)[0])
-    p = float(chdtrc(free.size, statistic)) if free.size else float("nan")
+    p = float(chdtrc(free.size, statistic)) if np.isfinite(statistic) else float("nan")
     n = np.bincount(place, minlength=g)
     return RankTest(statistic, int(free.size), p, tuple(names), n, observed, expected, variance, cluster is not None)
 

@@ -102,7 +102,8 @@ def number_at_risk(
     """
     followup, codes = checked(time, event)
     when = np.atleast_1d(np.asarray(times, dtype=float))
-    entries, weights = checked_entry(entry, followup), checked_weight(weight, followup.size)
+    followup, entries = checked_entry(entry, followup)
+    weights = checked_weight(weight, followup.size)
     if entries is None and weights is None:
         everyone = np.sort(followup)
         events = np.sort(followup[codes == EVENT])

@@ -146,7 +146,8 @@ def pair_influence(
     scores = np.asarray(score, dtype=float)
     if scores.shape != times.shape or not np.isfinite(scores).all():
         raise InputError("scores must be finite numbers, one for each patient")
-    entries, weights = checked_entry(entry, times), checked_weight(weight, times.size)
+    times, entries = checked_entry(entry, times)
+    weights = checked_weight(weight, times.size)
     if weighted and (entries is not None or weights is not None):
         raise InputError("Uno's c takes no delayed entry and no case weights: its censoring weights are not known then")
     cluster = clusters(patient, weights, times.size)

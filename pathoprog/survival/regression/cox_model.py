@@ -22,6 +22,7 @@ from pathoprog.survival.arrays import (
 )
 from pathoprog.survival.curves.rank_tests import HypothesisTest
 from pathoprog.survival.regression.design import Design, build_design, complete_rows
+from pathoprog.survival.regression.information import quadratic
 from pathoprog.survival.regression.partial_likelihood import (
     Maximum,
     RiskSets,
@@ -45,6 +46,8 @@ TERM_COLUMNS = (
     "upper",
     "note",
 )
+
+SAME = "the same in all at risk at an event"
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,8 @@ class CoxFit:
         """Wald test of some coefficients, those without a finite estimate left out."""
         kept = [k for k in columns if not self.maximum.aliased[k] and not self.maximum.infinite[k]]
         beta, spread = self.coef[kept], self.covariance[np.ix_(kept, kept)]
-        statistic = float(beta @ np.linalg.pinv(spread, hermitian=True) @ beta) if kept else 0.0
-        return _chi_squared(statistic, len(kept))
+        statistic = quadratic(beta, spread) if kept else 0.0
+        return _chi_squared(statistic if self.cluster is None or self.patients > len(kept) else np.nan, len(kept))
 
     @property
     def linear_predictor(self) -> FloatArray:
@@ -192,7 +195,7 @@ def cox(
     rows = complete_rows(frame, [*covariates, *blocks, *(name for name in (entry, weight, patient) if name)])
     complete = frame.loc[rows]
     times, codes = checked(complete[time], complete[event])
-    entries = checked_entry(complete[entry] if entry else None, times)
+    times, entries = checked_entry(complete[entry] if entry else None, times)
     weights = checked_weight(complete[weight] if weight else None, times.size)
     cluster = clusters(complete[patient] if patient else None, weights, times.size)
     died = codes == EVENT
@@ -213,7 +216,7 @@ def cox(
     kept = np.flatnonzero(~maximum.aliased & ~maximum.infinite)  # an infinite ratio has no Wald test
     beta = maximum.beta[kept]
     spread = (maximum.covariance if robust is None else robust)[np.ix_(kept, kept)]
-    wald = float(beta @ np.linalg.pinv(spread, hermitian=True) @ beta) if kept.size else 0.0
+    wald = quadratic(beta, spread) if kept.size else 0.0
     n_missing = int((~rows).sum())
     if n_missing:
         notes.insert(0, f"{n_missing} of {len(frame)} rows left out: a covariate is missing (complete cases)")
@@ -228,6 +231,9 @@ def cox(
         )
         ratio, aic = HypothesisTest(float("nan"), df, float("nan")), float("nan")
         score = _chi_squared(_robust_score(maximum, sets, cluster), df)
+        if groups <= df:  # their sums span too little: the statistics would be constants
+            notes.append(f"{groups} {'patients' if patient else 'rows'} for {df} terms: a robust joint test takes more")
+            wald, score = float("nan"), HypothesisTest(float("nan"), df, float("nan"))
     return CoxFit(
         terms,
         len(complete),
@@ -271,7 +277,7 @@ def _robust_score(maximum: Maximum, sets: RiskSets, cluster: IntArray) -> float:
     """Score statistic at beta = 0 with the robust variance of the score (Lin and Wei)."""
     residual = summed(score_residuals(maximum.z, sets, maximum.start), cluster[sets.order])
     score = residual.sum(axis=0)
-    return float(score @ np.linalg.pinv(residual.T @ residual, hermitian=True) @ score)
+    return quadratic(score, residual.T @ residual)
 
 
 def _strata(frame: pd.DataFrame, blocks: list[str]) -> tuple[tuple[str, ...], IntArray | None]:
@@ -310,7 +316,11 @@ def _terms(
         note = ""
         if maximum.aliased[index]:
             constant = bool((design.matrix[:, index] == design.matrix[0, index]).all())
-            note = f"not estimable: {'it has one value only' if constant else 'determined by the other terms'}"
+            note = "not estimable: determined by the other terms"
+            if constant or maximum.silent[index]:
+                note = (
+                    f"not estimable: {'it has one value only' if constant else 'the same in all at risk at an event'}"
+                )
         elif maximum.infinite[index]:
             note = _why_infinite(design, index, died)
             coef, se = float(np.copysign(np.inf, coef)), float("nan")

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, checked
 from pathoprog.survival.prediction.censoring import censoring
+from pathoprog.survival.regression.cox_model import SAME
 from pathoprog.survival.regression.design import Design, DesignColumn, build_design, complete_rows
 from pathoprog.survival.regression.information import finite_inverse
+from pathoprog.survival.regression.partial_likelihood import SILENT
 from pathoprog.survival.regression.predicted import RiskWithError
 
 MAX_STEPS = 60
@@ -110,7 +113,8 @@ def fine_gray(
     model = _Model.build(times[order], codes[order])
     x = design.matrix - design.matrix.mean(axis=0)
     scale = np.sqrt((x**2).mean(axis=0))
-    usable = np.flatnonzero(_usable(x, scale))
+    silent = model.silent(x[order] / np.where(scale > 0, scale, 1.0))
+    usable = np.flatnonzero(_usable(x, scale) & ~silent)
     z = x[order][:, usable] / scale[usable]
     beta, start, information, drift, loglik, loglik_null = _newton(model, z)
     parts = model.influence(z, beta)
@@ -124,7 +128,7 @@ def fine_gray(
     infinite[usable] = ~finite
     jump = model.deaths / model.risk_sums(np.exp(z @ beta))
     jump = jump * np.exp(-float(design.matrix.mean(axis=0)[usable] @ coef[usable]))  # of x = 0, not of the mean
-    terms, notes = _table(design, coef, covariance, infinite, codes, float(ndtri((1 + level) / 2)))
+    terms, notes = _table(design, coef, covariance, infinite, silent, codes, float(ndtri((1 + level) / 2)))
     return FineGrayFit(
         terms,
         len(complete),
@@ -142,7 +146,7 @@ def fine_gray(
     )
 
 
-def _usable(x: FloatArray, scale: FloatArray) -> list[bool]:
+def _usable(x: FloatArray, scale: FloatArray) -> npt.NDArray[np.bool_]:
     """Columns that vary and that no earlier one determines (p,)."""
     kept: list[int] = []
     for j in range(x.shape[1]):
@@ -153,7 +157,7 @@ def _usable(x: FloatArray, scale: FloatArray) -> list[bool]:
                 rest = column - x[:, kept] @ np.linalg.lstsq(x[:, kept], column, rcond=None)[0]
             if (rest**2).sum() > 1e-10 * (column**2).sum():
                 kept.append(j)
-    return [j in kept for j in range(x.shape[1])]
+    return np.array([j in kept for j in range(x.shape[1])], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,12 @@ class _Model:
         exposure = weight * self.exposure(self.deaths / s0)
         information = z.T @ (exposure[:, None] * z) - means.T @ (self.deaths[:, None] * means)
         return loglik, score, information
+
+    def silent(self, z: FloatArray) -> npt.NDArray[np.bool_]:
+        """Columns in which those at risk at an event never differ (p,)."""
+        _, _, information = self.evaluate(z, np.zeros(z.shape[1]))
+        exposure = self.exposure(self.deaths / self.risk_sums(np.ones(len(z))))
+        return np.asarray(np.diag(information) <= SILENT * (exposure @ z**2), dtype=np.bool_)
 
     def influence(self, z: FloatArray, beta: FloatArray) -> FloatArray:
         """Each patient's part in the score, the estimation of G included (n, p)."""
@@ -334,14 +344,20 @@ def _newton(model: _Model, z: FloatArray) -> tuple[FloatArray, FloatArray, Float
 
 
 def _table(
-    design: Design, coef: FloatArray, covariance: FloatArray, infinite: FloatArray, codes: IntArray, z_limit: float
+    design: Design,
+    coef: FloatArray,
+    covariance: FloatArray,
+    infinite: npt.NDArray[np.bool_],
+    silent: npt.NDArray[np.bool_],
+    codes: IntArray,
+    z_limit: float,
 ) -> tuple[pd.DataFrame, list[str]]:
     rows, notes = [], []
     for index, column in enumerate(design.columns):
         b, se = float(coef[index]), float(np.sqrt(max(covariance[index, index], 0.0)))
         note = ""
         if np.isnan(b):
-            note = "not estimable: determined by the other terms"
+            note = f"not estimable: {SAME if silent[index] else 'determined by the other terms'}"
         elif infinite[index]:
             note = "no finite hazard ratio: no events on one side"
             b, se = float(np.copysign(np.inf, b)), float("nan")

@@ -45,3 +45,14 @@ def vanished(start: FloatArray, end: FloatArray) -> npt.NDArray[np.bool_]:
     directions, shares = _directions(start, end)
     part = np.abs(directions[:, shares <= VANISHED]) * np.sqrt(np.diag(start))[:, None]
     return np.asarray((part > 1e-4).any(axis=1), dtype=np.bool_)
+
+
+def quadratic(gap: FloatArray, spread: FloatArray) -> float:
+    """The form gap' spread^-1 gap, whatever the units of the entries of `gap` (k,): scaled to unit variances first.
+
+    Unscaled, the tiny variance of a covariate in large units would pass for a direction without information.
+    """
+    scale = np.sqrt(np.diag(spread))
+    scale = np.where(scale > 0, scale, 1.0)
+    unit = gap / scale
+    return float(unit @ np.linalg.pinv(spread / np.outer(scale, scale), hermitian=True) @ unit)

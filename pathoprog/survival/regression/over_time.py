@@ -122,6 +122,8 @@ def piecewise_ratios(
         term = fit.terms.iloc[row]
         column = design.columns[k]
         inside = cut[PIECE] == part
+        events = int((cut.loc[inside, event] == EVENT).sum())
+        said = {} if events else {"note": "no event in this piece, so no ratio"}
         found.append(
             {
                 "piece": part + 1,
@@ -130,8 +132,9 @@ def piecewise_ratios(
                 "level": column.level,
                 "reference": column.reference,
                 "n": int(inside.sum()),
-                "events": int((cut.loc[inside, event] == EVENT).sum()),
+                "events": events,
                 **{key: term[key] for key in ("coef", "se", "hr", "lower", "upper", "p", "note")},
+                **said,
             }
         )
     df = int((~fit.maximum.aliased).sum() - (~constant.maximum.aliased).sum())

@@ -19,6 +19,7 @@ SMALLEST_PART = 1e-9  # of a Newton step, before it is given up
 NOISE = 1e-12  # rounding of the likelihood, relative
 FLAT = 1e-13  # a change of the likelihood that is none
 ALIAS_TOLERANCE = 1e-10
+SILENT = 1e-12  # of a column's second moment over the risk sets, what rounding leaves of a variance that is 0
 LOWEST = -600.0  # of a log hazard below the highest: keeps every risk set's sum above 0
 
 
@@ -266,7 +267,8 @@ class Maximum:
     Attributes:
         beta: coefficients (p,); nan where a column is aliased; drifting towards infinity where `infinite`.
         covariance: inverse information (p, p), see `finite_inverse`; nan rows where aliased or infinite.
-        aliased: columns that earlier ones determine (p,).
+        aliased: columns that earlier ones determine, or that do not vary (p,).
+        silent: columns in which those at risk at an event never differ (p,): aliased, too.
         infinite: columns whose likelihood has no maximum (p,).
         z: the columns as they were fitted: kept ones, centred, scaled, patients sorted (n, q).
         kept: their positions among all columns (q,).
@@ -281,6 +283,7 @@ class Maximum:
     beta: FloatArray
     covariance: FloatArray
     aliased: npt.NDArray[np.bool_]
+    silent: npt.NDArray[np.bool_]
     infinite: npt.NDArray[np.bool_]
     z: FloatArray
     kept: IntArray
@@ -310,7 +313,8 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     usable = scale > 0
     z = (centred / np.where(usable, scale, 1.0))[sets.order]
     first = evaluate(z, sets, np.zeros(p))
-    kept = _independent(first.information, usable)
+    silent = np.diag(first.information) <= SILENT * (first.compensator @ z**2)
+    kept = _independent(first.information, usable & ~silent)
     z = z[:, kept]
     now = start = evaluate(z, sets, np.zeros(kept.size))
     beta = np.zeros(kept.size)
@@ -351,7 +355,7 @@ def maximise(x: FloatArray, sets: RiskSets) -> Maximum:
     aliased = np.ones(p, dtype=bool)
     aliased[kept] = False
     return Maximum(
-        full, covariance, aliased, unbounded, z, kept, scale[kept], inverse, start, now, score_statistic, steps
+        full, covariance, aliased, silent, unbounded, z, kept, scale[kept], inverse, start, now, score_statistic, steps
     )
 
 

@@ -12,6 +12,8 @@ from pathoprog.survival.arrays import FloatArray, checked, groups_of
 from pathoprog.survival.curves.product_limit import kaplan_meier
 from pathoprog.survival.regression.design import build_design, complete_rows
 
+ALIASED = 1e-10  # of the largest singular value: a direction that other columns determine
+
 
 def pseudo_means(time: Any, event: Any, tau: float) -> FloatArray:
     """Pseudo-observation of each patient's time lived within `tau` (n,): a stand-in for what censoring hides.
@@ -95,7 +97,8 @@ def adjusted_means(
         level: confidence level.
 
     Raises:
-        InputError: a column is absent, one level only, or a stratum was not followed to `tau`.
+        InputError: a column is absent, one level only, a group that other columns determine, or a stratum that was not
+            followed to `tau`.
     """
     rows = complete_rows(frame, [group, *covariates, *([strata] if strata else [])])
     data = frame.loc[rows]
@@ -110,17 +113,23 @@ def adjusted_means(
         own[mine] = pseudo_means(times[mine], codes[mine], tau)
     intercepts = (place[:, None] == np.arange(len(names))[None, :]).astype(float)
     x = np.column_stack((design.matrix, intercepts))
-    inverse = np.linalg.pinv(x.T @ x, hermitian=True)
-    beta = inverse @ x.T @ own
-    residual = x * (own - x @ beta)[:, None]
-    n, p = x.shape
-    covariance = inverse @ (residual.T @ residual) @ inverse * n / max(n - p, 1)
+    size = np.sqrt((x**2).sum(axis=0))
+    x = x / np.where(size > 0, size, 1.0)  # covariates may be in any unit
+    solve = np.linalg.pinv(x, rcond=ALIASED)  # of x, not of x'x, which has half the digits
+    known = np.abs(np.diag(solve @ x) - 1) < 1e-6  # no other columns determine it
+    beta = solve @ own
+    residual = own - x @ beta
+    n, p = x.shape[0], int(np.linalg.matrix_rank(x, tol=ALIASED * np.linalg.norm(x, 2)))
+    influence = solve * residual  # (p, n)
+    covariance = influence @ influence.T * n / max(n - p, 1)
     z = float(ndtri((1 + level) / 2))
     found = []
     for k, column in enumerate(design.columns):
         if column.term != group:
             continue
-        value, se = float(beta[k]), float(np.sqrt(covariance[k, k]))
+        if not known[k]:
+            raise InputError(f"{group}={column.level} is determined by the other columns: no difference is known")
+        value, se = float(beta[k] / size[k]), float(np.sqrt(covariance[k, k]) / size[k])
         p_value = float(2 * ndtr(-abs(value) / se)) if se > 0 else float("nan")
         found.append((column.level, column.reference, value, se, value - z * se, value + z * se, p_value))
     names_ = ["level", "reference", "difference", "se", "lower", "upper", "p"]

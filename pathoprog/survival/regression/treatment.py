@@ -18,6 +18,7 @@ from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.regression.baseline import predict_risk
 from pathoprog.survival.regression.cox_model import CoxFit, cox
 from pathoprog.survival.regression.design import build_design, complete_rows
+from pathoprog.survival.regression.information import quadratic
 from pathoprog.survival.resampling.bootstrap import bootstrap
 from pathoprog.survival.table import CODE, TIME
 
@@ -200,7 +201,7 @@ def _equal_effects(fit: CoxFit, effects: list[int]) -> HypothesisTest:
     contrast[np.arange(len(kept) - 1), kept[1:]] = 1
     gap = contrast @ np.nan_to_num(fit.coef)
     spread = contrast @ np.nan_to_num(fit.covariance) @ contrast.T
-    statistic = float(gap @ np.linalg.pinv(spread, hermitian=True) @ gap)
+    statistic = quadratic(gap, spread) if fit.cluster is None or fit.patients >= len(kept) else float("nan")
     return HypothesisTest(statistic, len(kept) - 1, float(chdtrc(len(kept) - 1, statistic)))
 
 

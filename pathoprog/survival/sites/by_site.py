@@ -111,10 +111,12 @@ class BySite:
         column: that names them.
         names: the sites.
         n_missing: rows without a site, in none of these figures.
-        shares: ``site, n, events`` and the share of each group (``share LEVEL``).
-        shares_test: Pearson's chi-squared test of equal shares at all sites.
+        shares: ``site, n, events`` and the share of each group (``share LEVEL``), of rows, not weighted.
+        shares_test: Pearson's chi-squared test of equal shares at all sites; nan where rows are weighted, or several
+            are of one patient.
         measures: by name.
         note: said plainly where there is one site only; else empty.
+        refused: figures that do not take how the rows were observed, each with the reason.
     """
 
     column: str
@@ -124,6 +126,7 @@ class BySite:
     shares_test: HypothesisTest
     measures: dict[str, SiteMeasure]
     note: str
+    refused: tuple[str, ...] = ()
 
 
 def by_site(q: Question) -> dict[str, BySite | NotEstimated]:
@@ -157,9 +160,11 @@ def _of_column(q: Question, column: str) -> BySite:
     score = next(iter([*q.scored("c_index"), *q.scored("c_classes")]), None)
     if score is not None:
         measures["c"] = _concordances(q, score, label, sites)
-    if len(q.levels) > 1:
+    no_shares = q.refusal("share of the worst group by site", ("entry",)) if len(q.levels) > 1 else ""
+    if len(q.levels) > 1 and not no_shares:
         measures["share"] = _worst_shares(q, sites)
-    for risk in q.risks:
+    no_calibration = q.refusal("calibration by site", ()) if q.risks else ""
+    for risk in () if no_calibration else q.risks:
         suffix = "" if len(q.risks) == 1 else f"_{risk.horizon:g}"
         ratio, slope = _calibrations(q, risk, sites)
         measures[f"observed_expected{suffix}"], measures[f"calibration_slope{suffix}"] = ratio, slope
@@ -167,7 +172,10 @@ def _of_column(q: Question, column: str) -> BySite:
     if len(names) == 1:
         note = f"{column}: one site only ({names[0]}): nothing can be said of how figures vary between sites"
     table, test = _shares(q, sites)
-    return BySite(column, tuple(names), int((~there).sum()), table, test, measures, note)
+    if no_shares:  # the test takes rows as patients of weight 1
+        test = HypothesisTest(float("nan"), 0, float("nan"))
+    refused = tuple(reason for reason in (no_shares, no_calibration) if reason)
+    return BySite(column, tuple(names), int((~there).sum()), table, test, measures, note, refused)
 
 
 def contrast_of(q: Question) -> tuple[str, str]:
@@ -250,9 +258,6 @@ def _worst_shares(q: Question, sites: dict[str, Any]) -> SiteMeasure:
 
 def _calibrations(q: Question, risk: PredictedRisk, sites: dict[str, Any]) -> tuple[SiteMeasure, SiteMeasure]:
     """Observed over expected on the log scale, and the calibration slope."""
-    for column, what in ((q.entry, "delayed entry"), (q.weight, "case weights"), (q.patient, "several rows")):
-        if column:
-            raise InputError(f"calibration by site takes no {what} ({column})")
     values = np.full(len(q.time), np.nan)
     values[risk.rows] = risk.risk
     ratios, slopes = [], []
