@@ -12,7 +12,6 @@ from pathoprog.cohort_tables.columns import (
     NAMES,
     NUMBER,
     check_levels,
-    folded,
     one_spelling,
     same_label,
     sentinel_note,
@@ -23,6 +22,7 @@ from pathoprog.errors import InputError
 from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, groups_of, level_names
 from pathoprog.survival.curves.product_limit import followup_time
 from pathoprog.survival.table import CODE, TIME, RawTable, SurvivalTable, order_levels
+from pathoprog.text.plain_text import folded
 
 _PATIENT = re.compile(
     "(patient|pasient|pat|paziente|paciente|subject|subj|person|participant|case|study|record|hospital)"

@@ -25,10 +25,18 @@ from pathoprog.system.console import say, warn
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json, write_text
 from pathoprog.system.tracking_config import NOT_LOGGED, check_tracking
+from pathoprog.validation.clinical_model import LockedClinical, check_numbers, locked_clinical
 from pathoprog.validation.covariates import check_covariates
 from pathoprog.validation.flow import check_complete, flow_of, not_scored, records
 from pathoprog.validation.given_tables import read_exclusions, read_sheet_flow, read_truth
-from pathoprog.validation.numbers import all_statistics, check_classes, check_cohorts, headline, primary_result
+from pathoprog.validation.numbers import (
+    all_statistics,
+    check_classes,
+    check_clinical,
+    check_cohorts,
+    headline,
+    primary_result,
+)
 from pathoprog.validation.on_request.asked_columns import check_asked, used_covariates
 from pathoprog.validation.openings.chain import read_log
 from pathoprog.validation.openings.frozen import PLAN, check_frozen, freeze, frozen_differences, frozen_texts
@@ -53,6 +61,7 @@ class Scored:
     left_out: list[tuple[str, str]]
     thresholds: dict[str, float]
     cohort_patients: int
+    clinical: LockedClinical | None = None
 
 
 def run(settings: ValidateConfig) -> int:
@@ -69,6 +78,7 @@ def run(settings: ValidateConfig) -> int:
     check_cohorts(plan, sorted(set(external)))
     check_classes(plan, manifest.shape)
     check_covariates(scored.cohort, used_covariates(plan), plan.subgroups, plan.types)
+    check_clinical(plan, manifest.covariates)
     check_asked(scored.cohort, plan, () if manifest.covariates is None else manifest.covariates.names)
     truth = read_truth(settings.truth) if settings.truth else None
     sheet_flow = read_sheet_flow(settings.flow, scored.cohort_patients) if settings.flow else None
@@ -115,7 +125,7 @@ def run(settings: ValidateConfig) -> int:
     say(f"4. analyse {len(analysed)} patients of {len(flows)} cohorts")
     stage = read_stage_groups(settings.ensemble)
     statistics = all_statistics(
-        plan, populations, primary, scored.members, truth, stage, settings.permutations, settings.seed
+        plan, populations, primary, scored.members, truth, stage, settings.permutations, settings.seed, scored.clinical
     )
     result = primary_result(primary, statistics)
     record_result(study, entry, result)
@@ -235,7 +245,8 @@ def read_scored(settings: ValidateConfig, manifest: Manifest) -> Scored:
     thresholds = manifest.cuts
     cohort = read_cohort(settings.cohort, settings.overlap)
     results = read_results(settings.results, scoring_ids(settings.ensemble), manifest.shape.resolutions)
-    patients = read_patients(settings.scores, thresholds)
+    clinical = locked_clinical(manifest.covariates, cohort)
+    patients = check_numbers(settings.scores, read_patients(settings.scores, thresholds), clinical)
     known = set(cohort["patient_id"])
     left_out = not_scored(cohort, results)
     pairs = pd.Series(list(zip(cohort["role"], cohort["cohort"], strict=True)), index=cohort.index)
@@ -246,7 +257,7 @@ def read_scored(settings: ValidateConfig, manifest: Manifest) -> Scored:
     refuse_development_slides(settings.ensemble, cohort, contents_of(results))
     members = read_members(Path(settings.scores).with_name("members.csv"))
     excluded = read_exclusions(settings.exclusions, known) if settings.exclusions else {}
-    return Scored(cohort, results, patients, members, excluded, left_out, thresholds, len(known))
+    return Scored(cohort, results, patients, members, excluded, left_out, thresholds, len(known), clinical)
 
 
 def contents_of(results: pd.DataFrame) -> dict[str, str]:

@@ -106,7 +106,10 @@ class ScoreConfig:
         "", "ledger file; put it on a local disk if out=… is a network share (default: out/ledger.sqlite)", kind="path"
     )
     workers: int = setting(
-        0, "worker processes, each with all ten networks (0: one per GPU, or one if there is no GPU)", low=0, high=64
+        0,
+        "worker processes, each with all the networks (0: one per GPU, or one if there is no GPU)",
+        low=0,
+        high=64,
     )
     device: str = setting("auto", "device: auto (a GPU if there is one), cpu or cuda:N")
     dtype: str = setting(

@@ -27,13 +27,15 @@ Scores lie in [0, 1], higher = worse; coordinates are level-0 pixels, top left c
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pathoprog.cohort_tables.shown_cohort import Cohort
 from pathoprog.commands.init_config import InitConfig
+from pathoprog.ensemble.clinical import ClinicalModel, ClinicalNumber
 from pathoprog.report.curves_figure import CurvesFigure
+from pathoprog.settings import refuse_others
 from pathoprog.simulate.config import SimulateConfig
-from pathoprog.slide_report.shown_slides import LaidTiles, LoadedEnsemble, ScoredSlide, ViewedSlide
+from pathoprog.slide_report.shown_slides import LaidTiles, LoadedEnsemble, ScoredSlide, ViewedSlide, scored_slide
 from pathoprog.system.console import OnProgress, logged
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from pathoprog.tiles.config import TileSpec
 
 __all__ = [
+    "ClinicalModel",
+    "ClinicalNumber",
     "Cohort",
     "CurvesFigure",
     "InitConfig",
@@ -51,6 +55,7 @@ __all__ = [
     "ScoredSlide",
     "SimulateConfig",
     "ViewedSlide",
+    "clinical_number",
     "draw_curves",
     "lay_tiles",
     "load_ensemble",
@@ -61,9 +66,6 @@ __all__ = [
     "simulate_cohort",
     "write_first_files",
 ]
-
-_EXPLORATORY = "exploratory"
-"""Stands on every figure of curves: no plan was locked before they were drawn (`pathoprog validate` does that)."""
 
 
 def open_slide(
@@ -85,12 +87,14 @@ def open_slide(
         SlideError: the slide cannot be used; the message says why, and `code` in one word.
         ConfigError: a setting is out of range.
     """
-    from pathoprog.settings import check
+    from pathoprog.settings import built_by_hand, check
     from pathoprog.slides.config import SlideSettings
     from pathoprog.stream.one_slide import look_at
 
     settings = SlideSettings(backend=backend, mpp=mpp, allow_upsampling=allow_upsampling)
+    settings = built_by_hand(settings, SlideSettings)
     check(settings, "slides.")
+    path = Path(path).absolute()  # it is the same after a change of directory
     opened = look_at(path, settings, [])
     return ViewedSlide(
         path=str(path),
@@ -124,6 +128,7 @@ def lay_tiles(
     from pathoprog.stream.one_slide import look_at
     from pathoprog.tiles.config import standard_spec
 
+    refuse_others(slide, ViewedSlide, "slide", "open_slide")
     if resolution not in RESOLUTION_MPP:
         raise ConfigError(f"resolution={resolution!r}: must be one of {', '.join(RESOLUTION_MPP)}")
     spec = spec or standard_spec(resolution)
@@ -177,13 +182,14 @@ def load_ensemble(
         scorer = InProcessScorer(path, device, threads, str(key), [str(file) for file in encoder_weights], runtime)
     bundle = scorer.bundle
     return LoadedEnsemble(
-        folder=bundle.folder,
+        folder=bundle.folder.absolute(),
         ensemble_id=bundle.ensemble_id,
         name=bundle.manifest.name or "",
         thresholds=dict(bundle.thresholds),
         specs=dict(bundle.specs),
         tumour_policy=bundle.tumour_policy,
         device=scorer.device_name,
+        clinical_model=bundle.manifest.covariates,
         _scorer=scorer,
     )
 
@@ -214,29 +220,53 @@ def score_slide(
     from pathoprog.errors import ConfigError
     from pathoprog.scoring.eligibility import TRAITS
 
+    refuse_others(ensemble, LoadedEnsemble, "ensemble", "load_ensemble")
     if unknown := sorted(set(traits or ()) - set(TRAITS)):
         raise ConfigError(f"traits: {', '.join(unknown)}: must be among {', '.join(TRAITS)}")
     viewed = slide if isinstance(slide, ViewedSlide) else None
     path = viewed.path if viewed else str(slide)
     with logged():
         found = ensemble._scorer.score(path, outline or "", traits, viewed._settings if viewed else None, slide_id)
-    outcome = found.outcome
-    return ScoredSlide(
-        slide_id=outcome.slide_id,
-        status=outcome.status,
-        risk_class=outcome.risk_class,
-        borderline=outcome.borderline,
-        reason=outcome.reason,
-        scores={resolution: score.score for resolution, score in outcome.resolutions.items()},
-        members={
-            resolution: dict(zip(score.members, score.member_scores, strict=True))
-            for resolution, score in outcome.resolutions.items()
-        },
-        thresholds=ensemble.thresholds,
-        flags=found.flags,
-        ensemble_id=ensemble.ensemble_id,
-        outcome=outcome,
-    )
+    return scored_slide(found, ensemble)
+
+
+def clinical_number(
+    ensemble: LoadedEnsemble | str | Path,
+    scored: ScoredSlide | float | None,
+    covariates: Mapping[str, str | float | int | None],
+) -> ClinicalNumber:
+    """What an ensemble's Cox model over its one number and clinical covariates says of a patient.
+
+    The number that `pathoprog score` writes as ``clinical_number``: a log hazard ratio against the mean tuning patient,
+    higher = worse. It changes no class, and no risk of death follows from it: tuning is selected on outcome. A
+    covariate that is missing (absent, None, NaN or empty), a level that tuning did not have and a text that is no
+    number are handled by the rule that was locked: no number, or the typical value of tuning; ``notes`` says which.
+
+    Args:
+        ensemble: of `load_ensemble`, or its bundle's folder, which needs no PyTorch.
+        scored: of `score_slide`, if it is the patient's only slide; else ``one_number`` of the patient's row of
+            `read_results`, in [-1, 1]. None or NaN: the patient has none, and so no clinical number.
+        covariates: of the patient, by name (``ensemble.clinical_model.names``); others are not looked at.
+
+    Returns:
+        ``value`` (None without one), ``covariates`` as they were read, ``notes``.
+
+    Raises:
+        ConfigError: the ensemble has no such model, or a value is of another type than text or number.
+        InputError: the slide was scored by another ensemble; a one number outside [-1, 1].
+        CohortError: an age or number of nodes that is no number from 0 to 150.
+        BundleError: no bundle there.
+    """
+    from pathoprog.ensemble.bundle import ensemble_id, read_manifest
+    from pathoprog.ensemble.given_covariates import number_for
+
+    if isinstance(ensemble, LoadedEnsemble):
+        model, name = ensemble.clinical_model, ensemble.ensemble_id
+    else:
+        model, name = read_manifest(ensemble).covariates, ensemble_id(ensemble)
+    if isinstance(scored, ScoredSlide):
+        return number_for(model, scored.one_number, covariates, scored.ensemble_id == name, scored.reason)
+    return number_for(model, scored, covariates)
 
 
 def read_cohort(folder: str | Path, *, outcomes: bool = True) -> Cohort:
@@ -254,7 +284,7 @@ def read_cohort(folder: str | Path, *, outcomes: bool = True) -> Cohort:
     """
     from pathoprog.cohort_tables import cohort as tables
 
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     overlap = folder / "overlap.json"
     slides = tables.read_cohort(folder / "cohort.csv", overlap if overlap.is_file() else "")
     known = folder / "outcomes.csv"
@@ -274,10 +304,10 @@ def simulate_cohort(
     Raises:
         ConfigError: a setting is out of range.
     """
-    from pathoprog.settings import check
+    from pathoprog.settings import built_by_hand, check
     from pathoprog.simulate.run import run
 
-    own = replace(settings or SimulateConfig(), out=str(out))
+    own = replace(built_by_hand(settings or SimulateConfig(), SimulateConfig), out=str(out))
     check(own)
     with logged(on_progress):
         run(own)
@@ -301,9 +331,9 @@ def write_first_files(table: str | Path, folder: str | Path, *, settings: InitCo
         ConfigError: the sheet has no such endpoint.
     """
     from pathoprog.commands.init import write_first_files as write
-    from pathoprog.settings import check
+    from pathoprog.settings import built_by_hand, check
 
-    own = replace(settings or InitConfig(), table=str(table), folder=str(folder))
+    own = replace(built_by_hand(settings or InitConfig(), InitConfig), table=str(table), folder=str(folder))
     check(own)
     with logged():
         return write(own)
@@ -317,10 +347,11 @@ def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd
         ensemble: that scored them: its bundle's folder, or loaded.
 
     Returns:
-        One row per patient and role, as in patients.csv; the scores of its resolutions and `one_number` are floats.
+        One row per patient and role, as in patients.csv; the scores of its resolutions, `one_number` and, where the
+        ensemble has one, `clinical_number` are floats.
 
     Raises:
-        InputError: a column is missing, a patient is twice in a role, a role or status is unknown.
+        InputError: a column is missing or holds no numbers, a patient is twice in a role, a role or status is unknown.
         LockError: another ensemble scored them, or a class does not follow from its scores and the thresholds.
     """
     from pathoprog.ensemble.bundle import read_manifest
@@ -334,7 +365,8 @@ def read_results(path: str | Path, ensemble: LoadedEnsemble | str | Path) -> "pd
     slides = patients.with_name("results.csv")
     if slides.is_file():  # patients.csv does not name its ensemble
         score_tables.read_results(slides, scoring_ids(bundle), manifest.shape.resolutions)
-    return score_tables.read_patients(patients, manifest.cuts)
+    table = score_tables.read_patients(patients, manifest.cuts)
+    return table if manifest.covariates is None else score_tables.with_clinical_numbers(patients, table)
 
 
 def draw_curves(
@@ -362,39 +394,6 @@ def draw_curves(
     Raises:
         InputError: no outcomes were read, or no scored patient of that role and cohort has one.
     """
-    from pathoprog.cohort_tables.config import YEAR_DAYS
-    from pathoprog.cohort_tables.roles import ROLES
-    from pathoprog.ensemble.classes import RISK_CLASSES
-    from pathoprog.errors import InputError
-    from pathoprog.report.curves import kaplan_meier_figure, round_times
-    from pathoprog.validation.populations import HEADINGS, STAMPS, analysed_patients
+    from pathoprog.report.curves_figure import curves_of
 
-    if role not in ROLES:
-        raise InputError(f"role={role!r}: must be one of {', '.join(ROLES)}")
-    if cohort.outcomes is None:
-        raise InputError(f"{cohort.folder}: no outcomes were read, so there are no curves; put outcomes.csv there")
-    table = analysed_patients(cohort.slides, results, cohort.outcomes, excluded=set())
-    own = table[table["role"] == role]
-    if name:
-        own = own[own["cohort"] == name]
-    if own.empty:
-        there = ", ".join(sorted(set(table["role"] + ": " + table["cohort"]))) or "nobody"
-        raise InputError(
-            f"{cohort.folder}: no scored patient with an outcome in {role}{f': {name}' if name else ''}; there are "
-            f"{there}"
-        )
-    classes = [level for level in RISK_CLASSES if level in set(own["risk_class"])]
-    ticks = round_times(float(own["years"].max())) if years is None else years
-    figure: Any = kaplan_meier_figure(
-        own["followup_days"],
-        own["event"],
-        own["risk_class"],
-        levels=classes,
-        times=[year * YEAR_DAYS for year in ticks],
-        divide_by=YEAR_DAYS,
-        x_label="Years",
-        y_label="Net survival (%)",
-        title=title or HEADINGS[role],
-        stamps=[text for text in (STAMPS[role], _EXPLORATORY) if text],
-    )
-    return CurvesFigure(figure, {level: int((own["risk_class"] == level).sum()) for level in classes})
+    return curves_of(cohort, results, role, name, years, title)

@@ -7,11 +7,16 @@ This module and those imports must stay light: `pathoprog COMMAND --help` loads 
 import copy
 import dataclasses
 import math
+import numbers
 from enum import Enum
-from typing import Any
+from pathlib import PurePath
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pathoprog.errors import ConfigError
 
+S = TypeVar("S")
+WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "True or False"}
+"""What a field's type asks for."""
 KINDS = ("", "path", "paths", "name", "names")
 
 
@@ -52,6 +57,70 @@ def setting(
     if isinstance(default, list | dict) or (dataclasses.is_dataclass(default) and not isinstance(default, type)):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def built_by_hand(settings: Any, kind: type[S], called: str = "settings") -> S:
+    """A copy of settings that a caller built in Python, each value of its field's type; `check` looks at the ranges.
+
+    The command line composes settings whose types are right; in Python any value can be set. Paths become text.
+
+    Args:
+        settings: as given.
+        kind: the dataclass that they must be of.
+        called: what to call them.
+
+    Raises:
+        ConfigError: another class, or a value of another type; names the full key.
+    """
+    if not isinstance(settings, kind):
+        raise ConfigError(f"{called}: must be {kind.__name__}, not {shown(settings)}")
+    own = copy.deepcopy(settings)
+    _retype(own, "")
+    return own
+
+
+def refuse_others(value: Any, kind: type, called: str, made_by: str) -> None:
+    """Refuse what is not what a call hands out.
+
+    Raises:
+        ConfigError: says what is wanted, and who makes it.
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{called}: must be what {made_by} gives, not {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """A value and its type, for a message."""
+    return f"{value!r:.60} ({type(value).__name__})"
+
+
+def _retype(settings: Any, prefix: str) -> None:
+    hints = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        key, hint, value = f"{prefix}{field.name}", hints[field.name], getattr(settings, field.name)
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):  # type: ignore[arg-type]
+                raise ConfigError(f"{key}: must be {hint.__name__}, not {shown(value)}")  # type: ignore[union-attr]
+            _retype(value, f"{key}.")
+        elif hint in WORDS:
+            setattr(settings, field.name, _of_type(key, hint, value))
+        elif get_origin(hint) is list and (inner := get_args(hint)[0]) in WORDS:
+            if not isinstance(value, list | tuple):
+                raise ConfigError(f"{key}: must be a list, each {WORDS[inner]}, not {shown(value)}")
+            setattr(settings, field.name, [_of_type(key, inner, item) for item in value])
+
+
+def _of_type(key: str, hint: Any, value: Any) -> Any:
+    if hint is str and isinstance(value, PurePath):
+        return str(value)
+    if hint in (int, float) and not isinstance(value, bool):
+        if isinstance(value, numbers.Integral):
+            return int(value)
+        if hint is float and isinstance(value, numbers.Real):
+            return float(value)
+    if type(value) is hint or (hint is str and isinstance(value, str)):
+        return value
+    raise ConfigError(f"{key}={shown(value)}: must be {WORDS[hint]}")
 
 
 def check(settings: Any, prefix: str = "") -> None:

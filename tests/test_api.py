@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("torch")
@@ -20,7 +23,8 @@ from made_slides import texture, write_pyramid
 from PIL import Image
 
 from pathoprog import RESEARCH_USE_ONLY, api
-from pathoprog.errors import BundleError, ConfigError, InputError, LockError, SlideError
+from pathoprog.ensemble.clinical import ClinicalCovariate, ClinicalModel, ClinicalTerm
+from pathoprog.errors import BundleError, CohortError, ConfigError, InputError, LockError, SlideError
 from pathoprog.regions.annotations import write_outline
 
 SIZE = 64
@@ -272,3 +276,121 @@ def test_the_lines_of_the_documents_run_as_they_stand(slides, bundle, study, tmp
         monkeypatch.chdir(tmp_path / folder)
         exec(lines, names)  # noqa: S102 - our own documents
     assert names["scored"].status == "scored" and names["results"].shape[0] > 100
+
+
+def clinical_model(missing="withhold"):
+    """Log hazard ratio = 2 (number - 0.1) + 0.03 (age - 60) + 0.7 [pT is 4]."""
+    age = ClinicalCovariate(name="age", kind="number", typical="65", levels=("40", "90"))
+    stage = ClinicalCovariate(name="pT", kind="category", typical="3", levels=("3", "4"))
+    terms = (("one_number", "", "", 2.0, 0.1), ("age", "", "", 0.03, 60.0), ("pT", "4", "3", 0.7, 0.0))
+    return ClinicalModel(
+        covariates=(age, stage),
+        terms=tuple(
+            ClinicalTerm(covariate=name, level=level, reference=reference, coef=coef, se=0.1, mean=mean)
+            for name, level, reference, coef, mean in terms
+        ),
+        missing=missing,
+        n=100,
+        events=50,
+        n_missing=0,
+        strata=("north",),
+    )
+
+
+@pytest.fixture(scope="module")
+def clinical(ensemble):
+    return replace(ensemble, clinical_model=clinical_model())
+
+
+def test_a_patient_s_clinical_number_is_that_of_the_model(slides, clinical):
+    scored = api.score_slide(slides / "A.tif", clinical, traits=TRAITS)
+    number = sum(scored.scores[name] - cut for name, cut in scored.thresholds.items()) / 2
+    assert scored.one_number == pytest.approx(number, abs=1e-12)
+    found = api.clinical_number(clinical, scored, {"age": 70, "pT": "pT 4", "sex": "f"})
+    assert found.value is None and found.notes == ("pT=pT 4 is none of 3, 4",)
+    for age, stage in ((70, 4), (70.0, "4.0"), ("70", " 4 "), (np.float32(70), np.int64(4)), ("70,0", "4")):
+        found = api.clinical_number(clinical, scored, {"age": age, "pT": stage})
+        assert found.value == pytest.approx(2 * (number - 0.1) + 0.3 + 0.7, abs=1e-12), (age, stage)
+        assert dict(found.covariates) == {"age": "70", "pT": str(stage).strip()} and found.notes == ()
+    assert (
+        RESEARCH_USE_ONLY in repr(found)
+        and "age 70" in repr(found)
+        and "clinical covariates: age, pT" in repr(clinical)
+    )
+    beyond = api.clinical_number(clinical, number, {"age": 95, "pT": 3})
+    assert beyond.value is not None and beyond.notes == ("age=95 lies outside tuning's 40 to 90",)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", float("nan"), np.nan, pd.NA, pd.NaT])
+def test_a_missing_covariate_goes_by_the_locked_rule(clinical, value):
+    found = api.clinical_number(clinical, 0.1, {"age": value, "pT": "3"})
+    assert found.value is None and found.notes == ("age is missing",) and found.covariates["age"] == ""
+    typical = replace(clinical, clinical_model=clinical_model("typical"))
+    filled = api.clinical_number(typical, 0.1, {"age": value, "pT": "3"})
+    assert filled.value == pytest.approx(0.15) and filled.notes == ("age is missing; 65 was taken",)
+    assert api.clinical_number(typical, 0.1, {}).value == pytest.approx(0.15)
+
+
+def test_what_gives_no_clinical_number_says_why(slides, ensemble, clinical, tmp_path):
+    unread = api.score_slide(slides / "cut.tif", clinical)
+    found = api.clinical_number(clinical, unread, {"age": 70, "pT": 3})
+    assert found.value is None and found.notes[0].startswith("the image gives no number: ")
+    assert api.clinical_number(clinical, float("nan"), {"age": 70, "pT": 3}).notes == ("the image gives no number",)
+    with pytest.raises(ConfigError, match="the ensemble has no model over clinical covariates"):
+        api.clinical_number(ensemble, 0.1, {"age": 70})
+    other = replace(unread, ensemble_id="0" * 64)
+    with pytest.raises(InputError, match="scored by another ensemble"):
+        api.clinical_number(clinical, other, {"age": 70})
+    for number, kind, said in (
+        (2.0, InputError, "lies in"),
+        (math.inf, InputError, "lies in"),
+        (True, ConfigError, "bool"),
+    ):
+        with pytest.raises(kind, match=said):
+            api.clinical_number(clinical, number, {"age": 70, "pT": 3})
+    for age in (640, -1, "old", "65 years"):
+        with pytest.raises(CohortError, match="must be a number from 0 to 150, or empty"):
+            api.clinical_number(clinical, 0.1, {"age": age, "pT": 3})
+    for covariates, said in (
+        ({"age": [70]}, "must be a text or a number"),
+        ({"age": True}, "bool"),
+        (["age"], "mapping"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            api.clinical_number(clinical, 0.1, covariates)
+    with pytest.raises(BundleError, match="no bundle there"):
+        api.clinical_number(tmp_path, 0.1, {"age": 70})
+
+
+def test_results_of_an_ensemble_with_covariates_have_its_number(tmp_path):
+    made = make_cohort(tmp_path, development=0, test=0, external=(40,), clinical=clinical_model())
+    found = api.read_results(made.folder / "scored", made.folder / "bundle")
+    ages = api.read_cohort(made.folder, outcomes=False).slides.set_index("patient_id")
+    assert found["clinical_number"].dtype == float and found["clinical_number"].notna().sum() > 10
+    for row in found.to_dict("records"):
+        own = api.clinical_number(made.folder / "bundle", row["one_number"], dict(ages.loc[row["patient_id"]]))
+        value = math.nan if own.value is None else own.value
+        assert row["clinical_number"] == pytest.approx(value, abs=1e-12, nan_ok=True)
+
+
+def test_what_a_call_hands_out_stays_after_a_change_of_directory(slides, monkeypatch, tmp_path):
+    monkeypatch.chdir(slides)
+    slide, cohort = api.open_slide("A.tif"), api.read_cohort("", outcomes=False)
+    monkeypatch.chdir(tmp_path)
+    assert len(api.lay_tiles(slide, "40x")) > 0 and cohort.folder == slides
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (lambda path: api.lay_tiles(str(path), "10x"), "slide: must be what open_slide gives, not"),
+        (lambda path: api.score_slide(path, "bundle"), "ensemble: must be what load_ensemble gives, not 'bundle'"),
+        (lambda path: api.draw_curves(str(path), None), "cohort: must be what read_cohort gives, not"),
+        (lambda path: api.open_slide(path, mpp="0.25"), r"mpp='0\.25' \(str\): must be a number"),
+        (lambda path: api.simulate_cohort(path, settings={"workers": 1}), "settings: must be SimulateConfig, not"),
+        (lambda path: api.write_first_files(path, path, settings=3), "settings: must be InitConfig, not 3"),
+    ],
+)
+def test_wrong_types_are_refused_by_name(slides, asked, said):
+    with pytest.raises(ConfigError, match=said):
+        asked(slides / "A.tif")

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from made_foreign import write_trident
 from made_store import made_many, made_settings
 
-from pathoprog import cli
+from pathoprog import api, cli
 from pathoprog.ensemble.bundle import verify
 from pathoprog.ensemble.clinical import clinical_number
 from pathoprog.errors import InputError
@@ -90,6 +90,9 @@ def test_the_whole_way(tmp_path, capsys):
     ages = pd.read_csv(cohort, dtype=str, keep_default_na=False).set_index("patient_id")["age"]
     for row in found.to_dict("records"):
         wanted = clinical_number(model, float(row["one_number"]), {"age": ages[row["patient_id"]]})
+        given = api.clinical_number(bundle, float(row["one_number"]), {"age": ages[row["patient_id"]], "sex": "f"})
+        assert (given.value, given.notes) == (wanted.value, wanted.notes)
+        assert row["clinical_covariates"] == f"age={ages[row['patient_id']] or 'missing'}"
         assert row["clinical_number"] == ("" if wanted.value is None else repr(wanted.value))
         result = json.loads((tmp_path / "out/slides" / row["slides"] / "result.json").read_text())
         assert result["clinical"]["value"] == wanted.value and result["risk_class"] == row["risk_class"]

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pathoprog.errors import ConfigError
-from pathoprog.settings import as_dict, check, flat, setting
+from pathoprog.settings import as_dict, built_by_hand, check, flat, setting
 
 
 class Colour(Enum):
@@ -75,3 +77,31 @@ def test_settings_become_plain_and_flat() -> None:
     assert plain["resolution"] == "10x" and plain["inner"] == {"share": 0.5, "names": ["a"]}
     assert flat(plain)["inner.share"] == 0.5 and flat(plain)["thresholds.10x"] == 0.5
     assert flat({"empty": {}}) == {"empty": {}}
+
+
+def test_settings_built_in_python_get_the_types_of_their_fields():
+    given = Settings(n=np.int64(3), step=2, out=Path("a/b"), inner=Inner(share=np.float32(0.5), names=("a", "b")))
+    own = built_by_hand(given, Settings)
+    assert (own.n, own.step, own.out, own.inner.share, own.inner.names) == (3, 2.0, "a/b", 0.5, ["a", "b"])
+    assert [type(value) for value in (own.n, own.out, own.inner.share)] == [int, str, float]
+    assert given.out == Path("a/b") and own.inner is not given.inner, "the caller's own are left alone"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Settings(n="3"), r"n='3' \(str\): must be a whole number"),
+        (Settings(n=3.0), r"n=3\.0 \(float\): must be a whole number"),
+        (Settings(n=True), r"n=True \(bool\): must be a whole number"),
+        (Settings(step=None), r"step=None \(NoneType\): must be a number"),
+        (Settings(flag="no"), r"flag='no' \(str\): must be True or False"),
+        (Settings(out=3), r"out=3 \(int\): must be a text"),
+        (Settings(inner=Inner(names="a")), r"inner\.names: must be a list, each a text, not 'a'"),
+        (Settings(inner=Inner(names=["a", 1])), r"inner\.names=1 \(int\): must be a text"),
+        (Settings(inner={"share": 1}), r"inner: must be Inner, not \{'share': 1\} \(dict\)"),
+        ({"n": 3}, "settings: must be Settings, not"),
+    ],
+)
+def test_settings_of_wrong_types_are_refused_by_their_key(wrong, said):
+    with pytest.raises(ConfigError, match=said):
+        built_by_hand(wrong, Settings)

@@ -20,18 +20,17 @@ crashes started again, are `pathoprog train_ensemble`'s, whose folder `lock` tak
 nothing heavy; PyTorch comes with the first call.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathoprog import RESEARCH_USE_ONLY
-from pathoprog.errors import InputError
+from pathoprog.errors import ConfigError, InputError
 from pathoprog.networks.augmentation_config import AugmentSettings
 from pathoprog.networks.config import NetworkSettings
-from pathoprog.settings import check
+from pathoprog.settings import built_by_hand, check, shown
 from pathoprog.system.console import OnProgress, logged
 from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import EnsembleConfig, FitSettings, TrainConfig
@@ -163,6 +162,8 @@ def training_settings(*arguments: str) -> TrainConfig:
     """
     from pathoprog.cli import compose
 
+    if wrong := [one for one in arguments if not isinstance(one, str)]:
+        raise ConfigError(f"arguments: each must be a text such as 'fit.steps=200', not {shown(wrong[0])}")
     settings = compose("train", list(arguments), checked=False)
     assert isinstance(settings, TrainConfig)
     return settings
@@ -194,10 +195,11 @@ def train_member(
             learned from the outcomes.
         DivergedError: a loss that is not finite; the same settings and data come to it again.
     """
-    own = copy.deepcopy(settings)
+    own = built_by_hand(settings, TrainConfig)
     own.out = str(out) or own.out
     own.resolution = resolution or own.resolution
     own.seed = own.seed if seed is None else seed
+    own = built_by_hand(own, TrainConfig)
     with _quietly("train", on_progress) as warnings:
         check(own)
         from pathoprog.training.train import train_candidate
@@ -220,7 +222,7 @@ def read_member(folder: str | Path) -> TrainedMember:
 
 
 def lock(
-    members: Sequence[TrainedMember] | str | Path,
+    members: Sequence[TrainedMember | str | Path] | str | Path,
     out: str | Path,
     *,
     name: str = "",
@@ -233,8 +235,8 @@ def lock(
     the same members and settings find theirs unchanged.
 
     Args:
-        members: trained ones, as many at each resolution as are chosen or more; of one recipe, on the same data, each
-            with a folder's name of its own. Or the folder that `pathoprog train_ensemble` wrote.
+        members: trained ones, or their folders, as many at each resolution as are chosen or more; of one recipe, on the
+            same data, each with a folder's name of its own. Or the folder that `pathoprog train_ensemble` wrote.
         out: the bundle's folder.
         name: the ensemble's; empty: `settings.name`.
         settings: of the choice, how tuning is scored, what the ensemble is made for; None: the command's defaults.
@@ -247,9 +249,11 @@ def lock(
         CohortError: a tuning patient without an outcome.
         LockError: the folder holds another bundle.
     """
-    own = copy.deepcopy(settings) if settings is not None else EnsembleConfig()
+    own = built_by_hand(settings, EnsembleConfig) if settings is not None else EnsembleConfig()
     own.out = str(out)
     own.name = name or own.name
+    if not isinstance(members, str | Path):
+        members = _read_all(members)
     own.candidates = str(members if isinstance(members, str | Path) else _common_folder(members))
     with _quietly("ensemble", on_progress) as warnings:
         check(own)
@@ -259,6 +263,22 @@ def lock(
         check_tracking(own.track)
         training = read_training(own.candidates) if isinstance(members, str | Path) else _training_of(members)
         return _locked(own, lock_candidates(own, *training), tuple(warnings))
+
+
+def _read_all(members: "Sequence[TrainedMember | str | Path]") -> list[TrainedMember]:
+    """The members, those given by their folders read.
+
+    Raises:
+        ConfigError: something else is among them.
+    """
+    if not isinstance(members, Sequence):
+        raise ConfigError(f"members: must be trained members, or a folder of them, not {shown(members)}")
+    found = []
+    for one in members:
+        if not isinstance(one, TrainedMember | str | Path):
+            raise ConfigError(f"members: must be trained members or their folders, not {shown(one)}")
+        found.append(one if isinstance(one, TrainedMember) else read_member(one))
+    return found
 
 
 def _common_folder(members: Sequence[TrainedMember]) -> Path:
@@ -288,6 +308,7 @@ def _training_of(members: Sequence[TrainedMember]) -> "tuple[TrainConfig, list[C
 
 
 def _member(candidate: "Candidate", warnings: tuple[str, ...]) -> TrainedMember:
+    candidate = replace(candidate, folder=candidate.folder.absolute())  # it is the same after a change of directory
     verdict = candidate.verdict
     return TrainedMember(
         folder=candidate.folder,
@@ -311,7 +332,7 @@ def _locked(settings: EnsembleConfig, found: "LockedCandidates", warnings: tuple
     for record in found.manifest.members:
         members[record.resolution] = (*members.get(record.resolution, ()), record.name)
     return LockedEnsemble(
-        folder=Path(settings.out),
+        folder=Path(settings.out).absolute(),
         ensemble_id=found.ensemble_id,
         name=settings.name,
         members=members,

@@ -1,11 +1,10 @@
 """Clinical covariates of a cohort for an ensemble whose bundle holds a Cox model over them."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.ensemble.clinical import ClinicalModel
+from pathoprog.ensemble.clinical_values import covariate_values, state_lines
 from pathoprog.inference.config import ScoreConfig
 from pathoprog.inference.slides.inputs import SlideInput
 from pathoprog.system.console import say, warn
@@ -27,16 +26,12 @@ def with_covariates(slides: list[SlideInput], config: ScoreConfig, model: Clinic
             " no patient has its number"
         )
         return slides
-    cohort = read_cohort(config.cohort, config.overlap, look=False).drop_duplicates("patient_id")
+    cohort = read_cohort(config.cohort, config.overlap, look=False)
     if absent := [name for name in model.names if name not in cohort]:
         warn(f"{config.cohort}: no column {', '.join(absent)}, which the ensemble's Cox model has: taken as missing")
     say(f"clinical covariates: {model.says()}")
-    known = [name for name in model.names if name in cohort]
-    rows = cohort.set_index("patient_id")[known].to_dict("index")
-    return [replace(slide, covariates=_texts(rows[slide.given_patient_id or slide.patient_id])) for slide in slides]
-
-
-def _texts(values: Mapping[Any, Any]) -> dict[str, str]:
-    """Plain texts, as they go into a result's key; what is missing is left out."""
-    said = {str(name): f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-    return {name: text for name, text in said.items() if text not in ("", "nan")}
+    values = covariate_values(cohort, model)
+    asked = [slide.given_patient_id or slide.patient_id for slide in slides]
+    for line in state_lines(model, {patient: values[patient] for patient in asked}):
+        warn(f"clinical covariates: {line}")
+    return [replace(slide, covariates=values[patient]) for slide, patient in zip(slides, asked, strict=True)]

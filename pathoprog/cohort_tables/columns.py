@@ -6,7 +6,6 @@ column is used.
 
 import datetime
 import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 
 from pathoprog.cohort_tables.sheets import Cell, cell_text
 from pathoprog.errors import InputError
+from pathoprog.text.plain_text import folded
 
 NUMBER, FLAG, DATE, DURATION, NAMES, BROKEN = "number", "flag", "date", "duration", "names", "broken"
 
@@ -245,12 +245,6 @@ def _with_others(cells: "pd.Series[Any]", texts: list[tuple[str, int]], numeric:
         f"{text!r} in line {line}{more} is no number among {len(numbers)} numbers; mend or empty it "
         f"(missing={text} takes the word as an empty cell)",
     )
-
-
-def folded(label: str) -> str:
-    """A label without what nobody sees: case, spaces around and doubled, composed letters, invisible marks."""
-    text = unicodedata.normalize("NFKC", label).replace("\u200b", "").replace("\ufeff", "")
-    return " ".join(text.split()).casefold()
 
 
 def one_spelling(values: "pd.Series[Any]") -> tuple["pd.Series[Any]", str]:

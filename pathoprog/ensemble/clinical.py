@@ -6,12 +6,15 @@ so that the number orders patients, and no risk of death follows from it.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pathoprog import RESEARCH_USE_ONLY
 from pathoprog.system.records import Record
 from pathoprog.text.numbers import Z_95
+from pathoprog.text.plain_text import folded
 from pathoprog.text.wording import listing
 
 SCORE = "one_number"
@@ -28,6 +31,10 @@ NO_RISK = (
     " ensemble adds to these covariates cannot be judged with it."
 )
 NUMBER, CATEGORY = "number", "category"
+KNOWN, MISSING, NO_LEVEL, NO_NUMBER, OUTSIDE = "known", "missing", "no level of tuning", "no number", "outside tuning"
+USABLE = (KNOWN, OUTSIDE)
+"""What a value may be; those of `USABLE` are taken as they are, the others by the rule for missing values."""
+_DIGITS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +75,22 @@ class ClinicalCovariate(Record):
     levels: tuple[str, ...]
 
     def level_of(self, text: str) -> str:
-        """The level that a text is, whatever its case and spaces; empty for none."""
+        """The level that a text is, whatever its case, spaces and zeros after a point; empty for none."""
+        if text in self.levels:
+            return text
         return next((level for level in self.levels if _plain(level) == _plain(text)), "")
+
+    def state_of(self, text: str) -> str:
+        """What a value is to the model: `KNOWN`, `MISSING`, `NO_LEVEL`, `NO_NUMBER` or `OUTSIDE`."""
+        if not text:
+            return MISSING
+        if self.kind == CATEGORY:
+            return KNOWN if self.level_of(text) else NO_LEVEL
+        value = number_of(text)
+        if value is None:
+            return NO_NUMBER
+        low, high = map(float, self.levels)
+        return KNOWN if low <= value <= high else OUTSIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +123,14 @@ class ClinicalModel(Record):
     def says(self) -> str:
         """What it is, in one sentence."""
         left = f"; {self.n_missing} others lack a covariate" if self.n_missing else ""
+        over = listing(["the ensemble's one number", *self.names])
         return (
-            f"Cox model over the ensemble's one number and {listing(list(self.names))}, fitted on {self.n} tuning"
+            f"Cox model over {over}, fitted on {self.n} tuning"
             f" patients ({self.events} events{left}), stratified by cohort; {RULES[self.missing]}; it changes no class"
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ClinicalNumber(Record):
     """What the model says of a patient.
 
@@ -122,6 +144,12 @@ class ClinicalNumber(Record):
     covariates: Mapping[str, str]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        said = "none" if self.value is None else f"{self.value:+.3f} (log hazard ratio against the mean tuning patient)"
+        given = ", ".join(f"{name} {value or 'missing'}" for name, value in self.covariates.items())
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<clinical number {said}: {given or 'no covariates'}{notes}. {RESEARCH_USE_ONLY}>"
+
 
 def clinical_number(model: ClinicalModel, number: float | None, values: Mapping[str, Any] | None) -> ClinicalNumber:
     """What the model says of one patient.
@@ -133,26 +161,25 @@ def clinical_number(model: ClinicalModel, number: float | None, values: Mapping[
     """
     if values is None:
         return ClinicalNumber(value=None, covariates={}, notes=("no cohort says anything of the patient",))
-    said = {covariate.name: _text(values.get(covariate.name)) for covariate in model.covariates}
+    said = {covariate.name: covariate_text(values.get(covariate.name)) for covariate in model.covariates}
     taken: dict[str, str] = {}
     notes, lacking = [], []
     for covariate in model.covariates:
-        text, problem = said[covariate.name], ""
-        if not text:
-            problem = f"{covariate.name} is missing"
-        elif covariate.kind == CATEGORY and (level := covariate.level_of(text)):
-            text = level
-        elif covariate.kind == CATEGORY:
-            problem = f"{covariate.name}={text} is none of {', '.join(covariate.levels)}"
-        elif covariate.kind == NUMBER and _number(text) is None:
-            problem = f"{covariate.name}={text} is no number"
-        elif covariate.kind == NUMBER:
-            value, low, high = float(text), *map(float, covariate.levels)
-            if not low <= value <= high:
-                notes.append(f"{covariate.name}={text} lies outside tuning's {low:g} to {high:g}")
-        taken[covariate.name] = covariate.typical if problem else text
-        if problem:
-            lacking.append(f"{problem}; {covariate.typical} was taken" if model.missing == TYPICAL else problem)
+        name, text = covariate.name, said[covariate.name]
+        state = covariate.state_of(text)
+        if state == OUTSIDE:
+            low, high = covariate.levels
+            notes.append(f"{name}={text} lies outside tuning's {low} to {high}")
+        if state in USABLE:
+            taken[name] = covariate.level_of(text) if covariate.kind == CATEGORY else text
+            continue
+        problem = {
+            MISSING: f"{name} is missing",
+            NO_LEVEL: f"{name}={text} is none of {', '.join(covariate.levels)}",
+            NO_NUMBER: f"{name}={text} is no number",
+        }[state]
+        taken[name] = covariate.typical
+        lacking.append(f"{problem}; {covariate.typical} was taken" if model.missing == TYPICAL else problem)
     notes = [*lacking, *notes]
     if number is None or (lacking and model.missing == WITHHOLD):
         return ClinicalNumber(value=None, covariates=said, notes=tuple(notes))
@@ -164,22 +191,31 @@ def clinical_number(model: ClinicalModel, number: float | None, values: Mapping[
     return ClinicalNumber(value=total, covariates=said, notes=tuple(notes))
 
 
-def _text(value: Any) -> str:
-    if value is None or value != value:
+def covariate_text(value: Any) -> str:
+    """A covariate's value as text; empty where it is missing (None, NaN, ``pandas.NA``). No digit is lost."""
+    if value is None or str(value) in ("<NA>", "NaT", "nan"):
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value).strip()
+    if isinstance(value, float):
+        return number_text(value)
+    return str(value).strip()
+
+
+def number_text(value: float) -> str:
+    """A number with all its digits; whole ones without a point, as tables have them."""
+    plain = float(value)
+    return str(int(plain)) if plain.is_integer() and abs(plain) < 1e15 else repr(plain)
+
+
+def number_of(text: str) -> float | None:
+    """The finite number that a text is, with a decimal point; None for none."""
+    value = float(text) if _DIGITS.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else None
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    text = folded(text)
+    value = number_of(text)
+    return text if value is None else number_text(value)
 
 
 def clinical_lines(model: ClinicalModel) -> list[str]:

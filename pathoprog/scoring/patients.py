@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # needed only where several slides become one bag
 def patient_columns(shape: Shape = METHOD_SHAPE, clinical: bool = False) -> tuple[str, ...]:
     """Columns of patients.csv: scores are those of the bundle's resolutions; `caution` if it is not METHOD's shape.
 
-    `clinical`: the bundle has a model over clinical covariates, whose number and notes are two columns more.
+    `clinical`: the bundle has a model over clinical covariates: its number, what it was given, and notes are three
+    columns more.
     """
     return (
         "patient_id",
@@ -39,7 +40,7 @@ def patient_columns(shape: Shape = METHOD_SHAPE, clinical: bool = False) -> tupl
         "reason",
         "rule",
         "risk_group",
-        *(("clinical_number", "clinical_notes") if clinical else ()),
+        *(("clinical_number", "clinical_covariates", "clinical_notes") if clinical else ()),
         *(("caution",) if shape.caution else ()),
     )
 
@@ -310,6 +311,7 @@ def patient_row(
         row["one_number"] = repr(one_number(patient.scores, thresholds))
     if clinical is not None:
         row["clinical_number"] = "" if clinical.value is None else repr(clinical.value)
+        row["clinical_covariates"] = "; ".join(f"{k}={v or 'missing'}" for k, v in clinical.covariates.items())
         row["clinical_notes"] = "; ".join(clinical.notes)
     return {name: row[name] for name in patient_columns(shape, clinical is not None)}
 

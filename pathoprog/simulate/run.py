@@ -17,6 +17,7 @@ from pathoprog.simulate.config import SimulateConfig
 from pathoprog.simulate.drawing import SlideTask, code_hash, draw_slide, slide_files
 from pathoprog.simulate.patients import plan_slides, simulate_patients
 from pathoprog.survival import harrell_c
+from pathoprog.system.children import without_the_caller_s_script
 from pathoprog.system.console import progress, say
 from pathoprog.system.csv_files import write_frame
 from pathoprog.system.files import read_json, sha256_file, sha256_value, write_json
@@ -111,7 +112,8 @@ def _draw_all(tasks: list[SlideTask], out: Path, workers: int) -> Iterator[tuple
     # Spawned: what a forked child inherits (threads of libraries) may hang it.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_leave_interrupts_to_the_parent) as pool:
-        futures = [pool.submit(draw_slide, task, str(out)) for task in tasks]
+        with without_the_caller_s_script():
+            futures = [pool.submit(draw_slide, task, str(out)) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -240,9 +240,13 @@ def clinical_text(result: SlideResult) -> str:
     assert found is not None
     said = ", ".join(f"{name} {value or 'missing'}" for name, value in found.covariates.items()) or "none known"
     notes = "".join(f"; {note}" for note in found.notes)
-    several = result.class_level != "patient" and result.status == "scored"
+    several = result.class_level != "patient" and result.status == "scored" and found.covariates
     if found.value is None:
-        why = "the patient has several slides: patients.csv has the number" if several else "no number"
+        why = (
+            "the patient has several slides: patients.csv has the number"
+            if several and found.covariates
+            else "no number"
+        )
         return f"a Cox model over the score and them is part of the ensemble ({said}{notes}): {why}."
     return (
         f"with {said}, the Cox model over the score and them gives a log hazard ratio of {found.value:+.3f} against the"

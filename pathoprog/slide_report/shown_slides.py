@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from pathoprog.scoring.in_process import InProcessScorer
+    from pathoprog.ensemble.clinical import ClinicalModel
+    from pathoprog.scoring.in_process import InProcessResult, InProcessScorer
     from pathoprog.scoring.slide_outcomes import SlideScore
     from pathoprog.slides.config import SlideSettings
     from pathoprog.slides.slide import SlideFacts
@@ -107,6 +108,7 @@ class LoadedEnsemble:
         specs: what a tile is, by resolution.
         tumour_policy: where tiles may lie: ``network``, ``outline`` or ``tissue``.
         device: where its networks are.
+        clinical_model: its Cox model over the one number and clinical covariates (`clinical_number`); None without one.
     """
 
     folder: Path
@@ -116,14 +118,20 @@ class LoadedEnsemble:
     specs: "dict[str, TileSpec]" = field(repr=False)
     tumour_policy: str
     device: str
+    clinical_model: "ClinicalModel | None" = field(repr=False)
     _scorer: "InProcessScorer" = field(repr=False)
 
     def __repr__(self) -> str:
         cuts = ", ".join(f"{resolution} {value:.4f}" for resolution, value in self.thresholds.items())
         return (
             f"<ensemble {self.name!r} ({self.ensemble_id[:12]}…) on {self.device}: thresholds {cuts}; tiles lie by the "
-            f"policy {self.tumour_policy}. {RESEARCH_USE_ONLY}>"
+            f"policy {self.tumour_policy}{self._clinical}. {RESEARCH_USE_ONLY}>"
         )
+
+    @property
+    def _clinical(self) -> str:
+        names = () if self.clinical_model is None else self.clinical_model.names
+        return f"; clinical covariates: {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,11 @@ class ScoredSlide:
     ensemble_id: str
     outcome: "SlideScore" = field(repr=False)
 
+    @property
+    def one_number(self) -> float | None:
+        """The mean over the resolutions of score less threshold, in [-1, 1], higher = worse; None unless scored."""
+        return self.outcome.one_number(self.thresholds)
+
     def draw_map(self) -> "Image":
         """The map of tile scores, the picture that `pathoprog score` writes as heatmap.png.
 
@@ -180,6 +193,27 @@ class ScoredSlide:
         parts = [self.risk_class or self.status.replace("_", " "), numbers, self.reason, *self.flags]
         said = "; ".join([*filter(None, parts), *(["borderline"] if self.borderline else [])])
         return f"<{self.slide_id}: {said}. {RESEARCH_USE_ONLY}>"
+
+
+def scored_slide(found: "InProcessResult", ensemble: LoadedEnsemble) -> ScoredSlide:
+    """What was found of a slide, as it is handed out."""
+    outcome = found.outcome
+    return ScoredSlide(
+        slide_id=outcome.slide_id,
+        status=outcome.status,
+        risk_class=outcome.risk_class,
+        borderline=outcome.borderline,
+        reason=outcome.reason,
+        scores={resolution: score.score for resolution, score in outcome.resolutions.items()},
+        members={
+            resolution: dict(zip(score.members, score.member_scores, strict=True))
+            for resolution, score in outcome.resolutions.items()
+        },
+        thresholds=ensemble.thresholds,
+        flags=found.flags,
+        ensemble_id=ensemble.ensemble_id,
+        outcome=outcome,
+    )
 
 
 def _draw(opened: "SlideOpened", layers: list[Any], title: str, caption: str) -> "Image":

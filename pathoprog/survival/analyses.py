@@ -30,6 +30,7 @@ from pathoprog.survival.prediction.scores import (
     c_true_hazard,
     horizon_values,
 )
+from pathoprog.survival.prediction.two_scores import two_scores
 from pathoprog.survival.question import OBSERVED, NotEstimated, Question
 from pathoprog.survival.regression.cox_model import CoxFit
 from pathoprog.survival.regression.models import (
@@ -143,6 +144,12 @@ ANALYSES = {
         ),
         Analysis("sites", "by site: c, hazard ratio, calibration, shares of the classes", by_site, takes=ALL),
         Analysis("added_value", "what the classes add to stage and the standard variables", added_value),
+        Analysis(
+            "clinical_model",
+            "the bundle's Cox model over its number and clinical covariates, beside the number alone",
+            two_scores,
+            in_survival=False,
+        ),
         Analysis("treatment", "the treatment by class, with the ratio of hazard ratios", treatment_by_group),
         Analysis(
             "time_effects",
@@ -151,7 +158,7 @@ ANALYSES = {
         ),
         Analysis(
             "endpoints",
-            "other endpoints, without early deaths or borderline classes, uncertain with either side",
+            "other endpoints, without early deaths or borderline classes, an intermediate class with either side",
             endpoint_sensitivity,
             takes=ALL,
         ),

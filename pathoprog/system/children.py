@@ -4,6 +4,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 # The kernel ends the child when its parent is gone (Linux, prctl PR_SET_PDEATHSIG = 1); an exec keeps that.
@@ -11,6 +14,25 @@ _BOUND = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
     " os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
+
+
+_HIDING = threading.Lock()
+
+
+@contextlib.contextmanager
+def without_the_caller_s_script() -> Iterator[None]:
+    """Let spawned workers that are started inside run none of the caller's script.
+
+    `multiprocessing` runs the main module again in each spawned worker. A script without ``if __name__ == "__main__"``
+    would do all its work once more in each of them, and the workers of this library need nothing of it.
+    """
+    with _HIDING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def spawn(

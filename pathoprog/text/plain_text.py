@@ -33,6 +33,12 @@ def spelling(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
+def folded(label: str) -> str:
+    """A label without what nobody sees: case, spaces around and doubled, composed letters, invisible marks."""
+    text = unicodedata.normalize("NFKC", label).replace("\u200b", "").replace("\ufeff", "")
+    return " ".join(text.split()).casefold()
+
+
 def escaped(text: str) -> str:
     """As `printable`, and such that `unescaped` gives the text back: what looks like an escape is escaped too."""
     return printable(_LITERAL.sub(r"\\x5c", text)) if CONTROL.search(text) or "\\" in text else text

@@ -24,6 +24,8 @@ NO_COVARIATES = (
     *("patient_id", "slide_id", "slide_path", "slide_sha256", "block_id", "role"),
     *("followup_days", "event", "years", "status", "risk_class", "borderline", "class_order", "one_number"),
     *(*(f"score_{name}" for name in RESOLUTIONS), "n_slides", "n_slides_scored"),
+    *("slides", "reason", "rule", "risk_group", "caution"),
+    *("clinical_number", "clinical_covariates", "clinical_notes"),
 )
 """Ids, outcomes and scores: the analyses hold them under these names, so no covariate can be called so."""
 

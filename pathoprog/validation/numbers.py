@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathoprog.ensemble.clinical import ClinicalModel
 from pathoprog.ensemble.shape import Shape
 from pathoprog.ensemble.stage_groups import StageGroups
 from pathoprog.errors import InputError
@@ -33,6 +34,7 @@ from pathoprog.validation.analyses import (
     survival_table,
     true_hazard,
 )
+from pathoprog.validation.clinical_model import LockedClinical, clinical_statistics
 from pathoprog.validation.endpoint_sensitivity import endpoint_fields, endpoint_sensitivity
 from pathoprog.validation.on_request.added_value import RESAMPLES, over_covariates
 from pathoprog.validation.on_request.over_time import contrast_over_time, over_time
@@ -68,6 +70,7 @@ def all_statistics(
     stage: StageGroups | None,
     permutations: int,
     seed: int,
+    clinical: LockedClinical | None = None,
 ) -> dict[str, Any]:
     """Every analysis of every population; training and tuning carry their stamp with each of their numbers.
 
@@ -80,8 +83,9 @@ def all_statistics(
         stage: the bundle's table of stage-combined groups, where it has one.
         permutations: how often outcomes are permuted.
         seed: of the permutations.
+        clinical: the bundle's model over clinical covariates, where it has one.
     """
-    asked = Asked(plan, primary, populations, members, truth, stage, permutations, seed)
+    asked = Asked(plan, primary, populations, members, truth, stage, permutations, seed, clinical)
     statistics: dict[str, Any] = {
         "primary": primary_analysis(plan, primary),
         "populations": {population.key: _population(asked, population) for population in populations},
@@ -105,6 +109,7 @@ class Asked:
     stage: StageGroups | None
     permutations: int
     seed: int
+    clinical: LockedClinical | None = None
 
 
 def whole_question(asked: Asked) -> Question:
@@ -180,6 +185,19 @@ def check_classes(plan: AnalysisPlan, shape: Shape) -> None:
         raise InputError(
             f"the plan's primary contrast names {absent[0]}, which an ensemble of one resolution"
             f" ({', '.join(shape.resolutions)}) never gives: write primary.contrast: {worse} vs {better}"
+        )
+
+
+def check_clinical(plan: AnalysisPlan, model: ClinicalModel | None) -> None:
+    """A plan that names the bundle's clinical model has one; to be called before the outcomes are opened.
+
+    Raises:
+        InputError: the bundle has none.
+    """
+    if "clinical_model" in plan.planned and model is None:
+        raise InputError(
+            "the plan's planned: clinical_model: the bundle has no Cox model over clinical covariates; take it out, or"
+            " lock the same members with covariates=…"
         )
 
 
@@ -273,6 +291,7 @@ OF_PRIMARY: dict[str, Callable[[Asked], Any]] = {
     "stage_groups": lambda asked: stage_combined(asked.primary, asked.stage, asked.plan.horizons_years),
     "sites": lambda asked: by_site(asked.plan, asked.primary, risk_source(asked.plan, asked.populations)),
     "added_value": lambda asked: over_covariates(asked.plan, asked.primary, asked.stage, asked.seed),
+    "clinical_model": lambda asked: clinical_statistics(asked.clinical, asked.populations),
     "treatment": lambda asked: by_class(asked.plan, asked.primary, asked.seed),
     "endpoints": lambda asked: endpoint_sensitivity(asked.plan, asked.primary),
     "time_effects": lambda asked: over_time(asked.plan, asked.primary),

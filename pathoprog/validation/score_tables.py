@@ -1,5 +1,6 @@
 """Reading what scoring wrote, and checking it against the bundle: results.csv (slides) and patients.csv."""
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pathoprog.errors import InputError, LockError
 from pathoprog.slides.resolutions import METHOD_RESOLUTIONS, in_order
 from pathoprog.system.csv_files import read_columns
 
+CLINICAL = "clinical_number"
 STATUSES = ("scored", "not_reportable", "failed")
 
 
@@ -91,6 +93,28 @@ def read_patients(path: str | Path, thresholds: dict[str, float]) -> pd.DataFram
         one_number(row, thresholds) if is_scored else float("nan") for row, is_scored in zip(rows, scored, strict=True)
     ]
     return table
+
+
+def with_clinical_numbers(path: str | Path, patients: pd.DataFrame) -> pd.DataFrame:
+    """The patients with their clinical number as a float, NaN where they have none.
+
+    Args:
+        path: patients.csv.
+        patients: as `read_patients` gives them.
+
+    Raises:
+        InputError: the scores have no such column, or it holds texts.
+    """
+    if CLINICAL not in patients:
+        raise InputError(
+            f"{path}: the column {CLINICAL} is missing, though the bundle has a Cox model over clinical covariates;"
+            " score with that bundle and cohort=…, and give what it writes"
+        )
+    found = pd.to_numeric(patients[CLINICAL].replace("", None), errors="coerce").astype(float)
+    wrong = (patients[CLINICAL] != "") & ~found.abs().lt(math.inf)
+    if wrong.any():
+        raise InputError(f"{path}: the {CLINICAL} is no number in line {_lines(wrong)}")
+    return patients.assign(**{CLINICAL: found})
 
 
 def read_members(path: str | Path) -> pd.DataFrame | None:

@@ -13,12 +13,15 @@ from made_opened import run as validate
 
 from pathoprog.cli import main
 from pathoprog.cohort_tables.cohort import read_cohort, read_outcomes
+from pathoprog.ensemble.clinical import ClinicalCovariate, ClinicalModel, ClinicalTerm
+from pathoprog.ensemble.clinical_values import covariate_values
 from pathoprog.ensemble.stage_groups import StageGroups, fit_stage_groups
 from pathoprog.errors import InputError
 from pathoprog.survival.analyses import ANALYSES, Analysis
 from pathoprog.survival.question import Question
 from pathoprog.system.files import read_json
 from pathoprog.validation import numbers
+from pathoprog.validation.clinical_model import LockedClinical
 from pathoprog.validation.given_tables import read_truth
 from pathoprog.validation.plan import TITLES, PlannedTreatment, read_plan
 from pathoprog.validation.populations import analysed_patients, populations_of
@@ -29,6 +32,20 @@ EVERYTHING = [
     "risks=risk,risk", "horizons=6,12", "pattern=group:a,x:0.5", "imputations=2", "bootstrap=5", "figures=false",
     "sites=site", "added=group", "treatment=site", "control=u", "randomised=no", "cuts=8", "early_deaths=2",
 ]  # fmt: skip
+
+
+MODEL = ClinicalModel(
+    covariates=(ClinicalCovariate(name="age", kind="number", typical="69", levels=("30", "95")),),
+    terms=tuple(
+        ClinicalTerm(covariate=name, level="", reference="", coef=coef, se=0.1, mean=0.0)
+        for name, coef in (("one_number", 1.0), ("age", 0.01))
+    ),
+    missing="withhold",
+    n=100,
+    events=50,
+    n_missing=0,
+    strata=("north",),
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,4 +142,7 @@ def every_statistic(made: MadeCohort) -> dict[str, Any]:
     fitted = fit_stage_groups(populations[1].patients)
     members, truth = read_members(scored / "members.csv"), read_truth(str(made.folder / "truth.csv"))
     stage = StageGroups(fitted.groups, fitted.record)
-    return numbers.all_statistics(plan, populations, populations[0], members, truth, stage, 100, 1)
+    clinical = LockedClinical(MODEL, covariate_values(cohort, MODEL))
+    for population in populations:
+        population.patients["clinical_number"] = population.patients["one_number"] + population.patients["age"] / 100
+    return numbers.all_statistics(plan, populations, populations[0], members, truth, stage, 100, 1, clinical)

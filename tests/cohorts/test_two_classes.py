@@ -24,7 +24,8 @@ primary:
   horizon_years: 3
   test: logrank
 planned: [kaplan_meier, logrank, hazard_ratios, c_index, c_classes, c_resolutions, c_members, groupings, horizon_values,
-  competing_deaths, adjusted, subgroups, permutation, sites, added_value, time_effects, treatment, calibration]
+  competing_deaths, adjusted, subgroups, permutation, sites, added_value, time_effects, treatment, calibration,
+  endpoints]
 covariates: [age, sex, pT, pN]
 subgroups: [scanner, stage]
 sites: [scanner]
@@ -72,7 +73,10 @@ def test_the_report_speaks_of_two_classes_alone(validated: MadeCohort):
     said = re.sub(r"<[^>]+>", " ", text).replace("&#39;", "'")
     assert "not METHOD's ensemble: 3 networks at 20x" in said and "for the two classes" in said
     assert "A patient is good where the score lies below its threshold (0.5000 at 20x" in said
-    assert not re.search(r"uncertain|three classes", said)
+    assert not re.search(r"uncertain|three classes|[Bb]oth scores|both resolutions|ten networks|five networks", said)
+    remark = pd.read_csv(out / "tables" / "remark.csv", dtype=str, keep_default_na=False)
+    (scores,) = remark.loc[remark["Fact"] == "distribution of the scores", "The report says"]
+    assert scores == "The score of every analysed patient"
     cohorts = pd.read_csv(out / "tables" / "cohorts.csv")
     assert {"n_good", "n_poor", "hr_poor"} <= set(cohorts) and not [name for name in cohorts if "uncertain" in name]
 

@@ -75,7 +75,7 @@ def test_missing_and_unknown_values_are_handled_as_stated():
 
 def test_it_says_what_it_is():
     assert MODEL.says() == (
-        "Cox model over the ensemble's one number and age and pT, fitted on 120 tuning patients (40 events; 3 others"
+        "Cox model over the ensemble's one number, age and pT, fitted on 120 tuning patients (40 events; 3 others"
         " lack a covariate), stratified by cohort; a patient who lacks one of them has no such number; it changes no"
         " class"
     )

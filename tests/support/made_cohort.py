@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pathoprog.cohort_tables.cohort import read_cohort
 from pathoprog.cohort_tables.endpoints import distinct_outcome
 from pathoprog.ensemble.bundle import ensemble_id, lock
 from pathoprog.ensemble.classes import one_number, risk_class
+from pathoprog.ensemble.clinical import ClinicalModel, clinical_number
+from pathoprog.ensemble.clinical_values import covariate_values
 from pathoprog.ensemble.manifest import Manifest, MemberRecord, ShapeRecord, ThresholdRecord
 from pathoprog.ensemble.shape import Shape
 from pathoprog.networks.config import NetworkSettings
@@ -68,6 +71,7 @@ def make_cohort(
     effect: float = 1.2,
     thresholds: dict[str, float] = THRESHOLDS,
     members: int = 5,
+    clinical: ClinicalModel | None = None,
 ) -> MadeCohort:
     """Write cohort.csv, outcomes.csv, overlap.json, truth.csv, plan.yaml, a bundle and the scores of its ensemble.
 
@@ -80,6 +84,7 @@ def make_cohort(
         effect: log hazard ratio for one SD of the hidden factor; 0 makes scores that know nothing.
         thresholds: of the ensemble, by resolution.
         members: of the ensemble, at each of them.
+        clinical: the bundle's model over clinical covariates; None for none.
     """
     rng = np.random.default_rng(seed)
     people = pd.concat(
@@ -96,21 +101,28 @@ def make_cohort(
     retested = people[people["patient_id"].str.startswith("D")].sample(test, random_state=seed)
     slides = pd.concat([_slides(rng, people, "b1"), _slides(rng, retested.assign(role="test", cohort="retest"), "b2")])
     folder.mkdir(parents=True, exist_ok=True)
-    clinical = ["age", "sex", "pT", "pN", "nodes_sampled", "grade", "stage"]
+    own = ["age", "sex", "pT", "pN", "nodes_sampled", "grade", "stage"]
     cohort = slides.drop(columns=["factor", "log_hazard", "followup_days", "event"])
-    cohort = cohort[[name for name in cohort.columns if name not in clinical] + clinical]
+    cohort = cohort[[name for name in cohort.columns if name not in own] + own]
     cohort.to_csv(folder / "cohort.csv", index=False)
     people[["patient_id", "followup_days", "event"]].to_csv(folder / "outcomes.csv", index=False)
     people[["patient_id", "log_hazard"]].to_csv(folder / "truth.csv", index=False)
     pairs = [["training", "test"], ["tuning", "test"]]
     write_json(folder / "overlap.json", {"allowed_overlap": pairs, "patients": sorted(retested["patient_id"])})
     (folder / "plan.yaml").write_text(PLAN)
-    ensemble = make_bundle(folder / "bundle", thresholds, members)
+    ensemble = make_bundle(folder / "bundle", thresholds, members, clinical)
     write_scores(folder / "scored", rng, slides, ensemble, thresholds, members)
+    if clinical is not None:
+        write_clinical(folder, clinical)
     return MadeCohort(folder)
 
 
-def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS, members: int = 5) -> str:
+def make_bundle(
+    folder: Path,
+    thresholds: dict[str, float] = THRESHOLDS,
+    members: int = 5,
+    clinical: ClinicalModel | None = None,
+) -> str:
     """Lock a bundle whose members are empty files, so many per resolution; returns the ensemble's id."""
     shape = Shape(dict.fromkeys(thresholds, members))
     names = [f"{resolution}_{k}" for resolution in thresholds for k in range(1, members + 1)]
@@ -134,9 +146,24 @@ def make_bundle(folder: Path, thresholds: dict[str, float] = THRESHOLDS, members
         aggregation="mean",
         tumour_policy="tissue",
         files={},
+        covariates=clinical,
     )
     lock(folder, manifest, {f"members/{name}.safetensors": name for name in names})
     return ensemble_id(folder)
+
+
+def write_clinical(folder: Path, model: ClinicalModel) -> None:
+    """Put the model's numbers into patients.csv, as scoring with the folder's cohort does."""
+    path = folder / "scored" / "patients.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    values = covariate_values(read_cohort(folder / "cohort.csv", folder / "overlap.json", look=False), model)
+    found = [
+        clinical_number(model, float(number) if number else None, values[patient])
+        for patient, number in zip(table["patient_id"], table["one_number"], strict=True)
+    ]
+    table["clinical_number"] = ["" if one.value is None else repr(one.value) for one in found]
+    table["clinical_notes"] = ["; ".join(one.notes) for one in found]
+    table.to_csv(path, index=False)
 
 
 def write_scores(

@@ -100,6 +100,36 @@ def test_members_given_one_by_one_are_locked_as_the_command_locks_their_folder(
         api.lock(members, tmp_path / "one", name="another", settings=QUICK)
 
 
+def test_a_change_of_directory_changes_nothing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(trained)
+    members = [api.read_member(folder) for folder in sorted(Path().glob("*-seed*"))]
+    monkeypatch.chdir(tmp_path)
+    assert all(member.folder.is_absolute() and len(member.metrics) for member in members)
+    locked = api.lock([*members[:5], *(str(one.folder) for one in members[5:])], "bundle", settings=QUICK)
+    assert locked.folder == tmp_path / "bundle" and main(["verify", str(locked.folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (lambda s, out: api.train_member({"a": 1}, out), "settings: must be TrainConfig, not"),
+        (lambda s, out: api.train_member(None, out), "settings: must be TrainConfig, not None"),
+        (lambda s, out: api.train_member(s, out, seed="one"), "seed='one' .* must be a whole number"),
+        (lambda s, out: api.train_member(replace(s, fit=replace(s.fit, steps="5")), out), r"fit\.steps='5' .* whole"),
+        (lambda s, out: api.train_member(replace(s, fit=replace(s.fit, steps=2.5)), out), r"fit\.steps=2\.5 .* whole"),
+        (lambda s, out: api.train_member(replace(s, fit={"steps": 5}), out), "fit: must be FitSettings, not"),
+        (lambda s, out: api.lock(5, out), "members: must be trained members, or a folder of them, not 5"),
+        (lambda s, out: api.lock([5], out), "members: must be trained members or their folders, not 5"),
+        (lambda s, out: api.lock([], out, settings={"members": 2}), "settings: must be EnsembleConfig, not"),
+        (lambda s, out: api.training_settings(["fit.steps=2"]), "arguments: each must be a text"),
+    ],
+)
+def test_wrong_types_are_refused_by_name_before_any_work(data: Any, tmp_path: Path, asked: Any, said: str):
+    with pytest.raises(ConfigError, match=said):
+        asked(member_settings(data, tmp_path / "unused"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_members_that_make_no_ensemble_are_refused(trained: Path, tmp_path: Path):
     one = api.read_member(trained / "10x-seed1")
     with pytest.raises(InputError, match="members: none were given"):

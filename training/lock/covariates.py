@@ -1,6 +1,7 @@
 """The Cox model over the ensemble's number and clinical covariates: fitted on tuning, as scored, for the bundle."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pathoprog.cohort_tables.cohort import read_cohort
+from pathoprog.cohort_tables.cohort import SLIDE_COLUMNS, read_cohort
 from pathoprog.ensemble.classes import one_number
 from pathoprog.ensemble.clinical import (
     CATEGORY,
@@ -18,16 +19,17 @@ from pathoprog.ensemble.clinical import (
     ClinicalModel,
     ClinicalTerm,
     clinical_lines,
+    number_text,
 )
 from pathoprog.ensemble.manifest import Manifest
 from pathoprog.errors import InputError
 from pathoprog.survival import cox
 from pathoprog.survival.arrays import level_names
-from pathoprog.survival.regression.design import complete_rows
+from pathoprog.survival.regression.design import build_design, complete_rows
 from pathoprog.system.console import say
 from pathoprog.training.config import EnsembleConfig, TrainConfig
 from pathoprog.training.lock.tuning_scores import TuningScores
-from pathoprog.validation.covariates import NO_COVARIATES, typed_covariates
+from pathoprog.validation.covariates import NO_COVARIATES, check_covariates, typed_covariates
 
 EVENTS_PER_TERM = 5
 """Fewer are refused, as for the stage groups (project default)."""
@@ -70,6 +72,49 @@ def add_covariates(
     return replace(manifest, covariates=model)
 
 
+def check_early(settings: EnsembleConfig, trained: TrainConfig) -> None:
+    """Refuse covariates that cannot be fitted, before tuning is scored, which takes long.
+
+    Raises:
+        InputError: see `checked_names`.
+    """
+    if not settings.covariates:
+        return
+    cohort = read_cohort(trained.data.cohort, trained.data.overlap, look=False)
+    tuning = cohort[cohort["role"] == "tuning"]
+    checked_names(cohort if tuning.empty else tuning, settings.covariates)
+
+
+def checked_names(patients: pd.DataFrame, covariates: Sequence[str]) -> list[str]:
+    """The covariates, each once.
+
+    Args:
+        patients: rows of the cohort.
+        covariates: as asked for.
+
+    Raises:
+        InputError: one is absent, an id, outcome or score, a slide's, holds dates, or texts among numbers.
+    """
+    names = list(dict.fromkeys(covariates))
+    for name in names:
+        if name in (*NO_COVARIATES, *OUTCOME):
+            raise InputError(f"covariates: {name} is an id, an outcome or a score; give columns of the cohort")
+        if name in SLIDE_COLUMNS:
+            raise InputError(
+                f"covariates: {name} belongs to a slide, and a patient may have several; give the patient's"
+            )
+        if name not in patients:
+            no_covariates = (*NO_COVARIATES, *OUTCOME, *SLIDE_COLUMNS)
+            there = ", ".join(str(one) for one in patients if one not in no_covariates)
+            raise InputError(f"covariates: the cohort has no column {name}; there are {there or 'none'}")
+    try:
+        check_covariates(patients[names].assign(patient_id=_ids(patients)), tuple(names), (), {})
+    except InputError as error:
+        said = re.sub(r" in line \d+", "", str(error).split("; or types: ")[0])  # of tuning's patients, not of the file
+        raise InputError(f"covariates: {said}") from error
+    return names
+
+
 def fit_clinical(patients: pd.DataFrame, covariates: Sequence[str], missing: str) -> ClinicalModel:
     """Fit the model.
 
@@ -81,26 +126,24 @@ def fit_clinical(patients: pd.DataFrame, covariates: Sequence[str], missing: str
         missing: one of `ensemble.clinical.MISSING_RULES`.
 
     Raises:
-        InputError: a covariate is absent, an id, outcome or score, the same for all, or cannot be read; too few
-            events; a coefficient without a finite maximum.
+        InputError: a covariate is absent, an id, outcome or score, a slide's, the same for all, holds dates or texts
+            among numbers; too few events; a term that follows from others, or without a finite maximum.
     """
-    names = list(dict.fromkeys(covariates))
-    for name in names:
-        if name in (*NO_COVARIATES, *OUTCOME):
-            raise InputError(f"covariates: {name} is an id, an outcome or a score; give columns of the cohort")
-        if name not in patients:
-            there = ", ".join(str(one) for one in patients if one not in (*NO_COVARIATES, *OUTCOME))
-            raise InputError(f"covariates: the cohort has no column {name}; there are {there}")
+    names = checked_names(patients, covariates)
     data = pd.concat([typed_covariates(patients[names]), patients[[SCORE, *OUTCOME]]], axis=1)
     known = complete_rows(data, names)
     data, n_missing = data[known], int((~known).sum())
     n_events = int((data["event"] == 1).sum())
-    fit = cox(data, "followup_days", "event", [SCORE, *names], strata="cohort")
-    if n_events < EVENTS_PER_TERM * len(fit.terms):
-        raise InputError(
-            f"covariates: {n_events} events in the {len(data)} tuning patients with all covariates are too few for"
-            f" {len(fit.terms)} terms ({EVENTS_PER_TERM} a term); take fewer covariates, or levels together"
-        )
+    try:
+        n_terms = len(build_design(data, [SCORE, *names]).columns) if len(data) else 1 + len(names)
+        if n_events < EVENTS_PER_TERM * n_terms:
+            raise InputError(
+                f"{n_events} events in the {len(data)} tuning patients with all covariates ({n_missing} lack one) are"
+                f" too few for {n_terms} terms ({EVENTS_PER_TERM} a term); take fewer covariates, or levels together"
+            )
+        fit = cox(data, "followup_days", "event", [SCORE, *names], strata="cohort")
+    except InputError as error:
+        raise InputError(f"covariates: {error}") from error
     rows = fit.terms.to_dict("records")
     for row in rows:
         if not (math.isfinite(row["coef"]) and math.isfinite(row["se"])) or row["note"]:
@@ -132,8 +175,12 @@ def _covariate(name: str, values: "pd.Series[Any]", terms: tuple[ClinicalTerm, .
     own = [term for term in terms if term.covariate == name]
     if not own[0].level:
         numbers = values.astype(float)
-        ends = (f"{numbers.min():g}", f"{numbers.max():g}")
-        return ClinicalCovariate(name=name, kind=NUMBER, typical=f"{numbers.median():g}", levels=ends)
+        ends = (number_text(numbers.min()), number_text(numbers.max()))
+        return ClinicalCovariate(name=name, kind=NUMBER, typical=number_text(numbers.median()), levels=ends)
     labels = pd.Series(level_names(values))
     levels = (own[0].reference, *(term.level for term in own))
     return ClinicalCovariate(name=name, kind=CATEGORY, typical=str(labels.mode().iloc[0]), levels=levels)
+
+
+def _ids(patients: pd.DataFrame) -> list[str]:
+    return list(patients["patient_id"]) if "patient_id" in patients else [str(row) for row in range(len(patients))]

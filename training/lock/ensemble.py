@@ -51,7 +51,7 @@ from pathoprog.training.data.by_resolution import at
 from pathoprog.training.data.learners import read_parts, who_was_used
 from pathoprog.training.data.tile_store import specs
 from pathoprog.training.lock import choice_figure
-from pathoprog.training.lock.covariates import add_covariates
+from pathoprog.training.lock.covariates import add_covariates, check_early
 from pathoprog.training.lock.development import add_development
 from pathoprog.training.lock.encoder import add_encoders, check_unchanged, origins_of
 from pathoprog.training.lock.model_card import judged_on, left_out_line, model_card
@@ -123,6 +123,7 @@ def lock_candidates(
         PathoprogError: candidates of different recipes or data, too few of them, or nothing that a threshold could be
             fixed on; the output folder holds another bundle.
     """
+    check_early(settings, trained)
     makers = makers_of(settings, trained)
     origins = {} if makers else origins_of(settings, trained)
     check_same(candidates)

@@ -83,6 +83,7 @@ def _card(data: PageData, state: BundleState, lane: LanePlan) -> BundleCard:
         aggregation=lane.plan.aggregation,
         tumour_policy=lane.plan.tumour_policy,
         has_stage_groups=has_stage_table(lane),
+        clinical="" if lane.plan.covariates is None else lane.plan.covariates.says(),
         model_card=_text(folder / CARD),
         validation=facts,
     )

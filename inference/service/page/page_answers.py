@@ -244,6 +244,7 @@ class BundleCard(Answered):
     aggregation: str
     tumour_policy: str
     has_stage_groups: bool
+    clinical: str = Field(description="the bundle's model over clinical covariates; empty where it has none")
     model_card: str = Field(description="Markdown, as it lies in the bundle")
     validation: ValidationFacts | None
 

@@ -8,12 +8,12 @@ import pandas as pd
 
 from pathoprog.cohort_tables.clinical import DEVELOPMENT
 from pathoprog.cohort_tables.cohort import NUMERIC_RANGE
-from pathoprog.cohort_tables.columns import folded
 from pathoprog.cohort_tables.guessing import field_names
 from pathoprog.cohort_tables.guessing.field_names import FieldNames
 from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, Guess, SheetView, words
 from pathoprog.cohort_tables.mapping import OPEN
 from pathoprog.cohort_tables.roles import EVALUATION_ROLES, ROLES
+from pathoprog.text.plain_text import folded
 from pathoprog.text.wording import count
 
 SEXES = {

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from pathoprog.cohort_tables.columns import folded
 from pathoprog.cohort_tables.endpoints import ENDPOINT_LABELS
 from pathoprog.cohort_tables.guessing import field_names
 from pathoprog.cohort_tables.guessing.columns import named
@@ -24,6 +23,7 @@ from pathoprog.cohort_tables.guessing.followup import (
 )
 from pathoprog.cohort_tables.guessing.guess import ASKED, LIKELY, SURE, Guess, SheetView, words
 from pathoprog.cohort_tables.mapping import OPEN
+from pathoprog.text.plain_text import folded
 
 _STATUS = re.compile(
     r"\b(status|event|censor\w*|cens|dead|death|died|deceased|vital|vitalstatus|alive|evt|relapse|recurrence|progression)\b"

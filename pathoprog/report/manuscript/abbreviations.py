@@ -28,6 +28,7 @@ ABBREVIATIONS = {
     "Q": "Cochran's test of heterogeneity",
     "REMARK": "reporting recommendations for tumour marker prognostic studies",
     "REML": "restricted maximum likelihood",
+    "SD": "standard deviation",
     "SHA-256": "secure hash algorithm of 256 bits",
     "tau2": "variance between sites",
     "TRIPOD": "transparent reporting of a multivariable prediction model for individual prognosis or diagnosis",

@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pathoprog.report.manuscript.stated import networks_text, resolutions_text, scanners_text, software_text
-from pathoprog.report.validation.before_opening import NOTHING_MISSING, covariates_of, eligibility_text, follow_up_text
+from pathoprog.report.validation.before_opening import (
+    NOTHING_MISSING,
+    covariates_of,
+    eligibility_text,
+    follow_up_text,
+    scores_title,
+)
 from pathoprog.report.validation.findings import Findings, c_text
 from pathoprog.report.validation.openings import date
 from pathoprog.report.validation.results import absolute_text
@@ -180,7 +186,7 @@ FACTS: dict[str, Fact] = {
     "table_one": Fact("characteristics by cohort", ("patients",), lambda f: "Analysed patients by cohort"),
     "development": Fact("comparison with the development data", ("patients",), _development),
     "by_class": Fact("characteristics by class", ("patients",), lambda f: f"Patients of {f.primary.phrase} by class"),
-    "marker": Fact("distribution of the scores", ("patients",), lambda f: "Both scores of every analysed patient"),
+    "marker": Fact("distribution of the scores", ("patients",), scores_title),
     "follow_up": Fact("median follow-up", ("patients",), _follow_up),
     "missing": Fact("missing values", ("patients",), _missing),
     "missing_method": Fact("how missing covariates were handled", ("adjusted",), _imputed),

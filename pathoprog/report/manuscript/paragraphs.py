@@ -2,6 +2,7 @@
 
 import math
 
+from pathoprog.ensemble.clinical import RULES
 from pathoprog.report.document import Section, Text
 from pathoprog.report.manuscript.stated import networks_text, resolutions_text, scanners_text, software_text
 from pathoprog.report.validation.before_opening import follow_up_text
@@ -77,6 +78,12 @@ def methods_paragraph(findings: Findings) -> str:
                 "and the cumulative hazard, pooled by Rubin's rules"
             )
         sentences.append(f"{text}.")
+    if (model := findings.manifest.covariates) is not None:
+        sentences.append(
+            f"A second number, of a Cox model over {listing(['the one number', *model.names])}, fitted on {model.n} "
+            f"tuning patients ({model.events} events) and locked with the ensemble, was compared with the one number "
+            f"in the patients who had both (paired difference of the concordance index); {RULES[model.missing]}."
+        )
     if findings.statistics["calibration"].get("model"):
         sentences.append(
             f"Absolute risks of a {findings.statistics['calibration']['model']} were judged in patients on whom it was "

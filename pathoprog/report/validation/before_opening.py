@@ -217,12 +217,17 @@ def patients_section(findings: Findings, figures: Figures) -> Section:
         figures.add(
             scores_figure(groups, findings.thresholds),
             "scores",
-            f"{'Both scores' if len(findings.thresholds) > 1 else 'The score'} of every analysed patient.",
+            f"{scores_title(findings)}.",
             "Dashed: the locked thresholds.",
             width=f"{min(100, 26 * min(len(groups), 4) + 4)}%",
         )
     )
     return section
+
+
+def scores_title(findings: Findings) -> str:
+    """What the figure of the scores shows."""
+    return f"{'Both scores' if len(findings.thresholds) > 1 else 'The score'} of every analysed patient"
 
 
 def follow_up_text(follow_up: dict[str, float]) -> str:

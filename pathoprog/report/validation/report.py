@@ -8,6 +8,7 @@ from pathoprog.report.manuscript.checklists import checklist_section, places_of
 from pathoprog.report.manuscript.paragraphs import manuscript_section
 from pathoprog.report.manuscript.stated import material_section, stated_section
 from pathoprog.report.validation.before_opening import flow_section, patients_section, plan_section
+from pathoprog.report.validation.clinical_model import clinical_section, used_text
 from pathoprog.report.validation.endpoint_sensitivity import endpoints_section
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, truth_text
 from pathoprog.report.validation.horizon_values import horizon_section
@@ -57,6 +58,7 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
         over_time_section(findings, figures),
         sites_section(findings, figures),
         added_section(findings, figures),
+        clinical_section(findings, figures),
         treatment_section(findings, figures),
         stage_section(findings, figures),
         calibration_section(findings, figures),
@@ -81,6 +83,8 @@ def document_of(findings: Findings, figure_folder: Path) -> Document:
     ]
     if caution := findings.manifest.shape.caution:
         facts.append(("Shape", caution))
+    if (model := findings.manifest.covariates) is not None:
+        facts.append(("Clinical covariates", used_text(model)))
     subtitle = "Survival validation of a locked ensemble of networks that read H&E whole-slide images"
     document = Document(findings.plan.title, subtitle, facts, summary(findings), sections)
     document.sections.append(checklist_section(findings, document))

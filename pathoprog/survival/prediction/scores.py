@@ -39,12 +39,12 @@ class Discrimination:
 
 def c_index(q: Question) -> dict[str, Discrimination | NotEstimated]:
     """Concordance of the one score."""
-    return {score.name: _discrimination(q, score) for score in q.scored("c_index")}
+    return {score.name: discrimination(q, score) for score in q.scored("c_index")}
 
 
 def c_classes(q: Question) -> dict[str, Discrimination | NotEstimated]:
     """Concordance of the groups in their order."""
-    return {score.name: _discrimination(q, score) for score in q.scored("c_classes")}
+    return {score.name: discrimination(q, score) for score in q.scored("c_classes")}
 
 
 def c_resolutions(q: Question) -> dict[str, Concordance | NotEstimated]:
@@ -62,7 +62,8 @@ def c_true_hazard(q: Question) -> dict[str, Concordance | NotEstimated]:
     return {score.name: _harrell(q, score) for score in q.scored("true_hazard")}
 
 
-def _discrimination(q: Question, score: Score) -> Discrimination | NotEstimated:
+def discrimination(q: Question, score: Score) -> Discrimination | NotEstimated:
+    """Concordance of a score among those who have it; why there is none where nobody has."""
     given = _with_score(q, score)
     if isinstance(given, NotEstimated):
         return given

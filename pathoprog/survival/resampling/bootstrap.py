@@ -1,7 +1,10 @@
 """Bootstrap: patients resampled, within cohorts, and percentile intervals of any statistics of them."""
 
+import contextlib
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -10,6 +13,7 @@ import numpy as np
 
 from pathoprog.errors import InputError
 from pathoprog.survival.arrays import FloatArray, IntArray
+from pathoprog.system.children import without_the_caller_s_script
 
 Statistic = Callable[[IntArray], FloatArray]
 CHUNK = 25
@@ -69,8 +73,7 @@ def bootstrap(
     seeds = np.random.SeedSequence(seed).spawn(samples)
     chunks = [seeds[start : start + CHUNK] for start in range(0, samples, CHUNK)]
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_run, [(statistic, cohorts, chunk, value.size) for chunk in chunks]))
+        parts = _in_processes(workers, [(statistic, cohorts, chunk, value.size) for chunk in chunks])
     else:
         parts = [_run((statistic, cohorts, chunk, value.size)) for chunk in chunks]
     drawn = np.vstack(parts)
@@ -82,6 +85,21 @@ def bootstrap(
             lower[k], upper[k] = np.quantile(mine, [(1 - level) / 2, (1 + level) / 2])
             se[k] = mine.std(ddof=1)
     return Bootstrap(value, se, lower, upper, drawn, (~known).sum(axis=0))
+
+
+def _in_processes(workers: int, jobs: list[tuple[Statistic, list[IntArray], Sequence[Any], int]]) -> list[FloatArray]:
+    """The jobs by spawned workers; these run the caller's script again only where the statistic is defined in it."""
+    own = b"__main__" not in pickle.dumps(jobs[0][0])
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            with without_the_caller_s_script() if own else contextlib.nullcontext():
+                found = pool.map(_run, jobs)
+            return list(found)
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"bootstrap workers={workers}: a worker process ended before its work was done. In a script, call it under"
+            ' `if __name__ == "__main__":`; in a notebook, define the statistic in a module; or take workers=1'
+        ) from error
 
 
 def _run(job: tuple[Statistic, list[IntArray], Sequence[Any], int]) -> FloatArray:

@@ -46,6 +46,11 @@ def check_asked(table: pd.DataFrame, plan: AnalysisPlan, inside: Collection[str]
                 " was fitted with it: what it adds to itself cannot be asked; leave it out, or score with a bundle of"
                 " the same members that was locked without covariates"
             )
+        if same := next((one for one in inside if one in table and _tells_the_same(table, name, one)), ""):
+            raise InputError(
+                f"the plan's added_value: {name} holds the same as {same}, which is inside the bundle (its Cox model"
+                " over its number and covariates): what it adds to itself cannot be asked; leave it out"
+            )
         if name in INSIDE.get(plan.added_value_of, ()):
             raise InputError(
                 f"the plan's added_value: {name} is a part of {plan.added_value_of}, which is fitted on it and cannot "
@@ -53,6 +58,13 @@ def check_asked(table: pd.DataFrame, plan: AnalysisPlan, inside: Collection[str]
             )
     if plan.treatment is not None:
         two_values(table, plan.treatment)
+
+
+def _tells_the_same(table: pd.DataFrame, name: str, other: str) -> bool:
+    """Whether each value of one column stands for one of the other, wherever both are known: another spelling."""
+    pairs = table.drop_duplicates("patient_id")[[name, other]].astype(str)
+    pairs = pairs[(pairs != "").all(axis=1) & (pairs != "nan").all(axis=1)].drop_duplicates()
+    return len(pairs) > 1 and not pairs[name].duplicated().any() and not pairs[other].duplicated().any()
 
 
 def two_values(table: pd.DataFrame, planned: PlannedTreatment) -> str:

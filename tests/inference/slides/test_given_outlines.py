@@ -163,7 +163,7 @@ def test_what_cannot_be_drawn_ends_its_slide_and_not_the_worker(monkeypatch):
     )
     worker.device, worker.torch_version = "cpu", "2"
     monkeypatch.setattr(worker, "send", lambda *message: said.append(message), raising=False)
-    worker._finish(SlideScore("S1", "scored"))
+    worker._finish(SlideScore("S1", "scored"), None)
     ((kind, job_id, code, reason, *_),) = said
     assert (kind, job_id, code) == ("failed", 5, "page")
     assert reason.startswith("its page and maps could not be drawn (OverflowError)") and PRIVATE not in reason

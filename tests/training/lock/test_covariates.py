@@ -82,3 +82,30 @@ def test_too_few_events_and_terms_without_a_maximum_are_refused():
     apart["sex"] = np.where(apart["event"] == 1, "F", "M")
     with pytest.raises(InputError, match="sex=M cannot be estimated"):
         fit_clinical(apart, ["sex"], "withhold")
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "said"),
+    [
+        ({"age2": lambda t: 2 * t["age"] + 1}, ["age", "age2"], "age2 cannot be estimated .*determined by the other"),
+        ({"pt2": lambda t: t["pT"].str[1:]}, ["pT", "pt2"], "pt2=T4 cannot be estimated"),
+        ({"k": 65.0}, ["k"], "k cannot be estimated .*one value only"),
+        ({"one_number": 0.2}, ["age"], "one_number cannot be estimated .*one value only"),
+        ({"age": lambda t: ["old", *t["age"].astype(str)[1:]]}, ["age"], "age: 'old' is no number among 299 numbers"),
+        ({"d": "2020-01-31"}, ["d"], "d: holds dates"),
+        ({"m": ""}, ["m"], r"0 tuning patients with all covariates \(300 lack one\)"),
+        ({"scanner": "AT2"}, ["scanner"], "scanner belongs to a slide"),
+        ({"event": 0}, ["age"], "0 events in the 300 tuning patients .*too few"),
+    ],
+)
+def test_what_a_hostile_table_holds_is_refused_by_name(change, names, said):
+    with pytest.raises(InputError, match=f"covariates: .*{said}"):
+        fit_clinical(table().assign(**change), names, "withhold")
+
+
+def test_decimal_commas_are_numbers_and_ends_lose_no_digit():
+    commas = table().assign(cea=lambda t: [f"{age / 7:.6f}".replace(".", ",") for age in t["age"]])
+    model = fit_clinical(commas, ["cea"], "typical")
+    (cea,) = model.covariates
+    numbers = [float(text.replace(",", ".")) for text in commas["cea"]]
+    assert cea.kind == "number" and [float(end) for end in cea.levels] == [min(numbers), max(numbers)]

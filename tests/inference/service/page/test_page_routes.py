@@ -1,10 +1,12 @@
 """The page's data routes: what each answers, to whom, and what is put on record."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from pathoprog.ensemble.clinical import ClinicalCovariate, ClinicalModel, ClinicalTerm
 from pathoprog.ensemble.stage_groups import FILE, NODAL_LEVELS, PT_LEVELS
 from pathoprog.inference.service.page.bundle_routes import _stage_group
 from pathoprog.inference.service.work.desk import ConflictError
@@ -217,3 +219,20 @@ def test_the_page_needs_no_log_in_and_loads_nothing_from_elsewhere(made, path):
 @pytest.mark.parametrize("name", ["none.js", "..%2f__init__.py", "../page_data.py", "%2e%2e/night.py"])
 def test_nothing_but_the_page_s_files_is_served(made, name):
     assert made.ask("GET", f"/page/static/{name}", role="").status == 404
+
+
+def test_a_bundle_s_card_says_that_it_has_a_model_over_clinical_covariates(made, monkeypatch):
+    assert made.ask("GET", "/v1/bundles/colon/card", role="evaluator").json["clinical"] == ""
+    term = {"level": "", "reference": "", "coef": 1.0, "se": 0.1, "mean": 0.0}
+    model = ClinicalModel(
+        covariates=(ClinicalCovariate(name="age", kind="number", typical="69", levels=("30", "95")),),
+        terms=(ClinicalTerm(covariate="one_number", **term), ClinicalTerm(covariate="age", **term)),
+        missing="withhold",
+        n=100,
+        events=50,
+        n_missing=0,
+        strata=("north",),
+    )
+    lane = made.service.plans["colon"]
+    monkeypatch.setitem(made.service.plans, "colon", replace(lane, plan=replace(lane.plan, covariates=model)))
+    assert made.ask("GET", "/v1/bundles/colon/card", role="evaluator").json["clinical"] == model.says()

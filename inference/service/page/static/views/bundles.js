@@ -151,6 +151,7 @@ export function showBundle(main, { me, parts, query, title }) {
           [say("bundle.aggregation"), say(`patient.rule.${card.aggregation}`)],
           [say("bundle.policy"), card.tumour_policy],
           [say("bundle.stage"), say(card.has_stage_groups ? "app.yes" : "app.no")],
+          card.clinical && [say("bundle.clinical"), say("bundle.clinical.says", { says: card.clinical })],
         ]),
         card.caution && h("p", { class: "flag" }, card.caution),
         h("h3", null, say("bundle.history")),
