@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.report.over_time import over_time_lines, over_time_rows
-from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, pool_text, site_rows
+from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, interval_text, pool_text, range_text, site_rows
 from pathoprog.report.treatment import treatment_lines, treatment_rows
 from pathoprog.report.two_models import added_sentence
 from pathoprog.survival.analyses import ANALYSES
@@ -151,7 +151,7 @@ def _say_sites(column: str, part: dict[str, Any]) -> None:
         if pool is None:
             say(f"  by {column}: {found['what']}: {found['note']}")
             continue
-        value = format_interval(pool["value"], pool["lower"], pool["upper"])
-        further = f"{pool['further_lower']:.3g} to {pool['further_upper']:.3g}"
+        value = interval_text(found, pool["value"], pool["lower"], pool["upper"])
+        further = range_text(found, pool["further_lower"], pool["further_upper"])
         say(f"  by {column}: {found['what']}: {value}, a further site {further} ({POOL_NAMES[FIRST_POOL]})")
         say(f"    {pool_text(found)}{'; ' + found['note'] if found['note'] else ''}")

@@ -5,12 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.style import LINE_STYLES, PALETTE, journal_style, new_figure, stamp
+from pathoprog.report.style import (
+    FADED,
+    FEWEST_AT_RISK,
+    LINE_STYLES,
+    PALETTE,
+    dense_span,
+    journal_style,
+    new_figure,
+    stamp,
+)
 from pathoprog.text.numbers import format_interval
 
 
 def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] = ()) -> Any:
     """Draw observed against predicted risk: groups with intervals, the curve with its band, and the patients.
+
+    Groups with fewer than ten at risk at the horizon are faded, and so is the curve beyond the others.
 
     Args:
         part: keys ``calibration`` and ``calibration_curve`` as in `statistics.json`.
@@ -29,11 +40,18 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
         top = max([g["upper"] for g in groups if np.isfinite(g["upper"])] + curve["predicted"] + curve["observed"])
         top = min(1.0, max(0.02, 1.08 * top))
         axes.plot([0, 1], [0, 1], color="#777777", linewidth=0.9, linestyle=LINE_STYLES[2], label="ideal")
-        axes.fill_between(curve["predicted"], curve["lower"], curve["upper"], color=PALETTE[0], alpha=0.15, linewidth=0)
-        axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], label="smooth curve, 95% band")
+        first, last = dense_span(groups)
+        inside = [first <= risk <= last for risk in curve["predicted"]]
+        solid = [value if there else np.nan for value, there in zip(curve["observed"], inside, strict=True)]
+        for where, alpha in ((inside, 0.1), (None, 0.05)):
+            axes.fill_between(
+                curve["predicted"], curve["lower"], curve["upper"], where, color=PALETTE[0], alpha=alpha, linewidth=0
+            )
+        axes.plot(curve["predicted"], curve["observed"], color=PALETTE[0], alpha=FADED)
+        axes.plot(curve["predicted"], solid, color=PALETTE[0], label="smooth curve, 95% band")
         for k, group in enumerate(group for group in groups if np.isfinite(group["observed"])):
-            limits = (group["lower"], group["upper"])
-            axes.plot([group["expected"]] * 2, limits, color=PALETTE[2], linewidth=1.0)
+            limits, alpha = (group["lower"], group["upper"]), 1.0 if group["at_risk"] >= FEWEST_AT_RISK else FADED
+            axes.plot([group["expected"]] * 2, limits, color=PALETTE[2], linewidth=1.0, alpha=alpha)
             label = "groups, 95% CI" if k == 0 else None
             axes.plot(
                 group["expected"],
@@ -41,6 +59,7 @@ def calibration_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str]
                 marker="o",
                 color=PALETTE[2],
                 markersize=4,
+                alpha=alpha,
                 label=label,
                 linestyle="",
             )

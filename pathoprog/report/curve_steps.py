@@ -6,13 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pathoprog.report.style import FADED, FEWEST_AT_RISK
 from pathoprog.survival.arrays import FloatArray
 from pathoprog.survival.curves.risk_sets import number_at_risk
-
-FEWEST_AT_RISK = 10
-"""Where fewer are at risk, a curve is drawn faded: its steps are those of single patients (Pocock, Clayton and Altman,
-Lancet 2002;359:1686, advise against drawing curves into sparse follow-up)."""
-FADED = 0.3
 
 
 @dataclass(frozen=True)

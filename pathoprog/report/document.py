@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
+from pathoprog.text.numbers import ascii_numbers
 from pathoprog.text.plain_text import printable
 
 WIDEST = 98
@@ -17,8 +18,8 @@ WIDEST = 98
 further panel. It fits a window of 800 px and a sheet of A4."""
 MARGIN = 2  # of a column, in characters
 LONGEST_WORD = 14  # longer ones may be broken
-WHOLE = re.compile(r"\([^()]{1,22}\)")
-"""A short bracket, such as a confidence interval: never broken over two lines."""
+WHOLE = re.compile(r"(?<!\S)[\d,]+ \([^()]{1,6}\)|\([^()]{1,22}\)")
+"""A short bracket, such as a confidence interval, and a count with its bracket: never broken over two lines."""
 KEPT_ROWS = 12  # a table of at most so many rows stays on one page with what introduces it
 KEPT_LETTERS = 1400  # of texts that stay on one page with the figure that they introduce
 
@@ -59,8 +60,10 @@ class Table:
 
     @property
     def data(self) -> pd.DataFrame:
-        """What the CSV holds."""
-        return self.shown if self.full is None else self.full
+        """What the CSV holds: full precision, or the printed text with plain minus signs and dashes."""
+        if self.full is not None:
+            return self.full
+        return self.shown.map(lambda cell: ascii_numbers(str(cell)))
 
     @property
     def panels(self) -> list[pd.DataFrame]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.style import PALETTE, journal_style, new_figure, stamp
-from pathoprog.text.numbers import format_ratio
+from pathoprog.report.style import FADED, PALETTE, journal_style, new_figure, stamp
+from pathoprog.text.numbers import bare_ratio
 
 ROW_INCH = 0.24
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
@@ -25,6 +25,7 @@ class ForestRow:
         upper: upper limit.
         p: last column.
         heading: True for a row that only names what follows.
+        faint: True where one of the compared groups has fewer than ten patients: drawn faded.
     """
 
     label: str
@@ -34,6 +35,7 @@ class ForestRow:
     upper: float
     p: str
     heading: bool = False
+    faint: bool = False
 
 
 def forest_figure(
@@ -100,14 +102,15 @@ def _row(figure: Any, axes: Any, row: ForestRow, y: int, low: float, high: float
         axes.plot(1, y, marker="s", color="white", markeredgecolor=PALETTE[0], markersize=5, zorder=3)
         figure.text(0.735, level, "1 (reference)", fontsize=8.5, va="center", color="#555555")
         return
-    text = format_ratio(row.ratio, row.lower, row.upper).replace("95% CI ", "")
+    text = bare_ratio(row.ratio, row.lower, row.upper)
     figure.text(0.735, level, text, fontsize=8.5, va="center")
     if not np.isfinite([row.ratio, row.lower, row.upper]).all() or row.ratio <= 0:
         return
     left, right = max(row.lower, low), min(row.upper, high)
-    axes.plot([left, right], [y, y], color=PALETTE[0], linewidth=1.4, zorder=2, solid_capstyle="butt")
+    alpha = FADED if row.faint else 1.0
+    axes.plot([left, right], [y, y], color=PALETTE[0], linewidth=1.4, zorder=2, solid_capstyle="butt", alpha=alpha)
     for limit, edge, sign in ((row.lower, low, "<"), (row.upper, high, ">")):
         if (limit < low) if sign == "<" else (limit > high):
-            axes.plot(edge, y, marker=sign, color=PALETTE[0], markersize=5, clip_on=False, zorder=3)
+            axes.plot(edge, y, marker=sign, color=PALETTE[0], markersize=5, clip_on=False, zorder=3, alpha=alpha)
     if low <= row.ratio <= high:
-        axes.plot(row.ratio, y, marker="s", color=PALETTE[0], markersize=5, zorder=3)
+        axes.plot(row.ratio, y, marker="s", color=PALETTE[0], markersize=5, zorder=3, alpha=alpha)

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 from pathoprog.report.forest import ForestRow
-from pathoprog.text.numbers import format_p, format_ratio
+from pathoprog.report.style import FEWEST_AT_RISK
+from pathoprog.text.numbers import format_difference, format_p, format_ratio
 
 
 def piece_name(row: dict[str, Any], unit: str = "") -> str:
@@ -52,8 +53,10 @@ def over_time_forest(found: dict[str, Any], unit: str = "") -> list[ForestRow]:
     for one in found["landmarks"]:
         for term in one["terms"]:
             label = f"   {term['level']}, from {one['time']:g}{f' {unit}' if unit else ''} on"
-            counts = f"{one['n']} ({one['events']})"
-            rows.append(ForestRow(label, counts, term["hr"], term["lower"], term["upper"], ""))
+            rest_n, rest_events = (one[key] - sum(other[key] for other in one["terms"]) for key in ("n", "events"))
+            counts = f"{term['n']} ({term['events']}) vs {rest_n} ({rest_events})"
+            faint = min(term["n"], rest_n) < FEWEST_AT_RISK
+            rows.append(ForestRow(label, counts, term["hr"], term["lower"], term["upper"], "", faint=faint))
     return rows
 
 
@@ -82,7 +85,7 @@ def over_time_lines(found: dict[str, Any]) -> list[str]:
         part = found[key] or {}
         words = f"adjusted for {', '.join(part['adjusted_for'])}" if part.get("adjusted_for") else "not adjusted"
         for row in part.get("rows", []):
-            gap = f"{row['difference']:.3g} ({row['lower']:.3g} to {row['upper']:.3g})"
+            gap = format_difference(row["difference"], row["lower"], row["upper"], 3)
             lines.append(f"restricted mean to {part['tau']:g}, {row['level']} less {row['reference']}: {gap}, {words}")
         if "note" in part:
             lines.append(f"no restricted means: {part['note']}")

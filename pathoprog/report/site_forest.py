@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.style import PALETTE, journal_style, new_figure, stamp
-from pathoprog.text.numbers import format_interval, format_p
+from pathoprog.report.style import FADED, FEWEST_AT_RISK, PALETTE, journal_style, new_figure, stamp
+from pathoprog.text.numbers import bare_ratio, decimal, format_interval, format_p, format_range, format_variance
 
 ROW_INCH = 0.24
 MOST_SITES = 50
@@ -58,6 +58,27 @@ def site_rows(part: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def interval_text(found: dict[str, Any], value: float, lower: float, upper: float) -> str:
+    """A figure of one of the measures with its limits, with the digits of the measure."""
+    if found["scale"] == "log":
+        return bare_ratio(value, lower, upper)
+    return format_interval(value, lower, upper, _digits(found))
+
+
+def range_text(found: dict[str, Any], lower: float, upper: float) -> str:
+    """Two limits of one of the measures."""
+    return format_range(lower, upper, _digits(found), ratio=found["scale"] == "log")
+
+
+def value_text(found: dict[str, Any], value: float) -> str:
+    """A figure of one of the measures alone."""
+    return decimal(value, _digits(found))
+
+
+def _digits(found: dict[str, Any]) -> int:
+    return 3 if found["measure"] == "c" else 2
+
+
 def pool_text(found: dict[str, Any]) -> str:
     """Heterogeneity in one line; empty where nothing is pooled."""
     pool = found["pools"].get(FIRST_POOL) or next(iter(found["pools"].values()), None)
@@ -66,7 +87,7 @@ def pool_text(found: dict[str, Any]) -> str:
     model = pool["model"]
     return (
         f"{model['k']} sites: I\N{SUPERSCRIPT TWO} {model['i2']:.0f}%, "
-        f"\N{GREEK SMALL LETTER TAU}\N{SUPERSCRIPT TWO} {model['tau2']:.3g}, "
+        f"\N{GREEK SMALL LETTER TAU}\N{SUPERSCRIPT TWO} {format_variance(model['tau2'])}, "
         f"Q {model['q']:.1f} ({model['q_df']} df, {format_p(model['q_p'])})"
     )
 
@@ -90,7 +111,6 @@ def site_forest_figure(found: dict[str, Any], *, title: str = "", stamps: Sequen
     tail = [] if pool is None else ["pool", "prediction"]
     tail += [] if found["one_stage"] is None else ["stage"]
     count = len(sites) + len(tail)
-    digits = 3 if found["measure"] == "c" else 2
     with journal_style():
         top = 0.42 + (0.22 if title else 0.0) + (0.24 if stamps else 0.0)
         below = 0.92
@@ -114,25 +134,26 @@ def site_forest_figure(found: dict[str, Any], *, title: str = "", stamps: Sequen
         for y, one in enumerate(sites):
             counts = f"{one['n']} ({one['events']})"
             if one["note"]:
-                write(y, one["site"][:32], counts, "not pooled")
+                write(y, one["site"][:32], counts, "not pooled" if one["n"] else "nobody to judge, not pooled")
                 continue
-            write(y, one["site"][:32], counts, format_interval(one["value"], one["lower"], one["upper"], digits))
-            _line(axes, y, one["lower"], one["upper"], low, high, 1.2)
+            write(y, one["site"][:32], counts, interval_text(found, one["value"], one["lower"], one["upper"]))
+            alpha = 1.0 if one["n"] >= FEWEST_AT_RISK else FADED
+            _line(axes, y, one["lower"], one["upper"], low, high, 1.2, alpha=alpha)
             if low <= one["value"] <= high:
-                axes.plot(one["value"], y, marker="s", color=PALETTE[0], markersize=4.5, zorder=3)
+                axes.plot(one["value"], y, marker="s", color=PALETTE[0], markersize=4.5, zorder=3, alpha=alpha)
         for y, kind in enumerate(tail, start=len(sites)):
             if kind == "pool":
                 _diamond(axes, y, pool["value"], pool["lower"], pool["upper"], PALETTE[2])
-                text = format_interval(pool["value"], pool["lower"], pool["upper"], digits)
+                text = interval_text(found, pool["value"], pool["lower"], pool["upper"])
                 write(y, "Random effects", f"{pool['model']['k']} sites", text, "bold")
             elif kind == "prediction":
                 limits = (pool["further_lower"], pool["further_upper"])
                 _line(axes, y, *limits, low, high, 2.4, PALETTE[2])
-                write(y, "Prediction interval, a further site", "", f"({limits[0]:.{digits}f}–{limits[1]:.{digits}f})")
+                write(y, "Prediction interval, a further site", "", f"({range_text(found, *limits)})")
             else:
                 value, lower, upper = found["one_stage"]
                 _diamond(axes, y, value, lower, upper, PALETTE[6])
-                write(y, "One model stratified by site", "", format_interval(value, lower, upper, digits), "bold")
+                write(y, "One model stratified by site", "", interval_text(found, value, lower, upper), "bold")
         if tail:
             axes.axhline(len(sites) - 0.5, color="#BBBBBB", linewidth=0.6)
         if found["scale"] != "identity":
@@ -171,14 +192,21 @@ def _range(found: dict[str, Any], sites: list[dict[str, Any]], pool: dict[str, A
 
 
 def _line(
-    axes: Any, y: int, lower: float, upper: float, low: float, high: float, width: float, colour: str = PALETTE[0]
+    axes: Any,
+    y: int,
+    lower: float,
+    upper: float,
+    low: float,
+    high: float,
+    width: float,
+    colour: str = PALETTE[0],
+    alpha: float = 1.0,
 ) -> None:
-    axes.plot(
-        [max(lower, low), min(upper, high)], [y, y], color=colour, linewidth=width, zorder=2, solid_capstyle="butt"
-    )
+    how = {"color": colour, "alpha": alpha}
+    axes.plot([max(lower, low), min(upper, high)], [y, y], linewidth=width, zorder=2, solid_capstyle="butt", **how)
     for beyond, edge, sign in ((lower < low, low, "<"), (upper > high, high, ">")):
         if beyond:
-            axes.plot(edge, y, marker=sign, color=colour, markersize=4.5, clip_on=False, zorder=3)
+            axes.plot(edge, y, marker=sign, markersize=4.5, clip_on=False, zorder=3, **how)
 
 
 def _diamond(axes: Any, y: int, value: float, lower: float, upper: float, colour: str) -> None:

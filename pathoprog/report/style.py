@@ -20,6 +20,11 @@ CLASS_COLOURS = {
     "high": "#D55E00",
 }
 
+FEWEST_AT_RISK = 10
+"""Where fewer are at risk, a curve, a group or a ratio is drawn faded: it tells of single patients (Pocock, Clayton and
+Altman, Lancet 2002;359:1686, advise against drawing curves into sparse follow-up)."""
+FADED = 0.3
+
 RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
@@ -40,6 +45,19 @@ RC = {
     "svg.hashsalt": "pathoprog",
     "path.simplify": False,
 }
+
+
+def dense_span(groups: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """From which predicted risk to which a calibration curve is drawn in full: there its groups have ten at risk.
+
+    Args:
+        groups: of a calibration, as in `statistics.json`, by rising risk.
+
+    Returns:
+        Two risks; nan where no group has ten at risk at the horizon.
+    """
+    dense = [group for group in groups if group["at_risk"] >= FEWEST_AT_RISK]
+    return (dense[0]["low"], dense[-1]["high"]) if dense else (float("nan"), float("nan"))
 
 
 @contextmanager

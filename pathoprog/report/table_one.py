@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.text.numbers import format_interval
 from pathoprog.text.wording import share
 
 MAX_LEVELS = 12
@@ -27,7 +28,8 @@ def table_one(groups: Sequence[tuple[str, pd.DataFrame]], columns: Sequence[str]
         parts = [table[name] for _, table in groups]
         whole = pd.concat(parts)
         if pd.api.types.is_numeric_dtype(whole):
-            rows.append([f"{name}, median (IQR)", *(_median(part.dropna()) for part in parts)])
+            digits = _decimals([part.dropna() for part in parts])
+            rows.append([f"{name}, median (IQR)", *(_median(part.dropna(), digits) for part in parts)])
             missing = [int(part.isna().sum()) for part in parts]
         else:
             missing = [int(_blank(part).sum()) for part in parts]
@@ -60,8 +62,17 @@ def _blank(values: pd.Series) -> Any:
     return values.isna() | (values.astype(str) == "")
 
 
-def _median(values: pd.Series) -> str:
+def _decimals(parts: Sequence[pd.Series]) -> int:
+    """Decimals with which all quartiles of a covariate are told, in all groups alike: none where all are whole."""
+    quartiles = pd.concat([part.quantile([0.25, 0.5, 0.75]) for part in parts if len(part)] or [pd.Series(dtype=float)])
+    if (quartiles == quartiles.round()).all():
+        return 0
+    largest = float(quartiles.abs().max())
+    return next(digits for digits, least in enumerate((100.0, 1.0, 0.1, 0.0)) if largest >= least)
+
+
+def _median(values: pd.Series, digits: int) -> str:
     if values.empty:
         return "–"
     low, middle, high = values.quantile([0.25, 0.5, 0.75])
-    return f"{middle:.3g} ({low:.3g}–{high:.3g})"
+    return format_interval(middle, low, high, digits)

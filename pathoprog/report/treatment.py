@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from pathoprog.report.forest import ForestRow
-from pathoprog.text.numbers import format_interval, format_p, format_ratio
+from pathoprog.text.numbers import format_difference, format_p, format_ratio
 
 MODELS = {"unadjusted": "not adjusted", "adjusted": "adjusted"}
 
@@ -49,7 +49,7 @@ def benefit_text(one: dict[str, Any]) -> str:
 def points(estimate: dict[str, Any]) -> str:
     """A difference of two shares in percent points."""
     value, lower, upper = (100 * estimate[key] for key in ("value", "lower", "upper"))
-    return format_interval(value, lower, upper, 1)
+    return format_difference(value, lower, upper, 1)
 
 
 def treatment_forest(found: dict[str, Any]) -> list[ForestRow]:

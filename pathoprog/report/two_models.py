@@ -5,11 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from pathoprog.report.style import LINE_STYLES, PALETTE, journal_style, new_figure, stamp
-from pathoprog.text.numbers import format_interval, format_p
+from pathoprog.report.style import (
+    FADED,
+    FEWEST_AT_RISK,
+    LINE_STYLES,
+    PALETTE,
+    dense_span,
+    journal_style,
+    new_figure,
+    stamp,
+)
+from pathoprog.text.numbers import format_difference, format_p
 
 NAMES = {"base": "without", "full": "with"}
 COLOURS = {"base": PALETTE[1], "full": PALETTE[0]}
+STYLES = {"base": LINE_STYLES[3], "full": LINE_STYLES[0]}
+"""A print in grey tells them apart, too."""
 
 
 def added_sentence(found: dict[str, Any]) -> str:
@@ -23,11 +34,11 @@ def added_sentence(found: dict[str, Any]) -> str:
         f"{' + '.join(found['added'])} over {', '.join(found['base'])} ({found['n']} patients, {found['events']} "
         f"events): likelihood ratio {test['statistic']:.2f}, {test['df']} df, {format_p(test['p_value'])}; Harrell's c "
         f"{c['first']:.3f} without, {c['second']:.3f} with, difference "
-        f"{format_interval(c['value'], c['lower'], c['upper'])}"
+        f"{format_difference(c['value'], c['lower'], c['upper'], 3)}"
     )
     corrected = found["corrected"].get("c_difference")
     if corrected is not None:
-        value = format_interval(corrected["value"], corrected["lower"], corrected["upper"])
+        value = format_difference(corrected["value"], corrected["lower"], corrected["upper"], 3)
         text += f", without optimism {value}"
     return text
 
@@ -52,17 +63,22 @@ def two_models_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] 
             curve = part[name].get("calibration_curve")
             if curve is None:
                 continue
-            left.plot(curve["predicted"], curve["observed"], color=COLOURS[name], label=label)
+            every = part[name]["calibration"]["groups"]
+            first, last = dense_span(every)
+            drawn = zip(curve["predicted"], curve["observed"], strict=True)
+            solid = [value if first <= risk <= last else np.nan for risk, value in drawn]
+            left.plot(curve["predicted"], curve["observed"], color=COLOURS[name], alpha=FADED, linestyle=STYLES[name])
+            left.plot(curve["predicted"], solid, color=COLOURS[name], label=label, linestyle=STYLES[name])
             top = max([top, *curve["predicted"], *(v for v in curve["observed"] if np.isfinite(v))])
-            groups = [one for one in part[name]["calibration"]["groups"] if np.isfinite(one["observed"])]
-            left.plot(
-                [one["expected"] for one in groups],
-                [one["observed"] for one in groups],
-                linestyle="",
-                marker="o" if name == "full" else "s",
-                markersize=4,
-                color=COLOURS[name],
-            )
+            for one in every:
+                left.plot(
+                    one["expected"],
+                    one["observed"],
+                    marker="o" if name == "full" else "s",
+                    markersize=4,
+                    color=COLOURS[name],
+                    alpha=1.0 if one["at_risk"] >= FEWEST_AT_RISK else FADED,
+                )
         left.plot([0, 1], [0, 1], color="#777777", linewidth=0.9, linestyle=LINE_STYLES[2], label="ideal")
         limit = min(1.0, 1.05 * top)
         left.set_xlim(0, limit)
@@ -77,7 +93,7 @@ def two_models_figure(part: dict[str, Any], when: str, *, stamps: Sequence[str] 
         best = 0.02
         for name, label in NAMES.items():
             values = [row[f"{name}_corrected" if corrected else name] for row in rows]
-            right.plot(threshold, values, color=COLOURS[name], label=label)
+            right.plot(threshold, values, color=COLOURS[name], label=label, linestyle=STYLES[name])
             best = max([best, *(v for v in values if np.isfinite(v))])
         right.plot(
             threshold, [row["all"] for row in rows], color="#777777", linestyle=LINE_STYLES[1], label="act in all"

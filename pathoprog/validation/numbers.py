@@ -55,6 +55,7 @@ from pathoprog.validation.secondary_analyses import (
     adjusted,
     competing_deaths,
     horizon_values,
+    incidence_rows,
     stage_combined,
     subgroups,
     varied,
@@ -255,6 +256,10 @@ def _population(asked: Asked, population: Population) -> dict[str, Any]:
             for years in asked.plan.horizons_years
             for name in population.classes
         ],
+        "contrast": contrast(population, *asked.plan.primary.contrast),
+        "incidence_at_horizons": incidence_rows(
+            population, "risk_class", population.classes, asked.plan.horizons_years
+        ),
         "logrank": logrank_test(population),
         "hazard_ratios": hazard_ratios(population, "risk_class", "good"),
         "groupings": groupings(population),

@@ -58,17 +58,27 @@ def _values_row(found: HorizonValues | WeightedValues | CompleteCases) -> Row:
     return row
 
 
-def competing_deaths(population: Population, horizons_years: tuple[float, ...]) -> dict[str, Any]:
-    """Cumulative incidence of the event and of other deaths by class, Gray's test, and c with deaths as controls."""
-    question = question_of(population, horizons=horizons_years, scores=(one_number(population),))
-    found: Incidences = ANALYSES["competing_deaths"].run(question)
+CAUSES = {"event": "event", "competing": "other death"}
+
+
+def incidence_rows(
+    population: Population, column: str, names: list[str], horizons_years: tuple[float, ...]
+) -> list[Row]:
+    """Cumulative incidence of the event and of other deaths by group at the horizons; none where no deaths compete."""
+    if not (population.patients["event"] == 2).any():
+        return []
+    question = question_of(population, column, horizons=horizons_years, scores=(one_number(population),))
+    return _incidences(ANALYSES["competing_deaths"].run(question), column, names, horizons_years)
+
+
+def _incidences(found: Incidences, column: str, names: list[str], horizons_years: tuple[float, ...]) -> list[Row]:
     rows: list[Row] = []
-    for name in population.classes:
-        for cause, words in (("event", "event"), ("competing", "other death")):
+    for name in names:
+        for cause, words in CAUSES.items():
             values = found.by_group[name][cause].identified_at(np.array(horizons_years))
             rows += [
                 {
-                    "risk_class": name,
+                    column: name,
                     "cause": words,
                     "years": years,
                     "incidence": float(values.value[i]),
@@ -78,6 +88,14 @@ def competing_deaths(population: Population, horizons_years: tuple[float, ...]) 
                 }
                 for i, years in enumerate(horizons_years)
             ]
+    return rows
+
+
+def competing_deaths(population: Population, horizons_years: tuple[float, ...]) -> dict[str, Any]:
+    """Cumulative incidence of the event and of other deaths by class, Gray's test, and c with deaths as controls."""
+    question = question_of(population, horizons=horizons_years, scores=(one_number(population),))
+    found: Incidences = ANALYSES["competing_deaths"].run(question)
+    rows = _incidences(found, "risk_class", population.classes, horizons_years)
     (c,) = ANALYSES["c_index"].run(question).values()
     controls = c.deaths_as_controls or c.harrell
     return {"incidence": rows, "gray": plain(found.gray["event"]), "c_deaths_as_controls": plain(controls)}
@@ -238,4 +256,5 @@ def stage_combined(
         "logrank": logrank_row(judgement.logrank),
         "concordance": plain(concordance.harrell),
         "survival": rows,
+        "incidence": incidence_rows(grouped, "risk_group", found, horizons_years),
     }

@@ -51,7 +51,9 @@ def test_a_wide_table_goes_on_in_panels_that_repeat_its_text():
     assert len(panels) > 1 and all(list(panel.columns[:2]) == ["By", "Class"] for panel in panels)
     assert [name for panel in panels for name in panel.columns[2:]] == names
     assert len(Table("t", "T.", shown.iloc[:, :5], text_columns=2).panels) == 1
-    assert table.data is shown
+    assert table.data.columns.tolist() == shown.columns.tolist()
+    assert set(table.data.iloc[0, 2:]) == {"12.3 (10.0-15.0)"}  # a file for any program
+    assert Table("t", "T.", shown, full := shown.iloc[:1]).data is full
 
 
 def test_short_brackets_stay_whole_and_long_words_may_break():

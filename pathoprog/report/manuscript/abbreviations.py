@@ -33,6 +33,7 @@ ABBREVIATIONS = {
     "tau2": "variance between sites",
     "TRIPOD": "transparent reporting of a multivariable prediction model for individual prognosis or diagnosis",
     "UTC": "coordinated universal time",
+    "um/px": "micrometres per pixel",
     "YAML": "a text format of keys and values",
 }
 SAME = {"I²": "I2", "τ²": "tau2", "tau²": "tau2"}

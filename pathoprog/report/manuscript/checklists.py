@@ -153,8 +153,8 @@ def checklist(
 def checklist_section(findings: Findings, document: Document) -> Section:
     """TRIPOD+AI and REMARK against the finished report, which does not hold this section yet."""
     places = places_of(document)
-    names = {section.name: f"{k}. {section.title}" for k, section in enumerate(document.sections, start=1)}
-    names |= {"top": "Head of the report", "summary": "Summary"}
+    names = {section.name: f"Section {k}" for k, section in enumerate(document.sections, start=1)}
+    names |= {"top": "Head", "summary": "Summary"}
     section = Section("checklists", "Reporting checklists")
     section.add(
         Text(

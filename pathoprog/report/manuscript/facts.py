@@ -4,23 +4,30 @@ A fact counts as reported only if its words are found in the finished report, at
 prints is *not reported*, whatever the findings hold.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pathoprog.report.manuscript.stated import networks_text, resolutions_text, scanners_text, software_text
+from pathoprog.report.site_forest import pool_text
 from pathoprog.report.validation.before_opening import (
     NOTHING_MISSING,
+    NOTHING_STATED,
     covariates_of,
     eligibility_text,
     follow_up_text,
     scores_title,
 )
 from pathoprog.report.validation.findings import Findings, c_text
+from pathoprog.report.validation.horizon_values import PRIMARY_ESTIMATORS
+from pathoprog.report.validation.on_request.over_time import proportional_sentence
 from pathoprog.report.validation.openings import date
 from pathoprog.report.validation.results import absolute_text
-from pathoprog.text.numbers import format_interval
-from pathoprog.text.wording import capital, count
+from pathoprog.report.validation.secondary_analyses import interactions_text
+from pathoprog.text.numbers import bare_ratio, format_interval, format_percent
+from pathoprog.text.wording import capital, count, listing
 from pathoprog.validation.numbers import primary_sentence
+from pathoprog.validation.openings.lock import PARTS
 from pathoprog.validation.plan import TESTS
 from pathoprog.validation.study_facts import STUDY_FACTS
 
@@ -34,11 +41,18 @@ class Fact:
         places: names of sections (or ``top``, the head of the report, and ``summary``) that may print it, the first
             one that does is pointed to.
         words: that must stand there, from the findings; empty where there is no such fact.
+        after: what must stand just before these words, so that they are found where they are meant.
     """
 
     what: str
     places: tuple[str, ...]
     words: Callable[[Findings], str]
+    after: str = ""
+
+
+def _known(text: str) -> str:
+    """A text of figures, or nothing where one of them is none."""
+    return "" if "not estimable" in text else text
 
 
 def _primary(findings: Findings) -> str:
@@ -63,8 +77,20 @@ def _analysed(findings: Findings) -> str:
 
 
 def _cuts(findings: Findings) -> str:
-    name, value = next(iter(findings.thresholds.items()))
-    return f"{value:.4f} at {name}"
+    return listing([f"{value:.4f} at {name}" for name, value in findings.thresholds.items()])
+
+
+def _eligible(findings: Findings) -> str:
+    text = eligibility_text(findings.cohort)
+    return "" if NOTHING_STATED in text else text
+
+
+def _blind(findings: Findings) -> str:
+    """Holds only while neither scores nor exclusions changed after an opening."""
+    later = [entry for entry in findings.history.amendments if entry.get("after_opening")]
+    changed = {what for entry in later for what in entry.get("changed", ())}
+    shaken = changed & {PARTS[part] for part in ("scores", "exclusions", "bundle")}
+    return "" if shaken else "Scores and exclusions were frozen, then locked"
 
 
 def _missing(findings: Findings) -> str:
@@ -96,47 +122,81 @@ def _adjusted(findings: Findings) -> str:
 
 
 def _model_ratios(findings: Findings) -> str:
-    return "adjusted hazard ratios (95% CI)" if _adjusted(findings) else ""
+    """The first ratio of the multivariable model that there is, as its table prints it."""
+    if not _adjusted(findings):
+        return ""
+    terms = findings.statistics["adjusted"]["complete_cases"]["terms"]
+    texts = [_known(bare_ratio(term["hr"], term["lower"], term["upper"])) for term in terms]
+    return next(filter(None, texts), "")
 
 
 def _calibrated(findings: Findings) -> str:
     for part in findings.statistics["calibration"].get("horizons", []):
         if not part["note"]:
             ratio = part["calibration"]["ratio"]
-            return f"observed over expected was {format_interval(ratio['value'], ratio['lower'], ratio['upper'], 2)}"
+            text = _known(format_interval(ratio["value"], ratio["lower"], ratio["upper"], 2))
+            return f"observed over expected was {text}" if text else ""
     return ""
 
 
 def _interaction(findings: Findings) -> str:
-    rows = any(part["rows"] for part in findings.statistics["subgroups"])
-    return "hazard ratios against good in subgroups" if rows else ""
+    text = interactions_text(findings)
+    return f"what the interaction test says: {text}" if _known(text) else ""
 
 
 def _cohorts(findings: Findings) -> str:
-    return findings.primary.name
+    """The columns of the evaluated cohorts in the table of patients."""
+    return " ".join(p.name for p in findings.populations if p.role == "external" and not p.pooled)
 
 
 def _development(findings: Findings) -> str:
-    """A development cohort's column in the table of patients."""
-    own = [p.name for p in findings.populations if p.selected_on_outcome and not p.pooled]
-    return own[0] if own else ""
+    """A development cohort's line in the table of follow-up."""
+    own = [p for p in findings.populations if p.selected_on_outcome and not p.pooled]
+    return f"{own[0].name} {len(own[0].patients):,}" if own else ""
 
 
 def _follow_up(findings: Findings) -> str:
     shown = next(p for p in findings.populations if p.role == findings.primary.role and not p.pooled)
-    return follow_up_text(findings.of(shown)["follow_up_years"])
+    return _known(follow_up_text(findings.of(shown)["follow_up_years"]))
 
 
 def _c(findings: Findings) -> str:
-    return c_text(findings.of(findings.primary)["concordance"][0])
+    return _known(c_text(findings.of(findings.primary)["concordance"][0]))
+
+
+def _result(findings: Findings) -> str:
+    return _known(primary_sentence(findings.statistics))
 
 
 def _proportional(findings: Findings) -> str:
-    return f"roportional hazards of {' against '.join(findings.plan.primary.contrast)}"
+    test = findings.statistics["primary"]["proportional_hazards"]
+    return "" if test["note"] else proportional_sentence(findings.statistics["primary"])
 
 
 def _chance(findings: Findings) -> str:
-    return f"{findings.statistics['permutation']['permutations']:,} times" if findings.primary.events else ""
+    if not findings.primary.events:
+        return ""
+    found = findings.statistics["permutation"]
+    return f"permuted {found['permutations']:,} times" if math.isfinite(found["observed"]) else ""
+
+
+def _values(findings: Findings) -> str:
+    """The positive predictive value of the first grouping by the primary estimator, as its table prints it."""
+    primary = PRIMARY_ESTIMATORS[findings.deaths_compete]
+    for row in findings.statistics["horizon_values"]:
+        if row["estimator"] == primary and math.isfinite(row.get("ppv", math.nan)):
+            return format_percent(row["ppv"], row["ppv_lower"], row["ppv_upper"])
+    return ""
+
+
+def _between(findings: Findings) -> str:
+    """A figure of the sites; without sites, the c of a further external cohort."""
+    for part in findings.statistics.get("sites", {"columns": {}})["columns"].values():
+        for one in part.get("measures", {}).values():
+            if one["pools"]:
+                return pool_text(one)
+    external = [p for p in findings.populations if p.role == "external" and not p.pooled]
+    return _known(c_text(findings.of(external[-1])["concordance"][0])) if len(external) > 1 else ""
 
 
 def _stated(key: str) -> Callable[[Findings], str]:
@@ -151,7 +211,7 @@ FACTS: dict[str, Fact] = {
     "horizon": Fact("horizon", ("plan",), lambda f: f"with survival at {f.plan.primary.horizon_years:g} years"),
     "objective": Fact("primary contrast and cohort", ("plan",), _contrast),
     "test": Fact("primary test", ("plan",), lambda f: f"by {TESTS[f.plan.primary.test]}"),
-    "abstract": Fact("patients, events and primary result", ("summary",), lambda f: primary_sentence(f.statistics)),
+    "abstract": Fact("patients, events and primary result", ("summary",), _result),
     "abstract_n": Fact("patients and events", ("summary",), _primary),
     "plan_on_record": Fact(
         "date at which the plan was on record",
@@ -164,10 +224,14 @@ FACTS: dict[str, Fact] = {
     "lock": Fact("hash of plan, ensemble, scores and code", ("plan",), lambda f: str(f.lock["sha256"])),
     "ensemble": Fact("identity of the model", ("top",), lambda f: f.ensemble),
     "planned": Fact("what was planned, what is exploratory", ("plan",), lambda f: "is labelled exploratory"),
-    "blind_scores": Fact("scores fixed before the outcomes", ("plan",), lambda f: "Scores and exclusions were frozen"),
+    "blind_scores": Fact("scores fixed before the outcomes", ("plan",), _blind),
     "thresholds": Fact("thresholds", ("plan",), _cuts),
     "classes": Fact("the classes, and the one number", ("plan",), lambda f: "The one number for concordance is"),
-    "several_slides": Fact("several slides of a patient", ("plan",), lambda f: f"rule ({f.manifest.aggregation})"),
+    "several_slides": Fact(
+        "several slides of a patient",
+        ("plan",),
+        lambda f: f"taken together by the bundle's rule ({f.manifest.aggregation})",
+    ),
     "scanners": Fact("scanners", ("material",), scanners_text),
     "resolutions": Fact("resolutions and tiles", ("material",), resolutions_text),
     "networks": Fact("kind and number of networks", ("material",), networks_text),
@@ -181,8 +245,8 @@ FACTS: dict[str, Fact] = {
             f"{count(f.statistics['primary']['n'], 'patient')} with {count(f.statistics['primary']['events'], 'event')}"
         ),
     ),
-    "eligibility": Fact("eligibility of the slides", ("patients",), lambda f: eligibility_text(f.cohort)),
-    "cohorts": Fact("the evaluated cohorts", ("top",), _cohorts),
+    "eligibility": Fact("eligibility of the slides", ("patients",), _eligible),
+    "cohorts": Fact("the evaluated cohorts", ("patients",), _cohorts),
     "table_one": Fact("characteristics by cohort", ("patients",), lambda f: "Analysed patients by cohort"),
     "development": Fact("comparison with the development data", ("patients",), _development),
     "by_class": Fact("characteristics by class", ("patients",), lambda f: f"Patients of {f.primary.phrase} by class"),
@@ -190,12 +254,12 @@ FACTS: dict[str, Fact] = {
     "follow_up": Fact("median follow-up", ("patients",), _follow_up),
     "missing": Fact("missing values", ("patients",), _missing),
     "missing_method": Fact("how missing covariates were handled", ("adjusted",), _imputed),
-    "hazard_ratio": Fact("primary effect with its interval", ("primary",), lambda f: primary_sentence(f.statistics)),
-    "absolute": Fact("absolute risks with intervals", ("primary",), absolute_text),
+    "hazard_ratio": Fact("primary effect with its interval", ("primary",), _result),
+    "absolute": Fact("absolute risks with intervals", ("primary",), lambda f: _known(absolute_text(f))),
     "curves": Fact("survival curves by class", ("primary",), lambda f: "by class, with 95% bands"),
     "proportional": Fact("test of proportional hazards", ("primary",), _proportional),
     "discrimination": Fact("discrimination with its interval", ("discrimination",), _c),
-    "values": Fact("predictive values at the horizon", ("values",), lambda f: "values at the horizons (95% CI)"),
+    "values": Fact("predictive values at the horizon", ("values",), _values),
     "calibration": Fact("calibration with its interval", ("calibration",), _calibrated),
     "chance": Fact("scores against permuted outcomes", ("chance",), _chance),
     "adjusted": Fact("multivariable model: patients, events", ("adjusted",), _adjusted),
@@ -204,14 +268,14 @@ FACTS: dict[str, Fact] = {
     "clusters": Fact(
         "differences between sites or cohorts",
         ("sites", "side_by_side"),
-        lambda f: "random-effects mean" if "sites" in f.statistics else "All cohorts.",
+        _between,
     ),
     "methods": Fact("statistical methods", ("methods",), lambda f: "Log-rank tests and Cox models (Efron ties"),
     "measures": Fact("measures of performance", ("methods",), lambda f: "Harrell's c with standard errors"),
     "no_updating": Fact("updating: none", ("methods",), lambda f: "are the bundle's and unchanged"),
     "model_card": Fact("training and hyper-parameters: the model card", ("methods",), lambda f: "bundle's model card"),
     "limits": Fact("limits", ("limits",), lambda f: "A class is a group's prognosis, not a patient's fate"),
-    **{key: Fact(capital(text), ("stated",), _stated(key)) for key, text in STUDY_FACTS.items()},
+    **{key: Fact(capital(text), ("stated",), _stated(key), after=text) for key, text in STUDY_FACTS.items()},
 }
 """Every fact that an item of a checklist asks for, by name."""
 
@@ -226,6 +290,6 @@ def reported(fact: Fact, findings: Findings, places: Mapping[str, str]) -> tuple
     """
     words = " ".join(fact.words(findings).split())
     for place in fact.places:
-        if words and words in places.get(place, ""):
+        if words and f"{fact.after} {words}".strip() in places.get(place, ""):
             return words, place
     return "", ""

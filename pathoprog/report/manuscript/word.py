@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog import RESEARCH_USE_ONLY, __version__
-from pathoprog.report.document import Document, Table, Text
+from pathoprog.report.document import KEPT_ROWS, Document, Table, Text
 from pathoprog.system.files import atomic_write
 from pathoprog.text.plain_text import printable
 
@@ -48,27 +48,31 @@ def write_word(path: Path, document: Document) -> None:
 
 
 def _add(word: Any, table: Table) -> None:
+    from docx.shared import Pt
+
     caption = word.add_paragraph()
     caption.paragraph_format.keep_with_next = True
     caption.add_run(f"Table {table.number}. ").bold = True
     caption.add_run(printable(table.title) + (f" ({table.status})" if table.status else ""))
-    for panel in table.panels:
+    panels = table.panels
+    for number, panel in enumerate(panels, start=1):
         _grid(word, panel, table.text_columns)
-        word.add_paragraph()  # two tables without a paragraph between them would be one
-    if table.note:
-        word.add_paragraph(printable(table.note))
+        after = word.add_paragraph()  # two tables without a paragraph between them would be one
+        if number == len(panels):
+            after.add_run(printable(table.note)).font.size = Pt(FONT_PT)
 
 
 def _grid(word: Any, panel: pd.DataFrame, text_columns: int) -> None:
-    """One panel: a rule above and below its head, which Word repeats on each page."""
+    """One panel; Word repeats its head on each page, breaks no row, and keeps a short table on one page."""
     from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.oxml import OxmlElement
     from docx.shared import Pt
 
     rows = [list(panel.columns), *panel.itertuples(index=False, name=None)]
     grid = word.add_table(rows=len(rows), cols=panel.shape[1], style="Light List")
+    short = len(rows) <= KEPT_ROWS + 1
     cells = iter(grid._cells)  # the public way searches the whole table for each cell
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         for place, value in enumerate(row):
             paragraph = next(cells).paragraphs[0]
             text = printable(str(value), lines=True)
@@ -76,6 +80,8 @@ def _grid(word: Any, panel: pd.DataFrame, text_columns: int) -> None:
             run.font.size = Pt(FONT_PT)
             run.bold = row is rows[0]
             paragraph.paragraph_format.space_after = Pt(0)
+            paragraph.paragraph_format.keep_with_next = short and number < len(rows)
             paragraph.alignment = WD_ALIGN_PARAGRAPH.LEFT if place < text_columns else WD_ALIGN_PARAGRAPH.RIGHT
-    head = OxmlElement("w:tblHeader")
-    grid.rows[0]._tr.get_or_add_trPr().append(head)
+    for line in grid.rows:
+        line._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
+    grid.rows[0]._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))

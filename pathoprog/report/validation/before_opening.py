@@ -20,6 +20,7 @@ DENOMINATORS = (
     "Percentages of a covariate's levels are of the patients in whom it is known (the number behind 'of'); those of "
     "missing values are of all patients of the column."
 )
+NOTHING_STATED = "nothing is stated"
 NOTHING_MISSING = "No covariate has a missing value."
 NOT_COVARIATES = {*SLIDE_COLUMNS, *ELIGIBILITY, "patient_id"}
 """Columns that describe a slide or a patient's eligibility; all others are covariates."""
@@ -160,7 +161,7 @@ def eligibility_text(cohort: pd.DataFrame) -> str:
         unknown = max(unknown, int((given == "").sum()))
         if len(counts):
             parts.append(f"{name} {listing([f'{value} ({n})' for value, n in counts.items()])}")
-    text = f"Eligibility, slides: {'; '.join(parts) or 'nothing is stated'}."
+    text = f"Eligibility, slides: {'; '.join(parts) or NOTHING_STATED}."
     if unknown:
         text += f" Of {count(unknown, 'slide')} not all of these are stated: eligibility not confirmed."
     return text

@@ -7,7 +7,7 @@ import pandas as pd
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.validation.findings import Findings
 from pathoprog.survival.summary import endpoint_rows
-from pathoprog.text.numbers import format_interval, format_ratio
+from pathoprog.text.numbers import bare_ratio, format_interval
 from pathoprog.text.wording import capital, count, listing
 
 
@@ -59,6 +59,6 @@ def _shown(row: dict[str, Any], early: str) -> tuple[str, ...]:
         f"{row['worse']} vs {row['better']}",
         f"{row['n_worse']} ({row['events_worse']})",
         f"{row['n_better']} ({row['events_better']})",
-        row["note"] or format_ratio(ratio["value"], ratio["lower"], ratio["upper"]).replace("95% CI ", ""),
+        row["note"] or bare_ratio(ratio["value"], ratio["lower"], ratio["upper"]),
         format_interval(c["value"], c["lower"], c["upper"]),
     )

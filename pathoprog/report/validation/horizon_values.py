@@ -27,17 +27,17 @@ def weights_text(rows: list[dict[str, Any]]) -> str:
         if row["estimator"] != ESTIMATORS["inverse_weights"] or beside is None:
             continue
         apart += [
-            f"{NAMES_OF_VALUES[name]} of {row['grouping']} at {row['years']:g} years ({format_percent(row[name])} "
-            f"against {format_percent(beside[name])})"
+            f"{NAMES_OF_VALUES[name] if name in ('ppv', 'npv') else name} of {row['grouping']} at {row['years']:g} "
+            f"years ({format_percent(row[name])} against {format_percent(beside[name])})"
             for name in VALUES
             if abs(row[name] - beside[name]) > POINT
         ]
     if not apart:
-        return "Inverse censoring weights agree with Kaplan-Meier within a percent point everywhere."
+        return "Inverse censoring weights agree with Kaplan-Meier within a percentage point everywhere."
     return (
-        f"Inverse censoring weights lie more than a percent point from Kaplan-Meier in {listing(apart)}. The weights "
-        "take follow-up as alike in all patients, Kaplan-Meier only within each group: where they part, the groups "
-        "were followed for different times, and Kaplan-Meier takes account of it."
+        f"Inverse censoring weights lie more than a percentage point from Kaplan-Meier in {listing(apart)}. "
+        "The weights take follow-up as alike in all patients, Kaplan-Meier only within each group: where they part, "
+        "the groups were followed for different times, and Kaplan-Meier takes account of it."
     )
 
 

@@ -6,9 +6,10 @@ import pandas as pd
 
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import ForestRow, forest_figure
+from pathoprog.report.style import FEWEST_AT_RISK
 from pathoprog.report.validation.findings import Figures, Findings, c_text, file_name
 from pathoprog.report.validation.results import class_tables, curves
-from pathoprog.text.numbers import format_ratio
+from pathoprog.text.numbers import bare_ratio
 from pathoprog.text.wording import count, p_cell
 from pathoprog.validation.populations import HEADINGS, STAMPS, Population
 
@@ -62,12 +63,22 @@ def _has_pool(findings: Findings, population: Population) -> bool:
     return any(other.pooled and other.role == population.role for other in findings.populations)
 
 
+def _place(population: Population) -> int:
+    """External cohorts first, then test, tuning and training."""
+    return ("external", "test", "tuning", "training").index(population.role)
+
+
+def _events(population: Population, name: str) -> int:
+    data = population.patients
+    return int(((data["risk_class"] == name) & (data["event"] == 1)).sum())
+
+
 def side_by_side_section(findings: Findings, figures: Figures) -> Section:
     """All cohorts in one table and one figure."""
     section = Section("side_by_side", "All cohorts side by side")
     shown, full, forest = [], [], []
     classes = findings.primary.possible_classes
-    for population in findings.populations:
+    for population in sorted(findings.populations, key=lambda one: (one.key != findings.primary.key, _place(one))):
         numbers = findings.of(population)
         stamp = STAMPS[population.role] or "external"
         ratios = {row["level"]: row for row in numbers["hazard_ratios"] if row["level"]}
@@ -82,25 +93,25 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
             }
             | {"c": c[0]["c"], "c_lower": c[0]["lower"], "c_upper": c[0]["upper"], "c_classes": c[1]["c"]}
         )
-        cells = [population.name, f"{numbers['n']:,} / {numbers['events']}"]
+        stamped = f"{population.name} ({STAMPS[population.role]})" if STAMPS[population.role] else population.name
+        cells = [stamped, f"{numbers['n']:,} / {numbers['events']}"]
         cells.append(" / ".join(str(numbers["classes"][name]) for name in classes))
         if population.selected_on_outcome:
-            shown.append([*cells, stamp, *[""] * (len(classes) - 1)])
+            shown.append([*cells, *["–"] * len(classes)])
             continue
-        texts = {
-            level: format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", "")
-            for level, row in ratios.items()
-        }
+        texts = {level: bare_ratio(row["hr"], row["lower"], row["upper"]) for level, row in ratios.items()}
         shown.append([*cells, *(texts.get(level, "–") for level in classes[1:]), c_text(c[0])])
+        good = f"{numbers['classes']['good']} ({_events(population, 'good')})"
         forest.append(ForestRow(population.name, "", math.nan, math.nan, math.nan, "", heading=True))
         forest += [
             ForestRow(
                 f"  {level} vs good",
-                f"{row['n']} ({row['events']})",
+                f"{row['n']} ({row['events']}) vs {good}",
                 row["hr"],
                 row["lower"],
                 row["upper"],
                 p_cell(row["p"]),
+                faint=min(row["n"], numbers["classes"]["good"]) < FEWEST_AT_RISK,
             )
             for level, row in sorted(ratios.items(), key=lambda item: classes.index(item[0]))
         ]
@@ -117,10 +128,18 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
             "All cohorts. Training and tuning are selected on outcome: their ratios and c are not interpreted.",
             pd.DataFrame(shown, columns=columns),
             pd.DataFrame(full),
-            "c on a cohort selected on outcome is not comparable with the other roles'. Test shares its patients with "
-            "development and is never pooled with external.",
+            "Ratios are of one model of all classes in each cohort. c on a cohort selected on outcome is not "
+            "comparable with that of other roles. Test shares its patients with development and is never pooled with "
+            "external.",
         ),
-        figures.add(forest_figure(forest), "hazard_ratios", "Hazard ratios against good.", width="92%")
+        figures.add(
+            forest_figure(forest),
+            "hazard_ratios",
+            "Hazard ratios against good.",
+            "Ratios are of one model of all classes in each cohort; patients (events) are those of the two classes; "
+            f"faded where one has fewer than {FEWEST_AT_RISK}.",
+            width="92%",
+        )
         if forest
         else None,
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.report.document import Table, Text
-from pathoprog.text.numbers import format_interval, format_percent
+from pathoprog.text.numbers import MINUS, format_interval, format_percent
 from pathoprog.text.wording import capital
 
 
@@ -48,8 +48,8 @@ def recalibration_blocks(found: dict[str, Any], status: str) -> list[Text | Tabl
     blocks += [
         Text(
             "Recalibrated, the risks are those of another model, with a name of its own: with r the given risk and "
-            "L(r) = log(-log(1 - r)), the new risk has L = L(r) + shift (in the large: the mean fits), or L = "
-            f"intercept + slope x L(r). {models[0]['note']}",
+            f"L(r) = log({MINUS}log(1 {MINUS} r)), the new risk has L = L(r) + shift (in the large: the mean fits), "
+            f"or L = intercept + slope x L(r). {models[0]['note']}",
             "warning",
         ),
         Table(

@@ -1,22 +1,28 @@
 """Results of the primary population: curves, ratios, discrimination, chance."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from pathoprog.cohort_tables.config import YEAR_DAYS
-from pathoprog.report.curve_steps import FEWEST_AT_RISK
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Figure, Section, Table, Text
 from pathoprog.report.panels import permutation_figure
+from pathoprog.report.style import FEWEST_AT_RISK
 from pathoprog.report.validation.findings import Figures, Findings, c_text, chance_text, file_name, truth_text
 from pathoprog.report.validation.on_request.over_time import proportional_text
-from pathoprog.text.numbers import format_p, format_percent, format_ratio
+from pathoprog.text.numbers import bare_ratio, format_p, format_percent, format_ratio
 from pathoprog.text.wording import capital, count, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
 from pathoprog.validation.numbers import member_medians, primary_sentence
 from pathoprog.validation.populations import Population
 
+FEW = "\N{DAGGER}"
+INCIDENCE_TITLE = "Cumulative incidence of the event and of other deaths (95% CI)."
+BY_AALEN_JOHANSEN = (
+    "Aalen-Johansen: other deaths compete, so that these, not net survival, are the primary absolute risks."
+)
 SPARSE = f"Faded where fewer than {FEWEST_AT_RISK} of a class are at risk."
 
 
@@ -32,7 +38,7 @@ def primary_section(findings: Findings, figures: Figures) -> Section:
     if population.pooled:
         text += " Both are stratified by cohort."
     if primary["note"]:
-        text += f" {primary['note']}."
+        text += f" {capital(primary['note'])}."
     section.add(Text(text), Text(absolute_text(findings)), Text(proportional_text(primary)))
     section.add(curves(findings, figures, population, "kaplan_meier"))
     section.add(*class_tables(findings, population))
@@ -75,12 +81,16 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
     numbers, data = findings.of(population), population.patients
     notes = []
     if not population.selected_on_outcome:
+        two = numbers["contrast"]
         notes = [
-            f"{row['level']} vs good: HR {format_ratio(row['hr'], row['lower'], row['upper'])}"
-            for row in numbers["hazard_ratios"]
-            if row["level"]
+            f"{two['worse']} vs {two['better']}: HR {format_ratio(two['hr'], two['lower'], two['upper'])}, "
+            f"log-rank {format_p(two['logrank_p'])}"
         ]
-        notes.append(f"log-rank over {len(population.classes)} classes {format_p(numbers['logrank']['p'])}")
+        if len(population.classes) > 2:
+            notes.append(f"all {len(population.classes)} classes: log-rank {format_p(numbers['logrank']['p'])}")
+    ratios = ""
+    if notes:
+        ratios = f"The ratio and the log-rank test beside it are of {two['worse']} and {two['better']} compared alone. "
     status = findings.status(analysis, population)
     drawn = kaplan_meier_figure(
         data["followup_days"],
@@ -98,8 +108,7 @@ def curves(findings: Findings, figures: Figures, population: Population, analysi
         drawn,
         f"survival_{file_name(population.key)}",
         f"{capital(population.phrase)}: {findings.plan.primary.endpoint.split(';')[0]} by class, with 95% bands.",
-        f"Kaplan-Meier; competing deaths are censored, so that the curves are net survival. Ratios are of one "
-        f"model of all classes. {SPARSE}",
+        f"Kaplan-Meier; competing deaths are censored, so that the curves are net survival. {ratios}{SPARSE}",
         status,
         width="86%",
     )
@@ -124,15 +133,17 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
                 name,
                 share(counts[name], numbers["n"]),
                 str(events[name]),
-                format_ratio(row["hr"], row["lower"], row["upper"]) if row else reference,
+                bare_ratio(row["hr"], row["lower"], row["upper"]) if row else reference,
                 p_cell(row["p"]) if row else "",
             )
         )
     test = numbers["logrank"]
     note = "One model of all classes, so that its ratios are not those of two classes compared alone. "
-    note += f"Log-rank over the classes: chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}."
+    note = note if len(population.possible_classes) > 2 else ""
+    tested = f"chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}"
+    note += f"Log-rank over the classes: {tested if test['df'] else 'not estimable'}."
     note += " Stratified by cohort." if population.pooled else ""
-    note += "".join(f" {row['note']}." for row in numbers["hazard_ratios"] if row["note"])
+    note += "".join(f" {capital(row['note'])}." for row in numbers["hazard_ratios"] if row["note"])
     tables.append(
         Table(
             f"hazard_ratios_{file_name(population.key)}",
@@ -149,7 +160,7 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
         (
             row["grouping"],
             f"{row['n_worse']} / {row['n_better']}",
-            format_ratio(row["hr"], row["lower"], row["upper"]),
+            bare_ratio(row["hr"], row["lower"], row["upper"]),
             p_cell(row["logrank_p"]),
         )
         for row in numbers["groupings"]
@@ -163,16 +174,59 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
             status=findings.status("groupings", population),
         )
     )
+    if numbers["incidence_at_horizons"] and population.key != findings.primary.key:  # the primary one has its section
+        tables.append(
+            Table(
+                f"incidence_{file_name(population.key)}",
+                INCIDENCE_TITLE,
+                incidence_shown(findings, numbers["incidence_at_horizons"], "risk_class", counts),
+                pd.DataFrame(numbers["incidence_at_horizons"]),
+                BY_AALEN_JOHANSEN,
+                findings.status("kaplan_meier", population),
+                text_columns=2,
+            )
+        )
+    table = _survival_shown(numbers["survival"], population.classes)
+    sparse = table.iloc[:, 1:].apply(lambda column: column.str.contains(FEW)).to_numpy().any()
     tables.append(
         Table(
             f"survival_{file_name(population.key)}",
             "Net survival by class; number at risk and, in brackets, events until the next column.",
-            _survival_shown(numbers["survival"], population.classes),
+            table,
             pd.DataFrame(numbers["survival"]),
-            status=findings.status("kaplan_meier", population),
+            f"{FEW} Fewer than {FEWEST_AT_RISK} at risk." if sparse else "",
+            findings.status("kaplan_meier", population),
         )
     )
     return tables
+
+
+def incidence_shown(
+    findings: Findings, rows: list[dict[str, Any]], column: str, counts: dict[str, int]
+) -> pd.DataFrame:
+    """Cumulative incidence of each cause by group at the horizons, as a report prints it.
+
+    Args:
+        findings: of the report.
+        rows: of `incidence_rows`.
+        column: of them that names the group.
+        counts: patients of each group.
+    """
+    cells = {
+        (row["cause"], row[column], row["years"]): (
+            "–" if math.isnan(row["incidence"]) else format_percent(row["incidence"], row["lower"], row["upper"])
+        )
+        for row in rows
+    }
+    causes, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("cause", column))
+    horizons = sorted({row["years"] for row in rows})
+    shown = [
+        (cause, f"{name} (n={counts[name]:,})", *(cells[cause, name, years] for years in horizons))
+        for cause in causes
+        for name in names
+    ]
+    heads = [f"{findings.dated('horizons_years', years)} years" for years in horizons]
+    return pd.DataFrame(shown, columns=["Cause", "Class" if column == "risk_class" else "Group", *heads])
 
 
 def _survival_shown(rows: list[dict[str, Any]], classes: list[str]) -> pd.DataFrame:
@@ -181,9 +235,15 @@ def _survival_shown(rows: list[dict[str, Any]], classes: list[str]) -> pd.DataFr
     table = []
     for name in classes:
         own = [cells[name, year] for year in years]
-        table.append([name, *(f"{100 * row['survival']:.1f}%" if row["n_risk"] else "–" for row in own)])
+        table.append([name, *(_survival_cell(row) for row in own)])
         table.append(["  at risk", *(f"{row['n_risk']} ({row['events_until_next']})" for row in own)])
     return pd.DataFrame(table, columns=["Year", *(f"{year:g}" for year in years)])
+
+
+def _survival_cell(row: dict[str, Any]) -> str:
+    if not row["n_risk"]:
+        return "–"
+    return f"{100 * row['survival']:.1f}%" + (f" {FEW}" if row["n_risk"] < FEWEST_AT_RISK else "")
 
 
 def concordance_section(findings: Findings) -> Section:

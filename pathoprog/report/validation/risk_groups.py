@@ -7,8 +7,8 @@ from pathoprog.ensemble.stage_groups import RISK_GROUPS, StageGroups, risk_group
 from pathoprog.report.curves import kaplan_meier_figure
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.validation.findings import Figures, Findings
-from pathoprog.report.validation.results import SPARSE
-from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
+from pathoprog.report.validation.results import BY_AALEN_JOHANSEN, INCIDENCE_TITLE, SPARSE, incidence_shown
+from pathoprog.text.numbers import bare_ratio, format_interval, format_p, format_percent, format_ratio
 from pathoprog.text.wording import capital, count, listing, p_cell, share
 from pathoprog.validation.analyses import curve_years
 from pathoprog.validation.secondary_analyses import not_fitted_on
@@ -71,7 +71,7 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
                 share(found["n"][name], total),
                 str(found["events"][name]),
                 *(format_percent(cell["survival"], cell["lower"], cell["upper"]) for cell in cells),
-                format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", "") if row else "1 (reference)",
+                bare_ratio(row["hr"], row["lower"], row["upper"]) if row else "1 (reference)",
                 p_cell(row["p"]) if row else "",
             )
         )
@@ -96,6 +96,19 @@ def stage_section(findings: Findings, figures: Figures) -> Section:
         ),
         cells_table(table),
     )
+    if found["incidence"]:
+        section.blocks.insert(
+            1,
+            Table(
+                "stage_groups_incidence",
+                INCIDENCE_TITLE,
+                incidence_shown(findings, found["incidence"], "risk_group", found["n"]),
+                pd.DataFrame(found["incidence"]),
+                BY_AALEN_JOHANSEN,
+                status,
+                text_columns=2,
+            ),
+        )
     return section
 
 

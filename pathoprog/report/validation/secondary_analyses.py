@@ -10,10 +10,11 @@ from pathoprog.report.calibration import calibration_figure
 from pathoprog.report.curves import incidence_figure
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import ForestRow, forest_figure
+from pathoprog.report.style import FEWEST_AT_RISK
 from pathoprog.report.validation.findings import Figures, Findings
 from pathoprog.report.validation.recalibration import recalibration_blocks
-from pathoprog.report.validation.results import SPARSE
-from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
+from pathoprog.report.validation.results import INCIDENCE_TITLE, SPARSE, incidence_shown
+from pathoprog.text.numbers import bare_ratio, format_difference, format_interval, format_p, format_percent
 from pathoprog.text.wording import capital, count, listing, p_cell
 from pathoprog.validation.analyses import curve_years
 
@@ -48,19 +49,7 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
         stamps=findings.stamps(status),
     )
     table = pd.DataFrame(found["incidence"])
-    cells = {
-        (row["cause"], row["risk_class"], row["years"]): (
-            "–" if math.isnan(row["incidence"]) else format_percent(row["incidence"], row["lower"], row["upper"])
-        )
-        for row in found["incidence"]
-    }
-    horizons = sorted({row["years"] for row in found["incidence"]})
     counts = findings.of(population)["classes"]
-    shown = [
-        (cause, f"{name} (n={counts[name]})", *(cells[cause, name, years] for years in horizons))
-        for cause in ("event", "other death")
-        for name in population.classes
-    ]
     section.add(
         figures.add(
             drawn,
@@ -72,8 +61,8 @@ def competing_section(findings: Findings, figures: Figures) -> Section:
         ),
         Table(
             "incidence",
-            "Cumulative incidence of the event and of other deaths (95% CI).",
-            pd.DataFrame(shown, columns=["Cause", "Class", *(f"{years:g} years" for years in horizons)]),
+            INCIDENCE_TITLE,
+            incidence_shown(findings, found["incidence"], "risk_class", counts),
             table,
             status=status,
             text_columns=2,
@@ -117,9 +106,7 @@ def adjusted_section(findings: Findings) -> Section:
 
 def _gap(row: dict[str, Any]) -> str:
     """A difference of restricted means with its limits."""
-    if not math.isfinite(row["difference"]):
-        return "not estimable"
-    return f"{row['difference']:.2f} ({row['difference_lower']:.2f} to {row['difference_upper']:.2f})"
+    return format_difference(row["difference"], row["difference_lower"], row["difference_upper"])
 
 
 def _adjusted_blocks(findings: Findings, found: dict[str, Any], absent: str, status: str) -> list[Text | Table]:
@@ -133,9 +120,9 @@ def _adjusted_blocks(findings: Findings, found: dict[str, Any], absent: str, sta
         rows.append(
             (
                 f"{name}: {row['level']} vs {row['reference']}" if row["level"] else f"{name}, per unit",
-                format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", ""),
+                bare_ratio(row["hr"], row["lower"], row["upper"]),
                 p_cell(row["p"]),
-                format_ratio(other["hr"], other["lower"], other["upper"]).replace("95% CI ", "") if other else "–",
+                bare_ratio(other["hr"], other["lower"], other["upper"]) if other else "–",
                 p_cell(other["p"]) if other else "–",
                 p_cell(zph[row["term"]]) if row["term"] != seen and row["term"] in zph else "",
             )
@@ -181,20 +168,24 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         rows.append(ForestRow(heading, "", math.nan, math.nan, math.nan, "", heading=True))
         for row in part["rows"]:
             name = f"  {row['subgroup']}" + (f": {row['level']} vs {row['reference']}" if row["level"] else "")
-            rows.append(ForestRow(name, _compared(row), row["hr"], row["lower"], row["upper"], ""))
+            few = bool(row["level"]) and min(row["n_level"], row["n_reference"]) < FEWEST_AT_RISK
+            rows.append(ForestRow(name, _compared(row), row["hr"], row["lower"], row["upper"], "", faint=few))
             table.append({**row, "interaction_p": p})
     if not rows:
         return section
+    tested = interactions_text(findings)
     section.add(
         Text(
             "Ratios within subgroups are not tested one by one; whether they differ is what the interaction test "
-            "says. With few events in a subgroup, no difference found is no proof of none."
+            f"says{': ' if tested else ''}{tested}. With few events in a subgroup, no difference found is no proof of "
+            "none. Ratios are of one model of all classes in each subgroup, and the test is of all of them."
         ),
         figures.add(
             forest_figure(rows, stamps=findings.stamps(status)),
             "subgroups",
             f"{capital(findings.primary.phrase)}: hazard ratios against good in subgroups.",
-            status=status,
+            f"Faded where one of the compared classes has fewer than {FEWEST_AT_RISK} patients.",
+            status,
         ),
         Table(
             "subgroups",
@@ -208,6 +199,13 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
     return section
 
 
+def interactions_text(findings: Findings) -> str:
+    """The interaction test of each subgrouping; empty where there is none."""
+    found = [part for part in findings.statistics["subgroups"] if part["rows"]]
+    tested = [part for part in found if math.isfinite(part["interaction"]["p_value"])]
+    return listing([f"{part['by']} {format_p(part['interaction']['p_value'])}" for part in tested])
+
+
 def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFrame:
     shown = [
         (
@@ -216,7 +214,7 @@ def _subgroup_table(findings: Findings, rows: list[dict[str, Any]]) -> pd.DataFr
             f"{row['level']} vs {row['reference']}" if row["level"] else "",
             f"{row['n']} ({row['events']})",
             _compared(row),
-            row["note"] or format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", ""),
+            row["note"] or bare_ratio(row["hr"], row["lower"], row["upper"]),
         )
         for row in rows
     ]

@@ -32,7 +32,8 @@ class Calibration:
         expected: mean predicted risk.
         ratio: observed / expected; 1 is right, above 1 the risks are too low.
         slope: coefficient of log(-log(1 - risk)) in a model of the outcome; below 1 the risks are too extreme.
-        groups: patients by rising risk: ``group, n, events, low, high, expected, observed, lower, upper``.
+        groups: patients by rising risk: ``group, n, events, at_risk, low, high, expected, observed, lower, upper``,
+            `at_risk` of them at the horizon.
         ici: mean distance between the risk and the calibration curve; `e50` its median, `e90` its 90th percentile.
         curve: observed risk that the calibration curve gives each patient (n,); NaN, as the three distances, after the
             last follow-up: a model's baseline only stands still there.
@@ -208,6 +209,7 @@ def _groups(
                 "group": number,
                 "n": int(mine.sum()),
                 "events": int(((event == 1) & (time <= horizon))[mine].sum()),
+                "at_risk": int((time[mine] >= horizon).sum()),
                 "low": float(risk[mine].min()),
                 "high": float(risk[mine].max()),
                 "expected": float(risk[mine].mean()),

@@ -97,8 +97,8 @@ def adjusted_means(
         level: confidence level.
 
     Raises:
-        InputError: a column is absent, one level only, a group that other columns determine, or a stratum that was not
-            followed to `tau`.
+        InputError: a column is absent, one level only, a group that other columns determine, a stratum that was not
+            followed to `tau`, or nobody has the event before.
     """
     rows = complete_rows(frame, [group, *covariates, *([strata] if strata else [])])
     data = frame.loc[rows]
@@ -106,8 +106,10 @@ def adjusted_means(
         raise InputError("no row has the group and all covariates")
     design = build_design(data, [group, *covariates], reference, [*(categorical or []), group])
     names, place = groups_of(data[strata], len(data)) if strata else (["all"], np.zeros(len(data), dtype=np.int64))
-    own = np.empty(len(data))
     times, codes = data[time].to_numpy(dtype=float), data[event].to_numpy(dtype=np.int64)
+    if not ((codes == 1) & (times < tau)).any():
+        raise InputError(f"nobody has the event before {tau:g}: no restricted means can differ")
+    own = np.empty(len(data))
     for k in range(len(names)):
         mine = place == k
         own[mine] = pseudo_means(times[mine], codes[mine], tau)

@@ -194,8 +194,10 @@ def contrast_of(q: Question) -> tuple[str, str]:
 
 
 def _ratios(q: Question, column: str, sites: dict[str, Any]) -> SiteMeasure:
+    """Ratios of one contrast: of its two levels alone where it is asked for, else of a model of all groups."""
     worse, better = contrast_of(q)
-    known = level_names(q.frame[q.group]) != ""
+    label = level_names(q.frame[q.group])
+    known = np.isin(label, q.contrast) if q.contrast else label != ""
     against = replace(q, reference={**q.reference, q.group: better})
     within = (q.within,) if q.within and q.within != column else ()
 
@@ -209,11 +211,14 @@ def _ratios(q: Question, column: str, sites: dict[str, Any]) -> SiteMeasure:
             return float("nan"), float("nan"), f"no row is {worse}"
         return float(term["coef"]), float(term["se"]), str(term["note"])
 
-    rows = [_site(q, name, mine & known, "log", *fitted(mine, within)) for name, mine in sites.items()]
-    whole = np.logical_or.reduce(list(sites.values()))
+    rows = [_site(q, name, mine & known, "log", *fitted(mine & known, within)) for name, mine in sites.items()]
+    whole = np.logical_or.reduce(list(sites.values())) & known
     coef, se, note = fitted(whole, (*within, column))
     stage = None if note or not np.isfinite([coef, se]).all() else _limits("log", coef, se)
-    return _pooled("hazard_ratio", f"hazard ratio, {worse} vs {better}", "log", rows, stage)
+    what = f"hazard ratio, {worse} vs {better}"
+    if not q.contrast and len(q.levels) > 2:
+        what += " in a model of all groups"
+    return _pooled("hazard_ratio", what, "log", rows, stage)
 
 
 def _concordances(q: Question, score: Score, label: Any, sites: dict[str, Any]) -> SiteMeasure:
@@ -239,7 +244,13 @@ def _concordances(q: Question, score: Score, label: Any, sites: dict[str, Any]) 
     whole = np.logical_or.reduce(list(sites.values())) & known
     estimate, se, note = judged(whole, label[whole])
     stage = None if note else _limits("logit", estimate, se)
-    return _pooled("c", f"Harrell's c of {score.name.replace('_', ' ')}, pairs inside the site", "logit", rows, stage)
+    return _pooled(
+        "c",
+        f"Harrell's c of {'the ' * (score.name == 'one_number')}{score.name.replace('_', ' ')}, pairs inside the site",
+        "logit",
+        rows,
+        stage,
+    )
 
 
 def _worst_shares(q: Question, sites: dict[str, Any]) -> SiteMeasure:

@@ -1,19 +1,23 @@
 """The checklists: every item has its facts; each fact that is taken out of the report is *not reported*."""
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_cohort import make_cohort
 from made_opened import without_rendering
 
+from pathoprog.cohorts import validate
 from pathoprog.report.document import Document, LinkedText
 from pathoprog.report.manuscript.checklists import REMARK, TRIPOD_AI, ChecklistItem, checklist, places_of
 from pathoprog.report.manuscript.facts import FACTS, reported
 from pathoprog.report.manuscript.stated import NOT_REPORTED
 from pathoprog.report.validation.findings import Findings
 from pathoprog.report.validation.report import document_of
+from pathoprog.validation.openings.lock import PARTS
 from pathoprog.validation.study_facts import STUDY_FACTS
 
 ABSENT_WITHOUT_DEVELOPMENT = {"development", "calibration"}
@@ -92,3 +96,54 @@ def test_what_the_study_lacks_the_finished_report_says(findings: Findings, tmp_p
     ids = {section.name for section in document.sections} | {"top", "summary"}
     links = [cell for name in ("tripod_ai", "remark") for cell in tables[name]["Where"] if cell]
     assert len(links) > 50 and all(isinstance(cell, LinkedText) and cell.anchor in ids for cell in links)
+
+
+def said_of(findings: Findings, folder: Path) -> dict[str, set[str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        without_rendering(patch)
+        document = document_of(findings, folder)
+    own = [section for section in document.sections if section.name not in ("checklists", "abbreviations")]
+    return rows_of(findings, places_of(replace(document, sections=own)))
+
+
+def test_facts_that_are_there_and_empty_are_not_reported(findings: Findings, tmp_path: Path) -> None:
+    nan = float("nan")
+    empty = copy.deepcopy(findings.statistics)
+    empty["primary"] |= {"hr": nan, "lower": nan, "upper": nan, "p": nan}
+    empty["primary"]["proportional_hazards"] = {"p": nan, "note": "no events"}
+    for row in empty["populations"][findings.primary.key]["concordance"]:
+        row |= {"c": nan, "lower": nan, "upper": nan}
+    for row in empty["horizon_values"]:
+        row |= {"ppv": nan}
+    for part in empty["subgroups"]:
+        part["interaction"]["p_value"] = nan
+    blank = findings.cohort.assign(organ="", specimen="", stain="", neoadjuvant="", scanner="")
+    later = {"utc": "2030-01-01T00:00:00Z", "after_opening": 1, "changed": [PARTS["scores"]], "reason": "new scores"}
+    history = replace(findings.history, amendments=({**later, "differences": {}, "replaces": "0" * 64},))
+    stated = findings.stated | {"funding": " "}
+    given = replace(findings, statistics=empty, cohort=blank, stated=stated, history=history)
+    said = said_of(given, tmp_path)
+    names = ("hazard_ratio", "abstract", "proportional", "discrimination", "values", "subgroups", "eligibility")
+    for name in (*names, "scanners", "blind_scores", "funding"):
+        assert said[name] == {NOT_REPORTED}, name
+    assert said["ethics"] != {NOT_REPORTED} and said["table_one"] != {NOT_REPORTED}
+
+
+def test_a_stated_fact_counts_only_beside_its_own_question(findings: Findings) -> None:
+    places = {"stated": f"{STUDY_FACTS['funding']} none {STUDY_FACTS['conflicts']} not reported"}
+    given = replace(findings, stated={"funding": "none", "conflicts": "none"})
+    assert reported(FACTS["funding"], given, places) == ("none", "stated")
+    assert reported(FACTS["conflicts"], given, places) == ("", "")
+
+
+def test_one_resolution_has_its_marker_too(tmp_path: Path) -> None:
+    made = make_cohort(tmp_path / "made", development=0, test=0, external=(90,), thresholds={"10x": 0.5})
+    kept: list[Findings] = []
+    write = validate.document_of
+    with pytest.MonkeyPatch.context() as patch:
+        without_rendering(patch)
+        patch.setattr(validate, "document_of", lambda f, folder: (kept.append(f), write(f, folder))[1])
+        validate.run(validate.ValidateConfig(**made.settings(permutations=100)))
+    said = said_of(kept[0], tmp_path)
+    assert said["marker"] == {"The score of every analysed patient"} and "0.5000 at 10x" in said["thresholds"]
+    assert said["clusters"] == {NOT_REPORTED}  # one cohort, and no sites asked for

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pathoprog.report.document import Document, render
+from pathoprog.report.document import KEPT_ROWS, Document, render
 from pathoprog.report.manuscript.abbreviations import ABBREVIATIONS, abbreviations_in, abbreviations_section
 from pathoprog.report.manuscript.paragraphs import methods_paragraph, results_paragraph
 from pathoprog.report.manuscript.word import write_word
@@ -38,6 +38,27 @@ def test_results_are_the_figures_of_the_report(findings: Findings) -> None:
         if (row["grouping"], row["years"], row["estimator"]) == ("poor against the rest", 3.0, "Aalen-Johansen")
     ]
     assert f"positive predictive value at 3 years was {100 * row['ppv']:.1f}% (" in text
+
+
+def test_absolute_risks_of_every_cohort_are_by_aalen_johansen_where_deaths_compete(document: Document) -> None:
+    tables = {table.name: table for table in document.tables()}
+    for name in ("incidence", "incidence_external_trial_1", "incidence_external_trial_2"):
+        assert list(tables[name].shown["Cause"].unique()) == ["event", "other death"], name
+    names = list(tables)
+    assert names.index("incidence_external_trial_1") < names.index("survival_external_trial_1")
+    assert all("Fewer than 10" in t.note for t in tables.values() if "†" in t.shown.to_string())
+
+
+def test_the_primary_cohort_leads_the_cohorts_side_by_side(document: Document, findings: Findings) -> None:
+    (table,) = [one for one in document.tables() if one.name == "cohorts"]
+    assert table.shown["Cohort"][0] == findings.primary.name == table.data["cohort"][0]
+
+
+def test_the_ratio_on_the_primary_curves_is_the_primary_one(findings: Findings) -> None:
+    two, primary = findings.of(findings.primary)["contrast"], findings.statistics["primary"]
+    assert [two[key] for key in ("hr", "lower", "upper", "logrank_p")] == [
+        primary[key] for key in ("hr", "lower", "upper", "p")
+    ]
 
 
 def test_methods_name_plan_lock_model_and_software(findings: Findings) -> None:
@@ -90,6 +111,7 @@ def test_abbreviations_are_words_of_their_own() -> None:
 
 def test_word_has_the_paragraphs_and_every_table(findings: Findings, document: Document, tmp_path: Path) -> None:
     docx = pytest.importorskip("docx")
+    qn = pytest.importorskip("docx.oxml.ns").qn
     write_word(tmp_path / "manuscript.docx", document)
     word = docx.Document(str(tmp_path / "manuscript.docx"))
     texts = [paragraph.text for paragraph in word.paragraphs]
@@ -99,6 +121,13 @@ def test_word_has_the_paragraphs_and_every_table(findings: Findings, document: D
     captions = [text for text in texts if re.match(r"Table \d+\. ", text)]
     assert len(captions) == len(tables) and all(t.title in c for t, c in zip(tables, captions, strict=True))
     panels = [panel for table in tables for panel in table.panels]
+    for panel, grid in zip(panels, word.tables, strict=True):
+        assert all(row._tr.trPr.find(qn("w:cantSplit")) is not None for row in grid.rows)
+        assert grid.rows[0]._tr.trPr.find(qn("w:tblHeader")) is not None
+        kept = [row.cells[0].paragraphs[0].paragraph_format.keep_with_next for row in grid.rows]
+        assert kept == [len(panel) <= KEPT_ROWS] * (len(kept) - 1) + [False]
+    notes = [table.note for table in tables if table.note]
+    assert all(note in texts for note in notes)
     assert len(word.tables) == len(panels)
     ratios = next(k for k, panel in enumerate(panels) if "Hazard ratio (95% CI)" in panel)
     written = [[cell.text for cell in row.cells] for row in word.tables[ratios].rows]

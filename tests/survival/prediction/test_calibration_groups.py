@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pathoprog.report.calibration import calibration_figure
+from pathoprog.report.style import FADED
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.summary import calibration_parts
 
@@ -38,3 +39,20 @@ def test_the_figure_says_by_what_the_observed_risk_is_told(competing: bool):
     figure = calibration_figure({"calibration": numbers, "calibration_curve": curve}, "4 years")
     name = "Aalen-Johansen" if competing else "Kaplan-Meier"
     assert figure.axes[0].get_ylabel() == f"Observed risk ({name})"
+
+
+def test_groups_with_few_at_risk_at_the_horizon_are_faded_and_so_is_the_curve_beyond_the_others():
+    rng = np.random.default_rng(1)
+    risk = np.sort(rng.uniform(0.05, 0.6, 100))
+    time = np.where(np.arange(100) < 75, 8.0, rng.uniform(1, 3.9, 100))  # the last quarter is not followed to 4
+    time[-1] = 5.0
+    found = calibration(time, rng.choice([0, 1], 100), risk, 4.0, n_groups=4)
+    assert found.groups["at_risk"].tolist() == [25, 25, 25, 1]
+    numbers, curve = calibration_parts(found, risk)
+    lines = calibration_figure({"calibration": numbers, "calibration_curve": curve}, "4 years").axes[0].lines
+    dots = [line for line in lines if line.get_marker() == "o"]
+    assert [dot.get_alpha() for dot in dots] == [1.0, 1.0, 1.0, FADED]
+    (solid,) = [line for line in lines if line.get_label() == "smooth curve, 95% band"]
+    drawn = np.isfinite(solid.get_ydata())
+    assert np.array_equal(drawn, solid.get_xdata() <= found.groups["high"][2])
+    assert 0 < drawn.sum() < drawn.size

@@ -160,3 +160,9 @@ def test_what_is_not_there_says_why(asked: dict[str, Any], where: str, message: 
 def test_the_curve_behind_it_is_the_same() -> None:
     km = kaplan_meier(DATA[TIME], DATA[CODE])
     assert pseudo_means(DATA[TIME], DATA[CODE], float(km.time[0])).mean() == pytest.approx(float(km.time[0]))
+
+
+def test_without_an_event_before_tau_no_means_differ() -> None:
+    late = DATA.assign(**{CODE: np.where(DATA[TIME] < 2.0, 0, DATA[CODE])})
+    with pytest.raises(InputError, match="nobody has the event before 2"):  # not 0.00, p<0.0001
+        adjusted_means(late, TIME, CODE, "class", [], 2.0, {"class": "good"})

@@ -127,3 +127,18 @@ def test_the_contrast_asked_for_is_the_one_shown() -> None:
     assert (
         other["hazard_ratio"].what == "hazard ratio, uncertain vs good" and other["share"].what == "share of uncertain"
     )
+
+
+def test_a_contrast_asked_for_is_of_its_two_levels_alone_everywhere() -> None:
+    ratio = ANALYSES["sites"].run(replace(ASKED, contrast=("poor", "good")))["site"].measures["hazard_ratio"]
+    two = DATA[DATA["class"].isin(("poor", "good")) & (DATA["site"] != "")]
+    for site in ratio.sites:
+        mine = two[two["site"] == site.site]
+        assert (site.n, site.events) == (len(mine), int((mine[CODE] == 1).sum()))
+        if site.pooled:
+            term = cox(mine, TIME, CODE, ["class"], {"class": "good"}).terms.iloc[0]
+            assert (site.estimate, site.se) == pytest.approx((term["coef"], term["se"]), rel=1e-9)
+    stage = cox(two, TIME, CODE, ["class"], {"class": "good"}, "site").terms.iloc[0]
+    assert ratio.one_stage == pytest.approx((stage["hr"], stage["lower"], stage["upper"]))
+    whole = found().measures["hazard_ratio"]
+    assert whole.what == "hazard ratio, poor vs good in a model of all groups" and whole.one_stage != ratio.one_stage

@@ -51,7 +51,7 @@ def test_a_crossed_test_turns_to_the_fallback() -> None:
         "rmst_adjusted": None,
     }  # fmt: skip
     text = proportional_text(primary)
-    assert "average over time" in text and "planned fallback" in text and "-0.40 (-0.60 to -0.20) years" in text
+    assert "average over time" in text and "planned fallback" in text and "−0.40 (−0.60 to −0.20) years" in text
     calm = proportional_text({**primary, "proportional_hazards": {"p": 0.4, "note": ""}})
     assert "average over time" not in calm and "with few events" in calm
     none = {**primary, "proportional_hazards": {"p": 1, "note": "no events"}, "rmst": {"note": "nobody"}}

@@ -39,9 +39,11 @@ def test_the_figures_by_site_are_in_tables_figures_and_words(made: MadeCohort) -
     found = read_json(out / "statistics.json")["sites"]["columns"]
     cohorts = found["cohort"]["measures"]
     assert [one["site"] for one in cohorts["hazard_ratio"]["sites"]] == ["trial 1", "trial 2"]
-    ratios = read_json(out / "statistics.json")["populations"]["external"]["hazard_ratios"]
-    poor = next(row for row in ratios if row["level"] == "poor")  # of the same model of all classes
-    assert cohorts["hazard_ratio"]["one_stage"] == pytest.approx([poor["hr"], poor["lower"], poor["upper"]])
+    statistics = read_json(out / "statistics.json")
+    primary = statistics["primary"]  # the same comparison: two classes alone, stratified by cohort
+    assert cohorts["hazard_ratio"]["one_stage"] == pytest.approx([primary["hr"], primary["lower"], primary["upper"]])
+    assert sum(one["n"] for one in cohorts["hazard_ratio"]["sites"]) == primary["n"]
+    assert sum(one["events"] for one in cohorts["hazard_ratio"]["sites"]) == primary["events"]
     risk = cohorts["observed_expected"]["sites"]
     assert risk[0]["note"] == "no row has a risk" and risk[1]["note"] == ""  # the model was fitted on trial 1
     assert len(found["prep_site"]["names"]) == 6

@@ -7,7 +7,7 @@ import pandas as pd
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.two_models import two_models_figure
 from pathoprog.report.validation.findings import Figures, Findings
-from pathoprog.text.numbers import format_interval, format_p, format_ratio
+from pathoprog.text.numbers import bare_ratio, format_difference, format_p
 from pathoprog.text.wording import capital, count, listing, p_cell
 
 
@@ -72,8 +72,8 @@ def _differences(found: dict[str, Any], status: str) -> Table:
     for name, gap, corrected in rows:
         off = "–"
         if corrected is not None:
-            off = format_interval(corrected["value"], corrected["lower"], corrected["upper"])
-        difference = format_interval(gap["value"], gap["lower"], gap["upper"])
+            off = format_difference(corrected["value"], corrected["lower"], corrected["upper"], 3)
+        difference = format_difference(gap["value"], gap["lower"], gap["upper"], 3)
         shown.append((name, f"{gap['first']:.3f}", f"{gap['second']:.3f}", difference, p_cell(gap["p"]), off))
         full.append({"figure": name, **gap, **{f"corrected_{key}": v for key, v in (corrected or {}).items()}})
     columns = ["Figure", "Without", "With", "Difference (95% CI)", "p", "Without optimism"]
@@ -105,4 +105,4 @@ def _terms(found: dict[str, Any], status: str) -> Table:
 
 
 def _ratio(row: dict[str, Any]) -> str:
-    return format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", "")
+    return bare_ratio(row["hr"], row["lower"], row["upper"])

@@ -8,11 +8,16 @@ import pandas as pd
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import forest_figure
 from pathoprog.report.over_time import over_time_forest, over_time_rows, piece_name
+from pathoprog.report.style import FEWEST_AT_RISK
 from pathoprog.report.validation.findings import Figures, Findings
-from pathoprog.text.numbers import format_p, format_ratio
+from pathoprog.text.numbers import bare_ratio, format_difference, format_p
 from pathoprog.text.wording import capital, count, listing, p_cell
 
 CROSSED = 0.05
+FIGURE_NOTE = (
+    "Ratios are of models of all classes, patients (events) of a piece those of all classes; faded from landmarks "
+    f"where one of the compared classes has fewer than {FEWEST_AT_RISK} patients left."
+)
 
 
 def proportional_text(primary: dict[str, Any]) -> str:
@@ -21,7 +26,7 @@ def proportional_text(primary: dict[str, Any]) -> str:
     if test["note"]:
         text = f"Proportional hazards of {names} could not be tested: {test['note']}."
     else:
-        text = f"Test of proportional hazards of {names}: {format_p(test['p'])}"
+        text = proportional_sentence(primary)
         text += (
             ", so that the ratio is an average over time, which depends on how long patients were followed; the "
             "planned fallback is the difference of restricted mean survival."
@@ -43,8 +48,14 @@ def proportional_text(primary: dict[str, Any]) -> str:
     return f"{text}."
 
 
+def proportional_sentence(primary: dict[str, Any]) -> str:
+    """The test of proportional hazards of the primary contrast, without a full stop."""
+    names = f"{primary['worse']} against {primary['better']}"
+    return f"Test of proportional hazards of {names}: {format_p(primary['proportional_hazards']['p'])}"
+
+
 def _gap(row: dict[str, Any]) -> str:
-    return f"{row['difference']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})"
+    return format_difference(row["difference"], row["lower"], row["upper"])
 
 
 def over_time_section(findings: Findings, figures: Figures) -> Section:
@@ -86,7 +97,7 @@ def over_time_section(findings: Findings, figures: Figures) -> Section:
         title = (
             f"{capital(findings.primary.phrase)}: hazard ratios against {findings.plan.primary.contrast[1]} over time."
         )
-        section.add(figures.add(drawn, "time_effects", title, status=status))
+        section.add(figures.add(drawn, "time_effects", title, FIGURE_NOTE, status))
     section.add(_table(findings, found, status))
     return section
 
@@ -110,7 +121,8 @@ def _table(findings: Findings, found: dict[str, Any], status: str) -> Table | No
         "Hazard ratios over time.",
         pd.DataFrame(shown, columns=["Time", "Class", "Patients (events)", "Hazard ratio (95% CI)"]),
         pd.DataFrame(over_time_rows(found)),
-        "Patients are those followed into a piece, or beyond a landmark; events those inside it.",
+        "Patients (of all classes) are those followed into a piece, or beyond a landmark; events those inside it. "
+        "Ratios and log-rank tests are over all classes.",
         status,
         text_columns=2,
     )
@@ -119,4 +131,4 @@ def _table(findings: Findings, found: dict[str, Any], status: str) -> Table | No
 def _ratio(row: dict[str, Any]) -> str:
     if not math.isfinite(row["hr"]) or row["note"]:
         return "not estimable"
-    return format_ratio(row["hr"], row["lower"], row["upper"]).replace("95% CI ", "")
+    return bare_ratio(row["hr"], row["lower"], row["upper"])

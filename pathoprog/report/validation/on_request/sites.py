@@ -6,10 +6,19 @@ from typing import Any
 import pandas as pd
 
 from pathoprog.report.document import Section, Table, Text
-from pathoprog.report.site_forest import FIRST_POOL, POOL_NAMES, pool_text, site_forest_figure, site_rows
+from pathoprog.report.site_forest import (
+    FIRST_POOL,
+    POOL_NAMES,
+    interval_text,
+    pool_text,
+    range_text,
+    site_forest_figure,
+    site_rows,
+    value_text,
+)
 from pathoprog.report.validation.findings import Figures, Findings, file_name
 from pathoprog.survival.sites.known_coverage import nearest
-from pathoprog.text.numbers import format_interval, format_p, format_percent
+from pathoprog.text.numbers import format_p, format_percent, format_variance
 from pathoprog.text.wording import capital, count, share
 from pathoprog.validation.populations import Population
 
@@ -25,8 +34,9 @@ def sites_section(findings: Findings, figures: Figures) -> Section:
     population = findings.primary
     section.add(
         Text(
-            "The primary analysis is of all sites at once, stratified by cohort. Here each site stands alone (hazard "
-            "ratios are of models of all classes, as in the table of hazard ratios), and "
+            "The primary analysis is of all sites at once, stratified by cohort. Here each site stands alone, its "
+            f"hazard ratio that of the primary contrast ({' and '.join(findings.plan.primary.contrast)} compared alone"
+            f"{', the third class left aside' if len(population.possible_classes) > 2 else ''}), and "
             "a random-effects mean (REML, limits of Knapp and Hartung; c on the logit scale) says what sites have in "
             "common. The prediction interval is where the true figure of a further site would lie in 95% of such "
             "sites: for a hospital that thinks of using the system it says more than the mean's interval. A site "
@@ -57,7 +67,7 @@ def _column(
         one = part["measures"].get(measure)
         if one is None:
             continue
-        if one["note"]:
+        if one["note"] and one["pools"]:  # without a pool the words above say it
             blocks.append(Text(f"{capital(one['what'])}: {one['note']}.", "note"))
         drawn = site_forest_figure(one, stamps=findings.stamps(status))
         title = f"{capital(population.phrase)}: {one['what']} by {name}."
@@ -75,9 +85,8 @@ def _said(part: dict[str, Any]) -> str:
         if pool is None:
             sentences.append(f"{capital(one['what'])}: {one['note']}.")
             continue
-        digits = 3 if one["measure"] == "c" else 2
-        value = format_interval(pool["value"], pool["lower"], pool["upper"], digits)
-        further = f"{pool['further_lower']:.{digits}f} to {pool['further_upper']:.{digits}f}"
+        value = interval_text(one, pool["value"], pool["lower"], pool["upper"])
+        further = range_text(one, pool["further_lower"], pool["further_upper"])
         sentences.append(f"{capital(one['what'])}: {value}, at a further site {further}; {pool_text(one)}.")
     return " ".join(sentences)
 
@@ -88,16 +97,16 @@ def _left_out(one: dict[str, Any]) -> str:
     if not values:
         return ""
     low, high = min(values, key=lambda site: values[site]), max(values, key=lambda site: values[site])
-    digits = 3 if one["measure"] == "c" else 2
     return (
-        f"Each site left out in turn, the mean lies between {values[low]:.{digits}f} (without {low}) and "
-        f"{values[high]:.{digits}f} (without {high})."
+        f"Each site left out in turn, the mean lies between {value_text(one, values[low])} (without {low}) and "
+        f"{value_text(one, values[high])} (without {high})."
     )
 
 
 def _shares_table(findings: Findings, population: Population, name: str, part: dict[str, Any], status: str) -> Table:
     rows = part["shares"]
-    levels = [key for key in rows[0] if key.startswith("share ")]
+    own = [name for name in population.possible_classes if f"share {name}" in rows[0]]
+    levels = [f"share {name}" for name in own]
     shown = [
         (row["site"], f"{row['n']} ({row['events']})", *(_share(row[level], row["n"]) for level in levels))
         for row in rows
@@ -125,22 +134,29 @@ def _share(value: float, n: int) -> str:
 def _pool_table(name: str, column: str, part: dict[str, Any], status: str) -> Table:
     shown = []
     for one in part["measures"].values():
-        digits = 3 if one["measure"] == "c" else 2
         for label, pool in one["pools"].items():
-            further = f"{pool['prediction_lower']:.{digits}f} to {pool['prediction_upper']:.{digits}f}"
+            further = range_text(one, pool["prediction_lower"], pool["prediction_upper"])
             model = pool["model"]
             shown.append(
                 (
                     capital(one["what"]),
                     POOL_NAMES[label],
                     str(model["k"]),
-                    format_interval(pool["value"], pool["lower"], pool["upper"], digits),
+                    interval_text(one, pool["value"], pool["lower"], pool["upper"]),
                     further,
-                    f"{model['tau2']:.3g}",
+                    format_variance(model["tau2"]),
                     f"{model['i2']:.0f}%",
                 )
             )
-    columns = ["Figure", "Between sites, limits", "Sites", "Mean (95% CI)", "Higgins' prediction", "tau2", "I2"]
+    columns = [
+        "Figure",
+        "Between sites, limits",
+        "Sites",
+        "Mean (95% CI)",
+        "Higgins' prediction",
+        "\N{GREEK SMALL LETTER TAU}²",
+        "I²",
+    ]
     return Table(
         f"sites_{file_name(column)}",
         f"Random effects over {name}; the file beside the report has each site and each left out.",

@@ -24,11 +24,12 @@ def treatment_section(findings: Findings, figures: Figures) -> Section:
     status = findings.status("treatment", findings.primary)
     what, word = f"{found['column']} {found['treated']}", found["word"]
     if found["randomised"]:
-        declared = f"{found['column']} is declared as randomised: differences are effects of treatment."
+        declared = f"{capital(found['column'])} is declared as randomised: differences are effects of treatment."
     else:
         declared = (
-            f"{found['column']} was not randomised: patients with {what} may differ in prognosis from those with "
-            f"{found['control']}, and no covariate may tell. What follows are associations, no effects of treatment."
+            f"{capital(found['column'])} was not randomised: patients with {what} may differ in prognosis from "
+            f"those with {found['control']}, and no covariate may tell. What follows are associations, no effects of "
+            "treatment."
         )
     missing = f" {capital(count(found['n_missing'], 'patient'))} without it are left out." if found["n_missing"] else ""
     section.add(Text(f"{declared}{missing}", "" if found["randomised"] else "warning"))
@@ -36,13 +37,14 @@ def treatment_section(findings: Findings, figures: Figures) -> Section:
         part = found[name]
         if part is not None:
             section.add(Text(_said(part, words, word)))
-    section.add(Text(found["note"].replace("groups", "classes").replace("group", "class")))
+    note = found["note"].replace("groups", "classes").replace("group", "class")
+    section.add(Text(note.replace("in the effect", f"in the {word}")))
     rows = treatment_forest(found)
     if rows:
         drawn = forest_figure(rows, x_label=f"Hazard ratio of {what} (95% CI)", stamps=findings.stamps(status))
         title = f"{capital(findings.primary.phrase)}: {word} of {what} by class."
         section.add(figures.add(drawn, "treatment", title, "Ratios of ratios stand below.", status))
-    section.add(_benefits(found, status))
+    section.add(_benefits(found, findings.deaths_compete, status))
     return section
 
 
@@ -61,27 +63,39 @@ def _said(part: dict[str, Any], words: str, word: str) -> str:
     who = "complete cases" if part["adjusted_for"] else "patients"
     return (
         f"{head} ({part['n']} {who}, {count(part['events'], 'event')}): hazard ratio {listing(within)}. Ratio of "
-        f"these ratios {listing(ratios)}. Test of interaction {format_p(part['interaction']['p_value'])}: "
-        f"{'whether the effect differs' if word == 'effect' else 'whether the association differs'} between classes."
+        f"these ratios {listing(ratios)}. Test of interaction, which asks whether the {word} differs between classes: "
+        f"{format_p(part['interaction']['p_value'])}."
     )
 
 
-def _benefits(found: dict[str, Any], status: str) -> Table | None:
+def _benefits(found: dict[str, Any], compete: bool, status: str) -> Table | None:
+    """Differences at each horizon; where deaths compete, those by Aalen-Johansen stand first."""
     shown = []
     for one in found["benefits"]:
         if one["note"]:
-            cells = ("–", "–", one["note"], "–", "–")
+            avoided, net = [one["note"]], ["–", "–", "–" if compete else one["note"], "–"]
+            avoided = avoided if compete else ["–"]
         else:
             without, with_ = (format_percent(value) for value in one["survival"])
-            cells = (without, with_, points(one["difference"]), _points(one["incidence"]), _points(one["standardised"]))
+            avoided = [_points(one["incidence"])]
+            net = [without, with_, points(one["difference"]), _points(one["standardised"])]
+        cells = [*avoided, *net] if compete else [*net, *avoided]
         shown.append((one["group"], f"{one['horizon']:g}", f"{one['n'][0]} / {one['n'][1]}", *cells))
     if not shown:
         return None
-    columns = ["Class", "Years", "Without / with", "Survival without", "Survival with", "Gained, points (95% CI)"]
-    columns += ["Events avoided, points", "Gained, standardised"]
+    columns = ["Net survival without", "Net survival with", "Gained, points (95% CI)", "Gained, standardised"]
+    avoided_by = "Events avoided, points (95% CI)"
+    columns = [f"{avoided_by}, primary", *columns] if compete else [*columns, avoided_by]
+    columns = ["Class", "Years", "Without / with", *columns]
     note = (
-        "Net survival by Kaplan-Meier; events avoided by Aalen-Johansen where deaths compete; standardised: had all of "
-        "the class had it or not, by the adjusted model, limits by the bootstrap. Above 0 favours the treated."
+        "Events avoided by Aalen-Johansen, the primary estimate where deaths compete, as here; net survival by "
+        "Kaplan-Meier; "
+        if compete
+        else "Survival by Kaplan-Meier; no deaths compete, so that events avoided are the same; "
+    )
+    note += (
+        "standardised: had all of the class had it or not, by the adjusted model, limits by the bootstrap. Points are "
+        "percentage points; above 0 favours the treated."
     )
     return Table(
         "treatment",
