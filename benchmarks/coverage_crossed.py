@@ -1,4 +1,4 @@
-"""Do the intervals of `pathoprog compare` cover the truth? A bootstrap crossed over patients and seeds, by simulation.
+"""Do the intervals of `pathoprog compare` cover the truth? Patients and seeds crossed, by simulation.
 
     python benchmarks/coverage_crossed.py [--tables 400] [--patients 300] [--samples 400] [--out coverage_crossed.json]
 

@@ -1,12 +1,12 @@
 """Do the further 95% intervals cover the truth?
 
-Delayed entry, clusters, weights, added value, treatment, time; with `--resampled` those that take a bootstrap. Sites:
-coverage_sites.py; calibration: coverage_calibration.py.
+Delayed entry, clusters, weights, added value, treatment, time; with `--resampled` the one that takes a bootstrap.
+Sites: coverage_sites.py; calibration: coverage_calibration.py.
 
     python benchmarks/coverage_more.py [--tables 2000] [--patients 400] [--workers 1] [--out coverage_more.jsonl]
 
 Each kind of table has a truth by formula, or by one very large table of the same kind. Every table's answer is a line
-of `--out`, and a second call goes on after them.
+of `--out`, and a second call goes on after them. `--only` takes some kinds alone, on the tables that they have in all.
 """
 
 import argparse
@@ -197,11 +197,11 @@ def incidence_avoided() -> float:
     return read[0] - read[1]
 
 
-def asked_of_treatment(data: pd.DataFrame, adjust: tuple[str, ...], resamples: int) -> Question:
+def asked_of_treatment(data: pd.DataFrame, adjust: tuple[str, ...]) -> Question:
     """The treatment by group at 3."""
     return Question(
         frame=data.rename(columns={"time": TIME, "event": CODE}), group="group", levels=("good", "poor"),
-        treatment=Treatment("drug", "no", "yes", True, adjust), horizons=(3.0,), competing=True, bootstrap=resamples,
+        treatment=Treatment("drug", "no", "yes", True, adjust), horizons=(3.0,), competing=True,
     )  # fmt: skip
 
 
@@ -211,7 +211,7 @@ GAINED = math.exp(-3 * RATE * 2 * 0.45) - math.exp(-3 * RATE * 2)
 def of_treatment(patients: int, random: np.random.Generator) -> Intervals:
     """Ratio of hazard ratios, the ratio within poor, and what is gained and avoided there."""
     data = treated(patients, random)
-    found = treatment_by_group(asked_of_treatment(data, (), 0))
+    found = treatment_by_group(asked_of_treatment(data, ()))
     assert isinstance(found.unadjusted, EffectByGroup)
     ratio = found.unadjusted.ratios.iloc[0]
     within = found.unadjusted.within.set_index("group").loc["poor"]
@@ -261,8 +261,8 @@ def of_time(patients: int, random: np.random.Generator) -> Intervals:
 
 
 def of_standardised(patients: int, random: np.random.Generator) -> Intervals:
-    """Survival gained in poor by the adjusted model, percentile bootstrap."""
-    asked = asked_of_treatment(treated(patients, random), ("age",), RESAMPLES * 4)
+    """Survival gained in poor by the adjusted model."""
+    asked = asked_of_treatment(treated(patients, random), ("age",))
     poor = next(one for one in treatment_by_group(asked).benefits if one.group == "poor")
     return {"treatment: standardised gain at 3": (poor.standardised.lower, poor.standardised.upper, GAINED)}
 
@@ -271,8 +271,7 @@ def of_corrected(patients: int, random: np.random.Generator) -> Intervals:
     """Difference of c without optimism, against that of the same two models in 20,000 new patients."""
     data, new = two_scores(patients, random), two_scores(20_000, random)
     asked = Question(
-        frame=data.rename(columns={"time": TIME, "event": CODE}), added=("full",), base=("base",), horizons=(3.0,),
-        bootstrap=RESAMPLES,
+        frame=data.rename(columns={"time": TIME, "event": CODE}), added=("full",), base=("base",), bootstrap=RESAMPLES
     )  # fmt: skip
     found = added_value(asked)
     base, full = (new[list(fit.design.terms)].to_numpy() @ fit.coef for fit in (found.base_model, found.full_model))
@@ -288,19 +287,23 @@ KINDS: tuple[Callable[[int, np.random.Generator], Intervals], ...] = (
     of_added_value,
     of_treatment,
     of_time,
+    of_standardised,
 )
-RESAMPLED: tuple[Callable[[int, np.random.Generator], Intervals], ...] = (of_standardised, of_corrected)
+RESAMPLED: tuple[Callable[[int, np.random.Generator], Intervals], ...] = (of_corrected,)
 
 
-Job = tuple[int, int, int, tuple[Callable[[int, np.random.Generator], Intervals], ...]]
+Kind = Callable[[int, np.random.Generator], Intervals]
+Job = tuple[int, int, int, tuple[Kind, ...], tuple[str, ...]]
 
 
 def one_table(job: Job) -> dict[str, bool]:
-    """Whether each interval of one table of each kind covers: patients, seed, the table's number, the kinds."""
-    patients, seed, number, kinds = job
+    """Whether each interval of one table of each kind covers: patients, seed, its number, all kinds, those wanted."""
+    patients, seed, number, kinds, only = job
     found: dict[str, bool] = {}
     streams = np.random.SeedSequence(seed, spawn_key=(number,)).spawn(len(kinds))
     for kind, stream in zip(kinds, streams, strict=True):
+        if only and kind.__name__.removeprefix("of_") not in only:
+            continue
         for name, (lower, upper, truth) in kind(patients, np.random.default_rng(stream)).items():
             found[name] = bool(lower <= truth <= upper)
     return found
@@ -312,7 +315,8 @@ def coverage(
     seed: int = 1,
     workers: int = 1,
     out: Path | None = None,
-    kinds: tuple[Callable[[int, np.random.Generator], Intervals], ...] = (),
+    kinds: tuple[Kind, ...] = (),
+    only: tuple[str, ...] = (),
 ) -> dict[str, dict[str, float]]:
     """Share of tables whose interval covers the truth, with its own standard error.
 
@@ -323,10 +327,11 @@ def coverage(
         workers: processes.
         out: file that keeps each table's answers, and from which a second call goes on; None: none.
         kinds: of tables; default `KINDS`.
+        only: names of those wanted, as their functions' without ``of_``; empty: all.
     """
     lines = out.read_text(encoding="utf-8").splitlines() if out is not None and out.is_file() else []
     found = [json.loads(line) for line in lines][:tables]
-    jobs: list[Job] = [(patients, seed, number, kinds or KINDS) for number in range(len(found), tables)]
+    jobs: list[Job] = [(patients, seed, number, kinds or KINDS, only) for number in range(len(found), tables)]
 
     def kept(one: dict[str, bool]) -> None:
         found.append(one)
@@ -348,7 +353,7 @@ def coverage(
     return result
 
 
-def main(description: str, kinds: tuple[Callable[[int, np.random.Generator], Intervals], ...] = ()) -> int:
+def main(description: str, kinds: tuple[Kind, ...] = ()) -> int:
     """The command of this file, and of coverage_sites.py."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000)
@@ -356,11 +361,16 @@ def main(description: str, kinds: tuple[Callable[[int, np.random.Generator], Int
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     if not kinds:
-        parser.add_argument("--resampled", action="store_true", help="the intervals that take a bootstrap")
+        parser.add_argument("--resampled", action="store_true", help="the interval that takes a bootstrap")
     parser.add_argument("--out", default="", help="file that keeps each table's answers; a second call goes on")
+    parser.add_argument("--only", default="", help="kinds of tables, as treatment,time; default: all")
     a = parser.parse_args()
     kinds = kinds or (RESAMPLED if a.resampled else KINDS)
-    found = coverage(a.tables, a.patients, a.seed, a.workers, Path(a.out) if a.out else None, kinds)
+    only = tuple(name for name in a.only.split(",") if name)
+    unknown = sorted(set(only) - {kind.__name__.removeprefix("of_") for kind in kinds})
+    if unknown:
+        parser.error(f"--only {', '.join(unknown)}: no such kind of table here")
+    found = coverage(a.tables, a.patients, a.seed, a.workers, Path(a.out) if a.out else None, kinds, only)
     outside = 0
     for name, row in found.items():
         mark = "" if 0.93 <= row["coverage"] <= 0.97 else "  outside 93 to 97%"

@@ -108,6 +108,6 @@ def test_continuous_integration_fails_when_a_step_does(fails: str, code: int, tm
         check=False,
     )  # fmt: skip
     assert result.returncode == code, result.stderr
-    assert "R's survival and cmprsk here and no apt" in result.stdout
+    assert "R's survival, cmprsk and haven here and no apt" in result.stdout
     calls = (tmp_path / "calls").read_text().split()
     assert calls == (["setup"] if fails == "setup" else ["setup", "demo", "test", "test-caps"])

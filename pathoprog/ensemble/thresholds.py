@@ -75,7 +75,7 @@ def fit_threshold(
             some = some[np.unique(np.linspace(0, len(some) - 1, MAX_CUTS_IN_BOOTSTRAP).astype(int))]
             statistics = logrank_of_cuts(score[draw], time[draw], died[draw], strata[draw], some)
             found.append(some[np.argmax(statistics)])
-    lower, upper = np.quantile(found, [0.025, 0.975]) if found else (value, value)
+    lower, upper = np.quantile(found, [0.025, 0.975], method="weibull") if found else (value, value)
     return Threshold(
         value,
         float(lower),

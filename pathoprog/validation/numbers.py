@@ -297,7 +297,7 @@ OF_PRIMARY: dict[str, Callable[[Asked], Any]] = {
     "sites": lambda asked: by_site(asked.plan, asked.primary, risk_source(asked.plan, asked.populations)),
     "added_value": lambda asked: over_covariates(asked.plan, asked.primary, asked.stage, asked.seed),
     "clinical_model": lambda asked: clinical_statistics(asked.clinical, asked.populations),
-    "treatment": lambda asked: by_class(asked.plan, asked.primary, asked.seed),
+    "treatment": lambda asked: by_class(asked.plan, asked.primary),
     "endpoints": lambda asked: endpoint_sensitivity(asked.plan, asked.primary),
     "time_effects": lambda asked: over_time(asked.plan, asked.primary),
     "calibration": lambda asked: absolute_risk(

@@ -43,7 +43,7 @@ def test_names_of_plans_that_were_locked_stay():
     assert list(TITLES) == [
         "kaplan_meier", "logrank", "hazard_ratios", "c_index", "c_classes", "c_resolutions", "c_members", "groupings",
         "horizon_values", "competing_deaths", "adjusted", "subgroups", "calibration", "stage_groups", "permutation",
-        "true_hazard", "sites", "added_value", "treatment", "time_effects", "endpoints",
+        "true_hazard", "sites", "added_value", "clinical_model", "treatment", "time_effects", "endpoints",
     ]  # fmt: skip
     assert set(DEFINED_BY) <= set(TITLES)
     assert all(name == one.name and (one.in_plans or one.in_survival) for name, one in ANALYSES.items())

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from pathoprog.errors import InputError
 from pathoprog.survival import harrell_c
+from pathoprog.survival.prediction.concordance import pair_influence
 from pathoprog.survival.prediction.differences import concordance_difference
 from pathoprog.survival.resampling.crossed import crossed_concordance
 
@@ -65,3 +67,30 @@ def test_what_cannot_be_compared_is_refused():
         crossed_concordance(TIME, EVENT, FOLD, [[[1.0] * 5]])
     with pytest.raises(InputError, match="no two patients of one fold"):
         crossed_concordance(TIME, [0] * 6, FOLD, [[[1.0] * 6]])
+
+
+def test_few_seeds_widen_the_limits_by_student_s_quantile():
+    """Seeds that differ by far more than patients do: the limits are those of a t test of their figures."""
+    random, hidden, time, event, fold = made(2000)
+    scores = np.array([[hidden + amount * random.normal(size=2000) for amount in (0.2, 1.0, 4.0)]])
+    found = crossed_concordance(time, event, fold, scores, samples=400)
+    half = t.ppf(0.975, 2) * found.by_seed[0].std(ddof=1) / np.sqrt(3)
+    assert found.c[0].upper == pytest.approx(min(found.c[0].value + half, 1.0), abs=0.01)
+    assert found.c[0].lower == pytest.approx(found.c[0].value - half, abs=0.01)
+
+
+def test_what_patients_and_seeds_share_is_counted_once():
+    """V(P) + V(S) - V(PS) with each part by the patients' influences instead of resamples."""
+    random, hidden, time, event, fold = made(400)
+    amounts = (0.3, 0.7, 1.5)
+    scores = np.array([hidden + amount * random.normal(size=400) for amount in amounts])
+    found = crossed_concordance(time, event, fold, scores[None], samples=1500).c[0]
+    each = [pair_influence(time, event, score, strata=fold) for score in scores]
+    influence, values = np.array([one.influence for one in each]), np.array([one.value for one in each])
+    of_patients = float((influence.mean(axis=0) ** 2).sum())
+    shared = float(((influence - influence.mean(axis=0)) ** 2).sum()) / 6
+    of_seeds = values.var(ddof=1) / 3 - shared
+    assert of_seeds > shared > 0, "there is something to see"
+    half = np.sqrt(1.96**2 * of_patients + t.ppf(0.975, 2) ** 2 * of_seeds)
+    assert found.se == pytest.approx(np.sqrt(of_patients + of_seeds), rel=0.05)
+    assert (found.lower, found.upper) == pytest.approx((found.value - half, found.value + half), abs=0.005)

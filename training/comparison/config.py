@@ -18,6 +18,6 @@ class CompareConfig:
     each: list[str] = setting(
         [], "settings for all of the experiments, as for `pathoprog cross_validate`: key=value …", kind="names"
     )
-    bootstrap: int = setting(2000, "resamples of patients and seeds for the intervals", low=100)
+    bootstrap: int = setting(2000, "resamples of the patients for the intervals", low=100)
     bootstrap_seed: int = setting(1, "seed of the resamples", low=0)
     track: TrackingSettings = setting(TrackingSettings(), "where the runs are logged")

@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import checked
-from pathoprog.survival.curves.competing import cumulative_incidence
-from pathoprog.survival.curves.product_limit import kaplan_meier
+from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, checked
 
 DEFAULT_THRESHOLDS = tuple(round(0.01 * k, 2) for k in range(1, 51))
 
@@ -49,29 +47,38 @@ def decision_curve(
     for name, risk in columns.items():
         if risk.shape != times.shape or not ((risk >= 0) & (risk <= 1)).all():
             raise InputError(f"{name}: predicted risks must be one number from 0 to 1 for each patient")
-        done: dict[int, float] = {}
-        for threshold in levels:
-            above = risk >= threshold
-            count = int(above.sum())
-            if count not in done:  # thresholds between two predictions pick the same patients
-                done[count] = _event_share(times[above], codes[above], horizon, competing)
-            positive = count / times.size
-            true = done[count] * positive
-            false = (1 - done[count]) * positive
-            benefit = true - false * threshold / (1 - threshold)
-            rows.append((name, float(threshold), positive, true, false, benefit))
+        above = risk >= levels[:, None]
+        positive = above.sum(axis=1) / max(times.size, 1)
+        true = _event_shares(times, codes, above, horizon, competing) * positive
+        false = positive - true
+        benefit = true - false * levels / (1 - levels)
+        rows += [(name, *map(float, row)) for row in zip(levels, positive, true, false, benefit, strict=True)]
     rows += [("none", float(threshold), 0.0, 0.0, 0.0, 0.0) for threshold in levels]
     names = ["model", "threshold", "share_positive", "true_positive", "false_positive", "net_benefit"]
     return pd.DataFrame(rows, columns=names)
 
 
-def _event_share(time: Any, event: Any, horizon: float, competing: bool) -> float:
-    """P(event by the horizon) among the given patients; 0 of none, nan if not followed so long."""
-    if time.size == 0:
-        return 0.0
-    anything = kaplan_meier(time, event > 0 if competing else event == 1).at(horizon)
-    if anything.beyond[0] and anything.survival[0] > 0:
-        return float("nan")  # as `followed_to`: nobody was followed so long
-    if competing:
-        return float(cumulative_incidence(time, event).at(horizon).value[0])
-    return float(1 - anything.survival[0])
+def _event_shares(time: FloatArray, event: IntArray, above: Any, horizon: float, competing: bool) -> FloatArray:
+    """P(event by the horizon) among the patients above each threshold (k, n): 0 of none, nan if not followed so far.
+
+    By Kaplan and Meier, or Aalen and Johansen, of all thresholds at once.
+    """
+    order = np.argsort(time, kind="stable")
+    t, code, inside = time[order], event[order], above[:, order]
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(t) > 0)))
+    starts = starts[t[starts] <= horizon]
+    stop = int(np.searchsorted(t, horizon, side="right"))
+    last = np.where(inside.any(axis=1), t[t.size - 1 - np.argmax(inside[:, ::-1], axis=1)], np.inf)
+    at_risk = np.cumsum(inside[:, ::-1], axis=1)[:, ::-1][:, starts]
+
+    def deaths(which: Any) -> FloatArray:
+        found = (inside & which)[:, :stop].astype(float)
+        return np.asarray(np.add.reduceat(found, starts, axis=1) if starts.size else found)
+
+    own = deaths(code == EVENT)
+    any_ = deaths(code > 0) if competing else own
+    safe = np.maximum(at_risk, 1)
+    survival = np.cumprod((safe - any_) / safe, axis=1)
+    before = np.concatenate((np.ones((len(inside), 1)), survival), axis=1)
+    share = (before[:, :-1] * own / safe).sum(axis=1) if competing else 1 - before[:, -1]
+    return np.where((horizon > last) & (before[:, -1] > 0), np.nan, share)

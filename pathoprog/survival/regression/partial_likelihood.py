@@ -173,18 +173,18 @@ def evaluate(x: FloatArray, sets: RiskSets, beta: FloatArray) -> Evaluation:
     wx = weight[:, None] * x
     f = sets.fraction
     dead_w, dead_wx = weight[sets.dead_rows], wx[sets.dead_rows]
-    denominator = sets.sums(weight) - f * _tied(dead_w, sets)
-    sums = sets.sums(wx) - f[:, None] * _tied(dead_wx, sets)
+    denominator = sets.sums(weight) - f * tie_sums(dead_w, sets)
+    sums = sets.sums(wx) - f[:, None] * tie_sums(dead_wx, sets)
     hazard = 1 / denominator
     means = sums * hazard[:, None]
     if sets.weight is None or sets.pull is None:
-        compensator = weight * _exposure(hazard, sets)
+        compensator = weight * exposed(hazard, sets)
         loglik = float((eta - shift)[sets.dead_rows].sum() - np.log(denominator).sum())
         score = x.T @ (sets.event - compensator)
         information = x.T @ (compensator[:, None] * x) - means.T @ means
     else:
         hazard = sets.weighted(hazard)
-        compensator = weight * _exposure(hazard, sets)
+        compensator = weight * exposed(hazard, sets)
         own = sets.weight[sets.dead_rows]
         loglik = float(own @ (eta - shift)[sets.dead_rows] - sets.pull @ np.log(denominator))
         score = x.T @ (sets.event * sets.weight - compensator)
@@ -200,19 +200,19 @@ def _running(values: FloatArray, starts: IntArray) -> FloatArray:
     return sums
 
 
-def _tied(values: FloatArray, sets: RiskSets) -> FloatArray:
+def tie_sums(values: FloatArray, sets: RiskSets) -> FloatArray:
     """Sum over the events tied with each event row."""
     if not sets.tie.size:
         return values
     return np.asarray(np.add.reduceat(values, sets.tie_start, axis=0)[sets.tie])
 
 
-def _exposure(hazard: FloatArray, sets: RiskSets) -> FloatArray:
+def exposed(hazard: FloatArray, sets: RiskSets) -> FloatArray:
     """Hazard that each sorted patient was exposed to, from the event rows' shares (m, …); ties count by fraction."""
     if sets.cover is not None:
         ties = np.add.reduceat(hazard, sets.tie_start, axis=0) if hazard.size else hazard
         exposure = sets.cover.exposure(ties)
-        exposure[sets.dead_rows] -= _tied(_times(hazard, sets.fraction), sets)
+        exposure[sets.dead_rows] -= tie_sums(_times(hazard, sets.fraction), sets)
         return exposure
     backwards = _running(hazard[::-1], (len(hazard) - sets.dead_starts)[::-1])[::-1]
     none_left = sets.first_dead >= sets.dead_starts[1:][sets.block]
@@ -221,7 +221,7 @@ def _exposure(hazard: FloatArray, sets: RiskSets) -> FloatArray:
         exposure = np.where(none_left[:, None], 0.0, beyond[sets.first_dead])
     else:
         exposure = np.where(none_left, 0.0, np.append(backwards, 0.0)[sets.first_dead])
-    exposure[sets.dead_rows] -= _tied(_times(hazard, sets.fraction), sets)
+    exposure[sets.dead_rows] -= tie_sums(_times(hazard, sets.fraction), sets)
     return exposure
 
 
@@ -243,11 +243,11 @@ def score_residuals(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray
     """
     count = np.bincount(sets.tie)[sets.tie] if sets.tie.size else np.ones(0)
     one = np.ones(sets.dead_rows.size) if g is None else g
-    own = one[:, None] * (x[sets.dead_rows] - _tied(at.means, sets) / count[:, None])
+    own = one[:, None] * (x[sets.dead_rows] - tie_sums(at.means, sets) / count[:, None])
     if sets.weight is not None:
         own = own * sets.weight[sets.dead_rows][:, None]
     hazard = at.hazard * one
-    drift = at.weight[:, None] * (x * _exposure(hazard, sets)[:, None] - _exposure(hazard[:, None] * at.means, sets))
+    drift = at.weight[:, None] * (x * exposed(hazard, sets)[:, None] - exposed(hazard[:, None] * at.means, sets))
     residual = -drift
     residual[sets.dead_rows] += own
     return residual
@@ -255,7 +255,7 @@ def score_residuals(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray
 
 def weighted_information(x: FloatArray, sets: RiskSets, at: Evaluation, g: FloatArray) -> FloatArray:
     """Sum over event rows of g times the covariance of their risk set (p, p); g = 1 gives `at.information`."""
-    exposure = at.weight * _exposure(at.hazard * g, sets)
+    exposure = at.weight * exposed(at.hazard * g, sets)
     pull = sets.weighted(g)
     return np.asarray(x.T @ (exposure[:, None] * x) - at.means.T @ (pull[:, None] * at.means))
 

@@ -5,22 +5,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import chdtrc, ndtr, ndtri
+from scipy.special import chdtrc, ndtr, ndtri, stdtrit
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, groups_of, level_names
+from pathoprog.survival.arrays import EVENT, IntArray, groups_of, level_names
 from pathoprog.survival.curves.competing import cumulative_incidence
-from pathoprog.survival.curves.product_limit import kaplan_meier
+from pathoprog.survival.curves.product_limit import kaplan_meier, limits_of_difference
 from pathoprog.survival.curves.rank_tests import HypothesisTest
 from pathoprog.survival.prediction.accuracy import NOTHING, Estimate
 from pathoprog.survival.prediction.censoring import followed_to
 from pathoprog.survival.question import NotEstimated, Question
-from pathoprog.survival.regression.baseline import predict_risk
+from pathoprog.survival.regression.baseline import survival_gained
 from pathoprog.survival.regression.cox_model import CoxFit, cox
 from pathoprog.survival.regression.design import build_design, complete_rows
 from pathoprog.survival.regression.information import quadratic
-from pathoprog.survival.resampling.bootstrap import bootstrap
 from pathoprog.survival.table import CODE, TIME
+from pathoprog.text.numbers import Z_95
 
 NO_INTERACTION_FROM_ONE_RATIO = (
     "A ratio within one group alone shows no interaction, however small it is and whatever its p-value: whether groups "
@@ -217,7 +217,7 @@ class Benefit:
         difference: with less without it; above 0 is a benefit.
         incidence: cumulative incidence without less with it, where deaths compete; else nan.
         standardised: net survival with less without it, had all of the group had it or not, by the adjusted model;
-            limits by the bootstrap; nan where there is none.
+            nan where there is none.
         note: why there is no figure; else empty.
     """
 
@@ -327,70 +327,62 @@ def _benefit(q: Question, group: str, horizon: float, standardised: Estimate) ->
         if not mine.any() or not followed_to(q.time[mine], net[mine], horizon):
             why = "nobody here with and without it" if not min(counts) else "not followed to the horizon"
             return Benefit(group, horizon, counts, nothing, NOTHING, NOTHING, standardised, why)
-    read = [kaplan_meier(q.time[mine], net[mine]).at(horizon) for mine in sides]
+    control, with_it = (kaplan_meier(q.time[mine], net[mine]) for mine in sides)
+    read = [control.at(horizon), with_it.at(horizon)]
     survival = (float(read[0].survival[0]), float(read[1].survival[0]))
     spread = [float(np.nan_to_num(one.std_err[0])) for one in read]
     incidence = NOTHING
     if q.competing and (q.event == 2).any():
         both = [cumulative_incidence(q.time[mine], q.event[mine]).at(horizon) for mine in sides]
         gap = float(both[0].value[0] - both[1].value[0])
-        incidence = _normal(gap, float(np.hypot(both[0].std_err[0], both[1].std_err[0])))
-    difference = _normal(survival[1] - survival[0], float(np.hypot(spread[0], spread[1])))
+        incidence = _within(gap, float(np.hypot(both[0].std_err[0], both[1].std_err[0])))
+    se, limits = float(np.hypot(spread[0], spread[1])), limits_of_difference(control, with_it, horizon)
+    difference = Estimate(survival[1] - survival[0], se, *limits)
     return Benefit(group, horizon, counts, survival, difference, incidence, standardised, "")
 
 
-def _normal(value: float, se: float) -> Estimate:
-    z = float(ndtri(0.975))
+def _within(value: float, se: float, z: float = Z_95) -> Estimate:
     return Estimate(value, se, max(value - z * se, -1.0), min(value + z * se, 1.0))
 
 
 def _standardised(q: Question, order: list[str]) -> dict[tuple[str, float], Estimate]:
-    """Survival gained by group and horizon had all been treated, by the adjusted model (G-computation).
+    """Survival gained by group and horizon had all been treated, by the adjusted model (`survival_gained`).
 
-    Limits by the percentile bootstrap, within cohorts; without resamples there are none.
+    Standard error by the infinitesimal jackknife, each cohort's size taken as given where they are pooled. Limits by t
+    of events less terms, and the variance times events / (events - terms): as MacKinnon and White, J Econom
+    1985;29:305, for sandwich variances, with events for rows (project default); without it they are too narrow where
+    events are few.
     """
     assert q.treatment is not None
-    work = _Standard(q, tuple(order))
+    adjust = q.treatment.adjust
     try:
-        value = work(np.arange(len(q.frame)))
+        parts = _fitted(
+            q.frame, TIME, CODE, TREATED, q.group, order, list(adjust), q.reference_of(adjust), list(q.categorical),
+            q.within or None, (q.ties, "", "", ""),
+        )  # fmt: skip
     except InputError:
         return {}
-    keys = [(level, horizon) for horizon in q.horizons for level in order]
-    if not q.bootstrap:
-        return {key: Estimate(float(v), np.nan, np.nan, np.nan) for key, v in zip(keys, value, strict=True)}
-    block = level_names(q.frame[q.within]) if q.within else None
-    drawn = bootstrap(work, len(q.frame), q.bootstrap, block, q.seed, q.workers)
-    parts = zip(keys, drawn.value, drawn.se, drawn.lower, drawn.upper, strict=True)
-    return {key: Estimate(float(v), float(s), float(low), float(high)) for key, v, s, low, high in parts}
-
-
-@dataclass(frozen=True)
-class _Standard:
-    q: Question
-    order: tuple[str, ...]
-
-    def __call__(self, index: IntArray) -> FloatArray:
-        q = self.q
-        assert q.treatment is not None
-        adjust = q.treatment.adjust
-        frame = q.frame.iloc[index].reset_index(drop=True)
-        how = (q.ties, "", "", "")
-        parts = _fitted(
-            frame, TIME, CODE, TREATED, q.group, list(self.order), list(adjust), q.reference_of(adjust),
-            list(q.categorical), q.within or None, how,
-        )  # fmt: skip
-        fit = parts.full
-        if fit.maximum.infinite.any() or tuple(parts.levels) != self.order:
-            raise InputError("a group has no finite ratio in this resample")
-        found = []
-        for horizon in q.horizons:
-            risks = []
-            for side in (0.0, 1.0):
-                matrix = fit.design.matrix.copy()
-                for k, column in enumerate(parts.effects):
-                    matrix[:, column] = side * (parts.place == k)
-                risks.append(predict_risk(fit, matrix, horizon, fit.strata))
-            late = horizon > float(fit.time.max())
-            gain = risks[0] - risks[1]
-            found += [float("nan") if late else float(gain[parts.place == k].mean()) for k in range(len(self.order))]
-        return np.array(found)
+    fit = parts.full
+    if fit.maximum.infinite.any():
+        return {}
+    sides = [fit.design.matrix.copy() for _ in range(2)]
+    for side, matrix in enumerate(sides):
+        for k, column in enumerate(parts.effects):
+            matrix[:, column] = side * (parts.place == k)
+    cohort = np.zeros(fit.n, dtype=np.int64) if fit.strata is None else fit.strata
+    size = np.bincount(cohort)
+    left = fit.events - int((~fit.maximum.aliased).sum())
+    wider = float(stdtrit(left, 0.975) * np.sqrt(fit.events / left)) if left > 0 else float("nan")
+    found = {}
+    for horizon in q.horizons:
+        if horizon > float(fit.time.max()):
+            continue
+        gained = survival_gained(fit, sides[0], sides[1], parts.place, len(parts.levels), horizon)
+        for k, level in enumerate(parts.levels):
+            if fit.maximum.aliased[parts.effects[k]]:
+                continue  # all or none of the group had it
+            mean = np.bincount(cohort, weights=gained.influence[:, k]) / size
+            away = (gained.influence[:, k] - mean[cohort]) ** 2
+            se = float(np.sqrt((away * (size / np.maximum(size - 1, 1))[cohort]).sum()))
+            found[level, horizon] = _within(float(gained.value[k]), se, wider)
+    return found

@@ -17,10 +17,10 @@ from pathoprog.survival.prediction.decision import decision_curve
 from pathoprog.survival.prediction.differences import PairedDifference, auc_difference, concordance_difference
 from pathoprog.survival.question import Model, NotEstimated, Question
 from pathoprog.survival.regression.baseline import predict_risk
-from pathoprog.survival.regression.cox_model import CoxFit
+from pathoprog.survival.regression.cox_model import CoxFit, refitted
 from pathoprog.survival.regression.design import complete_rows
+from pathoprog.survival.regression.partial_likelihood import maximise, risk_sets
 from pathoprog.survival.resampling.bootstrap import bootstrap
-from pathoprog.survival.table import CODE, TIME
 
 THRESHOLDS = tuple(round(0.02 * k, 2) for k in range(1, 26))
 WHY_NO_NRI = (
@@ -149,7 +149,7 @@ def added_value(q: Question) -> AddedValue:
     block = level_names(asked.frame[q.within]) if q.within else None
     scores = (base.linear_predictor, full.linear_predictor)
     net = np.where(asked.event == EVENT, 1, 0)
-    judge = _Judge(asked, models, (base, full), net)
+    judge = _Judge(asked, (base, full), net)
     apparent = judge.of((base, full), np.arange(len(net)))
     optimism, resamples = np.zeros(apparent.size), (0, 0)
     if q.bootstrap:
@@ -191,7 +191,6 @@ class _Judge:
     """Figures of a pair of models in given rows; called with a resample, their optimism: there less in all rows."""
 
     q: Question
-    models: tuple[Model, Model]
     fits: tuple[CoxFit, CoxFit]
     net: IntArray
 
@@ -206,17 +205,13 @@ class _Judge:
     def __call__(self, index: IntArray) -> FloatArray:
         if np.array_equal(index, np.arange(len(self.net))):
             return np.zeros(self.of(self.fits, index).size)
-        drawn = replace(self.q, frame=self.q.frame.iloc[index].reset_index(drop=True))
-        fits = (drawn.fit(self.models[0]), drawn.fit(self.models[1]))
-        for fit, whole in zip(fits, self.fits, strict=True):
-            if fit.maximum.infinite.any() or fit.design.columns != whole.design.columns:
-                raise InputError("a level is missing in this resample, or has no events")
+        fits = (refitted(self.fits[0], index), refitted(self.fits[1], index))
         return self.of(fits, index) - self.of(fits, np.arange(len(self.net)))
 
     def of(self, fits: tuple[CoxFit, CoxFit], rows: IntArray) -> FloatArray:
         """All figures of two models in the rows at `rows`."""
         time, event = self.q.time[rows], self.net[rows]
-        block = level_names(self.q.frame[self.q.within])[rows] if self.q.within else None
+        block = None if self.fits[0].strata is None else self.fits[0].strata[rows]
         eta = [(whole.design.matrix[rows] * np.nan_to_num(fit.coef)).sum(axis=1) for fit, whole in self._pairs(fits)]
         c = [harrell_c(time, event, one, strata=block).value for one in eta]
         found = [*c, c[1] - c[0], *(self._slope(rows, one) for one in eta)]
@@ -237,11 +232,9 @@ class _Judge:
 
     def _slope(self, rows: IntArray, eta: FloatArray) -> float:
         """Coefficient of the linear predictor in these rows: 1 where the model was fitted."""
-        frame = pd.DataFrame({TIME: self.q.time[rows], CODE: self.net[rows], "eta": eta})
-        strata: tuple[str, ...] = ()
-        if self.q.within:
-            frame["block"], strata = level_names(self.q.frame[self.q.within])[rows], ("block",)
-        return float(Question(frame=frame, ties=self.q.ties).fit(Model(("eta",), strata)).coef[0])
+        strata = self.fits[0].strata
+        sets = risk_sets(self.q.time[rows], self.net[rows] > 0, None if strata is None else strata[rows], self.q.ties)
+        return float(maximise(eta[:, None], sets).beta[0])
 
     def risk(self, fit: CoxFit, whole: CoxFit, horizon: float) -> FloatArray:
         """Net risk by the horizon of all rows, by a model whose strata are those of the whole (n,)."""

@@ -8,7 +8,6 @@ from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.question import NotEstimated, Treatment
 from pathoprog.survival.regression.treatment import TreatmentByGroup
 from pathoprog.survival.summary import plain
-from pathoprog.validation.on_request.added_value import RESAMPLES
 from pathoprog.validation.on_request.asked_columns import two_values
 from pathoprog.validation.plan import AnalysisPlan
 from pathoprog.validation.populations import Population
@@ -29,13 +28,12 @@ def planned_treatment(plan: AnalysisPlan, population: Population) -> Treatment |
     return Treatment(planned.column, planned.control, treated, planned.randomised, varied(population, planned.adjust))
 
 
-def by_class(plan: AnalysisPlan, population: Population, seed: int) -> dict[str, Any]:
+def by_class(plan: AnalysisPlan, population: Population) -> dict[str, Any]:
     """Hazard ratio within each class, ratio of ratios, interaction test, absolute benefit at the horizons.
 
     Args:
         plan: the analysis plan.
         population: the primary one.
-        seed: of the resamples behind standardised benefits.
     """
     try:
         treatment = planned_treatment(plan, population)
@@ -47,8 +45,6 @@ def by_class(plan: AnalysisPlan, population: Population, seed: int) -> dict[str,
         reference={"risk_class": population.classes[0]},
         horizons=plan.horizons_years,
         competing=True,
-        bootstrap=RESAMPLES,
-        seed=seed,
     )
     ordered = replace(question, levels=tuple(population.classes))  # as tables list the classes
     found: TreatmentByGroup | NotEstimated = ANALYSES["treatment"].tried(ordered)

@@ -9,6 +9,8 @@ import pytest
 
 from pathoprog.errors import InputError
 from pathoprog.survival import cox
+from pathoprog.survival.curves.competing import cumulative_incidence
+from pathoprog.survival.curves.product_limit import kaplan_meier
 from pathoprog.survival.prediction.accuracy import auc_at, brier_at, integrated_brier, null_brier, null_risk
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.prediction.censoring import censoring
@@ -132,6 +134,26 @@ def test_decision_curve_is_that_of_dcurves() -> None:
     for model in ("risk", "all", "none"):
         mine = ours.loc[ours["model"] == model, "net_benefit"]
         np.testing.assert_allclose(mine, theirs.loc[theirs["model"] == model, "net_benefit"], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("horizon", [0.0, 0.2, 2.0, 6.0])
+def test_net_benefit_is_that_of_the_curves_above_each_threshold(horizon: float) -> None:
+    """All thresholds at once, against one curve for each; ties, none above, none followed so long."""
+    random = np.random.default_rng(5)
+    time, event, risk = np.ceil(random.exponential(2, 80) * 5) / 5, random.integers(0, 3, 80), random.random(80) * 0.9
+    levels = [0.1, 0.3, 0.6, 0.85, 0.95]
+    for competing in (False, True):
+        rows = decision_curve(time, event, {"m": risk}, horizon, levels, competing).query("model == 'm'")
+        for level, share, found in zip(levels, rows["share_positive"], rows["true_positive"], strict=True):
+            t, e = time[risk >= level], event[risk >= level]
+            assert share == t.size / 80
+            if not t.size:
+                assert found == 0
+                continue
+            curve = kaplan_meier(t, e > 0 if competing else e == 1).at(horizon)
+            value = cumulative_incidence(t, e).at(horizon).value[0] if competing else 1 - curve.survival[0]
+            unknown = curve.beyond[0] and curve.survival[0] > 0
+            assert math.isnan(found) if unknown else found == pytest.approx(value * share, abs=1e-14)
 
 
 def test_decision_curve_with_competing_deaths_by_hand() -> None:

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest, t
 
 from pathoprog.errors import InputError
 from pathoprog.survival import cox, kaplan_meier
 from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.curves.competing import cumulative_incidence
+from pathoprog.survival.curves.product_limit import limits_of_difference
 from pathoprog.survival.question import NotEstimated, Question, Treatment
+from pathoprog.survival.regression.baseline import cumulative_hazard, survival_gained
 from pathoprog.survival.regression.subgroups import interaction_test
 from pathoprog.survival.regression.treatment import TreatmentByGroup, effect_by_group
 from pathoprog.survival.table import CODE, TIME
@@ -99,13 +102,81 @@ def test_absolute_benefit_is_the_difference_of_the_curves(found: TreatmentByGrou
     assert one.incidence.value == pytest.approx(risks[0] - risks[1])
     assert one.n == (len(sides[0]), len(sides[1]))
     # the treated are younger: standardised to the same ages less is gained
-    assert 0 < one.standardised.value < one.difference.value and np.isnan(one.standardised.lower)
+    assert 0 < one.standardised.lower < one.standardised.value < one.difference.value
 
 
-def test_a_bootstrap_gives_standardised_benefit_its_limits() -> None:
-    asked = replace(ASKED, bootstrap=10, within="cohort")
-    one = ANALYSES["treatment"].run(asked).benefits[-1]
-    assert one.standardised.lower < one.standardised.value < one.standardised.upper
+def test_limits_of_absolute_benefit_are_recovered_from_those_of_the_curves(found: TreatmentByGroup) -> None:
+    """Zou and Donner 2008: each limit lies as far off as the two curves' own limits on its side together."""
+    one = next(benefit for benefit in found.benefits if benefit.group == "poor")
+    poor = DATA[DATA["class"] == "poor"]
+    none, chemo = (kaplan_meier(side[TIME], side[CODE]).at(3.0) for side in
+                   (poor[poor["drug"] == drug] for drug in ("none", "chemo")))  # fmt: skip
+    gap, limits = one.difference.value, (one.difference.lower, one.difference.upper)
+    down = (chemo.survival[0] - chemo.lower[0]) ** 2 + (none.upper[0] - none.survival[0]) ** 2
+    up = (chemo.upper[0] - chemo.survival[0]) ** 2 + (none.survival[0] - none.lower[0]) ** 2
+    assert limits == pytest.approx((gap - down**0.5, gap + up**0.5))
+    assert gap - limits[0] != pytest.approx(limits[1] - gap, rel=0.01)  # not symmetric
+    # nobody dies in one curve, all in the other: the exact limits of 12 and of 9, not those of no spread at all
+    alive, dead = kaplan_meier([5.0] * 12 + [1.0] * 3, [0] * 15), kaplan_meier(np.arange(1.0, 10), [1] * 9)
+    assert limits_of_difference(dead, alive, 9.5)[1] == 1.0  # nobody is at risk any more
+    exact = [binomtest(0, n).proportion_ci(method="exact").high for n in (12, 9)]
+    kept = kaplan_meier([9.0] * 12, [0] * 12)
+    assert limits_of_difference(dead, kept, 9.0) == pytest.approx((1 - float(np.hypot(*exact)), 1.0))
+
+
+def test_limits_of_standardised_benefit_are_wider_where_events_are_few() -> None:
+    """T of events less terms, and HC1's factor with events for rows; about the estimate."""
+    for n, within in ((120, ""), (900, "cohort")):
+        asked = replace(ASKED, frame=made(n), within=within)
+        events = int((asked.frame[CODE] == 1).sum())
+        factor = t.ppf(0.975, events - 6) * np.sqrt(events / (events - 6))  # two groups, three effects, age
+        for benefit in ANALYSES["treatment"].run(asked).benefits:
+            one = benefit.standardised
+            assert one.upper - one.value == pytest.approx(factor * one.se)
+            assert one.value - one.lower == pytest.approx(factor * one.se)
+
+
+def test_survival_gained_is_that_of_risk_regression() -> None:
+    """R 4.2.2, riskRegression 2022.11.28: ate(coxph(Surv(time, event) ~ a + x), treatment = "a", times = c(6, 12))."""
+    time = [0.9, 1.7, 2.3, 3.1, 3.8, 4.4, 5.2, 5.9, 6.3, 7.1, 7.7, 8.2]
+    time += [9.4, 10.1, 11.3, 12.2, 13.5, 14.1, 15.7, 16.3, 17.2, 18.9, 19.5, 20.8]
+    event = [1, 1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 0]
+    a = [0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 1]
+    x = [0.8, 1.2, 0.1, -0.3, 1.1, 0.4, -0.7, 0.9, 0.2, -1.1, 0.6, -0.2]
+    x += [0.3, 1.4, -0.9, -0.4, 0.5, -1.3, 0.7, 0, -0.6, -1.2, 0.25, -0.8]
+    fit = cox(pd.DataFrame({"time": time, "event": event, "a": a, "x": x}), "time", "event", ["a", "x"])
+    sides = [np.column_stack((np.full(24, side), x)) for side in (0.0, 1.0)]
+    for horizon, value, se in (
+        (6, 0.323607074803399, 0.0824129168729346),
+        (12, 0.419220734977268, 0.0954553565267849),
+    ):
+        found = survival_gained(fit, *sides, np.zeros(24, dtype=int), 1, horizon)
+        assert found.value[0] == pytest.approx(value, rel=1e-9)
+        assert np.sqrt((found.influence**2).sum()) == pytest.approx(se, rel=1e-9)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("strata", [None, "cohort"])
+def test_the_influence_on_survival_gained_is_its_slope_by_each_patient_s_weight(ties: str, strata: str | None) -> None:
+    data = made(60)
+    data[TIME] = np.ceil(data[TIME] * 4) / 4  # ties
+    fit = cox(data, TIME, CODE, ["x", "age"], strata=strata, ties=ties)
+    sides = [fit.design.matrix * [0, 1] + [side, 0] for side in (0, 1)]
+    place = (data["class"] == "poor").to_numpy().astype(int)
+    found = survival_gained(fit, *sides, place, 2, 3.0)
+
+    def gained(weight: np.ndarray) -> np.ndarray:
+        one = cox(data.assign(w=weight), TIME, CODE, ["x", "age"], strata=strata, ties=ties, weight="w")
+        block = np.zeros(60, dtype=int) if one.strata is None else one.strata
+        hazard = np.array([cumulative_hazard(one, 3.0, k) for k in range(block.max() + 1)])[block]
+        gain = np.exp(-hazard * np.exp(sides[1] @ one.coef)) - np.exp(-hazard * np.exp(sides[0] @ one.coef))
+        return np.array([np.average(gain[place == k], weights=weight[place == k]) for k in (0, 1)])
+
+    assert found.value == pytest.approx(gained(np.ones(60)), abs=1e-12)
+    for k in range(0, 60, 7):
+        step = np.where(np.arange(60) == k, 1e-4, 0.0)
+        slope = (gained(1 + step) - gained(1 - step)) / 2e-4
+        assert found.influence[k] == pytest.approx(slope, abs=1e-9)
 
 
 def test_without_randomisation_it_is_an_association(found: TreatmentByGroup) -> None:
@@ -122,6 +193,7 @@ def test_a_group_in_which_none_or_all_were_treated_has_no_ratio() -> None:
     assert result.unadjusted.interaction.df == 1
     one = next(benefit for benefit in result.benefits if benefit.group == "uncertain")
     assert one.note == "nobody here with and without it" and np.isnan(one.difference.value)
+    assert np.isnan(one.standardised.value)  # not 0: nothing is known of it
 
 
 def test_several_rows_of_a_patient_make_the_interaction_test_robust() -> None:

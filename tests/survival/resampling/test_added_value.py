@@ -13,6 +13,8 @@ from pathoprog.survival.analyses import ANALYSES
 from pathoprog.survival.prediction.accuracy import auc_at
 from pathoprog.survival.prediction.differences import auc_difference, concordance_difference
 from pathoprog.survival.question import NotEstimated, Question
+from pathoprog.survival.regression.baseline import predict_risk
+from pathoprog.survival.regression.cox_model import refitted
 from pathoprog.survival.resampling.added_value import AddedValue, likelihood_ratio, shortened
 from pathoprog.survival.table import CODE, TIME
 
@@ -145,3 +147,28 @@ def test_where_the_variance_is_robust_the_test_is_walds() -> None:
     base, full = (cox(data, TIME, CODE, names, patient="patient") for names in (["age"], ["age", "noise1"]))
     term = full.terms.iloc[1]
     assert likelihood_ratio(base, full).statistic == pytest.approx(term["z"] ** 2)
+
+
+def test_a_refit_in_a_resample_is_the_model_of_the_drawn_table() -> None:
+    frame = made_for_refits()
+    whole = cox(frame, "time", "event", ["g", "x"], strata="cohort")
+    rows = np.random.default_rng(3).integers(0, len(frame), len(frame))
+    drawn, again = refitted(whole, rows), cox(
+        frame.iloc[rows].reset_index(drop=True), "time", "event", ["g", "x"], strata="cohort"
+    )  # fmt: skip
+    np.testing.assert_allclose(drawn.coef, again.coef, rtol=1e-10)
+    strata = whole.strata
+    ours, theirs = (predict_risk(fit, whole.design.matrix, 0.8, strata) for fit in (drawn, again))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+    with pytest.raises(InputError, match="a level is missing in this resample"):
+        refitted(whole, np.flatnonzero(frame["g"] != "b"))
+    with pytest.raises(InputError, match="3 terms for 0 events"):
+        refitted(whole, np.flatnonzero(frame["event"] == 0))
+
+
+def made_for_refits() -> pd.DataFrame:
+    random = np.random.default_rng(2)
+    frame = pd.DataFrame({"g": random.choice(["a", "b", "c"], 150), "x": random.normal(size=150)})
+    time, lost = random.exponential(size=150) / np.exp(frame["x"]), random.uniform(0.3, 2, 150)
+    ends = np.ceil(np.minimum(time, lost) * 20) / 20
+    return frame.assign(time=ends, event=(time <= lost).astype(int), cohort=random.choice(["u", "v"], 150))

@@ -49,6 +49,13 @@ def test_bootstrap_of_a_mean_within_cohorts() -> None:
     assert found.lower[0] < 19.5 < found.upper[0] and found.value[0] == 19.5
 
 
+def test_limits_are_order_statistics_of_the_resamples() -> None:
+    """Of 199 the 5th and the 195th, as R's boot.ci(type = "perc"): quantiles of the 199 themselves lie further in."""
+    found = bootstrap(Mean(), 40, samples=199, seed=2)
+    ordered = np.sort(found.samples[:, 0])
+    assert (found.lower[0], found.upper[0]) == pytest.approx((ordered[4], ordered[194]))
+
+
 @pytest.mark.slow
 def test_the_number_of_workers_changes_nothing() -> None:
     one, two = (bootstrap(Mean(), 40, samples=60, seed=5, workers=workers) for workers in (1, 2))

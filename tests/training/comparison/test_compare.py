@@ -85,7 +85,11 @@ def test_figures_are_of_the_seeds_and_patients_that_all_have(data):
     assert [row["c"] for row in rows] == [1.0, 0.0] and rows[1]["difference"] == -1.0
     assert rows[0]["difference"] == ""
     text = compare.page([found], {"c": "it broke"})
-    assert "-1.000 (-1.000 to -1.000)" in text and compare.ONE_SEED in text and "c: it broke" in text
+    assert "-1.000 (-1.000 to -1.000)" in text and compare.FEW_SEEDS[1] in text and "c: it broke" in text
+    for seeds, said in ((2, "two seeds"), (3, "")):
+        more = {name: {seed: {"10x": right} for seed in range(seeds)} for name in ("a", "b")}
+        text = compare.page([compare.compared(more, "10x", people, folds, 100, 1)], {})
+        assert said in text and ("give candidates" in text) == bool(said)
     with pytest.raises(PathoprogError, match="no seed is done in all"):
         compare.compared({"a": {1: {}}, "b": {2: {}}}, "10x", people, folds, 100, 1)
 

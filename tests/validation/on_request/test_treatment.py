@@ -8,7 +8,6 @@ from made_opened import run
 
 from pathoprog.errors import InputError
 from pathoprog.system.files import read_json
-from pathoprog.validation.on_request import treatment
 from pathoprog.validation.plan import read_plan
 
 PLANNED = 'treatment: {column: chemo, control: "no", randomised: %s, adjust: [age, stage]}\n'
@@ -27,10 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeCohort:
 @pytest.mark.parametrize(
     ("randomised", "says"), [("true", "effects of treatment"), ("false", "associations, no effects")]
 )
-def test_the_report_words_it_as_declared(
-    made: MadeCohort, monkeypatch: pytest.MonkeyPatch, randomised: str, says: str
-) -> None:
-    monkeypatch.setattr(treatment, "RESAMPLES", 3)
+def test_the_report_words_it_as_declared(made: MadeCohort, randomised: str, says: str) -> None:
     plan = made.folder / f"{randomised}.yaml"
     plan.write_text((made.folder / "plan.yaml").read_text() + PLANNED % randomised)
     run(made, randomised, plan=str(plan))

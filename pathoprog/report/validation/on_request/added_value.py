@@ -10,6 +10,9 @@ from pathoprog.report.validation.findings import Figures, Findings
 from pathoprog.text.numbers import bare_ratio, format_difference, format_p
 from pathoprog.text.wording import capital, count, listing, p_cell
 
+FEW_PATIENTS = 200
+"""Below that limits without optimism are not trusted (`benchmarks/coverage_more.py --resampled`)."""
+
 
 def added_section(findings: Findings, figures: Figures) -> Section:
     """Likelihood ratio test, differences of c and AUC(t), calibration and net benefit of both models."""
@@ -78,6 +81,11 @@ def _differences(found: dict[str, Any], status: str) -> Table:
         full.append({"figure": name, **gap, **{f"corrected_{key}": v for key, v in (corrected or {}).items()}})
     columns = ["Figure", "Without", "With", "Difference (95% CI)", "p", "Without optimism"]
     note = "Paired standard errors: the same patients stand behind both models."
+    if found["n"] < FEW_PATIENTS:
+        note += (
+            f" In fewer than {FEW_PATIENTS} patients the limits without optimism may be too narrow: of 100 they "
+            "covered 90% of simulated tables."
+        )
     return Table(
         "added_value", "What is gained.", pd.DataFrame(shown, columns=columns), pd.DataFrame(full), note, status
     )

@@ -94,8 +94,8 @@ def _benefits(found: dict[str, Any], compete: bool, status: str) -> Table | None
         else "Survival by Kaplan-Meier; no deaths compete, so that events avoided are the same; "
     )
     note += (
-        "standardised: had all of the class had it or not, by the adjusted model, limits by the bootstrap. Points are "
-        "percentage points; above 0 favours the treated."
+        "standardised: had all of the class had it or not, by the adjusted model, limits by the infinitesimal "
+        "jackknife. Points are percentage points; above 0 favours the treated."
     )
     return Table(
         "treatment",
