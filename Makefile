@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python
 COMPILE := $(BIN)/uv pip compile --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE)
 
+# The demo and the tests start hundreds of processes: without kept bytecode each would compile the modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup viewer wheel demo serve-demo control test test-caps test-long test-gpu lint format docs requirements clean
 
 help: $(READY)

@@ -1,13 +1,36 @@
 """Cohorts of these tests."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from made_cohort import MadeCohort, make_cohort
 from made_opened import run
 
+from pathoprog.survival.curves import parametric
 from pathoprog.validation.openings.register import state_folder
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _each_distribution_is_fitted_once() -> Iterator[None]:
+    """Most of these tests look at the same table, in many shapes: what lifelines fitted to its values is kept."""
+    fit, kept = parametric.parametric_fitter, dict[Any, Any]()
+
+    def once(distribution: str, *values: Any) -> Any:
+        key = (
+            distribution,
+            *(None if one is None else (str(np.asarray(one).dtype), np.asarray(one).tobytes()) for one in values),
+        )
+        if key not in kept:
+            kept[key] = fit(distribution, *values)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parametric, "parametric_fitter", once)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,7 @@ def test_another_plan_in_another_folder_is_after_opening_1_too(made: MadeCohort)
     assert "added after opening 1" in statuses(made, "elsewhere")
 
 
+@pytest.mark.slow
 def test_the_order_of_runs_changes_nothing(made: MadeCohort):
     original = (made.folder / "plan.yaml").read_text()
     change_plan(made)

@@ -101,6 +101,7 @@ def test_an_analysis_that_refuses_says_why_and_stops_no_other(tmp_path: Path, mo
     assert found["refused"] == {"note": "too few patients"} and found["bootstrap"]["samples"] == 5
 
 
+@pytest.mark.slow
 def test_each_command_does_what_its_part_of_the_list_says(
     made: MadeCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

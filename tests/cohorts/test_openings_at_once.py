@@ -46,6 +46,7 @@ def test_processes_at_once_get_different_numbers(tmp_path: Path):
     assert [line["opening"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_two_validations_at_once_are_two_openings(made: MadeCohort):
     """The command itself takes its turn, in folders of their own, under the same register."""
     program = "import sys; from made_cohort import MadeCohort; from made_opened import run; from pathlib import Path; "

@@ -196,6 +196,7 @@ def test_with_go_on_they_are_failed_rows_and_the_rest_is_scored(bundle, slides, 
     assert "4 failed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_slide_whose_folder_cannot_be_replaced_fails_alone(bundle, slides, tmp_path, monkeypatch, capsys):
     def publish(staging, slide_id):
         if slide_id == "A":

@@ -127,6 +127,7 @@ def test_an_override_keeps_the_class_and_is_recorded(bundle, slides, scored, tmp
     assert found["result_key"] != result(scored, "good")["result_key"]
 
 
+@pytest.mark.slow
 def test_a_service_may_require_that_eligibility_is_known(bundle, slides, scored, tmp_path):
     """Stricter than the bundle's rule: no override to warn of, and yet another result than under that rule."""
     call = ["score", f"cohort={slides / 'cohort.csv'}", f"ensemble={bundle}", f"out={tmp_path / 'out'}", *STREAM]

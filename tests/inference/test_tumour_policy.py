@@ -90,6 +90,7 @@ def test_a_slide_without_tumour_is_not_reportable(scored):
     assert json.loads((out / "slides" / "T8" / "tumour.geojson").read_text())["features"] == []
 
 
+@pytest.mark.slow
 def test_a_corrected_outline_replaces_the_network_s_and_gives_a_new_result(scored, bundle, tumour, tmp_path, capsys):
     out = tmp_path / "out"
     shutil.copytree(scored[0], out)

@@ -240,6 +240,7 @@ def test_a_tangle_is_refused_at_once_and_a_few_crossings_are_repaired(tmp_path):
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_a_large_outline_is_read_and_one_of_millions_of_points_is_not(tmp_path):
     path = tmp_path / "a.geojson"
     angle = np.linspace(0, 2 * np.pi, 200_000, endpoint=False)

@@ -89,7 +89,7 @@ def check(found, inspected, scored):
 
 
 def test_a_seeded_set_gives_no_class_from_visible_damage(tmp_path):
-    check(benchmark().run(tmp_path, inspected=24, scored=12, seed=1), 24, 12)
+    check(benchmark().run(tmp_path, inspected=12, scored=6, seed=1), 12, 6)
 
 
 @pytest.mark.slow

@@ -65,7 +65,12 @@ def test_tiles_are_the_slides_pixels_in_the_order_asked_for(paths, workers):
 
 
 @pytest.mark.parametrize(
-    "name", ["aperio_CMU-1-Small-Region.svs", "ome_OS-1-detail_HE.ome.tif", "dicom_camelyon_jpeg_multiframe.dcm"]
+    "name",
+    [
+        "aperio_CMU-1-Small-Region.svs",
+        "ome_OS-1-detail_HE.ome.tif",
+        pytest.param("dicom_camelyon_jpeg_multiframe.dcm", marks=pytest.mark.slow),
+    ],
 )
 def test_real_files_give_the_tiles_that_the_stream_gives(name):
     path = str(shared_data(f"wsi/{name}"))

@@ -96,10 +96,21 @@ def test_where_five_cannot_finish_it_stops_and_says_what_helps(here, tmp_path):
             train_ensemble.run(settings)
         assert started == ["10x-seed1"] * starts and "Traceback" not in str(raised.value)
         started.clear()
-    assert train_ensemble.run(replace(settings, candidates=6)) == 1, "a further seed in the same folder"
+
+
+@pytest.mark.slow
+def test_a_further_seed_in_the_same_folder_makes_five(here, tmp_path):
+    spoilt, started = here
+    spoilt.add("10x-seed1")
+    settings = settings_of(tmp_path, 5)
+    with pytest.raises(PathoprogError, match="5 are needed"):
+        train_ensemble.run(settings)
+    started.clear()
+    assert train_ensemble.run(replace(settings, candidates=6)) == 1
     assert "10x-seed1" not in started and len(started) == 11
 
 
+@pytest.mark.slow
 def test_a_seed_whose_fold_fails_is_left_out_of_a_cross_validation(here, tmp_path):
     spoilt, _ = here
     spoilt.add("40x-seed2/fold1")

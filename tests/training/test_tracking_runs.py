@@ -191,6 +191,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_runs_of_a_killed_process_end_with_the_next_command(store):
     """SIGKILL leaves no time to end them; runs of a process that lives, or of another machine, are left alone."""
     Tracking(store)

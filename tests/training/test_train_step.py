@@ -50,6 +50,7 @@ def test_it_prints_what_is_asked_of_it(benchmark, capsys):
         benchmark.main(["device=cpu", "patient=3"])
 
 
+@pytest.mark.slow
 def test_new_ways_of_reading_and_of_saving_memory_are_measured_too(benchmark, capsys):
     small = ["steps=4", "size_px=32", "tiles=2", "patients=4", "accumulate=2"]
     keys = ["jpeg=90", "fetch_threads=2", "prefetch=0", "checkpoint_activations=1"]

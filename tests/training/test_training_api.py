@@ -75,6 +75,7 @@ def test_a_member_is_the_command_s_and_nothing_is_printed_or_left(
     assert again.weights.stat().st_mtime_ns == stamp, "a finished member is left as it is"
 
 
+@pytest.mark.slow
 def test_members_given_one_by_one_are_locked_as_the_command_locks_their_folder(
     trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):

@@ -107,7 +107,7 @@ def leased(out):
 @pytest.mark.parametrize(
     "point",
     [
-        "after_reading",
+        pytest.param("after_reading", marks=pytest.mark.slow),
         pytest.param("after_member", marks=pytest.mark.slow),
         pytest.param("write", marks=pytest.mark.slow),
     ],

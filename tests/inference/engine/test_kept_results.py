@@ -44,6 +44,7 @@ def kept(folder):
         return db.execute("SELECT slide_id, result_key, result FROM results").fetchall()
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_read_is_scored_anew_and_kept(scored, capsys):
     folder, call = scored
     with closing(sqlite3.connect(folder / "out" / "ledger.sqlite")) as db, db:

@@ -75,7 +75,7 @@ class Stillborn(LocalCrew):
 @pytest.mark.parametrize(
     ("left", "workers", "code", "said"),
     [
-        pytest.param(2, 1, 0, "started again: DIED", id="again"),
+        pytest.param(2, 1, 0, "started again: DIED", id="again", marks=pytest.mark.slow),
         pytest.param(3, 1, 2, "DIED, 3 times", id="never"),
         pytest.param(5, 2, 0, "going on with 1 of 2 workers: DIED, 3 times", id="one of two", marks=pytest.mark.slow),
     ],

@@ -106,7 +106,7 @@ def test_large_tiles_go_one_by_one():
     assert [openvino_engine.tiles_a_call(side**2) for side in (96, 191, 192, 448)] == [16, 16, 1, 1]
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("at_once", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_nor_do_they_in_calls_of_another_size(openvino, bundle_folder, tiles, monkeypatch, at_once):
     """Between sizes of a call last bits differ on CPUs without AVX2: there is one size for a tile's."""
     from pathoprog.networks.engines import openvino_engine

@@ -126,7 +126,10 @@ def test_bags_are_those_of_the_store_whatever_the_number_of_readers(made, tmp_pa
         assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize(("workers", "then"), [(1, 3), (3, 1), (2, 0)])
+@pytest.mark.parametrize(
+    ("workers", "then"),
+    [pytest.param(1, 3, marks=pytest.mark.slow), (3, 1), pytest.param(2, 0, marks=pytest.mark.slow)],
+)
 def test_stopped_and_resumed_with_other_readers_or_from_the_store_gives_the_same_bits(made, tmp_path, workers, then):
     def stop(done: int) -> None:
         if done == 3:

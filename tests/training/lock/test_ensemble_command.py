@@ -93,6 +93,7 @@ def test_equal_work_gives_an_equal_ensemble_and_a_lock_stays(candidates, tmp_pat
         choose.run(replace(settings, aggregation="max"))
 
 
+@pytest.mark.slow
 def test_scores_that_were_kept_say_what_computed_them_whoever_reads_them(candidates, tmp_path, monkeypatch):
     shutil.copytree(candidates, tmp_path / "runs", ignore=shutil.ignore_patterns(KEPT_SCORES))
     settings = EnsembleConfig(str(tmp_path / "runs"), str(tmp_path / "bundle"), bootstrap=0, track=NO_TRACKING)

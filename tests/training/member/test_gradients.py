@@ -134,6 +134,7 @@ def test_checkpointed_activations_go_with_parts(data):
         assert torch.equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_s_statistics_are_kept_in_the_first_pass_too(data):
     settings = cox(data, dropout=0.0, accumulate=2)
     plain = network_of(settings)
@@ -145,6 +146,7 @@ def test_a_compiled_network_s_statistics_are_kept_in_the_first_pass_too(data):
         assert torch.allclose(one, two)
 
 
+@pytest.mark.slow
 def test_memory_savers_leave_a_run_what_it_is_killed_and_resumed(data, tmp_path):
     plain = cox(data, tmp_path / "plain", accumulate=2, steps=4, evaluate_every=4)
     train(plain, lambda _: None)

@@ -86,6 +86,7 @@ def compare(together: Path, alone: Path) -> None:
     assert verdicts[0]["risks"] == pytest.approx(verdicts[1]["risks"], rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_in_two_parts(data, tmp_path):
     ticks = []
     candidate = train(settings_of(data, tmp_path / "together", gpus=2), ticks.append)

@@ -63,6 +63,7 @@ def test_the_outlines_are_a_cohort_for_tiles(applied):
     assert all(path.startswith(str(applied.resolve())) for path in cohort["outline_path"])
 
 
+@pytest.mark.slow
 def test_training_that_was_stopped_goes_on_to_the_same_weights(tumour, tmp_path, monkeypatch):
     from pathoprog.training.tumour import segment
 
