@@ -124,7 +124,7 @@ def test_word_has_the_paragraphs_and_every_table(findings: Findings, document: D
     for panel, grid in zip(panels, word.tables, strict=True):
         assert all(row._tr.trPr.find(qn("w:cantSplit")) is not None for row in grid.rows)
         assert grid.rows[0]._tr.trPr.find(qn("w:tblHeader")) is not None
-        kept = [row.cells[0].paragraphs[0].paragraph_format.keep_with_next for row in grid.rows]
+        kept = [row.cells[0].paragraphs[0].style.paragraph_format.keep_with_next for row in grid.rows]
         assert kept == [len(panel) <= KEPT_ROWS] * (len(kept) - 1) + [False]
     notes = [table.note for table in tables if table.note]
     assert all(note in texts for note in notes)
