@@ -90,9 +90,13 @@ def _cell_styles(word: Any) -> dict[tuple[bool, bool], str]:
 def _grid(word: Any, panel: pd.DataFrame, text_columns: int, styles: dict[tuple[bool, bool], str]) -> None:
     """One panel; Word repeats its head on each page, breaks no row, and keeps a short table on one page."""
     from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
 
     rows = [list(panel.columns), *panel.itertuples(index=False, name=None)]
     grid = word.add_table(rows=len(rows), cols=panel.shape[1], style="Light List")
+    look = grid._tbl.tblPr.find(qn("w:tblLook"))
+    look.set(qn("w:val"), "0420")  # a head and no bands: the style would make the first column bold
+    look.set(qn("w:firstColumn"), "0")
     short = len(rows) <= KEPT_ROWS + 1
     cells = iter(grid._cells)  # the public way searches the whole table for each cell
     for number, row in enumerate(rows, start=1):

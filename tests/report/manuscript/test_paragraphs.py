@@ -124,6 +124,8 @@ def test_word_has_the_paragraphs_and_every_table(findings: Findings, document: D
     for panel, grid in zip(panels, word.tables, strict=True):
         assert all(row._tr.trPr.find(qn("w:cantSplit")) is not None for row in grid.rows)
         assert grid.rows[0]._tr.trPr.find(qn("w:tblHeader")) is not None
+        look = grid._tbl.tblPr.find(qn("w:tblLook"))
+        assert (look.get(qn("w:firstRow")), look.get(qn("w:firstColumn"))) == ("1", "0")
         kept = [row.cells[0].paragraphs[0].style.paragraph_format.keep_with_next for row in grid.rows]
         assert kept == [len(panel) <= KEPT_ROWS] * (len(kept) - 1) + [False]
     notes = [table.note for table in tables if table.note]
