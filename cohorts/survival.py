@@ -26,7 +26,7 @@ from pathoprog.survival import summary
 from pathoprog.survival.analyses import ANALYSES, Analysis
 from pathoprog.survival.arrays import EVENT
 from pathoprog.survival.curves.by_group import GroupCurves, GroupTests, Incidences, MedianFollowUp, RestrictedMeans
-from pathoprog.survival.prediction.scores import AtHorizon, Discrimination
+from pathoprog.survival.prediction.scores import AtHorizon, Discrimination, primary_estimator
 from pathoprog.survival.question import NotEstimated, Question
 from pathoprog.survival.table import read_raw
 from pathoprog.system.console import say
@@ -153,7 +153,12 @@ def values(q: Question, analysis: Analysis) -> Parts:
     found: list[AtHorizon] = analysis.run(q) if (q.event == EVENT).any() else []
     return {
         "horizon_values": [
-            {"positive": list(one.grouping.levels), "horizon": one.horizon, **summary.plain(one.values)}
+            {
+                "positive": list(one.grouping.levels),
+                "horizon": one.horizon,
+                "primary": primary_estimator(q.competing),
+                **summary.plain(one.values),
+            }
             for one in found
             if not isinstance(one.values, NotEstimated)
         ]

@@ -19,6 +19,8 @@ from pathoprog.system.csv_files import write_frame
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
 from pathoprog.text.wording import count
 
+ESTIMATOR_NAMES = {"kaplan_meier": "Kaplan-Meier", "aalen_johansen": "Aalen-Johansen"}
+
 
 def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
     """The tables as CSV: curves, numbers at risk, hazard ratios, values at horizons."""
@@ -40,10 +42,11 @@ def write_tables(folder: Path, q: Question, results: dict[str, Any]) -> None:
     if cox:
         _csv(folder / "hazard_ratios.csv", pd.DataFrame(cox))
     flat = [
-        {"positive": "+".join(row["positive"]), "horizon": row["horizon"], "estimator": key, **_flat(row[key])}
+        {"positive": "+".join(row["positive"]), "horizon": row["horizon"], "estimator": key}
+        | {"primary": key == row["primary"], **_flat(row[key])}
         for row in results.get("horizon_values", [])
         for key in row
-        if key not in ("positive", "horizon")
+        if key not in ("positive", "horizon", "primary")
     ]
     if flat:
         _csv(folder / "horizon_values.csv", pd.DataFrame(flat))
@@ -111,7 +114,7 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
     for reason in results.get("refused", {}).values():
         say(f"  refused: {reason}")
     for row in results.get("horizon_values", []):
-        k = row["kaplan_meier"]
+        k = row[row["primary"]]
         values = [k[name]["value"] for name in ("sensitivity", "specificity", "ppv", "npv")]
         head = f"  {'+'.join(row['positive'])} at {row['horizon']:g}"
         if not any(map(math.isfinite, values)):
@@ -120,7 +123,7 @@ def say_results(q: Question, results: dict[str, Any]) -> None:
         names = ("sensitivity", "specificity", "PPV", "NPV")
         parts = [f"{name} {format_percent(value)}" for name, value in zip(names, values, strict=True)]
         late = "; a group was not followed so long" if k["beyond"] else ""
-        say(f"{head}: {', '.join(parts)} (Kaplan-Meier{late})")
+        say(f"{head}: {', '.join(parts)} ({ESTIMATOR_NAMES[row['primary']]}{late})")
     for column, part in results.get("sites", {}).items():
         _say_sites(column, part)
     added = results.get("added_value", {})

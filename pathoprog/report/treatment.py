@@ -40,10 +40,13 @@ def treatment_lines(found: dict[str, Any]) -> list[str]:
 
 
 def benefit_text(one: dict[str, Any]) -> str:
-    """Difference of net survival in percent points, or why there is none."""
+    """Differences in percent points, or why there are none; where deaths compete, by Aalen-Johansen first."""
     if one["note"]:
         return str(one["note"])
-    return f"net survival {points(one['difference'])} points"
+    net = f"net survival {points(one['difference'])} points"
+    if not math.isfinite(one["incidence"]["value"]):
+        return net
+    return f"events avoided {points(one['incidence'])} points (Aalen-Johansen), {net}"
 
 
 def points(estimate: dict[str, Any]) -> str:
@@ -91,8 +94,11 @@ def treatment_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {"model": name, "row": "interaction", "value": test["statistic"], "df": test["df"], "p": test["p_value"]}
         )
-    kinds = {"difference": "net survival gained", "incidence": "cumulative incidence avoided"}
-    kinds["standardised"] = "net survival gained, standardised"
+    kinds = {
+        "incidence": "cumulative incidence avoided",  # only where deaths compete, and then the primary one
+        "difference": "net survival gained",
+        "standardised": "net survival gained, standardised",
+    }
     for one in found.get("benefits", []):
         for key, words in kinds.items():
             if math.isfinite(one[key]["value"]):

@@ -12,6 +12,8 @@ from shared_data import shared_data
 from survival_call import QUICK, analysed
 
 from pathoprog.cli import main
+from pathoprog.survival.prediction.horizon import values_by_curves
+from pathoprog.text.numbers import format_percent
 
 
 @pytest.fixture
@@ -315,6 +317,27 @@ def test_a_model_of_its_own_says_nothing_after_the_last_follow_up(tmp_path: Path
     found = analysed(tmp_path / "out", str(path), "time=time", "event=event", "covariates=x", "horizons=30", *QUICK)
     assert found["prediction"]["by_horizon"][0]["brier"] is None
     assert found["prediction"]["integrated_brier"]["value"] is None
+
+
+@pytest.mark.parametrize(("frame", "primary"), [(small.FRAME, "aalen_johansen"), (small.SINGLE, "kaplan_meier")])
+def test_values_at_a_horizon_lead_with_the_primary_estimator(
+    frame: pd.DataFrame, primary: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "table.csv"
+    frame.to_csv(path, index=False)
+    call = [str(path), "time=time", "event=event", "group=group", "levels=a,b,c", "horizons=12", "positive=c", *QUICK]
+    found = analysed(tmp_path / "out", *call)
+    (row,) = found["horizon_values"]
+    assert row["primary"] == primary
+    competing = primary == "aalen_johansen"
+    by_hand = values_by_curves(frame["time"], frame["event"], frame["group"] == "c", 12, competing=competing)
+    said = f"PPV {format_percent(by_hand.ppv.value)}, NPV {format_percent(by_hand.npv.value)}"
+    assert f"{said} ({'Aalen-Johansen' if competing else 'Kaplan-Meier'})" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "tables" / "horizon_values.csv")
+    assert table["estimator"][0] == primary and table["primary"].tolist() == [True, *[False] * (len(table) - 1)]
+    resampled = found["bootstrap"]["values"]
+    assert resampled[f"ppv c 12 {primary}"]["value"] == pytest.approx(by_hand.ppv.value, rel=1e-12)
+    assert ("ppv c 12 inverse_weights_competing" in resampled) is competing
 
 
 def test_names_get_no_direction(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from survival_call import QUICK, analysed
 
 from pathoprog.cli import main
+from pathoprog.report.treatment import points
 
 
 @pytest.fixture
@@ -102,6 +103,24 @@ def test_sites_added_value_and_treatment_are_written_where_asked(tmp_path: Path)
     } <= names
     plain = analysed(tmp_path / "plain", *given)
     assert not {"sites", "added_value", "treatment", "time_effects", "refused"} & set(plain)
+
+
+def test_what_a_treatment_avoids_leads_where_deaths_compete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = small.FRAME.assign(drug=["yes", "no"] * 12)
+    path = tmp_path / "table.csv"
+    given = [str(path), "time=time", "event=event", "group=arm", "horizons=8", "treatment=drug", "randomised=yes"]
+    kinds = {}
+    for name, event in (("competing", frame["event"]), ("single", frame["event"] % 2)):
+        frame.assign(event=event, arm=["a", "a", "b", "b"] * 6).to_csv(path, index=False)
+        found = analysed(tmp_path / name, *given, *QUICK)["treatment"]["benefits"][0]
+        said = capsys.readouterr().out
+        assert ("events avoided" in said) is (name == "competing") and "net survival" in said
+        if name == "competing":
+            avoided = f"effect at 8 in a: events avoided {points(found['incidence'])} points (Aalen-Johansen), net "
+            assert avoided in said
+        table = pd.read_csv(tmp_path / name / "tables" / "treatment.csv")
+        kinds[name] = table.loc[table["horizon"].notna() & (table["group"] == "a"), "row"].tolist()
+    assert kinds["competing"][0] == "cumulative incidence avoided" and kinds["single"][0] == "net survival gained"
 
 
 @pytest.mark.parametrize(

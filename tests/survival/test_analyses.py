@@ -16,6 +16,7 @@ from pathoprog.survival.curves.competing import cumulative_incidence
 from pathoprog.survival.curves.restricted_mean import restricted_mean
 from pathoprog.survival.prediction.calibration import calibration
 from pathoprog.survival.prediction.horizon import values_by_curves
+from pathoprog.survival.prediction.scores import primary_estimator
 from pathoprog.survival.question import Grouping, Model, NotEstimated, PredictedRisk, Question, Score
 from pathoprog.survival.table import CODE, TIME
 from pathoprog.validation.plan import DEFINED_BY, TITLES
@@ -86,6 +87,7 @@ def test_values_at_a_horizon_are_those_of_each_estimator():
     given = (TIMES, EVENTS, POSITIVE, 5.0)
     assert found.values["kaplan_meier"] == values_by_curves(*given)
     assert found.values["aalen_johansen"] == values_by_curves(*given, competing=True) != found.values["kaplan_meier"]
+    assert list(found.values)[0] == primary_estimator(True) and list(found.values)[2] == primary_estimator(False)
     assert list(run("horizon_values")[0].values) == ["kaplan_meier", "inverse_weights", "complete_cases"]
     (nothing,) = run("horizon_values", groupings=(Grouping("all", ("good", "poor")),))
     assert isinstance(nothing.values, NotEstimated)

@@ -7,6 +7,7 @@ from pathoprog.report.document import Section, Text
 from pathoprog.report.manuscript.stated import networks_text, resolutions_text, scanners_text, software_text
 from pathoprog.report.validation.before_opening import follow_up_text
 from pathoprog.report.validation.findings import Findings, c_text
+from pathoprog.report.validation.horizon_values import PRIMARY_ESTIMATORS
 from pathoprog.report.validation.openings import date
 from pathoprog.report.validation.results import absolute_text
 from pathoprog.text.numbers import format_interval, format_p, format_percent, format_ratio
@@ -14,7 +15,7 @@ from pathoprog.text.wording import count, listing, share
 from pathoprog.validation.flow import Flow
 from pathoprog.validation.plan import TESTS
 from pathoprog.validation.populations import Population
-from pathoprog.validation.secondary_analyses import ESTIMATORS, IMPUTATIONS
+from pathoprog.validation.secondary_analyses import IMPUTATIONS
 
 
 def manuscript_section(findings: Findings) -> Section:
@@ -180,7 +181,7 @@ def _adjusted(findings: Findings) -> str:
 
 def _values(findings: Findings) -> str:
     """Predictive values of the worse class at the primary horizon, by the primary estimator."""
-    estimator = ESTIMATORS["aalen_johansen" if findings.deaths_compete else "kaplan_meier"]
+    estimator = PRIMARY_ESTIMATORS[findings.deaths_compete]
     horizon = findings.plan.primary.horizon_years
     for row in findings.statistics["horizon_values"]:
         if (row["years"], row["estimator"]) == (horizon, estimator) and math.isfinite(row["ppv"]):

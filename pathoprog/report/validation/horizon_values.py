@@ -7,12 +7,13 @@ import pandas as pd
 
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.validation.findings import Findings
+from pathoprog.survival.prediction.scores import primary_estimator
 from pathoprog.text.numbers import format_percent
 from pathoprog.text.wording import capital, listing
 from pathoprog.validation.secondary_analyses import ESTIMATORS, VALUES
 
 NAMES_OF_VALUES = dict(zip(VALUES, ("Sensitivity", "Specificity", "PPV", "NPV"), strict=True))
-PRIMARY_ESTIMATORS = {True: ESTIMATORS["aalen_johansen"], False: ESTIMATORS["kaplan_meier"]}
+PRIMARY_ESTIMATORS = {competing: ESTIMATORS[primary_estimator(competing)] for competing in (True, False)}
 """Whose values come first, where deaths compete and where none does."""
 POINT = 0.01
 """Weighted values that lie further from Kaplan-Meier's are commented (STATISTICS: late they may mislead)."""

@@ -110,11 +110,16 @@ class AtHorizon:
     values: dict[str, HorizonValues | WeightedValues | CompleteCases] | NotEstimated
 
 
-def horizon_values(q: Question) -> list[AtHorizon]:
-    """Values of each grouping at each horizon by every estimator.
+def primary_estimator(competing: bool) -> str:
+    """Whose values lead: Aalen-Johansen's where deaths compete (who dies of something else never has the event)."""
+    return "aalen_johansen" if competing else "kaplan_meier"
 
-    Kaplan-Meier (net values) is primary; inverse censoring weights are a check; complete cases are a note only, since
-    they mislead late. Where deaths compete, by Aalen-Johansen too.
+
+def horizon_values(q: Question) -> list[AtHorizon]:
+    """Values of each grouping at each horizon by every estimator, that of `primary_estimator` first.
+
+    Where deaths compete, Kaplan-Meier's values are net. Inverse censoring weights are a check; complete cases are a
+    note only, since they mislead late.
     """
     found = []
     for grouping in q.groupings:
@@ -131,12 +136,12 @@ def _by_estimator(
     q: Question, positive: npt.NDArray[np.bool_], horizon: float
 ) -> dict[str, HorizonValues | WeightedValues | CompleteCases]:
     given = (q.grouped.time, q.grouped.event, positive, horizon)
-    found: dict[str, HorizonValues | WeightedValues | CompleteCases] = {
+    absolute: dict[str, HorizonValues | WeightedValues | CompleteCases] = {}
+    if q.competing:
+        absolute["aalen_johansen"] = values_by_curves(*given, competing=True)
+        absolute["inverse_weights_competing"] = values_by_weights(*given, competing=True)
+    return absolute | {
         "kaplan_meier": values_by_curves(*given),
         "inverse_weights": values_by_weights(*given),
         "complete_cases": values_of_complete_cases(*given),
     }
-    if q.competing:
-        found["aalen_johansen"] = values_by_curves(*given, competing=True)
-        found["inverse_weights_competing"] = values_by_weights(*given, competing=True)
-    return found

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathoprog.errors import InputError
-from pathoprog.survival.arrays import EVENT, FloatArray, IntArray, level_names
+from pathoprog.survival.arrays import COMPETING, EVENT, FloatArray, IntArray, level_names
 from pathoprog.survival.prediction.concordance import harrell_c
 from pathoprog.survival.prediction.horizon import values_by_curves, values_by_weights
 from pathoprog.survival.question import Question
@@ -47,14 +47,24 @@ class Resampled:
             names += [f"hr {level} vs {self.levels[0]}" for level in self.levels[1:]]
             for positive in self.positives:
                 for horizon in self.horizons:
-                    for estimator in ("kaplan_meier", "inverse_weights"):
+                    for estimator in self.estimators():
                         names += [f"{value} {'+'.join(positive)} {horizon:g} {estimator}" for value in VALUES]
         return names
+
+    def competing(self) -> bool:
+        """Whether any death of the whole table competes: a resample without one is still judged so."""
+        return bool((self.event == COMPETING).any())
+
+    def estimators(self) -> tuple[str, ...]:
+        """By which the values at a horizon are resampled: the primary one and its check, then the net ones."""
+        absolute = ("aalen_johansen", "inverse_weights_competing") if self.competing() else ()
+        return (*absolute, "kaplan_meier", "inverse_weights")
 
     def __call__(self, index: IntArray) -> FloatArray:
         """The statistics of the patients at `index`, which may repeat; nan where one cannot be had."""
         time, event = self.time[index], self.event[index]
         found: list[float] = []
+        ways = (True, False) if self.competing() else (False,)
         if self.score is not None:
             found.append(harrell_c(time, event, self.score[index]).value)
         if self.place is not None:
@@ -63,7 +73,7 @@ class Resampled:
             for positive in self.positives:
                 mark = np.isin(place, [self.levels.index(level) for level in positive])
                 for horizon in self.horizons:
-                    found += _values(time, event, mark, horizon)
+                    found += [value for way in ways for value in _values(time, event, mark, horizon, way)]
         return np.array(found)
 
 
@@ -77,10 +87,10 @@ def hazard_ratios(time: FloatArray, died: npt.NDArray[np.bool_], place: IntArray
     return [float(value) for value in np.exp(beta)]
 
 
-def _values(time: FloatArray, event: IntArray, mark: Any, horizon: float) -> list[float]:
+def _values(time: FloatArray, event: IntArray, mark: Any, horizon: float, competing: bool) -> list[float]:
     try:
-        curves = values_by_curves(time, event, mark, horizon)
-        weights = values_by_weights(time, event, mark, horizon)
+        curves = values_by_curves(time, event, mark, horizon, competing=competing)
+        weights = values_by_weights(time, event, mark, horizon, competing)
     except InputError:  # a resample with one class only
         return [float("nan")] * (2 * len(VALUES))
     return [getattr(curves, name).value for name in VALUES] + [getattr(weights, name) for name in VALUES]
