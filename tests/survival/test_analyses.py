@@ -87,7 +87,7 @@ def test_values_at_a_horizon_are_those_of_each_estimator():
     given = (TIMES, EVENTS, POSITIVE, 5.0)
     assert found.values["kaplan_meier"] == values_by_curves(*given)
     assert found.values["aalen_johansen"] == values_by_curves(*given, competing=True) != found.values["kaplan_meier"]
-    assert list(found.values)[0] == primary_estimator(True) and list(found.values)[2] == primary_estimator(False)
+    assert next(iter(found.values)) == primary_estimator(True) and list(found.values)[2] == primary_estimator(False)
     assert list(run("horizon_values")[0].values) == ["kaplan_meier", "inverse_weights", "complete_cases"]
     (nothing,) = run("horizon_values", groupings=(Grouping("all", ("good", "poor")),))
     assert isinstance(nothing.values, NotEstimated)
