@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.cohort_tables.cohort import endpoint_columns
+from pathoprog.cohort_tables.mapping import EVENTS
 from pathoprog.cohort_tables.roles import ROLES
 from pathoprog.ensemble.classes import RISK_CLASSES
 from pathoprog.errors import InputError
@@ -37,6 +39,33 @@ class Flow:
     analysed: dict[str, int]
     events: dict[str, int]
     reasons: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class EndpointFlow:
+    """A further endpoint among analysed patients.
+
+    Attributes:
+        there: whether the outcome table has its columns.
+        patients: number of analysed patients.
+        without: of them, those whose follow-up or event is missing.
+        events: of the others, by ``none``, ``event``, ``competing``.
+    """
+
+    there: bool
+    patients: int
+    without: int
+    events: dict[str, int]
+
+
+def endpoint_flow(name: str, analysed: pd.DataFrame) -> EndpointFlow:
+    """Count a further endpoint among the patients of `analysed_patients`, by the name that the plan gives it."""
+    days, event = endpoint_columns(name)
+    there = {days, event} <= set(analysed.columns)
+    known = analysed[days].notna() & analysed[event].notna() if there else pd.Series(False, index=analysed.index)
+    codes = analysed.loc[known, event] if there else pd.Series(dtype=float)
+    events = {words: int((codes == code).sum()) for words, code in EVENTS.items()}
+    return EndpointFlow(there, len(analysed), int((~known).sum()), events)
 
 
 def not_scored(cohort: pd.DataFrame, results: pd.DataFrame) -> list[tuple[str, str]]:
@@ -143,7 +172,7 @@ def flow_of(
         {str(code): int(n) for code, n in codes.items()},
         int((~scored["patient_id"].isin([*excluded, *used["patient_id"]])).sum()),
         _counts(used["risk_class"], classes),
-        {name: int((used["event"] == code).sum()) for code, name in enumerate(("none", "event", "competing"))},
+        {name: int((used["event"] == code).sum()) for name, code in EVENTS.items()},
         _reasons(slides, people),
     )
     _check_sums(flow, n_slides=len(own), n_patients=own["patient_id"].nunique())

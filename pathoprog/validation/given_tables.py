@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pathoprog.cohort_tables.mapping import EVENTS
 from pathoprog.cohort_tables.sheets import plain, read_sheet_file
 from pathoprog.errors import InputError
 from pathoprog.system.csv_files import read_columns
@@ -64,6 +65,7 @@ def read_sheet_flow(path: str, cohort_patients: int) -> dict[str, Any]:
         accepted = int(flow["patients_accepted"])
         parts = sum(map(int, flow["excluded"].values())) + int(flow["patients_rejected"]) + accepted
         all_patients, _ = int(flow["patients"]), sum(map(int, flow["rejected_for"].values()))
+        further = {str(name): _of_endpoint(counts) for name, counts in flow.get("endpoints", {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: no flow.json of `pathoprog cohort`") from error
     if accepted != cohort_patients:
@@ -72,7 +74,16 @@ def read_sheet_flow(path: str, cohort_patients: int) -> dict[str, Any]:
         raise InputError(
             f"{path}: the numbers do not add up: {all_patients} patients, but {parts} excluded, rejected and accepted"
         )
+    for name, n in further.items():
+        if n != accepted:
+            raise InputError(f"{path}: the endpoint {name} has {n} patients with and without it, not {accepted}")
     return dict(flow)
+
+
+def _of_endpoint(counts: dict[str, Any]) -> int:
+    """Patients with a further endpoint, by event, and without it, by reason."""
+    with_it = sum(int(counts["events"][name]) for name in EVENTS)
+    return with_it + int(counts["missing"]) + int(counts["rejected"]) + sum(map(int, counts["excluded"].values()))
 
 
 def read_truth(path: str) -> pd.DataFrame:

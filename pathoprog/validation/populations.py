@@ -86,6 +86,11 @@ class Population:
         return [name for name in RISK_CLASSES if name in found]
 
     @property
+    def more_than_two_classes(self) -> bool:
+        """Whether a model of all classes here is another than one of two compared alone."""
+        return len(self.classes) > 2
+
+    @property
     def possible_classes(self) -> tuple[str, ...]:
         """The classes that the ensemble can give, in order."""
         return classes_of(self.resolutions)

@@ -222,3 +222,16 @@ def test_from_the_sheet_to_the_report_s_table_of_endpoints(tmp_path: Path, capsy
     assert kept[2]["n"] == kept[0]["n"] - 4 and kept[1]["n"] == kept[0]["n"]
     section = (made.folder / "validation" / "report.html").read_text().split('id="endpoints"')[1].split("</section>")[0]
     assert "disease-free survival" in section
+    table = pd.read_csv(made.folder / "validation" / "tables" / "endpoint_flow.csv", keep_default_na=False)
+    events = int(truth["disease_free_event"].sum())
+    of_sheet, of_cohorts = (table[(table["of"] == "clinical sheet") == whole] for whole in (True, False))
+    assert of_sheet[["endpoint", "patients", "without", "why", "with"]].to_numpy().tolist() == [
+        ["overall", 240, 0, "", 240], ["disease_free", 240, 4, "missing: 3; rejected: 1", 236]
+    ]  # fmt: skip
+    assert of_sheet["events"].tolist()[1] == events
+    for row, endpoint in zip(kept[1:], ("overall", "disease_free"), strict=False):
+        own = of_cohorts[of_cohorts["endpoint"] == endpoint]
+        assert len(own) == 2 and own["patients"].sum() == kept[0]["n"] and own["with"].sum() == row["n"]
+    assert set(of_cohorts["why"]) == {"", "missing in the outcome table: 4"}
+    page = (made.folder / "validation" / "report.html").read_text().split('id="flow"')[1].split("</section>")[0]
+    assert "Further endpoints: patients, those without it and why, events" in page and "4 (missing: 3; rejected" in page

@@ -60,6 +60,11 @@ def test_one_table_of_every_choice(made: MadeCohort) -> None:
     for text in ("overall survival", "deaths within 100 days", "borderline classes", "poor or uncertain vs good"):
         assert text in section, text
     assert "Not in the outcome table: local recurrence." in section and "planned" in section
+    flow = pd.read_csv(made.folder / "validation" / "tables" / "endpoint_flow.csv").set_index(["endpoint", "of"])
+    cohorts = sum(key.startswith("external_") for key in statistics["populations"])
+    assert len(flow) == 2 * cohorts and flow["patients"].sum() == 2 * first["n"]
+    assert flow.loc["disease_free", "with"].sum() == free["n"] and flow.loc["local_recurrence", "with"].sum() == 0
+    assert set(flow.loc["local_recurrence", "why"].str.split(":").str[0]) == {"not in the outcome table"}
     table = pd.read_csv(made.folder / "validation" / "tables" / "endpoints.csv")
     assert table.loc[0, "hr"] == pytest.approx(primary["hr"]) and len(table) == len(found["rows"])
 

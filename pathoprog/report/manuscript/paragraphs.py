@@ -171,9 +171,10 @@ def _adjusted(findings: Findings) -> str:
     complete = ratio(found["complete_cases"]["terms"])
     if not complete:
         return ""
+    model = " in a model of all classes" if findings.primary.more_than_two_classes else ""
     text = (
-        f"Adjusted for {listing(found['covariates'])}, the hazard ratio of {worse} against {better} in a model of all "
-        f"classes was {complete} in {found['complete_cases']['n']} complete cases"
+        f"Adjusted for {listing(found['covariates'])}, the hazard ratio of {worse} against {better}{model} was "
+        f"{complete} in {found['complete_cases']['n']} complete cases"
     )
     imputed = ratio(found["imputed"]["terms"]) if "imputed" in found else ""
     return f"{text}, and {imputed} with missing covariates imputed." if imputed else f"{text}."

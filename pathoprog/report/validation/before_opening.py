@@ -10,6 +10,7 @@ from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.flow_figure import boxes_of, flow_figure, total
 from pathoprog.report.panels import scores_figure
 from pathoprog.report.table_one import missing_values, table_one
+from pathoprog.report.validation.endpoint_flow import endpoint_flow_table
 from pathoprog.report.validation.findings import Figures, Findings, headed
 from pathoprog.text.numbers import format_interval
 from pathoprog.text.wording import capital, count, listing
@@ -118,6 +119,8 @@ def flow_section(findings: Findings, figures: Figures) -> Section:
     section.add(
         figures.add(drawn, "flow", "Flow of patients and slides, by role.", width=f"{min(100, 26 * len(totals))}%")
     )
+    if further := endpoint_flow_table(findings):
+        section.add(further)
     reasons = pd.concat([flow.reasons.assign(role=flow.role, cohort=flow.cohort) for flow in findings.flows])
     if len(reasons):
         counts = reasons.pivot_table(

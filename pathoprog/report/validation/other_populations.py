@@ -13,6 +13,8 @@ from pathoprog.text.numbers import bare_ratio
 from pathoprog.text.wording import count, p_cell
 from pathoprog.validation.populations import HEADINGS, STAMPS, Population
 
+ONE_MODEL = "Ratios are of one model of all classes in each cohort"
+
 
 def further_external_sections(findings: Findings, figures: Figures) -> list[Section]:
     """Each external cohort beside the primary one."""
@@ -78,6 +80,7 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
     section = Section("side_by_side", "All cohorts side by side")
     shown, full, forest = [], [], []
     classes = findings.primary.possible_classes
+    several = any(population.more_than_two_classes for population in findings.populations)
     for population in sorted(findings.populations, key=lambda one: (one.key != findings.primary.key, _place(one))):
         numbers = findings.of(population)
         stamp = STAMPS[population.role] or "external"
@@ -128,16 +131,15 @@ def side_by_side_section(findings: Findings, figures: Figures) -> Section:
             "All cohorts. Training and tuning are selected on outcome: their ratios and c are not interpreted.",
             pd.DataFrame(shown, columns=columns),
             pd.DataFrame(full),
-            "Ratios are of one model of all classes in each cohort. c on a cohort selected on outcome is not "
-            "comparable with that of other roles. Test shares its patients with development and is never pooled with "
-            "external.",
+            f"{f'{ONE_MODEL}. ' if several else ''}c on a cohort selected on outcome is not comparable with that of "
+            "other roles. Test shares its patients with development and is never pooled with external.",
         ),
         figures.add(
             forest_figure(forest),
             "hazard_ratios",
             "Hazard ratios against good.",
-            "Ratios are of one model of all classes in each cohort; patients (events) are those of the two classes; "
-            f"faded where one has fewer than {FEWEST_AT_RISK}.",
+            f"{f'{ONE_MODEL}; ' if several else ''}patients (events) are those of the two classes; faded where one has "
+            f"fewer than {FEWEST_AT_RISK}.",
             width="92%",
         )
         if forest

@@ -139,7 +139,7 @@ def class_tables(findings: Findings, population: Population) -> list[Table]:
         )
     test = numbers["logrank"]
     note = "One model of all classes, so that its ratios are not those of two classes compared alone. "
-    note = note if len(population.possible_classes) > 2 else ""
+    note = note if population.more_than_two_classes else ""
     tested = f"chi-squared {test['statistic']:.2f}, {test['df']} df, {format_p(test['p'])}"
     note += f"Log-rank over the classes: {tested if test['df'] else 'not estimable'}."
     note += " Stratified by cohort." if population.pooled else ""

@@ -18,6 +18,8 @@ from pathoprog.text.numbers import bare_ratio, format_difference, format_interva
 from pathoprog.text.wording import capital, count, listing, p_cell
 from pathoprog.validation.analyses import curve_years
 
+ALL_CLASSES = " Ratios are of one model of all classes in each subgroup, and the test is of all of them."
+
 
 def competing_section(findings: Findings, figures: Figures) -> Section:
     """Cumulative incidence where other deaths compete."""
@@ -178,7 +180,7 @@ def subgroups_section(findings: Findings, figures: Figures) -> Section:
         Text(
             "Ratios within subgroups are not tested one by one; whether they differ is what the interaction test "
             f"says{': ' if tested else ''}{tested}. With few events in a subgroup, no difference found is no proof of "
-            "none. Ratios are of one model of all classes in each subgroup, and the test is of all of them."
+            f"none.{ALL_CLASSES if findings.primary.more_than_two_classes else ''}"
         ),
         figures.add(
             forest_figure(rows, stamps=findings.stamps(status)),

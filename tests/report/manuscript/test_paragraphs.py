@@ -40,6 +40,14 @@ def test_results_are_the_figures_of_the_report(findings: Findings) -> None:
     assert f"positive predictive value at 3 years was {100 * row['ppv']:.1f}% (" in text
 
 
+def test_a_model_of_all_classes_is_told_only_where_there_are_more_than_two(findings: Findings) -> None:
+    assert "against good in a model of all classes was" in results_paragraph(findings)
+    patients = findings.primary.patients
+    two = replace(findings.primary, patients=patients[patients["risk_class"] != "uncertain"])
+    text = results_paragraph(replace(findings, primary=two))
+    assert "of poor against good was" in text.split("Adjusted for")[1] and "all classes" not in text
+
+
 def test_absolute_risks_of_every_cohort_are_by_aalen_johansen_where_deaths_compete(document: Document) -> None:
     tables = {table.name: table for table in document.tables()}
     for name in ("incidence", "incidence_external_trial_1", "incidence_external_trial_2"):

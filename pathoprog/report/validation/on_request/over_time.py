@@ -14,10 +14,8 @@ from pathoprog.text.numbers import bare_ratio, format_difference, format_p
 from pathoprog.text.wording import capital, count, listing, p_cell
 
 CROSSED = 0.05
-FIGURE_NOTE = (
-    "Ratios are of models of all classes, patients (events) of a piece those of all classes; faded from landmarks "
-    f"where one of the compared classes has fewer than {FEWEST_AT_RISK} patients left."
-)
+ALL_CLASSES = "Ratios are of models of all classes, patients (events) of a piece those of all classes."
+FADED = f"Faded from landmarks where one of the compared classes has fewer than {FEWEST_AT_RISK} patients left."
 
 
 def proportional_text(primary: dict[str, Any]) -> str:
@@ -94,10 +92,11 @@ def over_time_section(findings: Findings, figures: Figures) -> Section:
     rows = over_time_forest(found, "years")
     if rows:
         drawn = forest_figure(rows, stamps=findings.stamps(status))
+        note = f"{ALL_CLASSES} {FADED}" if findings.primary.more_than_two_classes else FADED
         title = (
             f"{capital(findings.primary.phrase)}: hazard ratios against {findings.plan.primary.contrast[1]} over time."
         )
-        section.add(figures.add(drawn, "time_effects", title, FIGURE_NOTE, status))
+        section.add(figures.add(drawn, "time_effects", title, note, status))
     section.add(_table(findings, found, status))
     return section
 
@@ -116,13 +115,15 @@ def _table(findings: Findings, found: dict[str, Any], status: str) -> Table | No
             shown.append((when, "log-rank over the classes", events, p_cell(test["p_value"])))
     if not shown:
         return None
+    several = findings.primary.more_than_two_classes
+    note = f"Patients{' (of all classes)' if several else ''} are those followed into a piece, or beyond a landmark; "
+    note += f"events those inside it.{' Ratios and log-rank tests are over all classes.' if several else ''}"
     return Table(
         "time_effects",
         "Hazard ratios over time.",
         pd.DataFrame(shown, columns=["Time", "Class", "Patients (events)", "Hazard ratio (95% CI)"]),
         pd.DataFrame(over_time_rows(found)),
-        "Patients (of all classes) are those followed into a piece, or beyond a landmark; events those inside it. "
-        "Ratios and log-rank tests are over all classes.",
+        note,
         status,
         text_columns=2,
     )
