@@ -4,6 +4,7 @@ ReadStat, by pyreadstat, reads all of them in one way; pandas reads neither SPSS
 """
 
 import datetime
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +22,34 @@ PROGRAMS = {
 }
 """By ending: whose file it is, and what of pyreadstat reads it."""
 SHOWN_LABELS = 4
-SAS_DATES = (
-    "EURDFDD", "EURDFDE", "EURDFDN", "EURDFDWN", "EURDFMN", "EURDFMY", "EURDFWDX", "EURDFWKX", "NLDATE", "NLDATEL",
-    "NLDATEM", "NLDATEMD", "NLDATEMN", "NLDATES", "NLDATEW", "NLDATEWN", "NLDATEYM", "WORDDATE", "WORDDATX", "WEEKDATX",
-    "MONYY", "YYMON", "YYMM", "YYMMC", "YYMMD", "YYMMN", "YYMMP", "YYMMS", "MMYY", "MMYYC", "MMYYD", "MMYYN", "MMYYP",
-    "MMYYS", "YYQ", "YYQC", "YYQD", "YYQN", "YYQP", "YYQR", "YYQS", "YYQRC", "YEAR", "QTR", "QTRR", "MONTH", "MONNAME",
-    "DAY", "DOWNAME", "WEEKDAY", "JULIAN", "JULDAY", "PDJULG", "PDJULI", "NENGO", "MINGUO", "HDATE", "HEBDATE",
-)  # fmt: skip
-SAS_DATETIMES = (
-    "NLDATM", "NLDATMAP", "NLDATML", "NLDATMM", "NLDATMS", "NLDATMTM", "NLDATMW", "EURDFDT", "MDYAMPM", "DTMONYY",
-    "DTWKDATX", "DTYEAR", "DTYYQC",
-)  # fmt: skip
-"""Formats by which SAS shows a date (its days since 1960-01-01) or a time of day on one (seconds), beside those that
-ReadStat knows: SAS 9.4 Formats and Informats, formats by category."""
-SPSS_DATES = ("MOYR", "QYR", "WKYR")
-"""Formats by which SPSS shows the month, quarter or week of a date, which ReadStat leaves as seconds since 1582."""
+DAY_SECONDS = 86400
+EPOCHS = {
+    "SAS": datetime.datetime(1960, 1, 1),
+    "SPSS": datetime.datetime(1582, 10, 14),
+    "Stata": datetime.datetime(1960, 1, 1),
+}
+"""From where each program counts its dates."""
+_PARTED = "[BCDNPS]?"
+DATES = {
+    ("SAS", "days", "date"): (
+        rf"DATE|(DDMMYY|MMDDYY|YYMMDD|MMYY|YYMM|YYQ|YYQR){_PARTED}|YYQZ|YYMON|MONYY|YEAR|QTRR?|MONTH|MONNAME|DAY|DOWNAME"
+        r"|WEEKDAY|WEEKDAT[EX]|WORDDAT[EX]|(YY)?WEEK[UVW]|JULIAN|JULDAY|PDJUL[GI]|NENGO|MINGUO|HDATE|HEBDATE"
+        r"|NLDATE\w*|EURDF(DD|DE|DN|DWN|MN|MY|WDX|WKX)|([BE]|IS)8601DA"
+    ),
+    ("SAS", "seconds", "date"): r"DT(DATE|MONYY|WKDATX|YEAR|YYQC)|([BE]|IS)8601DN",
+    ("SAS", "seconds", "moment"): r"DATETIME|DATEAMPM|MDYAMPM|EURDFDT|NLDATM\w*|([BE]|IS)8601(DT|DX|DZ|LX)",
+    ("SAS", "seconds", "time"): r"TIME|TIMEAMPM|TOD|HHMM|HOUR|MMSS|NLTIM\w*|([BE]|IS)8601(TM|TX|TZ|LZ)",
+    ("SPSS", "seconds", "date"): r"[AEJS]?DATE|MOYR|QYR|WKYR",
+    ("SPSS", "seconds", "moment"): r"DATETIME|YMDHMS",
+    ("SPSS", "seconds", "time"): r"TIME|MTIME",
+    ("SPSS", "seconds", "duration"): r"DTIME",
+    ("Stata", "days", "date"): r"%-?t?d.*",
+    ("Stata", "milliseconds", "moment"): r"%-?t[cC].*",
+}
+"""What a program counts in a column with a format of such a name, and what it shows of it: a date, a date with a time,
+a time of day, or a duration. Some of SAS's formats show the date of what counts seconds. SAS 9.4 Formats and Informats:
+Reference, formats by category; IBM SPSS Statistics, variable types and formats; Stata, datetime display formats.
+ReadStat knows a part of them, and takes the seconds under SAS's DTDATE for days."""
 STATA_PARTS = {"%tm": ("m", 12), "%tq": ("q", 4), "%tw": ("w", 52), "%th": ("h", 2)}
 """Stata's dates without days: how they are shown, and how many make a year; numbers count from 1960."""
 _SAS_NUMBERS = re.compile(
@@ -76,13 +90,9 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
     import pyreadstat
 
     program, reader = PROGRAMS[path.suffix.lower()]
-    how: dict[str, Any] = {"encoding": encoding} if encoding else {}
+    how: dict[str, Any] = {"disable_datetime_conversion": True} | ({"encoding": encoding} if encoding else {})
     if path.suffix.lower() != ".xpt":
         how["user_missing"] = True
-    if program == "SPSS":
-        how["extra_date_formats"] = list(SPSS_DATES)
-    if program == "SAS":
-        how |= {"extra_date_formats": list(SAS_DATES), "extra_datetime_formats": list(SAS_DATETIMES)}
     try:
         frame, about = getattr(pyreadstat, reader)(str(path), **how)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OverflowError, OSError) as error:
@@ -102,13 +112,17 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
                 f"({', '.join(which[:SHOWN_LABELS])}{' …' if len(which) > SHOWN_LABELS else ''}) read as empty"
             )
             cells = [None if gone else cell for cell, gone in zip(cells, missing, strict=True)]
-        if program == "Stata":
-            cells = _in_parts(cells, about.original_variable_types.get(name) or "")
         known = about.variable_value_labels.get(name, {})
         if known and labels:
             used = {cell: known[cell] for cell in cells if cell is not None and cell in known}
             cells = [used.get(cell, cell) for cell in cells]
             labelled += [_labelled(name, used)] if used else []
+        form = about.original_variable_types.get(name) or ""
+        if program == "Stata":
+            cells = _in_parts(cells, form)
+            if form.replace("-", "").startswith("%tb"):
+                notes.append(f"the column {name!r} has dates of a business calendar ({form}): its numbers stay")
+        cells = _as_dates(cells, program, form, f"{path}: the column {name!r}")
         there = [row for row, cell in enumerate(cells) if isinstance(cell, datetime.date)]
         if there:
             dates[name] = there
@@ -125,7 +139,7 @@ def read_statistical_file(path: Path, encoding: str, labels: bool, say: str) -> 
 
 def _in_parts(cells: list[Any], form: str) -> list[Any]:
     """Stata's months, quarters, weeks and halves of years, as Stata shows them: ``2020m1``; all else as it is."""
-    sign, of_year = STATA_PARTS.get(form[:3], ("", 0))
+    sign, of_year = STATA_PARTS.get(form.replace("-", "")[:3], ("", 0))
     if not sign:
         return cells
     whole = [isinstance(cell, int | float) and cell == int(cell) for cell in cells]
@@ -135,18 +149,54 @@ def _in_parts(cells: list[Any], form: str) -> list[Any]:
     ]
 
 
+def _counted(program: str, form: str) -> tuple[str, str]:
+    """What a program counts under a format, and shows, as `DATES` says it; empty where it is no date."""
+    name = form if program == "Stata" else re.sub(r"[0-9]*(\.[0-9]*)?$", "", form.upper())  # E8601DT19.3: E8601DT
+    for (whose, unit, shown), names in DATES.items():
+        if whose == program and re.fullmatch(names, name):
+            return unit, shown
+    return "", ""
+
+
+def _as_dates(cells: list[Any], program: str, form: str, where: str) -> list[Any]:
+    """Numbers as dates, as dates with a time, as times of day or durations (days, if any is a day or more).
+
+    Raises:
+        InputError: a number is no day of the calendar.
+    """
+    unit, shown = _counted(program, form)
+    numbers = [cell for cell in cells if isinstance(cell, int | float)]
+    if not shown or not numbers:
+        return cells
+    if shown == "time" and not all(0 <= number < DAY_SECONDS for number in numbers):
+        shown = "duration"
+    result = []
+    for cell in cells:
+        if not isinstance(cell, int | float):
+            result.append(cell)
+            continue
+        try:
+            since = datetime.timedelta(**{unit: math.floor(cell) if unit == "days" else round(cell, 6)})
+            at = EPOCHS[program] + since
+        except OverflowError as error:
+            raise InputError(
+                f"{where} holds a date that is none ({cell:.15g} {unit} from {EPOCHS[program]:%Y-%m-%d}); mend it in "
+                f"{program}, or save the table from {program} as CSV"
+            ) from error
+        result.append({"date": at.date(), "moment": at, "time": at.time(), "duration": since}[shown])
+    return result
+
+
 def _coded_elsewhere(about: Any) -> str:
     """Columns of SAS with a format that is none of SAS's own: a user's labels."""
     own = []
     for name, form in about.original_variable_types.items():
         text = (form or "").upper()
         kind = str(about.readstat_variable_types.get(name, ""))
-        base = re.sub(r"[0-9]*(\.[0-9]*)?$", "", text)
-        dated = base in SAS_DATES or base in SAS_DATETIMES or re.search(r"DATE|TIME|YY|TOD|HHMM|8601|HOUR|AMPM", base)
         if text.startswith("$"):
             if re.fullmatch(r"\$(CHAR|ASCII|HEX|QUOTE|UPCASE|VARYING|UTF\w*|F)?[0-9]*\.?", text) is None:
                 own.append(f"{name!r} ({text})")
-        elif kind != "string" and not dated and _SAS_NUMBERS.fullmatch(text) is None:
+        elif kind != "string" and not _counted("SAS", text)[1] and _SAS_NUMBERS.fullmatch(text) is None:
             own.append(f"{name!r} ({text})")
     return ", ".join(own[:SHOWN_LABELS]) + (" …" if len(own) > SHOWN_LABELS else "")
 

@@ -5,6 +5,7 @@ R has haven (Debian's r-cran-haven) another is written anew.
 """
 
 import base64
+import datetime
 import shutil
 import subprocess
 import zlib
@@ -18,7 +19,7 @@ from pathoprog.cohort_tables.cohort import read_outcomes
 from pathoprog.cohort_tables.sheets import Sheet, read_sheet_file
 from pathoprog.errors import InputError
 
-pytest.importorskip("pyreadstat")
+pyreadstat = pytest.importorskip("pyreadstat")
 
 FILE = (
     "eNrt2r9LG2EYB/An0WL8MURxECko4iAd5D0VS0HwDu6CgQRqcwW384oviTZeJIk/BqF06Obk3+B/4CaWig6OpYPQodDFqZOTLdQ2vdy9MclLTqXn"
@@ -112,3 +113,48 @@ def test_a_date_is_a_date_by_whatever_format_sas_shows_it(tmp_path: Path) -> Non
         pytest.skip("R has no haven here")
     assert done.returncode == 0, done.stderr
     assert rows(read_sheet_file(path)) == [["a", *["2020-01-02"] * len(FORMS)], ["b", *[""] * len(FORMS)]]
+
+
+DAYS = (
+    "DATE9. DAY2. DDMMYY10. DDMMYYB8. DDMMYYN8. DOWNAME. E8601DA10. B8601DA8. JULIAN7. MMDDYYS10. MMYY. MONNAME."
+    " MONYY7. NLDATE. NLDATEMDL. NLDATEYMS. NLDATEYW. QTRR. WEEKDATE29. WEEKDATX. WEEKU. WORDDATX. YEAR4. YYMMDDC10. YYMMDDN8."
+    " YYMON. YYQ6. YYQRD. YYQZ. YYWEEKV. EURDFWKX. MINGUO."
+)
+DAYS_OF_SECONDS = "DTDATE9. DTMONYY7. DTWKDATX. DTYEAR4. DTYYQC. E8601DN10. B8601DN8."
+SECONDS = (
+    "DATETIME20. DATETIME18.2 DATEAMPM. MDYAMPM. E8601DT19. E8601DT22.3 B8601DT15. E8601DZ. E8601LX. NLDATM. NLDATMYM."
+)
+TIMES = "TIME8. TIMEAMPM. TOD8. HHMM5. HOUR2. MMSS5. NLTIME. E8601TM8. B8601TZ."
+MOMENT = 21916 * 86400.0 + 3661
+
+
+@pytest.mark.parametrize(
+    ("forms", "value", "shown"),
+    [
+        (DAYS, 21916.0, "2020-01-02"),
+        (DAYS_OF_SECONDS, MOMENT, "2020-01-02"),
+        (SECONDS, MOMENT, "2020-01-02 01:01:01"),
+        (TIMES, 3661.0, "01:01:01"),
+        (TIMES, 86400.0 + 3661, datetime.timedelta(days=1, seconds=3661)),  # no time of day
+        ("BEST12. F8. 8.2 COMMA10. E12. Z5. PERCENT8.", 21916.0, "21916"),
+    ],
+)
+def test_each_format_of_sas_gives_what_it_counts(forms: str, value: float, shown: object, tmp_path: Path) -> None:
+    given = {f"x{k}": form for k, form in enumerate(forms.split())}
+    path = tmp_path / "sheet.xpt"
+    frame = pd.DataFrame([{"n": 1.0} | dict.fromkeys(given, value), {"n": 2.0} | dict.fromkeys(given, float("nan"))])
+    pyreadstat.write_xport(frame, str(path), variable_format=given)
+    found = read_sheet_file(path)
+    assert rows(found) == [["1", *[shown] * len(given)], ["2", *[""] * len(given)]] and found.notes == ()
+
+
+def test_a_day_that_no_calendar_has_is_named_and_a_user_s_format_too(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.xpt"
+    pyreadstat.write_xport(pd.DataFrame({"OP": [1e12]}), str(path), variable_format={"OP": "DTDATE9."})
+    with pytest.raises(
+        InputError, match=r"column 'OP' holds a date that is none \(1000000000000 seconds from 1960-01-01"
+    ):
+        read_sheet_file(path)
+    pyreadstat.write_xport(pd.DataFrame({"OP": [1.0]}), str(path), variable_format={"OP": "DATEYN."})
+    (note,) = read_sheet_file(path).notes
+    assert "'OP' (DATEYN" in note

@@ -97,6 +97,27 @@ def test_spss_dates_shown_by_month_are_dates(tmp_path: Path) -> None:
     assert cells(read_sheet_file(path)) == [["2020-01-02"] * 3]
 
 
+def test_spss_durations_keep_their_days(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.sav"
+    forms = {"of_day": "TIME8", "long": "TIME8", "days": "DTIME10", "minutes": "MTIME8", "at": "YMDHMS20"}
+    at = (pd.Timestamp("2020-01-02 03:04:05") - pd.Timestamp("1582-10-14")).total_seconds()
+    pyreadstat.write_sav(
+        pd.DataFrame([[3661.0, 360000.0, 3661.0, 3661.0, at]], columns=list(forms)), str(path), variable_format=forms
+    )
+    hundred, hour = datetime.timedelta(hours=100), datetime.timedelta(seconds=3661)
+    assert cells(read_sheet_file(path)) == [["01:01:01", hundred, hour, "01:01:01", "2020-01-02 03:04:05"]]
+
+
+def test_stata_dates_in_a_display_of_one_s_own(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.dta"
+    forms = {"a": "%tdD_m_Y", "b": "%-td", "c": "%tcDDmonCCYY", "d": "%tC", "e": "%-tm", "f": "%tb", "g": "%ty"}
+    values = [21916.0, 21916.0, 21916 * 86400e3, 21916 * 86400e3, 720.0, 21916.0, 2020.0]
+    pyreadstat.write_dta(pd.DataFrame([values], columns=list(forms)), str(path), variable_format=forms)
+    found = read_sheet_file(path)
+    assert cells(found) == [[*["2020-01-02"] * 4, "2020m1", "21916", "2020"]]
+    assert found.notes == ("the column 'f' has dates of a business calendar (%tb): its numbers stay",)
+
+
 def test_sas_transport(tmp_path: Path) -> None:
     path = tmp_path / "sheet.xpt"
     pyreadstat.write_xport(FRAME.drop(columns=["op"]), str(path))
