@@ -234,4 +234,4 @@ def test_from_the_sheet_to_the_report_s_table_of_endpoints(tmp_path: Path, capsy
         assert len(own) == 2 and own["patients"].sum() == kept[0]["n"] and own["with"].sum() == row["n"]
     assert set(of_cohorts["why"]) == {"", "missing in the outcome table: 4"}
     page = (made.folder / "validation" / "report.html").read_text().split('id="flow"')[1].split("</section>")[0]
-    assert "Further endpoints: patients, those without it and why, events" in page and "4 (missing: 3; rejected" in page
+    assert "Further endpoints: patients, those without it and why, events" in page and "missing: 3; rejected: 1" in page

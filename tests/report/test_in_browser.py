@@ -19,6 +19,7 @@ from pathoprog.report.style import save_figure
 pytestmark = pytest.mark.slow
 
 A4_WITHIN_MARGINS = 680  # px of 180 mm
+MM = 96 / 25.4
 CLIPPED = """() => [...document.querySelectorAll('table')].flatMap(table => {
   const frame = table.parentElement, box = table.getBoundingClientRect(), edge = frame.getBoundingClientRect();
   const fits = frame.scrollWidth <= frame.clientWidth && box.right <= edge.right + 0.5;
@@ -116,6 +117,18 @@ def test_pages_keep_heading_and_figure_together(browser: Any, tmp_path: Path) ->
         ):
             found = [[k for k, text in enumerate(pages) if re.search(re.escape(part), text)] for part in parts]
             assert found[0] == found[1] == found[2] and len(found[0]) == 1, (lines, parts, found)
+
+
+def test_curves_leave_room_on_a_page_for_what_follows(browser: Any, tmp_path: Path) -> None:
+    drawn = kaplan_meier_figure([1, 2, 3, 4], [1, 0, 1, 0])
+    svg = save_figure(drawn, tmp_path / "curve")[1].read_bytes()
+    path = tmp_path / "curve.html"
+    section = Section("curve", "Heading", [Text("Leading to the curve."), Figure("curve", "Curve.", svg)])
+    path.write_text(render(Document("T", "S", [], [Text("In short.")], [section])))
+    page = opened(browser, path, A4_WITHIN_MARGINS, "print")
+    picture, whole = (page.locator(where).bounding_box() for where in ("figure img", "#curve .kept"))
+    assert 300 < picture["height"] < 112 * MM and whole["height"] < 0.55 * 267 * MM  # of a page without its margins
+    page.close()
 
 
 def test_no_page_of_the_report_ends_in_a_heading(browser: Any, report: Path) -> None:

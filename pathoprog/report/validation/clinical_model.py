@@ -162,15 +162,16 @@ def _judged(parts: list[dict[str, Any]], status: str) -> Table:
         name = "all external cohorts" if part["pooled"] else part["cohort"]
         gap = part["harrell"]
         difference = format_interval(gap["value"], gap["lower"], gap["upper"], 3)
+        rows.append((f"{name}, {part['n']} ({part['events']})", *("" for _ in range(4))))
         for one in part["scores"]:
             per = one["per_sd"]
             second = one["score"] == "clinical_number"
             rows.append(
                 (
-                    "" if second else f"{name}, {part['n']} ({part['events']})",
-                    NAMES[one["score"]],
+                    f"  {NAMES[one['score']]}",
                     _c(one["harrell"]),
-                    f"{difference}; p {p_cell(gap['p'])}" if second else "–",
+                    difference if second else "",
+                    p_cell(gap["p"]) if second else "",
                     format_ratio(per["hr"], per["lower"], per["upper"]).replace("95% CI ", "")
                     if "hr" in per
                     else "not estimable",
@@ -183,10 +184,10 @@ def _judged(parts: list[dict[str, Any]], status: str) -> Table:
             row |= {f"{c}_difference_{key}": part[c][key] for c in ("harrell", "uno") for key in gap} if second else {}
             full.append(row)
     columns = [
-        "Cohort, patients (events)",
-        "Number",
+        "Cohort, patients (events), and number",
         "Harrell's c (95% CI)",
         "Difference (95% CI)",
+        "p",
         "HR per SD (95% CI)",
     ]
     note = (
@@ -194,9 +195,7 @@ def _judged(parts: list[dict[str, Any]], status: str) -> Table:
     )
     note += "number each, stratified by cohort where cohorts are taken together. Other deaths are censored."
     title = "Both numbers on external patients."
-    return Table(
-        "clinical_numbers", title, pd.DataFrame(rows, columns=columns), pd.DataFrame(full), note, status, 2, wrap=True
-    )
+    return Table("clinical_numbers", title, pd.DataFrame(rows, columns=columns), pd.DataFrame(full), note, status)
 
 
 def _rows(found: dict[str, Any], own: dict[str, Any] | None) -> list[ForestRow]:

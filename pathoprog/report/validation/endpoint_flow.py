@@ -9,8 +9,8 @@ from pathoprog.report.document import Table
 from pathoprog.report.validation.findings import Findings
 from pathoprog.validation.flow import endpoint_flow
 
-COLUMNS = ["Endpoint", "Patients of", "Patients", "Without it, and why", "With it", "Events", "Other deaths"]
-SHEET, ANALYSED = "clinical sheet", "analysed"
+COLUMNS = ["Endpoint", "Counted in", "Why some lack it", "Patients", "Without it", "With it", "Events", "Other deaths"]
+SHEET = "clinical sheet"
 
 
 def endpoint_flow_table(findings: Findings) -> Table | None:
@@ -26,18 +26,18 @@ def endpoint_flow_table(findings: Findings) -> Table | None:
     if not rows:
         return None
     unplanned = [name for name in sheet if name not in planned]
-    note = "An endpoint that a patient lacks leaves the patient in all other analyses. "
+    shown = [_shown(row, head=not k or rows[k - 1]["endpoint"] != row["endpoint"]) for k, row in enumerate(rows)]
+    note = "Cohorts: their analysed patients. Who lacks an endpoint stays in all other analyses. "
     note += "Other deaths compete with the endpoint's event; none is on record where they are events themselves."
     if unplanned:
         note += " Endpoints that the plan does not name are counted in the clinical sheet alone."
     return Table(
         "endpoint_flow",
         "Further endpoints: patients, those without it and why, events.",
-        pd.DataFrame([_shown(row) for row in rows], columns=COLUMNS),
+        pd.DataFrame(shown, columns=COLUMNS),
         pd.DataFrame(rows),
         note,
-        text_columns=2,
-        wrap=True,
+        text_columns=3,
     )
 
 
@@ -53,7 +53,7 @@ def _of_cohort(name: str, role: str, cohort: str, patients: pd.DataFrame) -> dic
     found = endpoint_flow(name, patients)
     where = role if cohort == role else f"{role}: {cohort}"
     why = {"missing in the outcome table" if found.there else "not in the outcome table": found.without}
-    return _row(name, f"{where}, {ANALYSED}", found.patients, why, found.events)
+    return _row(name, where, found.patients, why, found.events)
 
 
 def _row(name: str, where: str, patients: int, why: dict[str, int], events: dict[str, int]) -> dict[str, Any]:
@@ -69,7 +69,6 @@ def _row(name: str, where: str, patients: int, why: dict[str, int], events: dict
     }
 
 
-def _shown(row: dict[str, Any]) -> tuple[str, ...]:
-    lacking = f"{row['without']:,}" + (f" ({row['why']})" if row["why"] else "")
-    numbers = [f"{row[key]:,}" for key in ("with", "events", "other_deaths")]
-    return (endpoint_label(row["endpoint"]), row["of"], f"{row['patients']:,}", lacking, *numbers)
+def _shown(row: dict[str, Any], head: bool) -> tuple[str, ...]:
+    numbers = [f"{row[key]:,}" for key in ("patients", "without", "with", "events", "other_deaths")]
+    return (endpoint_label(row["endpoint"]) if head else "", row["of"], row["why"] or "–", *numbers)
