@@ -27,6 +27,7 @@ from pathoprog.system.tracking_config import TrackingSettings
 from pathoprog.training.config import ControlConfig, TrainConfig
 from pathoprog.training.data import tile_store
 from pathoprog.training.data.bags import read_patients
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.launchers import LocalEngine, local_devices, settle_devices
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.candidate import read_candidate
@@ -38,6 +39,7 @@ from pathoprog.training.train_ensemble import CandidateTask, train_all
 RESULT = "control.json"
 
 
+@holds_its_folder("control")
 def run(settings: ControlConfig) -> int:
     """Run every seed (finished ones are kept), print each c and their mean with its standard error.
 

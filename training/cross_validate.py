@@ -35,6 +35,7 @@ from pathoprog.training.data.learners import OUT_OF_FOLD, read_parts
 from pathoprog.training.data.left_out import some_failed
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.estimate.estimate import check_estimate
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.launchers import engine_of, settle_devices
 from pathoprog.training.member.candidate import OUT_OF_FOLD_SCORES, read_candidate, write_verdict
 from pathoprog.training.member.fit_checks import check_fit
@@ -102,6 +103,7 @@ def ready(settings: CrossValidateConfig, tracking: Tracking | None = None) -> tu
     return FoldPlan(refits, by_refit, folds), tracking
 
 
+@holds_its_folder("cross_validate")
 def run(settings: CrossValidateConfig) -> int:
     """Train every fold, print and write the table; with `refit`, train the candidates to be locked.
 

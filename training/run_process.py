@@ -19,7 +19,7 @@ def is_over(tags: dict[str, str]) -> bool:
     """Whether the process of a run is known to live no longer; False for one of another machine or without tags."""
     import psutil
 
-    if not {HOST, PID, STARTED} <= tags.keys() or tags[HOST] != _here():
+    if not {HOST, PID, STARTED} <= tags.keys() or not is_here(tags):
         return False
     try:
         process = psutil.Process(int(tags[PID]))
@@ -29,6 +29,11 @@ def is_over(tags: dict[str, str]) -> bool:
         return True
     except (psutil.Error, ValueError):
         return False
+
+
+def is_here(tags: dict[str, str]) -> bool:
+    """Whether the process of a run is of this machine, or container, so that it can be seen from here."""
+    return tags.get(HOST) == _here()
 
 
 def _here() -> str:

@@ -37,6 +37,7 @@ from pathoprog.training.data.left_out import LEFT_OUT, LeftOut, joined, said, so
 from pathoprog.training.data.slide_source import REMEDY, settle
 from pathoprog.training.data.tile_store import specs as tile_specs
 from pathoprog.training.estimate.estimate import check_estimate
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.launchers import LocalEngine, local_devices, settle_devices
 from pathoprog.training.member.candidate import Candidate, read_candidate, write_candidate
 from pathoprog.training.member.device_group import ALONE, DeviceGroup
@@ -60,6 +61,7 @@ def run(settings: TrainConfig) -> int:
     return 1 if some_failed(Path(settings.out)) else 0
 
 
+@holds_its_folder("train")
 def train_candidate(settings: TrainConfig) -> Candidate:
     """Check, cut missing tiles, train and track one candidate: the command's work, and `training.api`'s.
 

@@ -30,6 +30,7 @@ from pathoprog.training.data.learners import facts_of_parts, read_parts
 from pathoprog.training.data.left_out import some_failed
 from pathoprog.training.data.slide_source import settle
 from pathoprog.training.estimate.estimate import check_estimate
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.launchers import Launcher, Running, engine_of, how_ended, local_devices, settle_devices
 from pathoprog.training.member.candidate import CANDIDATE, ENSEMBLE_RUN, read_candidate
 from pathoprog.training.member.finetune import adopt
@@ -115,15 +116,15 @@ def ready(settings: TrainEnsembleConfig, tracking: Tracking | None = None) -> tu
     return tasks, tracking
 
 
+@holds_its_folder("train_ensemble")
 def run(settings: TrainEnsembleConfig) -> int:
     """Check, cut missing tiles, train every candidate, print how each fared on tuning; 1 if some, or slides, failed."""
     as_given = config_text("train_ensemble", settings)
     tasks, tracking = ready(settings)
     out = Path(settings.out)
     write_text(out / CONFIG, as_given)
-    parent = tracking.start(
-        f"ensemble {out.name}", settings, folder=out, mark=recipe(tasks[0].settings), kind="ensemble"
-    )
+    mark = recipe(tasks[0].settings)
+    parent = tracking.start(f"ensemble {out.name}", settings, folder=out, mark=mark, kind="ensemble")
     with tracking.until_end(parent):
         with engine_of(settings) as engine:
             failed = train_all(tasks, engine, settings.restarts, tracking, parent, needed=settings.members)

@@ -26,6 +26,7 @@ from pathoprog.training.config import CrossValidateConfig
 from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.by_resolution import check_each
 from pathoprog.training.data.learners import read_parts
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.member.candidate import CANDIDATE
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train_ensemble import CandidateTask
@@ -60,6 +61,7 @@ class Compared:
     found: CrossedConcordance
 
 
+@holds_its_folder("compare")
 def run(settings: CompareConfig) -> int:
     """Check that the experiments may be compared, cross-validate each, write table and figure; 1 if some failed."""
     experiments = composed(settings)

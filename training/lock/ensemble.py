@@ -50,6 +50,7 @@ from pathoprog.training.data.bags import Patient
 from pathoprog.training.data.by_resolution import at
 from pathoprog.training.data.learners import read_parts, who_was_used
 from pathoprog.training.data.tile_store import specs
+from pathoprog.training.held_folder import held_to_read, place_held
 from pathoprog.training.lock import choice_figure
 from pathoprog.training.lock.covariates import add_covariates, check_early
 from pathoprog.training.lock.development import add_development
@@ -121,8 +122,15 @@ def lock_candidates(
 
     Raises:
         PathoprogError: candidates of different recipes or data, too few of them, or nothing that a threshold could be
-            fixed on; the output folder holds another bundle.
+            fixed on; the output folder holds another bundle; another process is at work in either folder.
     """
+    with held_to_read(settings.candidates, "ensemble"), place_held(settings.out, "ensemble"):
+        return _locked(settings, trained, candidates, run_id)
+
+
+def _locked(
+    settings: EnsembleConfig, trained: TrainConfig, candidates: list[Candidate], run_id: str
+) -> LockedCandidates:
     check_early(settings, trained)
     makers = makers_of(settings, trained)
     origins = {} if makers else origins_of(settings, trained)

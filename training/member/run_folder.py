@@ -32,6 +32,10 @@ SAME_AGAIN = "the same settings come to the same again (restart=true tries it al
 REMEDY = "give another out=…, or restart=true to delete it and train anew"
 
 
+class OtherRunError(InputError):
+    """A folder holds another run than the one that is to be in it."""
+
+
 def recipe(settings: TrainConfig) -> str:
     """Hash of the settings that one ensemble shares: all but seed, resolution, the parent's member, and steps.
 
@@ -64,12 +68,12 @@ def check_folder(settings: TrainConfig, cohorts: Mapping[str, CohortFacts] | Non
         cohorts: facts of who learns and who judges; None where they are not known yet.
 
     Raises:
-        InputError: it holds a run of other settings or data, and `restart` is false.
+        OtherRunError: it holds a run of other settings or data, and `restart` is false.
         DivergedError: it holds this run, which came to nothing, and `restart` is false.
     """
     other = _other(settings, cohorts)
     if other and not settings.restart:
-        raise InputError(f"{settings.out}: {other}; {REMEDY}")
+        raise OtherRunError(f"{settings.out}: {other}; {REMEDY}")
     failure = read_failure(settings)
     if failure and not settings.restart:
         raise DivergedError(f"{failure}; {SAME_AGAIN}")

@@ -16,9 +16,10 @@ from pathoprog.system.console import say, warn
 from pathoprog.system.files import sha256_value, write_text
 from pathoprog.system.tracking_config import check_tracking
 from pathoprog.text.wording import count
-from pathoprog.training.data.disk_space import make_out
 from pathoprog.training.data.left_out import some_failed
+from pathoprog.training.held_folder import held
 from pathoprog.training.launchers import Launcher, engine_of
+from pathoprog.training.member.run_folder import OtherRunError
 from pathoprog.training.search.search_config import (
     ALL,
     CrossValidateSweepConfig,
@@ -54,15 +55,17 @@ def run(sweep: Sweep) -> int:
     settings = sweep.base
     assert isinstance(settings, TrainEnsembleSweepConfig | CrossValidateSweepConfig)
     check_sweep(sweep)
-    out = Path(settings.out)
+    out, alone = Path(settings.out), settings.search.only < 0
+    with held(out, f"{sweep.command} --{sweep.kind}", shared=not alone):
+        return run_all(sweep, settings, out) if alone else run_one(sweep, settings, out)
+
+
+def run_all(sweep: Sweep, settings: TrainEnsembleSweepConfig | CrossValidateSweepConfig, out: Path) -> int:
+    """`run`, with the folder held by this process alone."""
     record = record_for(sweep, read_sweep(out))
     trials = [] if sweep.kind == "search" else grid(sweep, out)
-    make_out(out)
     check_tracking(settings.track)
     tracking = Tracking(settings.track)
-    if settings.search.only >= 0:
-        known = with_trials(record, [begun(name) for name in map(trial_name, sweep.points())], "")
-        return one_alone(trials, settings, tracking, known.looked_at)
     run_id = tracking.start(f"{sweep.kind} {out.name}", settings, folder=out, mark=record.mark, kind=sweep.kind)
     with tracking.until_end(run_id):
         work = TrialWork(settings, tracking, run_id, record)
@@ -101,21 +104,33 @@ class TrialWork:
         self.out = Path(settings.out)
 
     def ready(self, trials: list[Trial]) -> None:
-        """Check all trials before any work, and note that they are looked at.
+        """Check all trials before any work, and note that they are looked at; those that cannot be trained fail.
 
         Raises:
-            PathoprogError: a trial's settings are wrong; names it.
+            PathoprogError: none can be trained, or a trial's folder holds another run; names the trial.
         """
-        for trial in trials:
-            try:
-                get_ready(trial, self.tracking, self.run_id)
-            except PathoprogError as error:
+        errors = [self._got_ready(trial) for trial in trials]
+        for trial, error in zip(trials, errors, strict=True):
+            if error is not None and (isinstance(error, OtherRunError) or None not in errors):
                 raise type(error)(f"{trial.name}: {error}") from error
         self._note([begun(one.name, one.values) for one in trials])
 
+    def _got_ready(self, trial: Trial) -> PathoprogError | None:
+        """Check a trial, make its data; what is wrong is returned, and why it failed."""
+        if not trial.failed:
+            try:
+                get_ready(trial, self.tracking, self.run_id)
+            except PathoprogError as error:
+                trial.failed = str(error)
+                return error
+        return None
+
     def train(self, trials: list[Trial], engine: Launcher) -> list[TrialResult]:
         """Train all trials' networks side by side, and note what they came to."""
-        units = [trial.tasks for trial in trials]
+        for trial in trials:
+            if trial.failed:
+                warn(f"{trial.name} is not trained, the others are: {' '.join(trial.failed.split())}")
+        units = [trial.tasks for trial in trials if not trial.failed]
         tasks = [task for unit in units for task in unit]
         if tasks:
             train_all(tasks, engine, self.settings.restarts, self.tracking, self.run_id, units, needed=0)
@@ -126,11 +141,7 @@ class TrialWork:
     def done(self, trials: list[Trial], engine: Launcher) -> list[TrialResult]:
         """Check and train trials that a search asks for; one whose settings are wrong fails, and the search goes on."""
         for trial in trials:
-            if not trial.failed:
-                try:
-                    get_ready(trial, self.tracking, self.run_id)
-                except PathoprogError as error:
-                    trial.failed = str(error)
+            self._got_ready(trial)
         self._note([begun(one.name, one.values) for one in trials])
         results = self.train(trials, engine)
         for result in results:
@@ -187,26 +198,22 @@ def made(sweep: Sweep, name: str, values: Mapping[str, str], out: Path) -> Trial
     return trial_of(name, values, settings, out)
 
 
-def one_alone(
-    trials: list[Trial],
-    settings: TrainEnsembleSweepConfig | CrossValidateSweepConfig,
-    tracking: Tracking,
-    looked_at: int,
-) -> int:
+def run_one(sweep: Sweep, settings: TrainEnsembleSweepConfig | CrossValidateSweepConfig, out: Path) -> int:
     """Train one trial of a grid, as a task of a job array does; the call without `search.only` makes the table.
 
-    Args:
-        trials: the one.
-        settings: of the sweep.
-        tracking: to log to.
-        looked_at: trials of the whole grid, the others of its folder and those before it.
+    The sweep's folder is shared with the other tasks, the trial's is this process's alone.
     """
-    [trial] = trials
-    trial.settings.looked_at = looked_at
-    get_ready(trial, tracking, "")
-    with engine_of(settings) as engine:
-        train_all(trial.tasks, engine, settings.restarts, tracking, trial.run_id, [trial.tasks], needed=0)
-    result = result_of(trial, tracking, settings.search.objective)
+    record = record_for(sweep, read_sweep(out))
+    [trial] = grid(sweep, out)
+    known = with_trials(record, [begun(name) for name in map(trial_name, sweep.points())], "")
+    trial.settings.looked_at = known.looked_at  # the whole grid, the others of its folder and those before it
+    with held(trial.settings.out, f"{sweep.command} --{sweep.kind} search.only={settings.search.only}"):
+        check_tracking(settings.track)
+        tracking = Tracking(settings.track)
+        get_ready(trial, tracking, "")
+        with engine_of(settings) as engine:
+            train_all(trial.tasks, engine, settings.restarts, tracking, trial.run_id, [trial.tasks], needed=0)
+        result = result_of(trial, tracking, settings.search.objective)
     say(f"    {trial.name}: {result.state} {result.reason}".rstrip())
     return 1 if result.state == FAILED else 0
 

@@ -1,5 +1,6 @@
 """One trial of a sweep: what it trains, and what it came to. Trials of both commands are alike from here on."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pathoprog.command_line.config_file import CONFIG, config_text
+from pathoprog.errors import PathoprogError
 from pathoprog.system.csv_files import csv_text
 from pathoprog.system.files import sha256_value, write_text
 from pathoprog.training import cross_validate, train_ensemble
@@ -98,12 +100,19 @@ def result_of(trial: Trial, tracking: Tracking, objective: str) -> TrialResult:
     """What a trial came to, after its networks were trained; its own files are written and its run ended."""
     failed = [f"{task.name}: {task.failed}" for task in trial.tasks if task.failed]
     unfinished = [task for task in trial.tasks if not task.failed and task.process is None]
-    if failed or unfinished or trial.failed:
+    reason = trial.failed or "; ".join(failed) or ("not trained" if unfinished else "")
+    c: dict[str, float] = {}
+    value = math.nan
+    if not reason:
+        try:
+            c = _of_folds(trial, tracking) if trial.plan is not None else _of_tuning(trial, tracking)
+            value = c[objective] if objective != ALL else c.get(BOTH, float(np.mean(list(c.values()))))
+            reason = "" if math.isfinite(value) else "has no c: no two patients can be compared"
+        except PathoprogError as error:
+            reason = str(error)
+    if reason:
         tracking.end(trial.run_id, "FAILED")
-        reason = trial.failed or "; ".join(failed) or "not trained"
         return TrialResult(name=trial.name, values=trial.values, state=FAILED, reason=" ".join(reason.split()))
-    c = _of_folds(trial, tracking) if trial.plan is not None else _of_tuning(trial, tracking)
-    value = c[objective] if objective != ALL else c.get(BOTH, float(np.mean(list(c.values()))))
     line = {"trial_c": value, **{f"trial_c_{name}": one for name, one in c.items()}}
     tracking.metrics(trial.run_id, [{"step": 0, **line}])
     tracking.end(trial.run_id)

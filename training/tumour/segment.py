@@ -37,6 +37,7 @@ from pathoprog.system.machine.device import resolve_device
 from pathoprog.system.records import record_of
 from pathoprog.text.plain_text import plain_reason
 from pathoprog.training.data.checks import check_share
+from pathoprog.training.held_folder import holds_its_folder
 from pathoprog.training.member import checkpoint
 from pathoprog.training.member.metrics import add_metrics, read_metrics
 from pathoprog.training.tracking import Tracking
@@ -52,6 +53,7 @@ COLUMNS = ("slide_id", "patient_id", "role", "status", "tumour_area_um2", "tissu
            "reason")  # fmt: skip
 
 
+@holds_its_folder("segment")
 def run(settings: SegmentConfig) -> int:
     """Train or apply; returns 1 if some slides could not be read."""
     cohort = read_cohort(settings.cohort, settings.overlap)
