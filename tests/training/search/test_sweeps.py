@@ -234,3 +234,41 @@ def test_other_commands_cannot_be_swept(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_folder_of_no_sweep_has_no_record(tmp_path: Path) -> None:
     assert read_sweep(tmp_path) is None and trials_looked_at(tmp_path / "candidates", 3) == 3
     assert record_for(sweep_of(tmp_path, "fit.lr=1e-3,1e-2", "looked_at=5"), None).looked_at == 5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("command", ["train_ensemble", "cross_validate"])
+def test_from_a_search_to_a_lock_that_counts_its_trials(command: str, tmp_path: Path, capsys: Capture) -> None:
+    """A failed trial counts too; what `ensemble` says of the search's folder is what locks its best."""
+    pytest.importorskip("mlflow")
+    pytest.importorskip("optuna")
+    mine, out, store = made(tmp_path, 20), tmp_path / "search", f"sqlite:///{tmp_path / 'runs.db'}"
+    tracked = ["track.tracking=mlflow", f"track.tracking_uri={store}"]
+    call = [command, "--search", f"experiment={mine}", f"out={out}", "workers=2", "candidates=2", "members=2", *tracked]
+    folds = ["split.folds=2"] if command == "cross_validate" else []
+    asked = ["network.pooling=mean,max,transmil", "search.trials=6", "search.startup=6", "looked_at=3"]
+    assert cli.main([*call, *folds, *asked]) == 1, "transmil cannot learn from tiles"
+    record = read_sweep(out)
+    assert {(one.values["network.pooling"], one.state) for one in record.trials} == {
+        ("mean", "done"),
+        ("max", "done"),
+        ("transmil", "failed"),
+    }
+    assert record.best.values["network.pooling"] in ("mean", "max")
+    looked_at = 3 + len(record.trials)
+    capsys.readouterr()
+    assert cli.main(["ensemble", f"candidates={out}", f"out={tmp_path / 'none'}"]) == 2
+    said = capsys.readouterr().err
+    if folds:
+        assert f"cross_validate experiment={out / 'best.yaml'} refit=true" in said
+        whole = tmp_path / "whole"
+        given = ["cross_validate", f"experiment={out / 'best.yaml'}", f"out={whole}", "refit=true", "workers=2"]
+        assert cli.main([*given, *tracked]) == 0
+    else:
+        whole = out / record.best.name
+        assert said.rstrip().endswith(f"the best is candidates={whole}")
+    manifest, card = locked(whole, tmp_path / "bundle", store)
+    assert manifest["training"]["looked_at"] == looked_at
+    assert f"{looked_at} trials looked at on the same patients" in card
+    assert manifest["members"][0]["network"]["pooling"] == record.best.values["network.pooling"]
