@@ -34,6 +34,8 @@ NUMBER, CATEGORY = "number", "category"
 KNOWN, MISSING, NO_LEVEL, NO_NUMBER, OUTSIDE = "known", "missing", "no level of tuning", "no number", "outside tuning"
 USABLE = (KNOWN, OUTSIDE)
 """What a value may be; those of `USABLE` are taken as they are, the others by the rule for missing values."""
+HOW_TO_GET = "`pathoprog score` with cohort=… gives it, or pathoprog.api.clinical_number in Python"
+NOT_GIVEN = f"no cohort says anything of the patient, so that its number is not given here: {HOW_TO_GET}"
 _DIGITS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -129,6 +131,13 @@ class ClinicalModel(Record):
             f" patients ({self.events} events{left}), stratified by cohort; {RULES[self.missing]}; it changes no class"
         )
 
+    def is_not_given(self) -> str:
+        """What is said where slides come without covariates: that there is a number, and how to get it."""
+        return (
+            f"The bundle holds a {self.says()}. No covariates come with slides here, so that its number is not given:"
+            f" {HOW_TO_GET}."
+        )
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ClinicalNumber(Record):
@@ -160,7 +169,7 @@ def clinical_number(model: ClinicalModel, number: float | None, values: Mapping[
         values: the patient's covariates by name, of the cohort; None where there is no cohort.
     """
     if values is None:
-        return ClinicalNumber(value=None, covariates={}, notes=("no cohort says anything of the patient",))
+        return ClinicalNumber(value=None, covariates={}, notes=(NOT_GIVEN,))
     said = {covariate.name: covariate_text(values.get(covariate.name)) for covariate in model.covariates}
     taken: dict[str, str] = {}
     notes, lacking = [], []

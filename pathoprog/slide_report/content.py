@@ -238,15 +238,13 @@ def clinical_text(result: SlideResult) -> str:
     """That the ensemble's model over its number and covariates was used, with what, and what it says."""
     found = result.clinical
     assert found is not None
-    said = ", ".join(f"{name} {value or 'missing'}" for name, value in found.covariates.items()) or "none known"
+    if not found.covariates:
+        return f"the ensemble holds a Cox model over its score and them; {'; '.join(found.notes)}."
+    said = ", ".join(f"{name} {value or 'missing'}" for name, value in found.covariates.items())
     notes = "".join(f"; {note}" for note in found.notes)
-    several = result.class_level != "patient" and result.status == "scored" and found.covariates
+    several = result.class_level != "patient" and result.status == "scored"
     if found.value is None:
-        why = (
-            "the patient has several slides: patients.csv has the number"
-            if several and found.covariates
-            else "no number"
-        )
+        why = "the patient has several slides: patients.csv has the number" if several else "no number"
         return f"a Cox model over the score and them is part of the ensemble ({said}{notes}): {why}."
     return (
         f"with {said}, the Cox model over the score and them gives a log hazard ratio of {found.value:+.3f} against the"

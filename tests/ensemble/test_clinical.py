@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from pathoprog.ensemble.clinical import (
 )
 from pathoprog.ensemble.manifest import PARTS, Manifest, manifest_of, plain_manifest
 from pathoprog.ensemble.manifest_checks import covariate_problems
+from pathoprog.slide_report.content import clinical_text
 from pathoprog.system.records import RecordError, plain, record_of
 
 
@@ -69,7 +71,14 @@ def test_missing_and_unknown_values_are_handled_as_stated():
     beyond = clinical_number(MODEL, 0.3, {"age": "95", "pT": "pT2"})
     assert beyond.value is not None and beyond.notes == ("age=95 lies outside tuning's 40 to 90",)
     assert clinical_number(MODEL, None, {"age": "70", "pT": "pT3"}).value is None
-    assert clinical_number(MODEL, 0.3, None).notes == ("no cohort says anything of the patient",)
+    found = clinical_number(MODEL, 0.3, None)
+    [note] = found.notes
+    shown = clinical_text(SimpleNamespace(clinical=found))
+    assert shown == f"the ensemble holds a Cox model over its score and them; {note}."
+    assert "pathoprog.api.clinical_number" in shown and found.value is None
+    assert note.startswith(
+        "no cohort says anything of the patient, so that its number is not given here: `pathoprog score`"
+    )
     assert clinical_number(MODEL, 0.3, {"age": math.nan, "pT": "pT2"}).covariates["age"] == ""
 
 

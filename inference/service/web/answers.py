@@ -145,7 +145,11 @@ class Submissions(Answered):
 
 
 class ResultAnswer(Answered):
-    """A result: `result` and `run` as result.json and run.json have them (docs/files.md)."""
+    """A result: `result` and `run` as result.json and run.json have them (docs/files.md).
+
+    Where the bundle holds a model over clinical covariates, `result.clinical.notes` says that its number is not given
+    here, and what gives it.
+    """
 
     submission: str
     bundle: str
@@ -231,6 +235,10 @@ class PatientAnswer(Answered):
     scores: dict[str, float]
     rule: str
     reason: str = Field(description="what is waited for, which slides were left out, or why there is no class")
+    clinical: str = Field(
+        description="that the bundle holds a model over clinical covariates, whose number is not given here, and what"
+        " gives it; empty where it holds none"
+    )
     slides: list[PatientSlideAnswer]
 
 

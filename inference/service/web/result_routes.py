@@ -162,6 +162,7 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
     together = service.joiner.joined(latest, service.plans[bundle], role)
     slides, score = together.slides, together.score
     waits = f"{len(together.open)} of {len(latest)} slides have not ended: {', '.join(together.open)}"
+    model = service.plans[bundle].plan.covariates
     return PatientAnswer(
         patient_id=patient,
         bundle=bundle,
@@ -173,6 +174,7 @@ def _patient(service: Service, patient: str, bundle: str, role: str, who: Princi
         scores=dict(score.scores),
         rule=score.rule,
         reason=waits if together.open else score.reason,
+        clinical="" if model is None else model.is_not_given(),
         slides=[
             PatientSlideAnswer(
                 submission=one.id,

@@ -264,7 +264,7 @@ export const WORDS = {
   "bundle.policy": "Tiles lie by",
   "bundle.stage": "Table of class and stage",
   "bundle.clinical": "Clinical covariates",
-  "bundle.clinical.says": "{says}. The service is given no covariates, so that no result here has its number; pathoprog score with cohort=… gives it.",
+  "bundle.clinical.says": "{says}. The service is given no covariates, so that no result here has its number; pathoprog score with cohort=… gives it, or pathoprog.api.clinical_number in Python.",
   "bundle.history": "Released and withheld, by whom and when",
   "bundle.history.none": "Nothing was done yet: it is in shadow.",
   "bundle.history.released": "released by {who}, {time}",

@@ -221,7 +221,9 @@ def test_nothing_but_the_page_s_files_is_served(made, name):
     assert made.ask("GET", f"/page/static/{name}", role="").status == 404
 
 
-def test_a_bundle_s_card_says_that_it_has_a_model_over_clinical_covariates(made, monkeypatch):
+def test_card_and_patient_say_that_there_is_a_clinical_model_whose_number_is_not_given_here(made, monkeypatch):
+    patient = "/v1/patients/E?bundle=colon"
+    assert made.ask("GET", patient, role="evaluator").json["clinical"] == ""
     assert made.ask("GET", "/v1/bundles/colon/card", role="evaluator").json["clinical"] == ""
     term = {"level": "", "reference": "", "coef": 1.0, "se": 0.1, "mean": 0.0}
     model = ClinicalModel(
@@ -236,3 +238,6 @@ def test_a_bundle_s_card_says_that_it_has_a_model_over_clinical_covariates(made,
     lane = made.service.plans["colon"]
     monkeypatch.setitem(made.service.plans, "colon", replace(lane, plan=replace(lane.plan, covariates=model)))
     assert made.ask("GET", "/v1/bundles/colon/card", role="evaluator").json["clinical"] == model.says()
+    said = made.ask("GET", patient, role="evaluator").json["clinical"]
+    assert said == model.is_not_given() and "age" in said and "its number is not given" in said
+    assert "`pathoprog score` with cohort=…" in said and "pathoprog.api.clinical_number" in said

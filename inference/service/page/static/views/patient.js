@@ -77,6 +77,7 @@ export function showPatient(main, { parts, title }) {
             h("div", null, say("patient.score", { resolution, score: score(value) })),
           ),
         ],
+        found.clinical && [say("bundle.clinical"), found.clinical],
         found.reason && [say(found.status === "waiting" ? "patient.waits_for" : "patient.left_out"), found.reason],
       ]),
       h("h3", null, say("patient.slides")),
