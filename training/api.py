@@ -155,7 +155,8 @@ def training_settings(*arguments: str) -> TrainConfig:
             ``"data.cohort=cohort.csv"``.
 
     Returns:
-        Settings to be changed and given to `train_member`; what is required is checked there.
+        Settings to be changed and given to `train_member`; what is required is checked there. Relative paths stay
+        relative: they are of the folder that `train_member` is called in.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type; names it.
@@ -182,7 +183,7 @@ def train_member(
     A finished member with the same settings and data is left as it is and returned. The settings given are not changed.
 
     Args:
-        settings: of `training_settings`, or a `TrainConfig` built by hand.
+        settings: of `training_settings`, or a `TrainConfig` built by hand; relative paths are of the current folder.
         out: the run's folder; empty: `settings.out`.
         resolution: of the tiles; empty: `settings.resolution`.
         seed: of weights, batches and augmentation; None: `settings.seed`.
@@ -231,8 +232,9 @@ def lock(
 ) -> LockedEnsemble:
     """Choose the best members of each resolution on tuning, fix the thresholds, lock: what `pathoprog ensemble` does.
 
-    The tuning patients are scored as slides will be. A lock is never rewritten: another ensemble needs another folder;
-    the same members and settings find theirs unchanged.
+    The tuning patients are scored as slides will be; relative paths of the members' settings are of the current folder,
+    or, where nothing is there, of the one that they were trained in. A lock is never rewritten: another ensemble needs
+    another folder; the same members and settings find theirs unchanged.
 
     Args:
         members: trained ones, or their folders, as many at each resolution as are chosen or more; of one recipe, on the

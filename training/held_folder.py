@@ -42,7 +42,7 @@ _mine = list[Path]()
 
 @contextlib.contextmanager
 def held(folder: str | Path, what: str, shared: bool = False) -> Iterator[None]:
-    """Hold a run's folder, made if it is not there; made ones that stay empty go with the block.
+    """Hold a run's folder, made if it is not there. A call that is refused leaves nothing behind that was not there.
 
     Args:
         folder: to be written to.
@@ -54,11 +54,12 @@ def held(folder: str | Path, what: str, shared: bool = False) -> Iterator[None]:
     """
     folder = Path(folder).resolve()
     made = [one for one in (folder, *folder.parents) if not one.exists()]
+    fresh = not (folder / LOCK).exists()
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, made)
         stack.enter_context(_taken(folder / LOCK, folder, what, shared))
-        if made and not shared:
-            stack.callback(_remove_unused, folder)
+        if fresh and not shared:
+            stack.push(lambda error, *_: _remove_lock(folder, error is not None))
         for above in list(folder.parents)[:LEVELS]:
             if above not in _mine and (above / LOCK).is_file():
                 stack.enter_context(_taken(above / LOCK, folder, what, shared=True))
@@ -254,10 +255,10 @@ def _refusal(lock: Path, folder: Path) -> str:
     )
 
 
-def _remove_unused(folder: Path) -> None:
-    """Remove the lock file, while it is held, of a folder that nothing was written to."""
+def _remove_lock(folder: Path, failed: bool) -> None:
+    """Remove the lock file, while it is held, where nothing came of it."""
     with contextlib.suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [LOCK]:
+        if failed or [path.name for path in folder.iterdir()] == [LOCK]:
             (folder / LOCK).unlink()
 
 

@@ -71,6 +71,12 @@ def test_a_second_is_refused_with_who_is_at_work_and_a_killed_one_holds_nothing(
         (out / "config.yaml").touch()
         assert '"what": "train_ensemble"' in (out / LOCK).read_text() and str(first.pid) not in (out / LOCK).read_text()
     assert (out / "config.yaml").is_file() and (out / LOCK).read_text() == ""
+    refused = tmp_path / "refused"
+    refused.mkdir()
+    (refused / "theirs").touch()
+    with pytest.raises(ValueError), held(refused, "train"):
+        raise ValueError
+    assert [path.name for path in refused.iterdir()] == ["theirs"], "a call that is refused touches nothing"
 
 
 def test_tasks_share_a_sweep_s_folder_and_each_has_its_own_trial_s(tmp_path: Path) -> None:

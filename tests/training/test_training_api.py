@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from made_store import made_many, made_settings, made_store
 
 from pathoprog.cli import main
-from pathoprog.errors import CohortError, ConfigError, InputError, LockError
+from pathoprog.errors import CohortError, ConfigError, InputError, LockError, PathoprogError
 from pathoprog.settings import as_dict
 from pathoprog.system.files import sha256_file, write_json
 from pathoprog.system.tracking_config import TrackingSettings
@@ -108,6 +109,40 @@ def test_a_change_of_directory_changes_nothing(trained: Path, tmp_path: Path, mo
     assert all(member.folder.is_absolute() and len(member.metrics) for member in members)
     locked = api.lock([*members[:5], *(str(one.folder) for one in members[5:])], "bundle", settings=QUICK)
     assert locked.folder == tmp_path / "bundle" and main(["verify", str(locked.folder)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_relative_paths_in_settings_are_of_the_folder_that_one_trains_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    monkeypatch.chdir(project)
+    settings = member_settings(made_store(Path("data")), Path("unused"))
+    assert not Path(settings.data.cohort).is_absolute()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(CohortError, match=r"^data/cohort\.csv: no such file"):
+        api.train_member(settings, "candidates/10x-seed1", seed=1)
+    assert list(elsewhere.iterdir()) == []
+    monkeypatch.chdir(project)
+    members = [
+        api.train_member(settings, f"candidates/{one}-seed{seed}", resolution=one, seed=seed)
+        for one in ("10x", "40x")
+        for seed in (1, 2)
+    ]
+    quick = replace(QUICK, members=2)
+    here = api.lock(members, "bundle", settings=quick)
+    for scores in members[0].folder.parent.glob("tuning_scores*"):
+        shutil.rmtree(scores)
+    monkeypatch.chdir(elsewhere)
+    again = [api.read_member(member.folder) for member in members]
+    there = api.lock(again, "bundle", settings=quick)
+    assert there.folder == elsewhere / "bundle" and there.ensemble_id == here.ensemble_id
+    made_store(elsewhere / "data", patients=18)  # other patients by the same relative names
+    with pytest.raises(PathoprogError, match="not those of the candidates' training any more"):
+        api.lock(again, "other", settings=quick)
 
 
 @pytest.mark.parametrize(

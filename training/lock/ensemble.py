@@ -61,7 +61,7 @@ from pathoprog.training.lock.quality_reference import add_quality
 from pathoprog.training.lock.tumour import add_tumour
 from pathoprog.training.lock.tuning_scores import TuningScores, score_tuning
 from pathoprog.training.member.candidate import ENSEMBLE_RUN, Candidate, read_candidate
-from pathoprog.training.member.run_folder import check_same
+from pathoprog.training.member.run_folder import as_trained, check_same
 from pathoprog.training.search.trials import looked_at_line, no_candidates, trials_looked_at
 from pathoprog.training.tracking import Tracking
 from pathoprog.training.train import settings_from_dict
@@ -125,7 +125,8 @@ def lock_candidates(
             fixed on; the output folder holds another bundle; another process is at work in either folder.
     """
     with held_to_read(settings.candidates, "ensemble"), place_held(settings.out, "ensemble"):
-        return _locked(settings, trained, candidates, run_id)
+        found = as_trained(trained, candidates[0].folder) if candidates else trained
+        return _locked(settings, found, candidates, run_id)
 
 
 def _locked(

@@ -1,11 +1,12 @@
 """A candidate's folder: whose run it holds, and whether these settings may go on in it, replace it, or not touch it.
 
 ``run.json`` says what the run is: the hash of its settings, of the patients and tiles that it learns from, and how many
-steps it is to have. ``failed.json`` is there if it diverged.
+steps it is to have, and in which folder it was begun. ``failed.json`` is there if it diverged.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,36 @@ def write_failure(settings: TrainConfig, reason: str) -> None:
     write_json(Path(settings.out) / FAILED, entry)
 
 
+def as_trained(settings: TrainConfig, candidate: Path) -> TrainConfig:
+    """A copy of a run's settings, read from its files, whose paths are found from the folder that one is in now.
+
+    A relative path that is not there is that of the folder in which the run was started, if it is there. What it names
+    is known by hash to whoever goes on with the run.
+
+    Args:
+        settings: of the run.
+        candidate: its folder, or that of one of its candidates.
+    """
+    path = candidate / RUN
+    begun_in = str(read_json(path).get("folder", "")) if path.is_file() else ""
+    copied = copy.deepcopy(settings)
+    if begun_in:  # runs of earlier versions do not say
+        _find_paths(copied, Path(begun_in))
+    return copied
+
+
+def _find_paths(settings: Any, folder: Path) -> None:
+    def found(path: str) -> str:
+        return str(folder / path) if path and not Path(path).exists() and (folder / path).exists() else path
+
+    for field in fields(settings):
+        value, kind = getattr(settings, field.name), field.metadata.get("kind")
+        if is_dataclass(value):
+            _find_paths(value, folder)
+        elif kind in ("path", "paths"):
+            setattr(settings, field.name, found(value) if kind == "path" else [found(one) for one in value])
+
+
 def is_done(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> bool:
     """Whether the folder holds the finished candidate of these settings and data."""
     found = finished(Path(settings.out))
@@ -161,6 +192,7 @@ def _entry(settings: TrainConfig, cohorts: Mapping[str, CohortFacts]) -> dict[st
         "settings": fingerprint(settings),
         "cohorts": plain(cohorts),
         "steps": settings.fit.steps,
+        "folder": str(Path.cwd()),
     }
 
 
