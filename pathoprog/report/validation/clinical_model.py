@@ -18,7 +18,7 @@ from pathoprog.ensemble.clinical import (
 from pathoprog.report.document import Section, Table, Text
 from pathoprog.report.forest import ForestRow, forest_figure
 from pathoprog.report.validation.findings import Figures, Findings
-from pathoprog.text.numbers import Z_95, format_interval, format_percent, format_ratio
+from pathoprog.text.numbers import Z_95, bare_ratio, format_difference, format_interval, format_percent
 from pathoprog.text.wording import capital, count, listing, p_cell
 
 STEP = 0.1
@@ -90,7 +90,7 @@ def _terms(found: dict[str, Any], model: ClinicalModel) -> Table:
             typical = one.typical
         else:
             typical = f"{one.typical} ({one.levels[0]} to {one.levels[-1]})"
-        rows.append((_label(term), f"{term['coef']:.3f}", format_ratio(*_scaled(term)).replace("95% CI ", ""), typical))
+        rows.append((_label(term), f"{term['coef']:.3f}", bare_ratio(*_scaled(term)), typical))
     return Table(
         "clinical_terms",
         f"The locked Cox model: {model.n} tuning patients, {model.events} events.",
@@ -140,7 +140,7 @@ def _judged_text(findings: Findings, own: dict[str, Any]) -> str:
         f"In {findings.primary.phrase}{left}, {count(own['n'], 'patient')} with {count(own['events'], 'event')}: "
         f"Harrell's c was {_c(clinical['harrell'])} for the clinical number and {_c(image['harrell'])} for the one "
         "number of the same patients; the difference is "
-        f"{format_interval(gap['value'], gap['lower'], gap['upper'], 3)} (paired). It says what "
+        f"{format_difference(gap['value'], gap['lower'], gap['upper'], 3)} (paired). It says what "
         "covariates and image have over the image, not what the image has over the covariates."
     )
     if "coef" in slope:
@@ -161,7 +161,7 @@ def _judged(parts: list[dict[str, Any]], status: str) -> Table:
     for part in parts:
         name = "all external cohorts" if part["pooled"] else part["cohort"]
         gap = part["harrell"]
-        difference = format_interval(gap["value"], gap["lower"], gap["upper"], 3)
+        difference = format_difference(gap["value"], gap["lower"], gap["upper"], 3)
         rows.append((f"{name}, {part['n']} ({part['events']})", *("" for _ in range(4))))
         for one in part["scores"]:
             per = one["per_sd"]
@@ -172,9 +172,7 @@ def _judged(parts: list[dict[str, Any]], status: str) -> Table:
                     _c(one["harrell"]),
                     difference if second else "",
                     p_cell(gap["p"]) if second else "",
-                    format_ratio(per["hr"], per["lower"], per["upper"]).replace("95% CI ", "")
-                    if "hr" in per
-                    else "not estimable",
+                    bare_ratio(per["hr"], per["lower"], per["upper"]) if "hr" in per else "not estimable",
                 )
             )
             row = {key: part[key] for key in ("population", "n", "n_without", "events")} | {"score": one["score"]}

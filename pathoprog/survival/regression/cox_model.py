@@ -353,9 +353,7 @@ def _terms(
             constant = bool((design.matrix[:, index] == design.matrix[0, index]).all())
             note = "not estimable: determined by the other terms"
             if constant or maximum.silent[index]:
-                note = (
-                    f"not estimable: {'it has one value only' if constant else 'the same in all at risk at an event'}"
-                )
+                note = f"not estimable: {'it has one value only' if constant else SAME}"
         elif maximum.infinite[index]:
             note = _why_infinite(design, index, died)
             coef, se = float(np.copysign(np.inf, coef)), float("nan")

@@ -104,6 +104,15 @@ def children(store: str) -> dict[str, list[tuple[str, str, str]]]:
     return {name: sorted(theirs) for name, theirs in found.items()}
 
 
+def trained_on_all(out: Path, said: str, tracked: list[str]) -> Path:
+    """The folder of a cross-validation's best trial, trained on all patients as `ensemble` said that it should be."""
+    assert f"cross_validate experiment={out / 'best.yaml'} refit=true" in said
+    whole = out.with_name("whole")
+    given = ["cross_validate", f"experiment={out / 'best.yaml'}", f"out={whole}", "refit=true", "workers=2"]
+    assert cli.main([*given, *tracked]) == 0
+    return whole
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("command", ["train_ensemble", "cross_validate"])
@@ -124,10 +133,7 @@ def test_from_a_sweep_to_a_lock_that_counts_its_trials(command: str, tmp_path: P
     assert cli.main(["ensemble", f"candidates={out}", f"out={tmp_path / 'none'}"]) == 2
     said = capsys.readouterr().err
     if folds:
-        assert f"cross_validate experiment={out / 'best.yaml'} refit=true" in said
-        whole = tmp_path / "whole"
-        given = ["cross_validate", f"experiment={out / 'best.yaml'}", f"out={whole}", "refit=true", "workers=2"]
-        assert cli.main([*given, *tracked]) == 0
+        whole = trained_on_all(out, said, tracked)
         bundles = [locked(whole, tmp_path / "bundle", store)]
     else:
         assert f"the best is candidates={out / best}" in said
@@ -261,10 +267,7 @@ def test_from_a_search_to_a_lock_that_counts_its_trials(command: str, tmp_path: 
     assert cli.main(["ensemble", f"candidates={out}", f"out={tmp_path / 'none'}"]) == 2
     said = capsys.readouterr().err
     if folds:
-        assert f"cross_validate experiment={out / 'best.yaml'} refit=true" in said
-        whole = tmp_path / "whole"
-        given = ["cross_validate", f"experiment={out / 'best.yaml'}", f"out={whole}", "refit=true", "workers=2"]
-        assert cli.main([*given, *tracked]) == 0
+        whole = trained_on_all(out, said, tracked)
     else:
         whole = out / record.best.name
         assert said.rstrip().endswith(f"the best is candidates={whole}")
