@@ -6,9 +6,12 @@
 SHA-256 of the manifest, so any change of weights or thresholds is another ensemble.
 """
 
+import contextlib
+import fcntl
+import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -124,6 +127,31 @@ def lock(folder: str | Path, manifest: Manifest, files: Mapping[str, Path | str]
         LockError: another bundle is locked there, or it cannot be written.
     """
     folder = Path(folder)
+    with _one_at_a_time(folder):
+        return _locked(folder, manifest, files)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let locks that lie beside each other wait, so that none takes another's half-written files for leftovers."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder.parent, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _unwritable(folder: Path, error: OSError) -> LockError:
+    return LockError(f"{folder}: cannot be written ({error.strerror or error}); nothing was locked")
+
+
+def _locked(folder: Path, manifest: Manifest, files: Mapping[str, Path | str]) -> str:
     staging = folder.with_name(f".{folder.name}.locking")
     if staging.exists():
         shutil.rmtree(staging)
@@ -131,7 +159,7 @@ def lock(folder: str | Path, manifest: Manifest, files: Mapping[str, Path | str]
         _write(staging, manifest, files)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
-        raise LockError(f"{folder}: cannot be written ({error.strerror or error}); nothing was locked") from error
+        raise _unwritable(folder, error) from error
     if folder.exists():
         same = (folder / MANIFEST).is_file() and _same_but_for_code(read_manifest(folder), read_manifest(staging))
         shutil.rmtree(staging)

@@ -2,13 +2,17 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 pytest.importorskip("torch")
 from made_bundle import made_bundle
 
+from pathoprog.ensemble import bundle as bundles
 from pathoprog.ensemble.bundle import ensemble_id, lock, read_manifest, verify
 from pathoprog.ensemble.loading import load_bundle
 from pathoprog.ensemble.manifest import TuningBasis
@@ -37,6 +41,31 @@ def test_a_locked_bundle_loads_ten_members(bundle):
     assert loaded.specs["40x"].mpp == 0.25
     assert not any(member.network.training for member in loaded.members["10x"])
     assert loaded.manifest.format == 1 and loaded.manifest.encoders is None, "as before members on features came"
+
+
+@pytest.mark.parametrize("name", ["made for tests", "another"])
+def test_two_locks_at_once_wait_for_each_other(original, tmp_path, monkeypatch, name):
+    """One takes the place; the other finds its own bundle there, or is refused: neither loses its files."""
+    manifest, out = read_manifest(original), tmp_path / "new" / "bundle"
+    files = {file: original / file for file in manifest.files}
+    together, write = Barrier(2), bundles._write
+
+    def slowly(staging, *rest):
+        write(staging, *rest)
+        with suppress(BrokenBarrierError):  # the other one comes only if it does not wait
+            together.wait(0.5)
+
+    monkeypatch.setattr(bundles, "_write", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        given = [manifest, replace(manifest, name=name)]
+        ended = [future.exception() or future.result() for future in [pool.submit(lock, out, m, files) for m in given]]
+    if name == manifest.name:
+        assert ended == [ensemble_id(out)] * 2
+    else:
+        refused, done = sorted(ended, key=lambda one: isinstance(one, str))
+        assert isinstance(refused, LockError) and "superseded" in str(refused) and done == ensemble_id(out)
+    verify(out)
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]
 
 
 def damage_weights(folder):
